@@ -1,0 +1,51 @@
+/** What a kernel backend does: the two operations whose cost grows with the adapter. All backends give the same bits. */
+import type { AdapterLayout } from './adapter-layout.ts';
+import type { WordPair } from './threefry.ts';
+
+/** Perturbed adapters of one contribution. */
+export interface Perturbation {
+  readonly layout: AdapterLayout;
+  /** θ `[d]`, read only. */
+  readonly theta: Float32Array;
+  /** Key of (run seed, round, worker). */
+  readonly roundKey: WordPair;
+  readonly firstDirection: number;
+  /** K, the number of directions. */
+  readonly directions: number;
+  /** fround(ε√m): the length of a step along each non-zero element of a direction. */
+  readonly step: number;
+  /** m: 1, 4, 16, 64 or 256. */
+  readonly stripes: number;
+  /**
+   * `both`: G = 2K adapters, θ + step·z of direction j at 2j and θ − step·z at 2j + 1.
+   * `plus`: G = K + 1 adapters, θ + step·z of direction j at j and θ itself at K.
+   */
+  readonly sides: 'both' | 'plus';
+}
+
+/** G, the number of adapters that a perturbation writes. */
+export const adaptersOf = (p: Pick<Perturbation, 'directions' | 'sides'>): number =>
+  p.sides === 'both' ? 2 * p.directions : p.directions + 1;
+
+/** One gradient of a record: its direction, and Q = 512 × its decoded, requantised, winsorised byte. */
+export interface Term {
+  readonly roundKey: WordPair;
+  readonly direction: number;
+  /** An integer, |q| ≤ 448·512. */
+  readonly q: number;
+}
+
+export interface Backend {
+  readonly name: string;
+  /** A zeroed buffer where this backend works fastest (θ, scratch). Plain arrays are accepted everywhere too. */
+  allocate(elements: number): Float32Array;
+  /** Writes the G perturbed adapters into `scratch` `[G · d]`, tensor-major (see `scratchOffset`). */
+  perturb(perturbation: Perturbation, scratch: Float32Array): Promise<void>;
+  /**
+   * θᵢ ← fround(θᵢ − fround(scale·Sᵢ)) with the exact integer Sᵢ = Σ q·zᵢ over at most 8,192 terms (S fits int32).
+   * `theta` `[d]` is updated in place.
+   */
+  update(theta: Float32Array, terms: readonly Term[], scale: number, stripes: number): Promise<void>;
+  /** Ends threads and devices. */
+  close(): Promise<void>;
+}

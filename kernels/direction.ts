@@ -1,0 +1,50 @@
+/** Random directions z ∈ {−1, 0, +1}ᵈ: blocks of 64 Rademacher signs, of which every `stripes`-th is used. */
+import assert from 'node:assert/strict';
+import { stripeOffset } from './random-keys.ts';
+import { threefry, type WordPair } from './threefry.ts';
+
+/** Elements of a block: the 64 bits of one Threefry output. */
+export const BLOCK = 64;
+/** The stripe counts that exist: √m is a power of two, so scaling by it is exact. */
+export const STRIPES = [1, 4, 16, 64, 256] as const;
+
+/** Throws unless `stripes` is allowed for `d` elements: 64·m ≤ d, so that each direction has a non-zero element. */
+export function assertStripes(stripes: number, d: number): void {
+  assert(
+    STRIPES.some((m) => m === stripes) && (stripes === 1 || BLOCK * stripes <= d),
+    `directionStripes ${stripes} with ${d} adapter elements: expected one of ${STRIPES.join(', ')} with 64 x stripes <= elements`,
+  );
+}
+
+/** Calls `visit` with the first element and the two sign words of each used block, ascending. */
+function forEachBlock(
+  key: WordPair,
+  index: number,
+  d: number,
+  stripes: number,
+  visit: (firstElement: number, word0: number, word1: number) => void,
+): void {
+  const first = -stripeOffset(key, index, stripes) & (stripes - 1);
+  for (let block = first; block * BLOCK < d; block += stripes) {
+    const [word0, word1] = threefry(key, block, index);
+    visit(block * BLOCK, word0, word1);
+  }
+}
+
+/** sum[i] += q·zᵢ for direction `index` under `key`. sum: int32 `[d]`. */
+export function addDirection(sum: Int32Array, q: number, key: WordPair, index: number, stripes: number): void {
+  forEachBlock(key, index, sum.length, stripes, (first, word0, word1) => {
+    const end = Math.min(first + BLOCK, sum.length);
+    for (let i = first; i < end; i++) {
+      const word = i - first < 32 ? word0 : word1;
+      sum[i]! += (word >>> (i & 31)) & 1 ? -q : q;
+    }
+  });
+}
+
+/** z of direction `index` under `key`: bit i&63 of block i>>6, bit 0 → +1, 1 → −1, unused blocks 0. `[d]` */
+export function direction(key: WordPair, index: number, d: number, stripes: number): Int8Array {
+  const z = new Int32Array(d);
+  addDirection(z, 1, key, index, stripes);
+  return Int8Array.from(z);
+}

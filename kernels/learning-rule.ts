@@ -1,0 +1,159 @@
+/**
+ * The learning rule: how the gradient bytes of a record become a step of θ. A pure function of the bytes; no float that a
+ * worker measured enters. test/golden/reference.py is the same rule in Python and makes the golden vectors.
+ */
+import assert from 'node:assert/strict';
+import { DECODED_512, isAbstention, LARGEST_512 } from '../proto/e4m3.ts';
+import type { Record } from '../proto/gen/onebyte.ts';
+import type { Term } from './backend.ts';
+import { binaryExponent, powerOfTwo } from './float64.ts';
+import { roundKey } from './random-keys.ts';
+import type { WordPair } from './threefry.ts';
+
+/** Gradients a record may hold, so that S = Σ Q·z fits int32: 8,192 · 448 · 512 < 2³¹. */
+export const MAX_GRADIENTS_PER_RECORD = 8192;
+
+/** The run-level numbers that the rule needs. */
+export interface LearningRule {
+  readonly runKey: WordPair;
+  /** Movement of θ per gradient byte of average size. */
+  readonly learningRate: number;
+  /** N: the rate falls linearly to 1/16 over records 0…N−1; 0: constant. */
+  readonly decayRounds: number;
+  /** Above this many gradients in a record the step stops growing. */
+  readonly cap: number;
+  /** Gradients over which the mean square v is averaged. */
+  readonly memory: number;
+  /** Earlier magnitudes that the winsorising median sees. */
+  readonly window: number;
+  /** An integer: a byte counts for at most `clip` medians. */
+  readonly clip: number;
+  /** m. */
+  readonly directionStripes: number;
+  readonly maxStaleness: number;
+  /** s of round 0. */
+  readonly initialExponent: number;
+}
+
+/** The replica state beside θ: all that follows from the bytes without the directions. Immutable. */
+export interface Normaliser {
+  /** Records applied; the next record's number. */
+  readonly round: number;
+  /** Running mean square of the projected gradients, absolute units; 0 before the first. */
+  readonly v: number;
+  /** The largest v so far: the step's normaliser never falls. */
+  readonly vMax: number;
+  /** Exponents in force in rounds round − maxStaleness … round (fewer at the start), oldest first. */
+  readonly exponents: readonly number[];
+  /** Magnitudes |Q|·2ˢ of the last gradient bytes, newest record first, at most `window`. */
+  readonly window: readonly number[];
+}
+
+/** A step of θ: θᵢ ← fround(θᵢ − fround(scale·Σ q·zᵢ)). */
+export interface Step {
+  readonly terms: readonly Term[];
+  readonly scale: number;
+  /** Terms whose byte was cut to the winsorising limit. */
+  readonly clipped: number;
+}
+
+export const initialNormaliser = (rule: LearningRule): Normaliser => ({
+  round: 0,
+  v: 0,
+  vMax: 0,
+  exponents: [rule.initialExponent],
+  window: [],
+});
+
+/** The exponent s in force: bytes measured in round `normaliser.round` are E4M3 of g·2⁻ˢ. */
+export const exponentInForce = (normaliser: Normaliser): number => normaliser.exponents.at(-1)!;
+
+/** True when a contribution measured `staleness` rounds before the open one can still be decoded. */
+export const isDecodable = (normaliser: Normaliser, staleness: number): boolean =>
+  staleness >= 0 && staleness < normaliser.exponents.length;
+
+/**
+ * The normaliser after `record`, and the step that the record asks of θ (undefined: θ stays).
+ * The record's entries are sorted by measured round, worker, first direction, and decodable (`isDecodable`).
+ */
+export function absorb(
+  normaliser: Normaliser,
+  rule: LearningRule,
+  record: Record,
+): { normaliser: Normaliser; step: Step | undefined } {
+  assert.equal(record.round, normaliser.round, 'records are absorbed in order');
+  const exponent = exponentInForce(normaliser);
+  assert.equal(record.exponent, exponent, `exponent of record ${record.round}`);
+  const p = powerOfTwo(exponent);
+  const live = liveTerms(normaliser, rule, record);
+  const n = live.length;
+  if (n === 0) return { normaliser: { ...normaliser, ...advance(normaliser, rule, exponent) }, step: undefined };
+
+  const seen = [...live.map(({ q }) => Math.abs(q) * p), ...normaliser.window].slice(0, Math.max(n, rule.window));
+  const limit = winsorisingLimit(seen, rule.clip, p);
+  const terms = live.map((term) => ({ ...term, q: Math.max(-limit, Math.min(limit, term.q)) }));
+  const clipped = live.reduce((count, { q }) => count + (Math.abs(q) > limit ? 1 : 0), 0);
+  const window = seen.slice(0, rule.window);
+
+  const squares = terms.reduce((sum, { q }) => sum + q * q, 0); // an exact integer below 2⁵³
+  const meanSquare = (squares / (n * 2 ** 18)) * (p * p);
+  const { v: before } = normaliser;
+  const v = before === 0 ? meanSquare : before + (n / (n + rule.memory)) * (meanSquare - before);
+  if (v === 0)
+    return { normaliser: { ...normaliser, ...advance(normaliser, rule, exponent), window }, step: undefined };
+
+  const vMax = Math.max(normaliser.vMax, v);
+  const next = Math.max(-60, Math.min(60, (binaryExponent(v) >> 1) - 3)); // the next bytes have an rms of 5.7 to 11.3
+  const scale = stepScale(rule, record.round, n, vMax, p);
+  return { normaliser: { ...advance(normaliser, rule, next), v, vMax, window }, step: { terms, scale, clipped } };
+}
+
+const advance = (
+  normaliser: Normaliser,
+  rule: LearningRule,
+  nextExponent: number,
+): Pick<Normaliser, 'round' | 'exponents'> => ({
+  round: normaliser.round + 1,
+  exponents: [...normaliser.exponents, nextExponent].slice(-(rule.maxStaleness + 1)),
+});
+
+/** The record's bytes that are no abstentions, each Q brought to the exponent in force. */
+function liveTerms(normaliser: Normaliser, rule: LearningRule, record: Record): Term[] {
+  const terms: Term[] = [];
+  for (const { staleness, worker, firstDirection, gradientBytes } of record.entries) {
+    assert(isDecodable(normaliser, staleness), `record ${record.round} holds bytes ${staleness} rounds old`);
+    const measuredRound = record.round - staleness;
+    const shift = normaliser.exponents.at(-1 - staleness)! - record.exponent;
+    const key = roundKey(rule.runKey, measuredRound, worker);
+    gradientBytes.forEach((byte, i) => {
+      if (isAbstention(byte)) return;
+      terms.push({ roundKey: key, direction: firstDirection + i, q: requantise(DECODED_512[byte]!, shift) });
+    });
+  }
+  assert(terms.length <= MAX_GRADIENTS_PER_RECORD, `record ${record.round} holds ${terms.length} gradients`);
+  return terms;
+}
+
+/** 512 × value under exponent s + shift → under exponent s: left (saturating at 448·512), or right toward zero. */
+function requantise(q: number, shift: number): number {
+  const magnitude =
+    shift >= 0
+      ? Math.min(Math.abs(q) * powerOfTwo(Math.min(shift, 20)), LARGEST_512)
+      : Math.abs(q) >> Math.min(-shift, 31);
+  return q >= 0 ? magnitude : -magnitude;
+}
+
+/** A byte counts for at most `clip` lower medians of the magnitudes seen; at least 1, so that zeros cannot freeze a run. */
+function winsorisingLimit(seen: readonly number[], clip: number, p: number): number {
+  const median = Float64Array.from(seen).sort()[(seen.length - 1) >> 1]!;
+  return Math.max(1, Math.floor((clip * median) / p));
+}
+
+/** c = rate/√v_max · min(1, cap/n) · 2ˢ · √m / 512, in this order of operations. */
+function stepScale(rule: LearningRule, round: number, n: number, vMax: number, p: number): number {
+  const { learningRate, decayRounds, cap } = rule;
+  const rate = decayRounds > 0 ? learningRate * Math.max((decayRounds - round) / decayRounds, 1 / 16) : learningRate;
+  let c = rate / Math.sqrt(vMax);
+  if (n > cap) c *= cap / n;
+  return (c * p * Math.sqrt(rule.directionStripes)) / 512;
+}

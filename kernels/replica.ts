@@ -1,0 +1,47 @@
+/** A replica: θ and its normaliser, moved by records alone. Workers, trainer, joiners and auditors all hold one of these. */
+import { createHash } from 'node:crypto';
+import type { Record } from '../proto/gen/onebyte.ts';
+import type { Backend } from './backend.ts';
+import { absorb, initialNormaliser, type LearningRule, type Normaliser } from './learning-rule.ts';
+
+/** The replica state after `normaliser.round` records. */
+export interface ReplicaState {
+  /** θ, float32 `[d]`. Updated in place by `applyRecord`. */
+  readonly theta: Float32Array;
+  readonly normaliser: Normaliser;
+}
+
+export const initialReplica = (rule: LearningRule, theta: Float32Array): ReplicaState => ({
+  theta,
+  normaliser: initialNormaliser(rule),
+});
+
+/** The state after `record`. θ is updated in place: the state given is spent. */
+export async function applyRecord(
+  state: ReplicaState,
+  rule: LearningRule,
+  record: Record,
+  backend: Backend,
+): Promise<ReplicaState> {
+  const { normaliser, step } = absorb(state.normaliser, rule, record);
+  if (step) await backend.update(state.theta, step.terms, step.scale, rule.directionStripes);
+  return { theta: state.theta, normaliser };
+}
+
+/** sha-256 of θ alone, hex: the adapter digest. */
+export const adapterDigest = (theta: Float32Array): string => createHash('sha256').update(bytesOf(theta)).digest('hex');
+
+/** sha-256 of the whole replica state: θ, v, v_max, the kept exponents (int8, oldest first), the window (float64). */
+export function replicaDigest({ theta, normaliser }: ReplicaState): Buffer {
+  const { v, vMax, exponents, window } = normaliser;
+  return createHash('sha256')
+    .update(bytesOf(theta))
+    .update(bytesOf(Float64Array.of(v, vMax)))
+    .update(Int8Array.from(exponents))
+    .update(bytesOf(Float64Array.from(window)))
+    .digest();
+}
+
+/** The little-endian bytes of a typed array, without a copy. The machines that run Node.js are little endian. */
+export const bytesOf = (array: Float32Array | Float64Array): Uint8Array =>
+  new Uint8Array(array.buffer, array.byteOffset, array.byteLength);

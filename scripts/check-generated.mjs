@@ -1,0 +1,36 @@
+// Fails when a committed generated file differs from what its source generates now.
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const root = new URL('..', import.meta.url).pathname;
+const fresh = mkdtempSync(join(tmpdir(), 'onebyte-generated-'));
+
+/** All files below `directory`, as sorted relative paths. */
+const filesBelow = (directory) =>
+  readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(directory.length + 1))
+    .sort();
+
+try {
+  execFileSync(join(root, 'node_modules/.bin/buf'), ['generate', '--output', fresh], { cwd: root, stdio: 'inherit' });
+  const committed = join(root, 'proto/gen');
+  const generated = join(fresh, 'proto/gen');
+  const names = new Set([...filesBelow(committed), ...filesBelow(generated)]);
+  const read = (directory, name) => {
+    try {
+      return readFileSync(join(directory, name), 'utf8');
+    } catch {
+      return undefined;
+    }
+  };
+  const drifted = [...names].filter((name) => read(committed, name) !== read(generated, name));
+  if (drifted.length > 0) {
+    console.error(`proto/gen is not what proto/*.proto generates: ${drifted.join(', ')}. Run: npm run generate`);
+    process.exitCode = 1;
+  }
+} finally {
+  rmSync(fresh, { recursive: true, force: true });
+}
