@@ -1,9 +1,6 @@
 /** A JSON file of the user's, read within a bound. */
 import { readFileSync, statSync } from 'node:fs';
 import { usageError } from './operating-error.ts';
-import { parseStrictJson } from './strict-json.ts';
-
-const MAX_DEPTH = 64;
 
 /**
  * The value in `file`, UTF-8 with or without a byte order mark.
@@ -14,8 +11,7 @@ export function readJsonFile(file: string, maxBytes: number): unknown {
   try {
     const { size } = statSync(file);
     if (size > maxBytes) throw usageError(`${file}: ${size} bytes, at most ${maxBytes} are allowed`);
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file));
-    return parseStrictJson(text, MAX_DEPTH);
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file)));
   } catch (error) {
     if (error instanceof SyntaxError) throw usageError(`${file}: not JSON: ${error.message}`, { cause: error });
     if (error instanceof TypeError) throw usageError(`${file}: not valid UTF-8`, { cause: error });
