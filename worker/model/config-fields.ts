@@ -41,6 +41,13 @@ export class ConfigFields {
     });
   }
 
+  /** A whole number from 0. */
+  whole(name: string, fallback?: number): number {
+    return this.read(name, fallback, 'a whole number from 0', (value): value is number => {
+      return Number.isSafeInteger(value) && (value as number) >= 0;
+    });
+  }
+
   positive(name: string, fallback?: number): number {
     return this.read(name, fallback, 'a number above 0', (value): value is number => {
       return typeof value === 'number' && Number.isFinite(value) && value > 0;
@@ -76,6 +83,12 @@ export class ConfigFields {
     const value = this.fields[name];
     if (!isObject(value)) throw this.refuse(name, 'an object');
     return new ConfigFields(this.file, value, `${this.path}${name}.`);
+  }
+
+  /** The same object, read as if `name` were missing. */
+  without(name: string): ConfigFields {
+    const { [name]: _, ...rest } = this.fields;
+    return new ConfigFields(this.file, rest, this.path);
   }
 
   /** `read` where the field is there; undefined where it is null; `fallback` where it is missing. */

@@ -1,6 +1,6 @@
 /** Every fixture against the numbers of transformers + PEFT (test/golden/models/README.md). */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -31,7 +31,11 @@ function assertClose(got: ArrayLike<number>, expected: readonly number[], tolera
   });
 }
 
-for (const name of ['llama'])
+const names = readdirSync(models, { withFileTypes: true }).flatMap((entry) =>
+  entry.isDirectory() ? [entry.name] : [],
+);
+
+for (const name of names.sort())
   describe(`the ${name} fixture`, () => {
     const directory = join(models, name);
     const golden = JSON.parse(readFileSync(join(directory, 'expected.json'), 'utf8'));

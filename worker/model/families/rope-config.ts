@@ -13,6 +13,8 @@ export interface RopeContext {
   readonly aliases?: Readonly<Record<string, RopeScaling['type']>>;
   /** Whether `partial_rotary_factor` is read; elsewhere another value than 1 is refused. */
   readonly partial?: boolean;
+  /** Wins over what the config's rope says (phi3: the top level, with a default). */
+  readonly originalMaxPositions?: number;
 }
 
 const ALL_BUT_LONGROPE = ['default', 'linear', 'dynamic', 'llama3', 'yarn'] as const;
@@ -81,6 +83,7 @@ function scalingOf(top: ConfigFields, fields: ConfigFields, context: RopeContext
 
 /** The top level wins over the rope's own field, as in transformers. */
 function originalMaxPositions(top: ConfigFields, fields: ConfigFields, context: RopeContext): number {
+  if (context.originalMaxPositions !== undefined) return context.originalMaxPositions;
   const name = 'original_max_position_embeddings';
   return [top, fields].find((holder) => holder.has(name))?.count(name) ?? context.maxPositions;
 }
