@@ -1,4 +1,5 @@
 /** Reads a float32 PEFT adapter of a fixture as a layout and θ. Knows only what the fixtures use: one rank, one alpha. */
+import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type AdapterLayout, adapterLayout } from '../../kernels/adapter-layout.ts';
@@ -16,6 +17,7 @@ export function readFixtureAdapter(
   const modules = model.linearModules
     .filter(({ name }) => tensors.has(`base_model.model.${name}.lora_A.weight`))
     .map(({ name, fanIn, fanOut }) => ({ name, rank: config.r, fanIn, fanOut, scale: config.lora_alpha / config.r }));
+  assert.equal(tensors.size, 2 * modules.length, 'every layer that PEFT adapted is one of the model');
   const layout = adapterLayout(modules);
   const theta = new Float32Array(layout.elements);
   for (const { module, matrix, offset, elements } of layout.tensors) {

@@ -142,12 +142,18 @@ export interface Architecture {
 }
 
 /** Every linear layer within the layers, in θ's order. */
-export function layerLinears(layer: Layer): Linear[] {
+function layerLinears(layer: Layer): Linear[] {
   const { projections, output } = layer.attention.inner;
   const { input, down } = layer.feedForward.inner;
   const attention = 'qkv' in projections ? [projections.qkv] : [projections.q, projections.k, projections.v];
   const inner = 'gateUp' in input ? [input.gateUp] : 'gate' in input ? [input.gate, input.up] : [input.up];
   return [...attention, output, ...inner, down];
+}
+
+/** Every linear layer that LoRA may adapt, in θ's order. The head and the embeddings are none. */
+export function adaptableLinears({ embedding, layers, head }: Architecture): Linear[] {
+  const [first, last] = [embedding.projection, head.projection];
+  return [...(first ? [first] : []), ...layers.flatMap(layerLinears), ...(last ? [last] : [])];
 }
 
 /** Name and shape of every tensor that the forward pass reads, but for the head's, which may be tied. */

@@ -4,7 +4,7 @@ import { createReadStream, existsSync, realpathSync } from 'node:fs';
 import { isAbsolute, join, normalize } from 'node:path';
 import { usageError } from '../../proto/operating-error.ts';
 import { openSafetensors, type StoredTensor } from '../../proto/safetensors.ts';
-import { type Architecture, type Linear, layerLinears, requiredTensors } from './architecture.ts';
+import { type Architecture, adaptableLinears, type Linear, requiredTensors } from './architecture.ts';
 import { type ConfigFields, readConfig } from './config-fields.ts';
 import { describeModel } from './families/supported.ts';
 import { cachedDigest } from './file-digest.ts';
@@ -58,7 +58,7 @@ export function openBaseModel(directory: string): BaseModel {
     modelType: architecture.modelType,
     vocabularySize,
     maxPositions: architecture.maxPositions,
-    linearModules: architecture.layers.flatMap(layerLinears),
+    linearModules: adaptableLinears(architecture),
     fanInFanOut: architecture.fanInFanOut,
     architecture,
     weights,

@@ -108,20 +108,16 @@ class ForwardPass {
     const { vocabularySize } = this.model;
     const { size } = this.model.architecture.embedding;
     const logits = new Float32Array(adapters * rows.length * vocabularySize);
-    const firstOnly = rows.map(({ ids, firstCompletion }) => ({
-      ids: ids.slice(0, firstCompletion + 1),
-      firstCompletion,
-    }));
     const head = await this.headFor('logits');
-    await this.eachTile(firstOnly, adapters, scratch, async (hidden, _packed, tile) => {
+    await this.eachTile(rows, adapters, scratch, async (hidden, _packed, tile) => {
+      let label = 0;
       for (let g = 0; g < tile.adapters; g++)
-        for (const [i, row] of tile.rows.entries()) {
-          const from = (g * tile.rows.length + i) * size;
-          const output = await head.run({
-            hidden: new Tensor('float32', hidden.subarray(from, from + size), [1, size]),
-          });
+        for (const row of tile.rows) {
+          const view = hidden.subarray(label * size, (label + 1) * size);
+          const output = await head.run({ hidden: new Tensor('float32', view, [1, size]) });
           const at = ((tile.firstAdapter + g) * rows.length + row) * vocabularySize;
           logits.set(output.logits!.data as Float32Array, at);
+          label += rows[row]!.ids.length - rows[row]!.firstCompletion;
         }
     });
     return logits;

@@ -13,6 +13,8 @@ export async function createSession(graph: SerializedGraph, options: SessionOpti
     executionProviders: [options.provider === 'auto' ? 'cpu' : options.provider],
     intraOpNumThreads: options.threads,
     interOpNumThreads: 1,
+    enableCpuMemArena: process.env.ARENA !== '0',
+    enableMemPattern: process.env.PATTERN !== '0',
     graphOptimizationLevel: 'all',
     // 3: errors only; what is an error is thrown too.
     logSeverityLevel: 3,

@@ -2,7 +2,7 @@
 import type { Architecture } from './architecture.ts';
 
 /** Float32 elements of activations that exist at once, by estimate: 128 MiB. */
-export const MAX_ACTIVATION_ELEMENTS = 2 ** 25;
+export const MAX_ACTIVATION_ELEMENTS = 2 ** Number(process.env.TILE ?? 25);
 
 export interface TilePlan {
   /** Indices of the rows of each tile. Every row is in one tile. */

@@ -52,13 +52,12 @@ function embedding(g: ModelGraph): Value {
   const { graph } = g;
   const { tokens, scale, positions, projection } = g.architecture.embedding;
   const ids = graph.input('ids', 'int64', [1, 'N']);
-  let x = row(g, tokens, ids);
+  const group = graph.input('group', 'int64', ['G']);
+  let x = graph.node('Gather', [row(g, tokens, ids), group], { axis: 0 });
   if (scale !== undefined) x = graph.node('Mul', [x, graph.scalar(scale)]);
   if (projection !== undefined) x = linear(g, projection, x);
-  if (positions !== undefined)
-    x = graph.node('Add', [x, row(g, positions.name, graph.input('positions', 'int64', [1, 'N']))]);
-  const group = graph.input('group', 'int64', ['G']);
-  return graph.node('Gather', [x, group], { axis: 0 });
+  if (positions === undefined) return x;
+  return graph.node('Add', [x, row(g, positions.name, graph.input('positions', 'int64', [1, 'N']))]);
 }
 
 /** Rows of a table. Cast after the look-up: a stored bf16 table is never copied. */
