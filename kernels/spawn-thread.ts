@@ -7,9 +7,14 @@ import { Worker, type WorkerOptions } from 'node:worker_threads';
  */
 export function spawnThread(file: string, callerUrl: string, options: WorkerOptions = {}): Worker {
   const source = new URL(callerUrl).pathname.endsWith('.ts');
-  const url = new URL(file + (source ? '.ts' : '.js'), callerUrl);
-  const execArgv = source ? ['--import', import.meta.resolve('tsx')] : [];
-  const thread = new Worker(url, { execArgv, ...options });
+  const thread = source
+    ? new Worker(bootstrap(new URL(`${file}.ts`, callerUrl)), { execArgv: [], ...options, eval: true })
+    : new Worker(new URL(`${file}.js`, callerUrl), options);
   thread.unref();
   return thread;
 }
+
+/** `--import tsx` does not reach the threads of Node.js 20: the thread registers tsx itself. */
+const bootstrap = (url: URL): string =>
+  `import(${JSON.stringify(import.meta.resolve('tsx/esm/api'))})
+    .then(({ register }) => { register(); return import(${JSON.stringify(url.href)}); })`;

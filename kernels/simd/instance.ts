@@ -91,17 +91,20 @@ export class SimdInstance {
       this.#exports.applyBlocks(address, SUMS, stride, count, theta.length - start, scale);
       return;
     }
-    const pieces = stride === 1 ? 1 : count;
-    const length = stride === 1 ? count * BLOCK : BLOCK;
-    const tile = new Float32Array(this.#memory, TILES, UNIT_BLOCKS * BLOCK);
-    const elements = Math.min(count * BLOCK, theta.length - start - (count - 1) * (stride - 1) * BLOCK);
-    const piece = (i: number): Float32Array => theta.subarray(start + i * stride * BLOCK).subarray(0, length);
-    for (let i = 0; i < pieces; i++) tile.set(piece(i), i * length);
-    this.#exports.applyBlocks(TILES, SUMS, 1, count, elements, scale);
-    for (let i = 0; i < pieces; i++) {
-      const part = piece(i);
-      part.set(tile.subarray(i * length, i * length + part.length));
+    if (stride > 1) {
+      for (let k = 0; k < count; k++) {
+        const block = start + k * stride * BLOCK;
+        const length = Math.min(BLOCK, theta.length - block);
+        for (let i = 0; i < length; i++)
+          theta[block + i] = theta[block + i]! - Math.fround(scale * this.sums[k * BLOCK + i]!);
+      }
+      return;
     }
+    const piece = theta.subarray(start, start + count * BLOCK);
+    const tile = this.#tile(0, piece.length);
+    tile.set(piece);
+    this.#exports.applyBlocks(TILES, SUMS, 1, count, piece.length, scale);
+    piece.set(tile);
   }
 
   /** Writes the G perturbed adapters `[G · d]`, tensor-major. */

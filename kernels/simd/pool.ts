@@ -25,8 +25,8 @@ export interface Job {
 }
 
 export interface SimdPool {
-  /** θ −= scale·S over all units. One call at a time. Rejects when a thread died. */
-  update(instance: SimdInstance, theta: Float32Array, units: readonly Unit[], scale: number): Promise<void>;
+  /** θ −= scale·S over all units. One call at a time. Returns how many units other threads summed; rejects when one died. */
+  update(instance: SimdInstance, theta: Float32Array, units: readonly Unit[], scale: number): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -69,9 +69,12 @@ export function startPool(size: number): SimdPool {
         return applied;
       };
       let breath = performance.now();
+      let byOthers = 0;
       for (let done = 0; done < units.length; ) {
         const published = Atomics.load(control, CONTROL.published);
-        done += drain();
+        const drained = drain();
+        byOthers += drained;
+        done += drained;
         const unit = units[Atomics.add(control, CONTROL.nextUnit, 1)];
         if (unit) {
           instance.sum(unit.plan, unit.range);
@@ -86,6 +89,7 @@ export function startPool(size: number): SimdPool {
           breath = performance.now();
         }
       }
+      return byOthers;
     },
 
     async close() {

@@ -8,7 +8,11 @@ import { STRIPES } from '../../kernels/direction.ts';
 import { roundKey, runKey } from '../../kernels/random-keys.ts';
 import { referenceBackend } from '../../kernels/reference.ts';
 import { bytesOf } from '../../kernels/replica.ts';
+import { SimdInstance } from '../../kernels/simd/instance.ts';
+import { planUpdate } from '../../kernels/simd/plan.ts';
+import { startPool } from '../../kernels/simd/pool.ts';
 import { simdBackend } from '../../kernels/simd/simd-backend.ts';
+import { unitsOf } from '../../kernels/simd/units.ts';
 import { DECODED_512, isAbstention, LARGEST_512 } from '../../proto/e4m3.ts';
 
 const SEEDS = [0, 1, 2 ** 32 - 1, 2 ** 32 + 12345, 2 ** 53 - 1];
@@ -139,3 +143,20 @@ for (const [name, make] of backends)
       }
     });
   });
+
+describe('a pool of simd threads', () => {
+  it('sums units beside the calling thread, to the bytes of the reference', async () => {
+    const pool = startPool(2);
+    const theta = new Float32Array(200_000);
+    const expected = theta.slice();
+    const terms = someTerms(40);
+    const units = unitsOf(planUpdate(terms, 1), theta.length, 1);
+    const instance = new SimdInstance(0);
+    for (let byOthers = 0; byOthers === 0; ) {
+      byOthers = await pool.update(instance, theta, units, 1e-6);
+      await referenceBackend.update(expected, terms, 1e-6, 1);
+      assert(Buffer.compare(bytesOf(theta), bytesOf(expected)) === 0);
+    }
+    await pool.close();
+  });
+});
