@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import type { Term } from '../backend.ts';
-import { stripeOffset } from '../random-keys.ts';
+import { type TermClass, termClasses } from '../term-classes.ts';
 import type { WordPair } from '../threefry.ts';
 
 /** Bytes of a prepared term: assembly/threefry.ts. */
@@ -35,19 +35,10 @@ interface Run {
 }
 
 /** One plan for each class of blocks that some term touches, ascending. */
-export function planUpdate(terms: readonly Term[], stripes: number): Plan[] {
-  const classes = new Map<number, Term[]>();
-  for (const term of terms) {
-    if (term.q === 0) continue;
-    const firstBlock = -stripeOffset(term.roundKey, term.direction, stripes) & (stripes - 1);
-    const members = classes.get(firstBlock);
-    if (members) members.push(term);
-    else classes.set(firstBlock, [term]);
-  }
-  return [...classes].sort(([a], [b]) => a - b).map(([firstBlock, members]) => planClass(firstBlock, members));
-}
+export const planUpdate = (terms: readonly Term[], stripes: number): Plan[] =>
+  termClasses(terms, stripes).map(planClass);
 
-function planClass(firstBlock: number, members: Term[]): Plan {
+function planClass({ firstBlock, terms: members }: TermClass): Plan {
   const terms = members.sort((a, b) => Math.abs(b.q) - Math.abs(a.q));
   const runs = cutIntoRuns(terms);
   const bytes = new Uint8Array(runs.reduce((sum, run) => sum + runBytes(run), RUN_BYTES));
