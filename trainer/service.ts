@@ -12,6 +12,7 @@ import {
   TrainerService,
   type WorkerMessage,
 } from '../proto/gen/onebyte.ts';
+import { splitAddress } from '../proto/address.ts';
 import { MAX_WORKER_MESSAGE_BYTES, SNAPSHOT_CHUNK_BYTES } from '../proto/limits.ts';
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
 import type { Refusal, StreamId } from './state.ts';
@@ -185,12 +186,4 @@ async function listenCounting(
 function listenError(listen: string, cause: NodeJS.ErrnoException): OperatingError {
   const reason = cause.code === 'EADDRINUSE' ? 'the port is in use: choose another, or port 0' : cause.code;
   return usageError(`trainer.listen ${listen}: ${reason}`, { cause });
-}
-
-/** Splits `host:port` or `[v6]:port`. @throws OperatingError usage */
-export function splitAddress(address: string): { host: string; port: number } {
-  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address);
-  const port = Number(match?.[3]);
-  if (!match || port > 65535) throw usageError(`address ${JSON.stringify(address)}: expected host:port, port 0…65535`);
-  return { host: match[1] ?? match[2]!, port };
 }
