@@ -60,7 +60,7 @@ export interface Hello {
   replica?:
     | ReplicaDigest
     | undefined;
-  /** sha-256 of the run config, when the worker was started with a run file of its own. */
+  /** sha-256 of the run config that the worker goes by. */
   runConfigSha256: Buffer;
   joinToken: Buffer;
 }
@@ -68,12 +68,11 @@ export interface Hello {
 export interface Welcome {
   worker: number;
   resumeSecret: Buffer;
-  /** Canonical JSON of the run config. */
-  runConfig: string;
   /** Records committed so far; later ones follow on this stream. */
   round: number;
-  leaseMs: number;
   heartbeatMs: number;
+  /** Records after which the run is done. */
+  rounds: number;
   /** Grows each time a trainer opens the log. */
   epoch: number;
 }
@@ -191,6 +190,15 @@ export interface Snapshot {
   sha256: Buffer;
 }
 
+export interface GetRunConfigRequest {
+  joinToken: Buffer;
+}
+
+export interface GetRunConfigResponse {
+  /** Canonical JSON. */
+  runConfig: string;
+}
+
 export interface GetStatusRequest {
 }
 
@@ -231,8 +239,6 @@ export interface LogHeader {
 export interface MemberJoined {
   worker: number;
   name: string;
-  /** sha-256 of the resume secret. */
-  resumeSecretSha256: Buffer;
 }
 
 export interface MemberLeft {
@@ -546,7 +552,7 @@ export const Hello: MessageFns<Hello> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { worker: 0, resumeSecret: Buffer.alloc(0), runConfig: "", round: 0, leaseMs: 0, heartbeatMs: 0, epoch: 0 };
+  return { worker: 0, resumeSecret: Buffer.alloc(0), round: 0, heartbeatMs: 0, rounds: 0, epoch: 0 };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -557,20 +563,17 @@ export const Welcome: MessageFns<Welcome> = {
     if (message.resumeSecret.length !== 0) {
       writer.uint32(18).bytes(message.resumeSecret);
     }
-    if (message.runConfig !== "") {
-      writer.uint32(26).string(message.runConfig);
-    }
     if (message.round !== 0) {
-      writer.uint32(32).uint32(message.round);
-    }
-    if (message.leaseMs !== 0) {
-      writer.uint32(40).uint32(message.leaseMs);
+      writer.uint32(24).uint32(message.round);
     }
     if (message.heartbeatMs !== 0) {
-      writer.uint32(48).uint32(message.heartbeatMs);
+      writer.uint32(32).uint32(message.heartbeatMs);
+    }
+    if (message.rounds !== 0) {
+      writer.uint32(48).uint32(message.rounds);
     }
     if (message.epoch !== 0) {
-      writer.uint32(56).uint32(message.epoch);
+      writer.uint32(40).uint32(message.epoch);
     }
     return writer;
   },
@@ -605,11 +608,11 @@ export const Welcome: MessageFns<Welcome> = {
             continue;
           }
           case 3: {
-            if (tag !== 26) {
+            if (tag !== 24) {
               break;
             }
 
-            message.runConfig = reader.string();
+            message.round = reader.uint32();
             continue;
           }
           case 4: {
@@ -617,15 +620,7 @@ export const Welcome: MessageFns<Welcome> = {
               break;
             }
 
-            message.round = reader.uint32();
-            continue;
-          }
-          case 5: {
-            if (tag !== 40) {
-              break;
-            }
-
-            message.leaseMs = reader.uint32();
+            message.heartbeatMs = reader.uint32();
             continue;
           }
           case 6: {
@@ -633,11 +628,11 @@ export const Welcome: MessageFns<Welcome> = {
               break;
             }
 
-            message.heartbeatMs = reader.uint32();
+            message.rounds = reader.uint32();
             continue;
           }
-          case 7: {
-            if (tag !== 56) {
+          case 5: {
+            if (tag !== 40) {
               break;
             }
 
@@ -1479,6 +1474,98 @@ export const Snapshot: MessageFns<Snapshot> = {
   },
 };
 
+function createBaseGetRunConfigRequest(): GetRunConfigRequest {
+  return { joinToken: Buffer.alloc(0) };
+}
+
+export const GetRunConfigRequest: MessageFns<GetRunConfigRequest> = {
+  encode(message: GetRunConfigRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.joinToken.length !== 0) {
+      writer.uint32(10).bytes(message.joinToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetRunConfigRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetRunConfigRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.joinToken = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseGetRunConfigResponse(): GetRunConfigResponse {
+  return { runConfig: "" };
+}
+
+export const GetRunConfigResponse: MessageFns<GetRunConfigResponse> = {
+  encode(message: GetRunConfigResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.runConfig !== "") {
+      writer.uint32(10).string(message.runConfig);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetRunConfigResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetRunConfigResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.runConfig = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseGetStatusRequest(): GetStatusRequest {
   return {};
 }
@@ -1855,7 +1942,7 @@ export const LogHeader: MessageFns<LogHeader> = {
 };
 
 function createBaseMemberJoined(): MemberJoined {
-  return { worker: 0, name: "", resumeSecretSha256: Buffer.alloc(0) };
+  return { worker: 0, name: "" };
 }
 
 export const MemberJoined: MessageFns<MemberJoined> = {
@@ -1865,9 +1952,6 @@ export const MemberJoined: MessageFns<MemberJoined> = {
     }
     if (message.name !== "") {
       writer.uint32(18).string(message.name);
-    }
-    if (message.resumeSecretSha256.length !== 0) {
-      writer.uint32(26).bytes(message.resumeSecretSha256);
     }
     return writer;
   },
@@ -1899,14 +1983,6 @@ export const MemberJoined: MessageFns<MemberJoined> = {
             }
 
             message.name = reader.string();
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.resumeSecretSha256 = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -2137,6 +2213,17 @@ export const TrainerService = {
     responseSerialize: (value: SnapshotChunk): Buffer => Buffer.from(SnapshotChunk.encode(value).finish()),
     responseDeserialize: (value: Buffer): SnapshotChunk => SnapshotChunk.decode(value),
   },
+  /** What a worker needs before it joins: it loads and checks its model first. */
+  getRunConfig: {
+    path: "/onebyte.Trainer/GetRunConfig" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetRunConfigRequest): Buffer => Buffer.from(GetRunConfigRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetRunConfigRequest => GetRunConfigRequest.decode(value),
+    responseSerialize: (value: GetRunConfigResponse): Buffer =>
+      Buffer.from(GetRunConfigResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetRunConfigResponse => GetRunConfigResponse.decode(value),
+  },
   getStatus: {
     path: "/onebyte.Trainer/GetStatus" as const,
     requestStream: false as const,
@@ -2153,6 +2240,8 @@ export interface TrainerServer extends UntypedServiceImplementation {
   join: handleBidiStreamingCall<WorkerMessage, TrainerMessage>;
   /** The replica state after the last committed record, in chunks. */
   getSnapshot: handleServerStreamingCall<GetSnapshotRequest, SnapshotChunk>;
+  /** What a worker needs before it joins: it loads and checks its model first. */
+  getRunConfig: handleUnaryCall<GetRunConfigRequest, GetRunConfigResponse>;
   getStatus: handleUnaryCall<GetStatusRequest, GetStatusResponse>;
 }
 
@@ -2168,6 +2257,22 @@ export interface TrainerClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<SnapshotChunk>;
+  /** What a worker needs before it joins: it loads and checks its model first. */
+  getRunConfig(
+    request: GetRunConfigRequest,
+    callback: (error: ServiceError | null, response: GetRunConfigResponse) => void,
+  ): ClientUnaryCall;
+  getRunConfig(
+    request: GetRunConfigRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetRunConfigResponse) => void,
+  ): ClientUnaryCall;
+  getRunConfig(
+    request: GetRunConfigRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetRunConfigResponse) => void,
+  ): ClientUnaryCall;
   getStatus(
     request: GetStatusRequest,
     callback: (error: ServiceError | null, response: GetStatusResponse) => void,
