@@ -5,6 +5,9 @@ import type { Dtype } from './safetensors.ts';
 export const FLOAT_DTYPES = ['F32', 'BF16', 'F16'] as const;
 export type FloatDtype = (typeof FLOAT_DTYPES)[number];
 
+/** Bytes per element. */
+export const DTYPE_BYTES: Readonly<Record<FloatDtype, number>> = { F32: 4, BF16: 2, F16: 2 };
+
 export const isFloatDtype = (dtype: Dtype): dtype is FloatDtype => (FLOAT_DTYPES as readonly string[]).includes(dtype);
 
 /** The stored elements `bytes`, which begin at a multiple of their size in their buffer, as float32: exact. The result may share `bytes`. */
