@@ -9,6 +9,7 @@ import { referenceBackend } from '../kernels/reference.ts';
 import { bytesOf } from '../kernels/replica.ts';
 import { BACKEND_CHOICES, selectBackend } from '../kernels/select-backend.ts';
 import { DECODED_512, encodeE4m3 } from '../proto/e4m3.ts';
+import { torchNormalRate } from './torch-normal.ts';
 
 export interface KernelRow {
   /** The backend's name, and its threads where they matter: `simd x2`. */
@@ -31,6 +32,8 @@ export interface KernelBench {
   readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string; readonly platform: string };
   /** Backends that cannot run here, and why. */
   readonly absent: string[];
+  /** torch.normal + add_ for one gradient, elements per second at d = 1,000,000; undefined without PyTorch. */
+  readonly torchNormalPerSecond: number | undefined;
 }
 
 interface Case {
@@ -77,7 +80,7 @@ export async function benchKernels(options: { seconds?: number; only?: string } 
     node: process.version,
     platform: `${process.platform} ${process.arch}`,
   };
-  return { rows, machine, absent };
+  return { rows, machine, absent, torchNormalPerSecond: torchNormalRate() };
 }
 
 /** Checks one case against the reference, then times both in turns. */
