@@ -1,0 +1,80 @@
+/** Gemma 2 and the text models of Gemma 3. */
+import type { Architecture, Rope } from '../architecture.ts';
+import type { ConfigFields } from '../config-fields.ts';
+import { activationOf } from './activation-config.ts';
+import { type GatedSizes, gatedDecoder, gatedSizes } from './gated-decoder.ts';
+import { slidingLayers } from './layer-types.ts';
+import { ropeFrom, ropeOf, SHARED_ROPE_TYPES } from './rope-config.ts';
+
+const DEFAULTS = {
+  hiddenSize: 2304,
+  intermediateSize: 9216,
+  layers: 26,
+  heads: 8,
+  keyValueHeads: 4,
+  headSize: 256,
+  epsilon: 1e-6,
+  tied: true,
+};
+
+/** Scores and logits are soft-capped; every other layer slides. */
+export function gemma2(config: ConfigFields): Architecture {
+  const sizes = gatedSizes(config, { ...DEFAULTS, vocabularySize: 256000, maxPositions: 8192 });
+  const softcap = config.nullable('attn_logit_softcapping', 50, (name) => config.positive(name));
+  const shared = sharedFields(config, sizes, (layer) => layer % 2 === 0);
+  return gatedDecoder(config, sizes, {
+    ...shared.variation,
+    ropes: [ropeOf(config, { ...sizes, defaultTheta: 10_000, types: SHARED_ROPE_TYPES })],
+    attention: (layer) => ({ ...shared.attention(layer), softcap }),
+    finalSoftcap: config.nullable('final_logit_softcapping', 30, (name) => config.positive(name)),
+  });
+}
+
+/** Head norms, two ropes; scores are never capped, whatever `attn_logit_softcapping` says. */
+export function gemma3Text(config: ConfigFields): Architecture {
+  const sizes = gatedSizes(config, { ...DEFAULTS, vocabularySize: 262208, maxPositions: 131072 });
+  const pattern = patternOf(config);
+  const shared = sharedFields(config, sizes, (layer) => (layer + 1) % pattern !== 0);
+  return gatedDecoder(config, sizes, {
+    ...shared.variation,
+    ropes: gemma3Ropes(config, sizes),
+    headNorms: true,
+    attention: (layer) => ({ ...shared.attention(layer), rope: shared.sliding[layer] ? 1 : 0 }),
+    finalSoftcap: config.has('final_logit_softcapping') ? config.positive('final_logit_softcapping') : undefined,
+  });
+}
+
+function patternOf(config: ConfigFields): number {
+  return config.count('sliding_window_pattern', 6);
+}
+
+function sharedFields(config: ConfigFields, sizes: GatedSizes, slides: (layer: number) => boolean) {
+  if (config.flag('use_bidirectional_attention', false))
+    throw config.refuse('use_bidirectional_attention', 'false: only causal models are supported');
+  const window = config.nullable('sliding_window', 4096, (name) => config.count(name));
+  const sliding = slidingLayers(config, sizes.layers, slides);
+  if (window === undefined && sliding.includes(true))
+    throw config.refuse('sliding_window', 'a whole number, as layers slide');
+  const bias = config.flag('attention_bias', false);
+  const scale = config.positive('query_pre_attn_scalar', 256) ** -0.5;
+  return {
+    sliding,
+    attention: (layer: number) => ({ scale, window: sliding[layer] ? window : undefined }),
+    variation: {
+      biases: { qkv: bias, o: bias, feedForward: false },
+      activation: activationOf(config, 'hidden_activation', 'gelu_pytorch_tanh'),
+      gemma: true,
+    },
+  };
+}
+
+/** Full layers first, then sliding ones. Old configs hold `rope_theta`, `rope_local_base_freq` and a `rope_scaling` of full layers. */
+function gemma3Ropes(config: ConfigFields, sizes: GatedSizes): Rope[] {
+  const nested = config.object('rope_parameters');
+  const context = { ...sizes, types: SHARED_ROPE_TYPES };
+  const full = config.object('rope_scaling') ?? nested?.object('full_attention');
+  const sliding = nested?.object('sliding_attention');
+  const localTheta = config.positive('rope_local_base_freq', 10_000);
+  const local = ropeFrom(config.without('rope_theta'), sliding, { ...context, defaultTheta: localTheta });
+  return [ropeFrom(config, full, { ...context, defaultTheta: 1_000_000 }), local];
+}

@@ -1,0 +1,26 @@
+/** Mistral: llama with a sliding window in every layer. */
+import type { Architecture } from '../architecture.ts';
+import type { ConfigFields } from '../config-fields.ts';
+import { gatedDecoder, gatedSizes } from './gated-decoder.ts';
+import { ropeOf, SHARED_ROPE_TYPES } from './rope-config.ts';
+
+export function mistral(config: ConfigFields): Architecture {
+  const sizes = gatedSizes(config, {
+    vocabularySize: 32000,
+    hiddenSize: 4096,
+    intermediateSize: 14336,
+    layers: 32,
+    heads: 32,
+    keyValueHeads: 8,
+    maxPositions: 131072,
+    epsilon: 1e-6,
+    tied: false,
+  });
+  // A missing window is 4096; null is none.
+  const window = config.nullable('sliding_window', 4096, (name) => config.count(name));
+  return gatedDecoder(config, sizes, {
+    ropes: [ropeOf(config, { ...sizes, defaultTheta: 10_000, types: SHARED_ROPE_TYPES })],
+    biases: { qkv: false, o: false, feedForward: false },
+    attention: () => ({ window }),
+  });
+}

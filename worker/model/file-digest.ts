@@ -1,0 +1,42 @@
+/** Digests of large files, remembered between runs in the user's cache directory by path, size and modification time. */
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+/** Where derived files may be kept and lost again: `$XDG_CACHE_HOME/onebyte`, or `~/.cache/onebyte`. */
+export function cacheDirectory(): string {
+  const base = process.env.XDG_CACHE_HOME;
+  return join(base !== undefined && base !== '' ? base : join(homedir(), '.cache'), 'onebyte');
+}
+
+type Digests = Readonly<Record<string, string>>;
+
+/** What `compute` gives for `file`, from the cache where the file has not changed. A cache that cannot be used is no error. */
+export async function cachedDigest(file: string, kind: string, compute: () => Promise<Digests>): Promise<Digests> {
+  const { size, mtimeNs } = statSync(file, { bigint: true });
+  const stamp = `${file}\n${size}\n${mtimeNs}`;
+  const directory = join(cacheDirectory(), 'digests');
+  const entry = join(directory, `${kind}-${createHash('sha256').update(file).digest('hex')}.json`);
+  const cached = readEntry(entry);
+  if (cached?.stamp === stamp) return cached.digests;
+  const digests = await compute();
+  try {
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(`${entry}.${process.pid}`, JSON.stringify({ stamp, digests }));
+    renameSync(`${entry}.${process.pid}`, entry);
+  } catch {
+    // A read-only home costs the time of hashing again, nothing else.
+  }
+  return digests;
+}
+
+function readEntry(path: string): { stamp: string; digests: Digests } | undefined {
+  try {
+    const entry: unknown = JSON.parse(readFileSync(path, 'utf8'));
+    if (typeof entry !== 'object' || entry === null || !('stamp' in entry) || !('digests' in entry)) return undefined;
+    return entry as { stamp: string; digests: Digests };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,71 @@
+/** What every graph part needs: the builder, the model's weights, and the inputs that it shares with the other parts. */
+import assert from 'node:assert/strict';
+import type { Architecture } from '../architecture.ts';
+import type { BaseModel } from '../base-model.ts';
+import { GraphBuilder, type Value } from './builder.ts';
+
+/** The inputs of one adapted layer: A `[G, R, fanIn]`, B `[G, fanOut, R]` (or 1 in place of G, where all share it). */
+export interface AdapterInputs {
+  readonly a: Value;
+  readonly b: Value;
+  readonly scale: number;
+}
+
+export class ModelGraph {
+  readonly graph: GraphBuilder;
+  readonly architecture: Architecture;
+  /** By the layer's name. */
+  readonly adapters = new Map<string, AdapterInputs>();
+  private readonly model: BaseModel;
+  private readonly made = new Map<string, Value>();
+
+  constructor(model: BaseModel) {
+    this.model = model;
+    this.architecture = model.architecture;
+    this.graph = new GraphBuilder(model.weights.values());
+  }
+
+  /** A tensor of the description in float32. */
+  weight(name: string): Value {
+    return this.once(name, () => this.graph.weight(this.weightTensor(name)));
+  }
+
+  weightTensor(name: string) {
+    const tensor = this.model.weights.get(name);
+    assert(tensor !== undefined, `the description requires ${name}`);
+    return tensor;
+  }
+
+  /** Index of the packed token at each padded place, `[B, T]`. Places behind a row's end hold any token. */
+  padding(): Value {
+    return this.once('padding', () => this.graph.input('padding', 'int64', ['B', 'T']));
+  }
+
+  /** Added to the scores, `[T, T]`: 0 where a query (row) may see a key (column), else the lowest float32. */
+  mask(window: number | undefined): Value {
+    return this.once(maskName(window), () => this.graph.input(maskName(window), 'float32', ['T', 'T']));
+  }
+
+  /** cos and sin of each packed token, `[N, rotated / 2]`. */
+  rope(index: number): { cos: Value; sin: Value } {
+    const shape = ['N', this.architecture.ropes[index]!.rotated / 2];
+    const [cos, sin] = ['cos', 'sin'].map((name) =>
+      this.once(`${name}${index}`, () => this.graph.input(`${name}${index}`, 'float32', shape)),
+    );
+    return { cos: cos!, sin: sin! };
+  }
+
+  /** cap · tanh(x / cap). */
+  softcapped(x: Value, cap: number): Value {
+    const bounded = this.graph.node('Tanh', [this.graph.node('Div', [x, this.graph.scalar(cap)])]);
+    return this.graph.node('Mul', [bounded, this.graph.scalar(cap)]);
+  }
+
+  private once(name: string, make: () => Value): Value {
+    const value = this.made.get(name) ?? make();
+    this.made.set(name, value);
+    return value;
+  }
+}
+
+export const maskName = (window: number | undefined): string => `mask_${window ?? 'all'}`;

@@ -1,0 +1,30 @@
+/** Hands a graph to ONNX Runtime. The only file that knows its options. */
+import { InferenceSession } from 'onnxruntime-node';
+import type { SerializedGraph } from './graph/trunk.ts';
+
+export interface SessionOptions {
+  readonly provider: 'cpu' | 'webgpu' | 'cuda' | 'auto';
+  /** Threads of the CPU provider. */
+  readonly threads: number;
+}
+
+export async function createSession(graph: SerializedGraph, options: SessionOptions): Promise<InferenceSession> {
+  return InferenceSession.create(graph.bytes, {
+    executionProviders: [options.provider === 'auto' ? 'cpu' : options.provider],
+    intraOpNumThreads: options.threads,
+    interOpNumThreads: 1,
+    enableCpuMemArena: process.env.ARENA !== '0',
+    enableMemPattern: process.env.PATTERN !== '0',
+    graphOptimizationLevel: 'all',
+    // 3: errors only; what is an error is thrown too.
+    logSeverityLevel: 3,
+    extra: {
+      session: {
+        // The weights' locations are below this directory, never above it.
+        model_external_initializers_file_folder_path: graph.weightsDirectory,
+        // The two sessions of a forward pass take turns: a thread that spins after a run would hinder the other's.
+        force_spinning_stop: '1',
+      },
+    },
+  });
+}

@@ -1,0 +1,62 @@
+/** How a batch of rows and adapters is cut into runs whose activations fit a stated memory. */
+import type { Architecture } from './architecture.ts';
+
+/** Float32 elements of activations that exist at once, by estimate: 128 MiB. */
+export const MAX_ACTIVATION_ELEMENTS = 2 ** Number(process.env.TILE ?? 25);
+
+export interface TilePlan {
+  /** Indices of the rows of each tile. Every row is in one tile. */
+  readonly rows: readonly (readonly number[])[];
+  /** Adapters per run. */
+  readonly adapters: number;
+}
+
+/** `lengths` are the rows' tokens. All rows together where they fit under one adapter; then as many adapters as fit. */
+export function planTiles(
+  architecture: Architecture,
+  lengths: readonly number[],
+  adapters: number,
+  limit = MAX_ACTIVATION_ELEMENTS,
+): TilePlan {
+  const elements = (tile: readonly number[]): number => {
+    const longest = Math.max(...tile.map((row) => lengths[row]!));
+    return (
+      tile.reduce((sum, row) => sum + lengths[row]!, 0) * perToken(architecture) +
+      tile.length * longest * longest * scoresPerPair(architecture)
+    );
+  };
+  const all = lengths.map((_, row) => row);
+  const rows = elements(all) <= limit ? [all] : rowTiles(all, lengths, (tile) => elements(tile) <= limit);
+  const largest = Math.max(...rows.map(elements));
+  return { rows, adapters: Math.min(adapters, Math.max(1, Math.floor(limit / largest))) };
+}
+
+/** Neighbours in length go together, so that little is padded. A row that is too long alone is a tile of its own. */
+function rowTiles(
+  all: readonly number[],
+  lengths: readonly number[],
+  fits: (tile: readonly number[]) => boolean,
+): number[][] {
+  const tiles: number[][] = [];
+  for (const row of [...all].sort((a, b) => lengths[a]! - lengths[b]! || a - b)) {
+    const tile = tiles.at(-1);
+    if (tile !== undefined && fits([...tile, row])) tile.push(row);
+    else tiles.push([row]);
+  }
+  return tiles;
+}
+
+/** Elements of one token at the widest place of a layer: residual, normalized, and what the feed-forward holds. */
+function perToken({ hiddenSize, layers }: Architecture): number {
+  return Math.max(
+    ...layers.map(({ attention, feedForward }) => {
+      const { heads, headSize } = attention.inner;
+      return 3 * hiddenSize + Math.max(3 * feedForward.inner.down.fanIn, 5 * heads * headSize);
+    }),
+  );
+}
+
+/** Elements of one pair of places of a row: scores before and after softmax. */
+function scoresPerPair({ layers }: Architecture): number {
+  return 2 * Math.max(...layers.map(({ attention }) => attention.inner.heads));
+}
