@@ -122,11 +122,18 @@ function* mergedChunks(file: string, name: string, tensor: StoredTensor, update:
     const weights = toFloat32(dtype, chunk);
     addLowRank(weights, row, update);
     const rounded = fromFloat32(dtype, weights);
-    if (!toFloat32(dtype, rounded).every(Number.isFinite))
+    if (!allFinite(toFloat32(dtype, rounded)))
       throw usageError(`${file}: tensor ${name} with the adapter folded in has elements that ${dtype} cannot hold`);
     yield rounded;
     row += weights.length / update.columns;
   }
+}
+
+function allFinite(values: Float32Array): boolean {
+  // A NaN or an infinity times zero is NaN, and stays.
+  let zero = 0;
+  for (let i = 0; i < values.length; i++) zero += values[i]! * 0;
+  return zero === 0;
 }
 
 /** weights += scale · left·right, for the rows of it that begin with `firstRow`. */
@@ -135,7 +142,7 @@ function addLowRank(weights: Float32Array, firstRow: number, { rank, scale, left
   for (let row = 0; row * columns < weights.length; row++) {
     sum.fill(0);
     for (let r = 0; r < rank; r++) {
-      const factor = left[(firstRow + row) * rank + r] ?? 0;
+      const factor = left[(firstRow + row) * rank + r]!;
       const from = r * columns;
       for (let i = 0; i < columns; i++) sum[i] = sum[i]! + factor * right[from + i]!;
     }
