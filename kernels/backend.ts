@@ -47,7 +47,10 @@ export function assertExactSum(terms: readonly Term[]): void {
 
 export interface Backend {
   readonly name: string;
-  /** A zeroed buffer where this backend works fastest (θ, scratch). Plain arrays are accepted everywhere too. */
+  /**
+   * A zeroed buffer where this backend works fastest (θ, scratch). Plain arrays are accepted everywhere too.
+   * Its ArrayBuffer is not shared (ONNX Runtime takes it), cannot be transferred, and may begin before the array: mind `byteOffset`.
+   */
   allocate(elements: number): Float32Array;
   /** Writes the G perturbed adapters into `scratch` `[G · d]`, tensor-major (see `scratchOffset`). */
   perturb(perturbation: Perturbation, scratch: Float32Array): Promise<void>;

@@ -11,7 +11,7 @@ import {
   MAX_GRADIENTS_PER_RECORD,
 } from '../kernels/learning-rule.ts';
 import { type Contribution, Notice_Kind, type Record, type RecordEntry } from '../proto/gen/onebyte.ts';
-import { MAX_DIRECTION_INDEX } from '../proto/limits.ts';
+import { DIGEST_EVERY, MAX_DIRECTION_INDEX } from '../proto/limits.ts';
 import { EXIT } from '../proto/operating-error.ts';
 import { deadlineMs, withArrival } from './deadline.ts';
 import { onCounts, startEvaluation } from './evaluation.ts';
@@ -170,7 +170,7 @@ function closeRound(state: TrainerState, atMs: number): Effect[] {
   state.emptyRecords = gradients === 0 ? state.emptyRecords + 1 : 0;
   openRound(state, atMs);
   const done = normaliser.round >= state.rules.rounds;
-  const digest = done || normaliser.round % state.rules.settings.digestEvery === 0;
+  const digest = done || normaliser.round % DIGEST_EVERY === 0;
   const effects: Effect[] = [
     { kind: 'append', frames: [{ frame: { $case: 'record', value: record } }] },
     { kind: 'broadcast', message: { message: { $case: 'record', value: record } } },

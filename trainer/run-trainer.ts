@@ -34,7 +34,8 @@ export interface TrainerOptions {
   readonly initialAdapter: Buffer;
   readonly backend: Backend;
   readonly credentials: ServerCredentials;
-  readonly onReport: (report: Report) => void;
+  /** `wire`: socket bytes so far. */
+  readonly onReport: (report: Report, wire: { up: number; down: number }) => void;
   readonly onListening: (address: string, resumedAt: number, tornBytes: number) => void;
   /** Aborted: close the round, write a checkpoint, tell the workers, end with `drained`. */
   readonly drain: AbortSignal;
@@ -191,7 +192,7 @@ class Trainer {
         await this.checkpoint(effect.best && this.held ? this.held : this.replica, effect.best);
         break;
       case 'report':
-        this.options.onReport(effect.report);
+        this.options.onReport(effect.report, this.service!.wireBytes());
         break;
       case 'finish':
         this.outcome.resolve(effect);

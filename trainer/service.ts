@@ -1,6 +1,7 @@
 /** The trainer's gRPC face: turns streams into events and effects into messages. Holds no rule of the run. */
 import { createServer, type Socket, type Server as TcpServer } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
+import { splitAddress } from '../proto/address.ts';
 import {
   type GetRunConfigRequest,
   type GetRunConfigResponse,
@@ -185,12 +186,4 @@ async function listenCounting(
 function listenError(listen: string, cause: NodeJS.ErrnoException): OperatingError {
   const reason = cause.code === 'EADDRINUSE' ? 'the port is in use: choose another, or port 0' : cause.code;
   return usageError(`trainer.listen ${listen}: ${reason}`, { cause });
-}
-
-/** Splits `host:port` or `[v6]:port`. @throws OperatingError usage */
-export function splitAddress(address: string): { host: string; port: number } {
-  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address);
-  const port = Number(match?.[3]);
-  if (!match || port > 65535) throw usageError(`address ${JSON.stringify(address)}: expected host:port, port 0…65535`);
-  return { host: match[1] ?? match[2]!, port };
 }

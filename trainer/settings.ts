@@ -22,6 +22,5 @@ export const TrainerSettings = z.strictObject({
     .describe('rounds between evaluations on the dev split; 0: only at the ends'),
   checkpointEvery: z.int().min(0).default(50).describe('rounds between checkpoints; 0: only at the end'),
   keepCheckpoints: count.default(3).describe('how many of the newest checkpoints stay, beside the best'),
-  digestEvery: count.default(16).describe('rounds between comparisons of replica digests'),
 });
 export type TrainerSettings = z.infer<typeof TrainerSettings>;

@@ -1,6 +1,6 @@
 /** gpu.js, opened in one mode, and the compiled computations of the gpu backend. Imports gpu.js when it is first opened. */
 import type { GPUFunction } from 'gpu.js';
-import { integerFunctions, PERTURBED, sumsOf, TERM_COLUMNS, WORDS } from './kernel-source.ts';
+import { integerFunctions, perturbedOf, sumsOf, TERM_COLUMNS, WORDS, WORDS_OF_ONE } from './kernel-source.ts';
 
 export type GpuMode = 'webgpu' | 'webasm' | 'cpu';
 
@@ -39,8 +39,8 @@ export async function openGpu(mode: GpuMode): Promise<GpuDevice> {
     return gpu.createPipeline((terms, q) => sum(words(terms) as never, q as never));
   });
   const perturbed = remember((blocks: number) => {
-    const words = kernel(WORDS, [4 * blocks, 1]);
-    const sides = kernel(PERTURBED, [64 * blocks, 2]);
+    const words = kernel(WORDS_OF_ONE, [4 * blocks]);
+    const sides = kernel(perturbedOf(blocks), [2 * 64 * blocks]);
     return gpu.createPipeline((theta, terms) => sides(theta as never, words(terms) as never, terms as never));
   });
 
@@ -50,7 +50,8 @@ export async function openGpu(mode: GpuMode): Promise<GpuDevice> {
       return (await sums(blocks, terms.length)(terms as never, q)) as Float32Array;
     },
     async perturbed(blocks, theta, term) {
-      return (await perturbed(blocks, 0)(theta, [term] as never)) as unknown as [Float32Array, Float32Array];
+      const both = (await perturbed(blocks, 0)(theta, [term] as never)) as Float32Array;
+      return [both.subarray(0, both.length / 2), both.subarray(both.length / 2)];
     },
     close: () => gpu.destroy(),
   };

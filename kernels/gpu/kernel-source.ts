@@ -59,16 +59,19 @@ export function integerFunctions(): IntegerFunction[] {
   return sources.map((source) => ({ source, argumentNames: source.match(/\(([^)]*)\)/)![1]!.split(', ') }));
 }
 
-/** terms `[n, TERM_COLUMNS]` → `[n, 4 · blocks]`: the 64 sign bits of each block in four 16-bit halves, element order. */
-export const WORDS = `function words(terms) {
-  return threefry(
-    block(join(terms[this.thread.y][6], terms[this.thread.y][7]), terms[this.thread.y][8], this.thread.x),
-    join(terms[this.thread.y][4], terms[this.thread.y][5]),
-    join(terms[this.thread.y][0], terms[this.thread.y][1]),
-    join(terms[this.thread.y][2], terms[this.thread.y][3]),
+const wordsAt = (row: string): string => `return threefry(
+    block(join(terms[${row}][6], terms[${row}][7]), terms[${row}][8], this.thread.x),
+    join(terms[${row}][4], terms[${row}][5]),
+    join(terms[${row}][0], terms[${row}][1]),
+    join(terms[${row}][2], terms[${row}][3]),
     this.thread.x & 3
-  );
-}`;
+  );`;
+
+/** terms `[n, TERM_COLUMNS]` → `[n, 4 · blocks]`: the 64 sign bits of each block in four 16-bit halves, element order. */
+export const WORDS = `function words(terms) { ${wordsAt('this.thread.y')} }`;
+
+/** The same for one term, `[1, TERM_COLUMNS]` → `[4 · blocks]`: a second dimension of 1 would leave 7 of 8 GPU threads idle. */
+export const WORDS_OF_ONE = `function wordsOfOne(terms) { ${wordsAt('0')} }`;
 
 /** words `[n, 4 · blocks]`, q `[n]` → Σ q·z `[64 · blocks]`, exact while Σ|q| < 2²⁴. */
 export const sumsOf = (n: number): string => `function sums(words, q) {
@@ -79,11 +82,10 @@ export const sumsOf = (n: number): string => `function sums(words, q) {
   return sum;
 }`;
 
-/** theta `[64 · blocks]`, words `[1, 4 · blocks]`, terms `[1, TERM_COLUMNS]` → `[2, 64 · blocks]`: θ + step·z and θ − step·z. */
-export const PERTURBED = `function perturbed(theta, words, terms) {
-  const signed = terms[0][9] * sign(words[0][halfOf(this.thread.x)], this.thread.x);
-  if (this.thread.y === 0) {
-    return theta[this.thread.x] + signed;
+/** theta `[64 · blocks]`, words `[4 · blocks]`, terms `[1, TERM_COLUMNS]` → `[2 · 64 · blocks]`: θ + step·z, then θ − step·z. */
+export const perturbedOf = (blocks: number): string => `function perturbed(theta, words, terms) {
+  if (this.thread.x < ${64 * blocks}) {
+    return theta[this.thread.x] + terms[0][9] * sign(words[halfOf(this.thread.x)], this.thread.x);
   }
-  return theta[this.thread.x] - signed;
+  return theta[this.thread.x - ${64 * blocks}] - terms[0][9] * sign(words[halfOf(this.thread.x - ${64 * blocks})], this.thread.x);
 }`;

@@ -43,9 +43,14 @@ export function simdBackend(threads: number): Backend {
     name: 'simd',
 
     allocate(elements) {
-      const instance = new SimdInstance(elements);
-      instances.set(instance.array.buffer, instance);
-      return instance.array;
+      try {
+        const instance = new SimdInstance(elements);
+        instances.set(instance.array.buffer, instance);
+        return instance.array;
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        return new Float32Array(elements); // beyond WebAssembly's 4 GiB: staged through tiles
+      }
     },
 
     async perturb(p: Perturbation, scratch: Float32Array) {

@@ -62,7 +62,6 @@ export interface Hello {
     | undefined;
   /** sha-256 of the run config that the worker goes by. */
   runConfigSha256: Buffer;
-  joinToken: Buffer;
 }
 
 export interface Welcome {
@@ -168,8 +167,6 @@ export interface RecordEntry {
 }
 
 export interface GetSnapshotRequest {
-  worker: number;
-  resumeSecret: Buffer;
 }
 
 export interface SnapshotChunk {
@@ -191,7 +188,6 @@ export interface Snapshot {
 }
 
 export interface GetRunConfigRequest {
-  joinToken: Buffer;
 }
 
 export interface GetRunConfigResponse {
@@ -450,7 +446,6 @@ function createBaseHello(): Hello {
     resumeSecret: Buffer.alloc(0),
     replica: undefined,
     runConfigSha256: Buffer.alloc(0),
-    joinToken: Buffer.alloc(0),
   };
 }
 
@@ -470,9 +465,6 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.runConfigSha256.length !== 0) {
       writer.uint32(42).bytes(message.runConfigSha256);
-    }
-    if (message.joinToken.length !== 0) {
-      writer.uint32(50).bytes(message.joinToken);
     }
     return writer;
   },
@@ -528,14 +520,6 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.runConfigSha256 = Buffer.from(reader.bytes());
-            continue;
-          }
-          case 6: {
-            if (tag !== 50) {
-              break;
-            }
-
-            message.joinToken = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -1232,17 +1216,11 @@ export const RecordEntry: MessageFns<RecordEntry> = {
 };
 
 function createBaseGetSnapshotRequest(): GetSnapshotRequest {
-  return { worker: 0, resumeSecret: Buffer.alloc(0) };
+  return {};
 }
 
 export const GetSnapshotRequest: MessageFns<GetSnapshotRequest> = {
-  encode(message: GetSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.worker !== 0) {
-      writer.uint32(8).uint32(message.worker);
-    }
-    if (message.resumeSecret.length !== 0) {
-      writer.uint32(18).bytes(message.resumeSecret);
-    }
+  encode(_: GetSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
@@ -1259,22 +1237,6 @@ export const GetSnapshotRequest: MessageFns<GetSnapshotRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 8) {
-              break;
-            }
-
-            message.worker = reader.uint32();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.resumeSecret = Buffer.from(reader.bytes());
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1475,14 +1437,11 @@ export const Snapshot: MessageFns<Snapshot> = {
 };
 
 function createBaseGetRunConfigRequest(): GetRunConfigRequest {
-  return { joinToken: Buffer.alloc(0) };
+  return {};
 }
 
 export const GetRunConfigRequest: MessageFns<GetRunConfigRequest> = {
-  encode(message: GetRunConfigRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.joinToken.length !== 0) {
-      writer.uint32(10).bytes(message.joinToken);
-    }
+  encode(_: GetRunConfigRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
@@ -1499,14 +1458,6 @@ export const GetRunConfigRequest: MessageFns<GetRunConfigRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.joinToken = Buffer.from(reader.bytes());
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;

@@ -6,15 +6,18 @@ import { type AdapterLayout, adapterLayout } from '../../kernels/adapter-layout.
 import { adaptersOf, type Backend, type Perturbation, type Term } from '../../kernels/backend.ts';
 import { STRIPES } from '../../kernels/direction.ts';
 import { gpuBackend } from '../../kernels/gpu/gpu-backend.ts';
+import { initialAdapter } from '../../kernels/initial-adapter.ts';
+import { exponentInForce, type LearningRule, type Normaliser } from '../../kernels/learning-rule.ts';
 import { roundKey, runKey } from '../../kernels/random-keys.ts';
 import { referenceBackend } from '../../kernels/reference.ts';
-import { bytesOf } from '../../kernels/replica.ts';
+import { applyRecord, bytesOf, initialReplica, replicaDigest } from '../../kernels/replica.ts';
 import { SimdInstance } from '../../kernels/simd/instance.ts';
 import { planUpdate } from '../../kernels/simd/plan.ts';
 import { startPool } from '../../kernels/simd/pool.ts';
 import { simdBackend } from '../../kernels/simd/simd-backend.ts';
 import { unitsOf } from '../../kernels/simd/units.ts';
 import { DECODED_512, isAbstention, LARGEST_512 } from '../../proto/e4m3.ts';
+import type { Record } from '../../proto/gen/onebyte.ts';
 import { useSoftwareAdapter } from '../support/software-adapter.ts';
 
 const SEEDS = [0, 1, 2 ** 32 - 1, 2 ** 32 + 12345, 2 ** 53 - 1];
@@ -70,6 +73,30 @@ function somePerturbation(layout: AdapterLayout): Perturbation {
   };
 }
 
+const someRule = (): LearningRule => ({
+  runKey: runKey(pick(SEEDS)),
+  learningRate: 2e-3,
+  decayRounds: 8,
+  cap: 64,
+  memory: 64,
+  window: 64,
+  clip: 4,
+  directionStripes: pick([1, 4] as const),
+  maxStaleness: 3,
+  initialExponent: 0,
+});
+
+/** Entries of all the staleness that can be decoded, with any bytes: largest, smallest, abstentions. */
+function someRecord(round: number, normaliser: Normaliser): Record {
+  const entries = normaliser.exponents.map((_, i) => ({
+    staleness: normaliser.exponents.length - 1 - i,
+    worker: below(5),
+    firstDirection: below(100),
+    gradientBytes: Buffer.from(Array.from({ length: 4 }, () => pick([below(256), 0x7e, 0xfe, 0x01, 0x7f]))),
+  }));
+  return { round, exponent: exponentInForce(normaliser), entries };
+}
+
 const copyInto = (target: Float32Array, source: Float32Array): Float32Array => {
   target.set(source);
   return target;
@@ -81,16 +108,24 @@ const noAdapter = await gpuBackend('webgpu').then(
   (error: Error) => `gpu-webgpu is not tested here: ${error.message}`,
 );
 
-const backends: readonly { name: string; make: () => Backend | Promise<Backend>; skip?: false | string }[] = [
-  { name: 'simd on 1 thread', make: () => simdBackend(1) },
-  { name: 'simd on 2 threads', make: () => simdBackend(2) },
-  { name: 'simd on 5 threads', make: () => simdBackend(5) },
-  { name: 'gpu-cpu', make: () => gpuBackend('cpu') },
-  { name: 'gpu-webasm', make: () => gpuBackend('webasm') },
-  { name: 'gpu-webgpu', make: () => gpuBackend('webgpu'), skip: noAdapter },
+interface Tested {
+  readonly name: string;
+  readonly make: () => Backend | Promise<Backend>;
+  /** Random cases of each kind: gpu.js compiles a kernel for each size. */
+  readonly cases: number;
+  readonly skip?: false | string;
+}
+
+const backends: readonly Tested[] = [
+  { name: 'simd on 1 thread', make: () => simdBackend(1), cases: 40 },
+  { name: 'simd on 2 threads', make: () => simdBackend(2), cases: 40 },
+  { name: 'simd on 5 threads', make: () => simdBackend(5), cases: 40 },
+  { name: 'gpu-cpu', make: () => gpuBackend('cpu'), cases: 10 },
+  { name: 'gpu-webasm', make: () => gpuBackend('webasm'), cases: 10 },
+  { name: 'gpu-webgpu', make: () => gpuBackend('webgpu'), cases: 10, skip: noAdapter },
 ];
 
-for (const { name, make, skip } of backends)
+for (const { name, make, cases, skip } of backends)
   describe(name, { skip }, () => {
     let backend: Backend;
     before(async () => {
@@ -117,7 +152,7 @@ for (const { name, make, skip } of backends)
     });
 
     it('updates θ to the bytes of the reference with any stripes, seeds and gradient bytes', async () => {
-      for (let i = 0; i < 40; i++) {
+      for (let i = 0; i < cases; i++) {
         const d = 1 + below(40_000);
         await checkUpdate(d, someTerms(pick([1, 3, 4, 5, 8, 16, 60, 200])), pick(largestStripes(d)), random());
       }
@@ -125,6 +160,23 @@ for (const { name, make, skip } of backends)
 
     it('updates θ to the bytes of the reference when several threads share the work', async () => {
       for (const stripes of [1, 4, 256] as const) await checkUpdate(200_003, someTerms(30 * stripes), stripes, 1e-5);
+    });
+
+    it('moves a replica through stale, extreme and absent bytes to the digest of the reference', async () => {
+      const modules = [{ name: 'm', rank: 3, fanIn: 61, fanOut: 43, scale: 1 }];
+      const rule = someRule();
+      const theta = initialAdapter(7, modules);
+      let expected = initialReplica(rule, theta.slice());
+      let actual = initialReplica(rule, copyInto(backend.allocate(theta.length), theta));
+      for (let round = 0; round < 8; round++) {
+        const record = someRecord(round, expected.normaliser);
+        expected = await applyRecord(expected, rule, record, referenceBackend);
+        actual = await applyRecord(actual, rule, record, backend);
+        assert(
+          replicaDigest(actual).equals(replicaDigest(expected)),
+          `round ${round}, stripes ${rule.directionStripes}`,
+        );
+      }
     });
 
     it('holds the largest sum that is allowed', async () => {
@@ -139,7 +191,7 @@ for (const { name, make, skip } of backends)
     });
 
     it('perturbs θ to the bytes of the reference at any layout, stripes and sides', async () => {
-      for (let i = 0; i < 40; i++) {
+      for (let i = 0; i < cases; i++) {
         const p = somePerturbation(someLayout(pick([3, 70, 900])));
         const elements = adaptersOf(p) * p.layout.elements;
         const expected = new Float32Array(elements);
