@@ -1,5 +1,5 @@
 /** What every command does alike: turns errors into exit codes and signals into a request to drain. */
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 
 /** Runs `action`; its exit code becomes the process's. A user's error is one message, never a stack. */
@@ -47,12 +47,10 @@ export const withSettings = (command: Command): Command =>
     [],
   );
 
-/** Parses a whole number of an option. @throws OperatingError */
-export function wholeNumber(option: string): (value: string) => number {
-  return (value) => {
-    const number = Number(value);
-    if (!Number.isSafeInteger(number) || number < 0)
-      throw new OperatingError(EXIT.usage, `${option} ${value}: expected a whole number`);
-    return number;
-  };
+/** Parses an option that is a whole number; Commander turns the error into its own usage message. */
+export function wholeNumber(value: string): number {
+  const number = Number(value);
+  if (value === '' || !Number.isSafeInteger(number) || number < 0)
+    throw new InvalidArgumentError('Expected a whole number.');
+  return number;
 }

@@ -18,7 +18,7 @@ export interface PreparedRun {
   readonly initialAdapter: Buffer;
 }
 
-/** Opens the model of `run` and makes its run config. @throws OperatingError (usage) */
+/** Opens the model of `run`, a directory by now, and makes its run config. @throws OperatingError (usage) */
 export async function prepareRun(run: RunFile): Promise<PreparedRun> {
   const model = openBaseModel(run.model);
   const { description, initialAdapter } = adapterOf(run, model);

@@ -1,6 +1,7 @@
 /** What trainer and worker processes tell the process that started them, over the IPC channel of a child process. */
-import type { Report } from '../trainer/state.ts';
+
 import type { TrainerResult } from '../trainer/run-trainer.ts';
+import type { Report } from '../trainer/state.ts';
 import type { WorkerReport, WorkerResult } from '../worker/run-worker.ts';
 
 export type ChildMessage =

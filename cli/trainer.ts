@@ -1,4 +1,5 @@
 /** `onebyte trainer`: runs the trainer of a run. */
+import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { selectBackend } from '../kernels/select-backend.ts';
 import { splitAddress } from '../proto/address.ts';
@@ -7,13 +8,14 @@ import { runTrainer } from '../trainer/run-trainer.ts';
 import type { Report } from '../trainer/state.ts';
 import { usableCores } from '../worker/cores.ts';
 import { readDataset } from '../worker/data/dataset.ts';
+import { resolveModel } from '../worker/model/hub.ts';
 import { loadTokenizer } from '../worker/model/tokenizer.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { serverCredentials, type TlsFlags, withTlsFlags } from './credentials.ts';
 import { createLog, type Log } from './log.ts';
 import { prepareRun } from './run-config-of.ts';
-import { readRunFile, type RunFile } from './run-file.ts';
-import { freshDirectory } from './run-directory.ts';
+import { freshDirectory, settle } from './run-directory.ts';
+import { type RunFile, readRunFile } from './run-file.ts';
 import { tellParent } from './supervision.ts';
 
 interface Flags extends TlsFlags {
@@ -32,23 +34,28 @@ export const trainerCommand = withTlsFlags(
       .argument('<run.yaml>', 'run file')
       .option('--listen <host:port>', 'address (trainer.listen)')
       .option('--out <dir>', 'run directory (out)')
-      .option('--rounds <n>', 'records after which the run is done', wholeNumber('--rounds'))
-      .option('--resume', 'go on with the round log that is in the run directory')
+      .option('--rounds <n>', 'records after which the run is done', wholeNumber)
+      .option('--resume', 'go on with the round log in the run directory, or begin one there')
       .option('--json', 'end with one line of JSON on stdout'),
   ),
 )
-  .addHelpText('after', '\nExample:\n  onebyte trainer run.yaml --listen 0.0.0.0:50051 --out runs/first --tls-cert c.pem --tls-key k.pem\n')
+  .addHelpText(
+    'after',
+    '\nExample:\n  onebyte trainer run.yaml --listen 0.0.0.0:50051 --out runs/first --tls-cert c.pem --tls-key k.pem\n',
+  )
   .action((file: string, flags: Flags) => runCommand(() => train(file, flags)));
 
 async function train(file: string, flags: Flags): Promise<ExitCode> {
   const drain = drainOnSignal();
   const log = createLog({ role: 'trainer' });
-  const run = readRunFile(file, flags.set);
-  const rounds = flags.rounds ?? run.rounds;
+  const given = readRunFile(file, flags.set);
+  const rounds = flags.rounds ?? given.rounds;
+  const out = flags.out ?? given.out;
+  const directory = flags.resume ? resolve(out) : freshDirectory(out, log);
+  const run = await settle({ ...given, rounds, model: await resolveModel(given.model) }, directory);
   const settings = { ...run.trainer, listen: flags.listen ?? run.trainer.listen };
-  const directory = flags.resume ? (flags.out ?? run.out) : freshDirectory(flags.out ?? run.out, log);
   const credentials = serverCredentials(splitAddress(settings.listen).host, flags);
-  const { config, initialAdapter } = await prepareRun({ ...run, rounds: run.rounds });
+  const { config, initialAdapter } = await prepareRun(run);
   const { backend, reason } = await selectBackend(run.worker.kernels, run.worker.threads ?? usableCores());
   log.debug(`kernels: ${reason}`);
   try {
@@ -68,8 +75,12 @@ async function train(file: string, flags: Flags): Promise<ExitCode> {
         void tellParent({ kind: 'trainer', report, wire });
       },
       onListening: (address, round, tornBytes) => {
-        if (tornBytes > 0) log.warn({ tornBytes }, `cut ${tornBytes} bytes of a frame that was not written whole off the round log`);
-        log.info({ address, round, directory }, `listening on ${address}, ${round} of ${rounds} rounds done, run directory ${directory}`);
+        if (tornBytes > 0)
+          log.warn({ tornBytes }, `cut ${tornBytes} bytes of a frame that was not written whole off the round log`);
+        log.info(
+          { address, round, directory },
+          `listening on ${address}, ${round} of ${rounds} rounds done, run directory ${directory}`,
+        );
         void tellParent({ kind: 'listening', address });
       },
     });
@@ -101,7 +112,10 @@ function logReport(log: Log, report: Report): void {
     }
     case 'evaluation': {
       const accuracy = report.accuracy === undefined ? '' : `, accuracy ${(100 * report.accuracy).toFixed(1)} %`;
-      log.info(report, `round ${report.round}: dev loss ${report.loss.toFixed(4)}${accuracy}${report.best ? ' (best)' : ''}`);
+      log.info(
+        report,
+        `round ${report.round}: dev loss ${report.loss.toFixed(4)}${accuracy}${report.best ? ' (best)' : ''}`,
+      );
       return;
     }
     case 'joined':

@@ -33,7 +33,7 @@ export interface OpenRun {
 /**
  * Opens the run in `directory`.
  * @param initialAdapter all matrices, float32 little endian, when the run continues an adapter; else empty
- * @param resume go on with the log that is there; otherwise there must be none
+ * @param resume go on with the log if one is there; otherwise there must be none
  */
 export async function openRun(
   directory: string,
@@ -43,20 +43,14 @@ export async function openRun(
   backend: Backend,
 ): Promise<OpenRun> {
   const file = roundLogFile(directory);
-  if (resume !== existsSync(file))
-    throw usageError(
-      resume ? `--resume: ${file} does not exist` : `${file} exists: use --resume to go on, or another directory`,
-    );
-  if (!resume) {
+  const exists = existsSync(file);
+  if (exists && !resume) throw usageError(`${file} exists: use --resume to go on, or another directory`);
+  if (!exists) {
     await mkdir(directory, { recursive: true });
     const header = { format: LOG_FORMAT, runConfig: canonicalJson(config), initialTheta: initialAdapter };
     const log = await createRoundLog(file, header);
-    return {
-      log,
-      frames: [],
-      tornBytes: 0,
-      ...(await replayLog({ header, frames: [], validBytes: 0, tornBytes: 0 }, backend)),
-    };
+    const { replica, matrices } = await replayLog({ header, frames: [], validBytes: 0, tornBytes: 0 }, backend);
+    return { log, frames: [], tornBytes: 0, replica, matrices };
   }
   const contents = await readRoundLog(file);
   refuseOtherRun(file, contents, config);

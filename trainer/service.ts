@@ -1,6 +1,7 @@
 /** The trainer's gRPC face: turns streams into events and effects into messages. Holds no rule of the run. */
 import { createServer, type Socket, type Server as TcpServer } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
+import { splitAddress } from '../proto/address.ts';
 import {
   type GetRunConfigRequest,
   type GetRunConfigResponse,
@@ -12,7 +13,6 @@ import {
   TrainerService,
   type WorkerMessage,
 } from '../proto/gen/onebyte.ts';
-import { splitAddress } from '../proto/address.ts';
 import { MAX_WORKER_MESSAGE_BYTES, SNAPSHOT_CHUNK_BYTES } from '../proto/limits.ts';
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
 import type { Refusal, StreamId } from './state.ts';

@@ -21,7 +21,7 @@ export interface WorkerOptions {
   readonly name: string;
   readonly requestedWorker: number | undefined;
   /** Checks the trainer's run config against the worker's own run file; throws OperatingError. */
-  readonly checkConfig: (config: RunConfig) => void;
+  readonly checkConfig: (config: RunConfig) => Promise<void>;
   readonly compute: Omit<ComputeOptions, 'config'>;
   readonly onReport: (report: WorkerReport) => void;
   /** Aborted: leave the run and end with `drained`. */
@@ -164,7 +164,7 @@ class RunningWorker {
     if (this.compute && this.config?.json === json) return this.compute;
     if (this.compute) throw new OperatingError(EXIT.refused, 'the trainer now runs another run config');
     const parsed = parseRunConfig(json, `the trainer at ${this.options.trainer}`);
-    this.options.checkConfig(parsed);
+    await this.options.checkConfig(parsed);
     this.config = { json, parsed };
     this.compute = await startCompute({ config: parsed, ...this.options.compute });
     this.options.onReport({ kind: 'ready', compute: this.compute.report });

@@ -40,15 +40,16 @@ export async function createForward(
   options: ForwardOptions,
 ): Promise<Forward> {
   checkAdapter(model, adapter);
-  const trunk = await createSession(trunkGraph(model, adapter?.layout), options);
   const heads = new Map<'nll' | 'logits', InferenceSession>();
   const headFor = async (output: 'nll' | 'logits'): Promise<InferenceSession> => {
-    const session = heads.get(output) ?? (await createSession(headGraph(model, output), options));
+    const session = heads.get(output) ?? (await createSession(headGraph(model, output), options, false));
     heads.set(output, session);
     return session;
   };
-  const pass = new ForwardPass(model, adapter, trunk, headFor);
+  // The head first: reading its table takes more memory for a moment than all else.
   await headFor('nll');
+  const trunk = await createSession(trunkGraph(model, adapter?.layout), options, true);
+  const pass = new ForwardPass(model, adapter, trunk, headFor);
   return {
     losses: (rows, adapters, scratch) => pass.losses(rows, adapters, scratch),
     logits: (rows, adapters, scratch) => pass.logits(rows, adapters, scratch),

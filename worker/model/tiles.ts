@@ -1,8 +1,13 @@
 /** How a batch of rows and adapters is cut into runs whose activations fit a stated memory. */
 import type { Architecture } from './architecture.ts';
 
-/** Float32 elements of activations that exist at once, by estimate: 128 MiB. */
-export const MAX_ACTIVATION_ELEMENTS = 2 ** Number(process.env.TILE ?? 25);
+/**
+ * Float32 elements of activations that exist at once, by estimate: 32 MiB, or a 32nd of what the weights take. Small enough
+ * to stay near the caches (measured: 2^22 … 2^24 within 4 % of each other, larger ones slower), large enough that the weights
+ * are read rarely.
+ */
+export const MIN_ACTIVATION_ELEMENTS = 2 ** 23;
+const WEIGHTS_PER_ACTIVATION = 32;
 
 export interface TilePlan {
   /** Indices of the rows of each tile. Every row is in one tile. */
@@ -16,7 +21,7 @@ export function planTiles(
   architecture: Architecture,
   lengths: readonly number[],
   adapters: number,
-  limit = MAX_ACTIVATION_ELEMENTS,
+  limit = activationLimit(architecture),
 ): TilePlan {
   const elements = (tile: readonly number[]): number => {
     const longest = Math.max(...tile.map((row) => lengths[row]!));
@@ -29,6 +34,11 @@ export function planTiles(
   const rows = elements(all) <= limit ? [all] : rowTiles(all, lengths, (tile) => elements(tile) <= limit);
   const largest = Math.max(...rows.map(elements));
   return { rows, adapters: Math.min(adapters, Math.max(1, Math.floor(limit / largest))) };
+}
+
+function activationLimit({ layers, hiddenSize }: Architecture): number {
+  const widest = Math.max(...layers.map(({ feedForward }) => feedForward.inner.down.fanIn));
+  return Math.max(MIN_ACTIVATION_ELEMENTS, (layers.length * 4 * hiddenSize * widest) / WEIGHTS_PER_ACTIVATION);
 }
 
 /** Neighbours in length go together, so that little is padded. A row that is too long alone is a tile of its own. */

@@ -19,6 +19,8 @@ import { readPeftAdapter, writePeftAdapter } from '../../../proto/peft-adapter.t
 import { openSafetensors } from '../../../proto/safetensors.ts';
 import { readFloat32, tensorChunks } from '../../../proto/safetensors-data.ts';
 import { writeSafetensors } from '../../../proto/safetensors-writer.ts';
+import { openBaseModel } from '../../../worker/model/base-model.ts';
+import { createForward } from '../../../worker/model/forward.ts';
 import { type MergeableModel, mergeAdapter } from '../../../worker/model/merge.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
@@ -162,6 +164,30 @@ describe('a merged directory', () => {
     ]);
     assert(existsSync(join(out, 'LICENSE')));
   });
+});
+
+describe('a model with its adapter folded in', () => {
+  for (const fixture of readdirSync(MODELS).filter((name) => !name.includes('.')))
+    it(`gives the losses that PEFT gives with the adapter beside it: ${fixture}`, async (t) => {
+      const directory = join(MODELS, fixture);
+      const { examples, variants, tolerance } = JSON.parse(readFileSync(join(directory, 'expected.json'), 'utf8'));
+      const out = join(temporaryDirectory(t), 'out');
+      mergeAdapter(openBaseModel(directory), join(directory, 'adapter'), out);
+      const forward = await createForward(openBaseModel(out), undefined, {
+        provider: 'cpu',
+        threads: 1,
+        quantize: 'none',
+      });
+      const rows = examples.map(({ ids, n_completion_tokens }: { ids: number[]; n_completion_tokens: number }) => ({
+        ids,
+        firstCompletion: ids.length - n_completion_tokens,
+      }));
+      const losses = await forward.losses(rows, 1);
+      await forward.close();
+      variants.adapter.nll.forEach((nll: number, i: number) => {
+        assert(Math.abs(losses[i]! - nll) <= tolerance.strict_nll_abs, `example ${i}: ${losses[i]}, expected ${nll}`);
+      });
+    });
 });
 
 describe('merging', () => {

@@ -4,10 +4,10 @@
  */
 import type { Attention, Rope } from '../architecture.ts';
 import type { Value } from './builder.ts';
-import { split } from './feed-forward.ts';
-import { linear } from './linear.ts';
+import { linear, linears } from './linear.ts';
 import type { ModelGraph } from './model-graph.ts';
 import { normalization } from './normalization.ts';
+import { split } from './split.ts';
 
 /** `x` `[G, N, C]` to `[G, N', C]`, where `places` says which N' tokens are wanted, as places of `[B·T]`. */
 export function attention(g: ModelGraph, description: Attention, x: Value, places: Value): Value {
@@ -33,7 +33,7 @@ function project(g: ModelGraph, { projections, heads, keyValueHeads, headSize }:
     const [query, keyValue] = [heads * headSize, keyValueHeads * headSize];
     return split(g.graph, linear(g, projections.qkv, x), [query, keyValue, keyValue]);
   }
-  return [linear(g, projections.q, x), linear(g, projections.k, x), linear(g, projections.v, x)];
+  return linears(g, [projections.q, projections.k, projections.v], x);
 }
 
 /** Normalized per head where the family does so, then rotated. `[G, N, heads · D]` to the same. */

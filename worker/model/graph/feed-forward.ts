@@ -1,8 +1,9 @@
 /** The feed-forward sublayer: down(act(gate(x))·up(x)), or down(act(up(x))). */
 import type { Activation, FeedForward } from '../architecture.ts';
 import type { GraphBuilder, Value } from './builder.ts';
-import { linear } from './linear.ts';
+import { linear, linears } from './linear.ts';
 import type { ModelGraph } from './model-graph.ts';
+import { split } from './split.ts';
 
 /** `x` `[G, N, C]` to `[G, N, C]`. */
 export function feedForward(g: ModelGraph, { input, down, activation }: FeedForward, x: Value): Value {
@@ -16,14 +17,11 @@ function inner(g: ModelGraph, input: FeedForward['input'], activation: Activatio
     const [gate, up] = split(graph, linear(g, input.gateUp, x), [half, half]);
     return graph.node('Mul', [activate(graph, activation, gate!), up!]);
   }
-  if ('gate' in input)
-    return graph.node('Mul', [activate(graph, activation, linear(g, input.gate, x)), linear(g, input.up, x)]);
+  if ('gate' in input) {
+    const [gate, up] = linears(g, [input.gate, input.up], x);
+    return graph.node('Mul', [activate(graph, activation, gate!), up!]);
+  }
   return activate(graph, activation, linear(g, input.up, x));
-}
-
-/** `x` cut along its last dimension into parts of the given sizes. */
-export function split(graph: GraphBuilder, x: Value, sizes: readonly number[]): Value[] {
-  return graph.nodeWithOutputs('Split', [x, graph.integers(sizes)], sizes.length, { axis: -1 });
 }
 
 function activate(graph: GraphBuilder, activation: Activation, x: Value): Value {

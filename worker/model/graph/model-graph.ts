@@ -8,6 +8,7 @@ import { GraphBuilder, type Value } from './builder.ts';
 export interface AdapterInputs {
   readonly a: Value;
   readonly b: Value;
+  readonly rank: number;
   readonly scale: number;
 }
 

@@ -29,7 +29,7 @@ export function trunkGraph(model: BaseModel, layout: AdapterLayout | undefined):
   layout?.modules.forEach(({ name, rank, fanIn, fanOut, scale }, module) => {
     const a = graph.input(adapterInput('A', module), 'float32', [layout.train === 'B' ? 1 : 'G', rank, fanIn]);
     const b = graph.input(adapterInput('B', module), 'float32', ['G', fanOut, rank]);
-    g.adapters.set(name, { a, b, scale });
+    g.adapters.set(name, { a, b, rank, scale });
   });
   const places = graph.input('places', 'int64', ['N']);
   const labelPlaces = graph.input('labelPlaces', 'int64', ['L']);
