@@ -1,17 +1,17 @@
 /** The main job, as a user runs it: real processes, real sockets, the real example model. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import { openSafetensors } from '../../proto/safetensors.ts';
 import { readRoundLog } from '../../trainer/round-log.ts';
-import { lastJson, root, runOnebyte, startOnebyte, temporaryDirectory, tinyReviews } from '../support/onebyte.ts';
+import { lastJson, root, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const directory = temporaryDirectory();
-after(directory.remove);
+const directory = temporaryDirectory({ after });
 const runFile = join(tinyReviews, 'run.yaml');
-const out = (name: string): string => join(directory.path, name);
+const out = (name: string): string => join(directory, name);
 
 const simulate = async (name: string, ...flags: string[]) => {
   const finished = await runOnebyte('simulate', runFile, '--json', '--out', out(name), ...flags);
@@ -82,10 +82,42 @@ describe('onebyte simulate', () => {
   it('ends all its processes when it is interrupted', async () => {
     const running = startOnebyte(['simulate', runFile, '--rounds', '100000', '--out', out('interrupted')]);
     await running.line(/round \d+\/100000/);
+    assert.equal(processesOf(out('interrupted')).length, 6, 'parent, trainer and four workers');
     running.process.kill('SIGINT');
     const { code, stderr } = await running.finished;
     assert.equal(code, 130, stderr);
+    assert.deepEqual(processesOf(out('interrupted')), []);
     const log = await readRoundLog(out('interrupted/round.log'));
     assert(log.tornBytes === 0 && log.frames.length > 0);
   });
+
+  it('leaves no process behind when it is killed', async () => {
+    const running = startOnebyte(['simulate', runFile, '--rounds', '100000', '--out', out('killed')]);
+    await running.line(/round \d+\/100000/);
+    const children = processesOf(out('killed')).filter((pid) => pid !== running.process.pid);
+    assert.equal(children.length, 5);
+    running.process.kill('SIGKILL');
+    await running.finished;
+    for (const pid of children) await ended(pid);
+  });
 });
+
+/** Process ids whose command line names `path`. */
+const processesOf = (path: string): number[] =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => commandLine(pid).includes(path))
+    .map(Number);
+
+const commandLine = (pid: string): string => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
+};
+
+/** Resolves when process `pid`, which is no child of ours, is gone. */
+async function ended(pid: number): Promise<void> {
+  while (commandLine(String(pid)) !== '') await new Promise((resolve) => setTimeout(resolve, 20));
+}

@@ -1,7 +1,5 @@
 /** Runs the `onebyte` command as a user would: a process of its own. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
@@ -67,10 +65,4 @@ export function lastJson({ stdout, stderr, code }: Finished) {
   } catch {
     throw new Error(`no JSON on the last line of stdout (exit code ${code}):\n${stdout}\n${stderr}`);
   }
-}
-
-/** A new temporary directory, and how to remove it. */
-export function temporaryDirectory(): { path: string; remove: () => void } {
-  const path = mkdtempSync(join(tmpdir(), 'onebyte-test-'));
-  return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
