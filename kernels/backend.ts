@@ -1,4 +1,5 @@
 /** What a kernel backend does: the two operations whose cost grows with the adapter. All backends give the same bits. */
+import assert from 'node:assert/strict';
 import type { AdapterLayout } from './adapter-layout.ts';
 import type { WordPair } from './threefry.ts';
 
@@ -35,9 +36,21 @@ export interface Term {
   readonly q: number;
 }
 
+/** Σ|q| of an update, at most: every partial sum of S, in any order, then fits int32. 8,192 terms of 448·512 just fit. */
+const LARGEST_SUM = 2 ** 31 - 1;
+
+/** Throws unless S of these terms is exact in int32, whatever the signs and the order. */
+export function assertExactSum(terms: readonly Term[]): void {
+  const total = terms.reduce((sum, { q }) => sum + Math.abs(q), 0);
+  assert(total <= LARGEST_SUM, `terms add up to ${total} in magnitude: S is exact up to ${LARGEST_SUM}`);
+}
+
 export interface Backend {
   readonly name: string;
-  /** A zeroed buffer where this backend works fastest (θ, scratch). Plain arrays are accepted everywhere too. */
+  /**
+   * A zeroed buffer where this backend works fastest (θ, scratch). Plain arrays are accepted everywhere too.
+   * Its ArrayBuffer is not shared (ONNX Runtime takes it), cannot be transferred, and may begin before the array: mind `byteOffset`.
+   */
   allocate(elements: number): Float32Array;
   /** Writes the G perturbed adapters into `scratch` `[G · d]`, tensor-major (see `scratchOffset`). */
   perturb(perturbation: Perturbation, scratch: Float32Array): Promise<void>;

@@ -68,6 +68,13 @@ export const initialNormaliser = (rule: LearningRule): Normaliser => ({
 /** The exponent s in force: bytes measured in round `normaliser.round` are E4M3 of g·2⁻ˢ. */
 export const exponentInForce = (normaliser: Normaliser): number => normaliser.exponents.at(-1)!;
 
+/** Gradient bytes of a record that are no abstentions. */
+export const liveGradients = (record: Record): number =>
+  record.entries.reduce(
+    (sum, { gradientBytes }) => sum + gradientBytes.filter((byte) => !isAbstention(byte)).length,
+    0,
+  );
+
 /** True when a contribution measured `staleness` rounds before the open one can still be decoded. */
 export const isDecodable = (normaliser: Normaliser, staleness: number): boolean =>
   staleness >= 0 && staleness < normaliser.exponents.length;

@@ -1,7 +1,7 @@
 /** The plain TypeScript backend: short rather than fast, and the judge of all others. */
 import assert from 'node:assert/strict';
 import { scratchOffset } from './adapter-layout.ts';
-import { adaptersOf, type Backend, type Perturbation, type Term } from './backend.ts';
+import { adaptersOf, assertExactSum, type Backend, type Perturbation, type Term } from './backend.ts';
 import { addDirection, direction } from './direction.ts';
 
 export const referenceBackend: Backend = {
@@ -24,6 +24,7 @@ export const referenceBackend: Backend = {
   },
 
   async update(theta: Float32Array, terms: readonly Term[], scale: number, stripes: number): Promise<void> {
+    assertExactSum(terms);
     const sum = new Int32Array(theta.length);
     for (const { roundKey, direction: index, q } of terms) addDirection(sum, q, roundKey, index, stripes);
     for (let i = 0; i < theta.length; i++) theta[i] = theta[i]! - Math.fround(scale * sum[i]!);

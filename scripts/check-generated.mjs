@@ -16,9 +16,7 @@ const filesBelow = (directory) =>
 
 try {
   execFileSync(join(root, 'node_modules/.bin/buf'), ['generate', '--output', fresh], { cwd: root, stdio: 'inherit' });
-  const committed = join(root, 'proto/gen');
-  const generated = join(fresh, 'proto/gen');
-  const names = new Set([...filesBelow(committed), ...filesBelow(generated)]);
+  execFileSync(process.execPath, [join(root, 'scripts/build-simd.mjs'), join(fresh, 'kernels/simd/gen/module.ts')]);
   const read = (directory, name) => {
     try {
       return readFileSync(join(directory, name), 'utf8');
@@ -26,10 +24,15 @@ try {
       return undefined;
     }
   };
-  const drifted = [...names].filter((name) => read(committed, name) !== read(generated, name));
-  if (drifted.length > 0) {
-    console.error(`proto/gen is not what proto/*.proto generates: ${drifted.join(', ')}. Run: npm run generate`);
-    process.exitCode = 1;
+  for (const folder of ['proto/gen', 'kernels/simd/gen']) {
+    const committed = join(root, folder);
+    const generated = join(fresh, folder);
+    const names = new Set([...filesBelow(committed), ...filesBelow(generated)]);
+    const drifted = [...names].filter((name) => read(committed, name) !== read(generated, name));
+    if (drifted.length > 0) {
+      console.error(`${folder} is not what its sources generate: ${drifted.join(', ')}. Run: npm run generate`);
+      process.exitCode = 1;
+    }
   }
 } finally {
   rmSync(fresh, { recursive: true, force: true });

@@ -60,20 +60,18 @@ export interface Hello {
   replica?:
     | ReplicaDigest
     | undefined;
-  /** sha-256 of the run config, when the worker was started with a run file of its own. */
+  /** sha-256 of the run config that the worker goes by. */
   runConfigSha256: Buffer;
-  joinToken: Buffer;
 }
 
 export interface Welcome {
   worker: number;
   resumeSecret: Buffer;
-  /** Canonical JSON of the run config. */
-  runConfig: string;
   /** Records committed so far; later ones follow on this stream. */
   round: number;
-  leaseMs: number;
   heartbeatMs: number;
+  /** Records after which the run is done. */
+  rounds: number;
   /** Grows each time a trainer opens the log. */
   epoch: number;
 }
@@ -169,8 +167,6 @@ export interface RecordEntry {
 }
 
 export interface GetSnapshotRequest {
-  worker: number;
-  resumeSecret: Buffer;
 }
 
 export interface SnapshotChunk {
@@ -189,6 +185,14 @@ export interface Snapshot {
   exponents: number[];
   window: number[];
   sha256: Buffer;
+}
+
+export interface GetRunConfigRequest {
+}
+
+export interface GetRunConfigResponse {
+  /** Canonical JSON. */
+  runConfig: string;
 }
 
 export interface GetStatusRequest {
@@ -231,8 +235,6 @@ export interface LogHeader {
 export interface MemberJoined {
   worker: number;
   name: string;
-  /** sha-256 of the resume secret. */
-  resumeSecretSha256: Buffer;
 }
 
 export interface MemberLeft {
@@ -444,7 +446,6 @@ function createBaseHello(): Hello {
     resumeSecret: Buffer.alloc(0),
     replica: undefined,
     runConfigSha256: Buffer.alloc(0),
-    joinToken: Buffer.alloc(0),
   };
 }
 
@@ -464,9 +465,6 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.runConfigSha256.length !== 0) {
       writer.uint32(42).bytes(message.runConfigSha256);
-    }
-    if (message.joinToken.length !== 0) {
-      writer.uint32(50).bytes(message.joinToken);
     }
     return writer;
   },
@@ -524,14 +522,6 @@ export const Hello: MessageFns<Hello> = {
             message.runConfigSha256 = Buffer.from(reader.bytes());
             continue;
           }
-          case 6: {
-            if (tag !== 50) {
-              break;
-            }
-
-            message.joinToken = Buffer.from(reader.bytes());
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -546,7 +536,7 @@ export const Hello: MessageFns<Hello> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { worker: 0, resumeSecret: Buffer.alloc(0), runConfig: "", round: 0, leaseMs: 0, heartbeatMs: 0, epoch: 0 };
+  return { worker: 0, resumeSecret: Buffer.alloc(0), round: 0, heartbeatMs: 0, rounds: 0, epoch: 0 };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -557,20 +547,17 @@ export const Welcome: MessageFns<Welcome> = {
     if (message.resumeSecret.length !== 0) {
       writer.uint32(18).bytes(message.resumeSecret);
     }
-    if (message.runConfig !== "") {
-      writer.uint32(26).string(message.runConfig);
-    }
     if (message.round !== 0) {
-      writer.uint32(32).uint32(message.round);
-    }
-    if (message.leaseMs !== 0) {
-      writer.uint32(40).uint32(message.leaseMs);
+      writer.uint32(24).uint32(message.round);
     }
     if (message.heartbeatMs !== 0) {
-      writer.uint32(48).uint32(message.heartbeatMs);
+      writer.uint32(32).uint32(message.heartbeatMs);
+    }
+    if (message.rounds !== 0) {
+      writer.uint32(48).uint32(message.rounds);
     }
     if (message.epoch !== 0) {
-      writer.uint32(56).uint32(message.epoch);
+      writer.uint32(40).uint32(message.epoch);
     }
     return writer;
   },
@@ -605,11 +592,11 @@ export const Welcome: MessageFns<Welcome> = {
             continue;
           }
           case 3: {
-            if (tag !== 26) {
+            if (tag !== 24) {
               break;
             }
 
-            message.runConfig = reader.string();
+            message.round = reader.uint32();
             continue;
           }
           case 4: {
@@ -617,15 +604,7 @@ export const Welcome: MessageFns<Welcome> = {
               break;
             }
 
-            message.round = reader.uint32();
-            continue;
-          }
-          case 5: {
-            if (tag !== 40) {
-              break;
-            }
-
-            message.leaseMs = reader.uint32();
+            message.heartbeatMs = reader.uint32();
             continue;
           }
           case 6: {
@@ -633,11 +612,11 @@ export const Welcome: MessageFns<Welcome> = {
               break;
             }
 
-            message.heartbeatMs = reader.uint32();
+            message.rounds = reader.uint32();
             continue;
           }
-          case 7: {
-            if (tag !== 56) {
+          case 5: {
+            if (tag !== 40) {
               break;
             }
 
@@ -1237,17 +1216,11 @@ export const RecordEntry: MessageFns<RecordEntry> = {
 };
 
 function createBaseGetSnapshotRequest(): GetSnapshotRequest {
-  return { worker: 0, resumeSecret: Buffer.alloc(0) };
+  return {};
 }
 
 export const GetSnapshotRequest: MessageFns<GetSnapshotRequest> = {
-  encode(message: GetSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.worker !== 0) {
-      writer.uint32(8).uint32(message.worker);
-    }
-    if (message.resumeSecret.length !== 0) {
-      writer.uint32(18).bytes(message.resumeSecret);
-    }
+  encode(_: GetSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
@@ -1264,22 +1237,6 @@ export const GetSnapshotRequest: MessageFns<GetSnapshotRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 8) {
-              break;
-            }
-
-            message.worker = reader.uint32();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.resumeSecret = Buffer.from(reader.bytes());
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1464,6 +1421,87 @@ export const Snapshot: MessageFns<Snapshot> = {
             }
 
             message.sha256 = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseGetRunConfigRequest(): GetRunConfigRequest {
+  return {};
+}
+
+export const GetRunConfigRequest: MessageFns<GetRunConfigRequest> = {
+  encode(_: GetRunConfigRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetRunConfigRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetRunConfigRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseGetRunConfigResponse(): GetRunConfigResponse {
+  return { runConfig: "" };
+}
+
+export const GetRunConfigResponse: MessageFns<GetRunConfigResponse> = {
+  encode(message: GetRunConfigResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.runConfig !== "") {
+      writer.uint32(10).string(message.runConfig);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetRunConfigResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetRunConfigResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.runConfig = reader.string();
             continue;
           }
         }
@@ -1855,7 +1893,7 @@ export const LogHeader: MessageFns<LogHeader> = {
 };
 
 function createBaseMemberJoined(): MemberJoined {
-  return { worker: 0, name: "", resumeSecretSha256: Buffer.alloc(0) };
+  return { worker: 0, name: "" };
 }
 
 export const MemberJoined: MessageFns<MemberJoined> = {
@@ -1865,9 +1903,6 @@ export const MemberJoined: MessageFns<MemberJoined> = {
     }
     if (message.name !== "") {
       writer.uint32(18).string(message.name);
-    }
-    if (message.resumeSecretSha256.length !== 0) {
-      writer.uint32(26).bytes(message.resumeSecretSha256);
     }
     return writer;
   },
@@ -1899,14 +1934,6 @@ export const MemberJoined: MessageFns<MemberJoined> = {
             }
 
             message.name = reader.string();
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.resumeSecretSha256 = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -2137,6 +2164,17 @@ export const TrainerService = {
     responseSerialize: (value: SnapshotChunk): Buffer => Buffer.from(SnapshotChunk.encode(value).finish()),
     responseDeserialize: (value: Buffer): SnapshotChunk => SnapshotChunk.decode(value),
   },
+  /** What a worker needs before it joins: it loads and checks its model first. */
+  getRunConfig: {
+    path: "/onebyte.Trainer/GetRunConfig" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetRunConfigRequest): Buffer => Buffer.from(GetRunConfigRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetRunConfigRequest => GetRunConfigRequest.decode(value),
+    responseSerialize: (value: GetRunConfigResponse): Buffer =>
+      Buffer.from(GetRunConfigResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetRunConfigResponse => GetRunConfigResponse.decode(value),
+  },
   getStatus: {
     path: "/onebyte.Trainer/GetStatus" as const,
     requestStream: false as const,
@@ -2153,6 +2191,8 @@ export interface TrainerServer extends UntypedServiceImplementation {
   join: handleBidiStreamingCall<WorkerMessage, TrainerMessage>;
   /** The replica state after the last committed record, in chunks. */
   getSnapshot: handleServerStreamingCall<GetSnapshotRequest, SnapshotChunk>;
+  /** What a worker needs before it joins: it loads and checks its model first. */
+  getRunConfig: handleUnaryCall<GetRunConfigRequest, GetRunConfigResponse>;
   getStatus: handleUnaryCall<GetStatusRequest, GetStatusResponse>;
 }
 
@@ -2168,6 +2208,22 @@ export interface TrainerClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<SnapshotChunk>;
+  /** What a worker needs before it joins: it loads and checks its model first. */
+  getRunConfig(
+    request: GetRunConfigRequest,
+    callback: (error: ServiceError | null, response: GetRunConfigResponse) => void,
+  ): ClientUnaryCall;
+  getRunConfig(
+    request: GetRunConfigRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetRunConfigResponse) => void,
+  ): ClientUnaryCall;
+  getRunConfig(
+    request: GetRunConfigRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetRunConfigResponse) => void,
+  ): ClientUnaryCall;
   getStatus(
     request: GetStatusRequest,
     callback: (error: ServiceError | null, response: GetStatusResponse) => void,

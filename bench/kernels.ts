@@ -1,0 +1,163 @@
+/** `onebyte bench kernels`: each backend's update and perturb as rates and as ratios to the reference in the same run. */
+import assert from 'node:assert/strict';
+import { availableParallelism, cpus } from 'node:os';
+import seedrandom from 'seedrandom';
+import { adapterLayout } from '../kernels/adapter-layout.ts';
+import type { Backend, Perturbation, Term } from '../kernels/backend.ts';
+import { roundKey, runKey } from '../kernels/random-keys.ts';
+import { referenceBackend } from '../kernels/reference.ts';
+import { bytesOf } from '../kernels/replica.ts';
+import { BACKEND_CHOICES, selectBackend } from '../kernels/select-backend.ts';
+import { DECODED_512, encodeE4m3 } from '../proto/e4m3.ts';
+import { torchNormalRate } from './torch-normal.ts';
+
+export interface KernelRow {
+  /** The backend's name, and its threads where they matter: `simd x2`. */
+  readonly backend: string;
+  readonly operation: 'update' | 'perturb';
+  /** Adapter elements. */
+  readonly d: number;
+  /** Gradients of the update; directions of the perturbation (two-sided, so 2n adapters are written). */
+  readonly n: number;
+  readonly stripes: number;
+  /** update: sign-additions (n·d/stripes) per second; perturb: elements written (2n·d) per second. */
+  readonly perSecond: number;
+  readonly ratioToReference: number;
+  /** Elements that a call worked on: fewer than d where a call with d would take too long. */
+  readonly measuredElements: number;
+}
+
+export interface KernelBench {
+  readonly rows: KernelRow[];
+  readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string; readonly platform: string };
+  /** Backends that cannot run here, and why. */
+  readonly absent: string[];
+  /** torch.normal + add_ for one gradient, elements per second at d = 1,000,000; undefined without PyTorch. */
+  readonly torchNormalPerSecond: number | undefined;
+}
+
+interface Case {
+  readonly operation: KernelRow['operation'];
+  readonly d: number;
+  readonly n: number;
+  readonly stripes: number;
+}
+
+const SIZES = [250_000, 1_000_000, 6_500_000];
+const CASES: readonly Case[] = [
+  ...SIZES.flatMap((d) => [16, 64, 1024].map((n): Case => ({ operation: 'update', d, n, stripes: 1 }))),
+  ...[16, 256].map((stripes): Case => ({ operation: 'update', d: 6_500_000, n: 1024, stripes })),
+  ...SIZES.map((d): Case => ({ operation: 'perturb', d, n: 2, stripes: 1 })),
+  { operation: 'perturb', d: 6_500_000, n: 2, stripes: 16 },
+];
+/** Elements of the reference's slice, and of the check that precedes each timing. */
+const SLICE = 65_536;
+const SAMPLES = 5;
+
+/**
+ * Rows for each backend that runs here. seconds: for each row (default 0.5). only: a part of the names of the backends to
+ * measure. The gradients are E4M3 bytes of normal numbers with rms 8, as the learning rule scales them, cut at 24.
+ */
+export async function benchKernels(options: { seconds?: number; only?: string } = {}): Promise<KernelBench> {
+  const { seconds = 0.5, only = '' } = options;
+  const rows: KernelRow[] = [];
+  const absent: string[] = [];
+  const all = availableParallelism();
+  for (const choice of BACKEND_CHOICES) {
+    if (choice === 'auto' || choice === 'gpu') continue;
+    for (const threads of choice === 'simd' && all > 1 ? [1, all] : [all]) {
+      const name = choice === 'simd' ? `simd x${threads}` : choice;
+      if (!name.includes(only)) continue;
+      const selected = await selectBackend(choice, threads).catch((error: Error) => absent.push(error.message));
+      if (typeof selected === 'number') continue;
+      for (const one of CASES) rows.push(await measure(name, selected.backend, one, seconds));
+      await selected.backend.close();
+    }
+  }
+  const machine = {
+    cpu: cpus()[0]?.model ?? 'unknown',
+    cores: all,
+    node: process.version,
+    platform: `${process.platform} ${process.arch}`,
+  };
+  return { rows, machine, absent, torchNormalPerSecond: torchNormalRate() };
+}
+
+/** Checks one case against the reference, then times both in turns. */
+async function measure(name: string, backend: Backend, one: Case, seconds: number): Promise<KernelRow> {
+  const reference = prepare(referenceBackend, one, Math.min(one.d, SLICE));
+  const check = prepare(backend, one, Math.min(one.d, SLICE));
+  const probe = await time(check.run);
+  await reference.run();
+  assert(Buffer.compare(bytesOf(check.result), bytesOf(reference.result)) === 0, `${name}: ${JSON.stringify(one)}`);
+
+  const budgetMs = (1000 * seconds) / SAMPLES;
+  const affordable = Math.max(SLICE, 64 * Math.floor((SLICE / 64) * (budgetMs / probe)));
+  const elements = Math.min(one.d, affordable);
+  const measured = prepare(backend, one, elements);
+  await measured.run();
+  const rates: number[] = [];
+  const referenceRates: number[] = [];
+  for (let sample = 0; sample < SAMPLES; sample++) {
+    referenceRates.push(reference.work / (await time(reference.run)));
+    let spent = 0;
+    let calls = 0;
+    for (; spent < budgetMs; calls++) spent += await time(measured.run);
+    rates.push((calls * measured.work) / spent);
+  }
+  const perSecond = 1000 * median(rates);
+  return {
+    backend: name,
+    ...one,
+    perSecond,
+    ratioToReference: perSecond / (1000 * median(referenceRates)),
+    measuredElements: elements,
+  };
+}
+
+interface Prepared {
+  readonly run: () => Promise<void>;
+  readonly result: Float32Array;
+  /** Sign-additions or elements of one run. */
+  readonly work: number;
+}
+
+function prepare(backend: Backend, { operation, n, stripes }: Case, elements: number): Prepared {
+  const key = roundKey(runKey(1), 0, 0);
+  const theta = backend.allocate(elements);
+  if (operation === 'update') {
+    const terms = someTerms(n, key);
+    const run = () => backend.update(theta, terms, 1e-9, stripes);
+    return { run, result: theta, work: (n * elements) / stripes };
+  }
+  const modules = [{ name: 'm', rank: 4, fanIn: elements / 8, fanOut: elements / 8, scale: 1 }];
+  const scratch = backend.allocate(2 * n * elements);
+  const p: Perturbation = {
+    layout: adapterLayout(modules),
+    theta,
+    roundKey: key,
+    firstDirection: 0,
+    directions: n,
+    step: Math.fround(0.01),
+    stripes,
+    sides: 'both',
+  };
+  return { run: () => backend.perturb(p, scratch), result: scratch, work: 2 * n * elements };
+}
+
+function someTerms(n: number, key: Term['roundKey']): Term[] {
+  const random = seedrandom('bench/kernels');
+  return Array.from({ length: n }, (_, direction) => {
+    const normal = Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+    const byte = encodeE4m3(Math.max(-24, Math.min(24, 8 * normal)), Math.floor(random() * 2 ** 32));
+    return { roundKey: key, direction, q: DECODED_512[byte]! };
+  });
+}
+
+async function time(run: () => Promise<void>): Promise<number> {
+  const start = performance.now();
+  await run();
+  return performance.now() - start;
+}
+
+const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;

@@ -1,0 +1,56 @@
+/** What every command does alike: turns errors into exit codes and signals into a request to drain. */
+import { type Command, InvalidArgumentError } from 'commander';
+import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
+
+/** Runs `action`; its exit code becomes the process's. A user's error is one message, never a stack. */
+export async function runCommand(action: () => Promise<ExitCode>): Promise<void> {
+  try {
+    process.exitCode = await action();
+  } catch (error) {
+    if (error instanceof OperatingError) process.stderr.write(`onebyte: ${error.message}\n`);
+    else process.stderr.write(`onebyte: internal error, please report it: ${(error as Error).stack}\n`);
+    process.exitCode = error instanceof OperatingError ? error.exitCode : EXIT.internal;
+  }
+}
+
+/**
+ * Aborted by the first SIGTERM or SIGINT; the second ends the process at once. A process that was started by another of
+ * ours also ends when that one is gone.
+ */
+export function drainOnSignal(): { signal: AbortSignal; interrupted: () => boolean } {
+  const controller = new AbortController();
+  let interrupted = false;
+  for (const name of ['SIGTERM', 'SIGINT'] as const)
+    process.on(name, () => {
+      interrupted ||= name === 'SIGINT';
+      if (controller.signal.aborted) process.exit(interrupted ? EXIT.interrupted : EXIT.drained);
+      controller.abort();
+    });
+  process.on('disconnect', () => process.exit(EXIT.interrupted));
+  process.channel?.unref();
+  return { signal: controller.signal, interrupted: () => interrupted };
+}
+
+/** The exit code after a drain: 130 when a person pressed Ctrl-C. */
+export const drainedCode = (code: ExitCode, interrupted: boolean): ExitCode =>
+  code === EXIT.drained && interrupted ? EXIT.interrupted : code;
+
+/** The last line of stdout with --json. */
+export const printJson = (value: object): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
+
+/** Adds `--set`, which every command with a run file has. */
+export const withSettings = (command: Command): Command =>
+  command.option(
+    '--set <key=value>',
+    'override a key of the run file (learning.epsilon=1e-3); may be repeated',
+    (value: string, all: string[]) => [...all, value],
+    [],
+  );
+
+/** Parses an option that is a whole number; Commander turns the error into its own usage message. */
+export function wholeNumber(value: string): number {
+  const number = Number(value);
+  if (value === '' || !Number.isSafeInteger(number) || number < 0)
+    throw new InvalidArgumentError('Expected a whole number.');
+  return number;
+}

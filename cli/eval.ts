@@ -1,0 +1,103 @@
+/** `onebyte eval`: loss and accuracy of a model, with or without an adapter, on a data file. */
+import { Command } from 'commander';
+import { adapterLayout } from '../kernels/adapter-layout.ts';
+import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
+import { readPeftAdapter } from '../proto/peft-adapter.ts';
+import { DataRules } from '../proto/run-config.ts';
+import { usableCores } from '../worker/cores.ts';
+import { type Dataset, readDataset } from '../worker/data/dataset.ts';
+import { countResults, type ExampleResult, evaluateExamples } from '../worker/evaluate.ts';
+import { openBaseModel } from '../worker/model/base-model.ts';
+import { createForward } from '../worker/model/forward.ts';
+import { resolveModel } from '../worker/model/hub.ts';
+import { loadTokenizer } from '../worker/model/tokenizer.ts';
+import { WorkerSettings } from '../worker/settings.ts';
+import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
+import { readRunFile } from './run-file.ts';
+
+interface Flags {
+  readonly run?: string;
+  readonly set: string[];
+  readonly model?: string;
+  readonly adapter?: string;
+  readonly data?: string;
+  readonly threads?: number;
+  readonly json?: boolean;
+  readonly perExample?: boolean;
+}
+
+/** What `--json` prints. Losses in nats. */
+export interface EvalResult {
+  /** Mean over the rows of the summed negative log likelihood of the right completion. */
+  readonly loss: number;
+  /** Part of the classified rows whose right option is the likeliest; absent without options. */
+  readonly accuracy: number | undefined;
+  readonly rows: number;
+  readonly truncated: number;
+  readonly merged: number;
+  readonly examples?: readonly ExampleResult[];
+}
+
+export const evalCommand = withSettings(
+  new Command('eval')
+    .description('loss and accuracy of a model, with or without an adapter, on a JSONL or TSV file')
+    .option('--model <dir>', 'model directory or org/name')
+    .option('--adapter <dir>', 'PEFT directory')
+    .option('--data <file>', 'rows to evaluate')
+    .option('--run <run.yaml>', 'run file: its model, its test split and its data rules are the defaults')
+    .option('--threads <n>', 'threads', wholeNumber)
+    .option('--per-example', 'results of every row')
+    .option('--json', 'end with one line of JSON on stdout'),
+)
+  .addHelpText(
+    'after',
+    '\nExample:\n  onebyte eval --model ./model --adapter runs/first/checkpoints/best --data test.jsonl\n',
+  )
+  .action((flags: Flags) => runCommand(() => evaluate(flags)));
+
+async function evaluate(flags: Flags): Promise<ExitCode> {
+  const run = flags.run === undefined ? undefined : readRunFile(flags.run, flags.set);
+  const model = flags.model ?? run?.model;
+  const data = flags.data ?? run?.data.test;
+  if (model === undefined || data === undefined) throw usageError('--model and --data are needed (or --run with both)');
+  const directory = await resolveModel(model);
+  const base = openBaseModel(directory);
+  // Without a run file nothing is cut that the model can read.
+  const rules = run?.data ?? { ...DataRules.parse({}), maxLength: base.maxPositions };
+  const dataset = readDataset(data, loadTokenizer(directory), rules);
+  const settings = run?.worker ?? WorkerSettings.parse({});
+  const adapter = flags.adapter === undefined ? undefined : readPeftAdapter(flags.adapter, base.linearModules);
+  const layout = adapter && { layout: adapterLayout(adapter.description.modules) };
+  const forward = await createForward(base, layout, {
+    ...settings,
+    threads: flags.threads ?? settings.threads ?? usableCores(),
+  });
+  try {
+    report(flags, dataset, await evaluateExamples(forward, dataset.examples, adapter?.matrices));
+  } finally {
+    await forward.close();
+  }
+  return EXIT.done;
+}
+
+function report(flags: Flags, { truncated, merged }: Dataset, results: readonly ExampleResult[]): void {
+  const { correct, classified, lossSum } = countResults(results);
+  const result: EvalResult = {
+    loss: lossSum / results.length,
+    accuracy: classified > 0 ? correct / classified : undefined,
+    rows: results.length,
+    truncated,
+    merged,
+    ...((flags.perExample ?? false) && { examples: results }),
+  };
+  if (flags.json) {
+    printJson(result);
+    return;
+  }
+  result.examples?.forEach(({ nll, tokens, correct: right }, i) => {
+    const verdict = right === undefined ? '' : right ? '  right' : '  wrong';
+    process.stdout.write(`row ${i + 1}: nll ${nll.toFixed(4)} over ${tokens} tokens${verdict}\n`);
+  });
+  const accuracy = result.accuracy === undefined ? '' : `, accuracy ${(100 * result.accuracy).toFixed(1)} %`;
+  process.stdout.write(`${result.rows} rows: loss ${result.loss.toFixed(4)}${accuracy}\n`);
+}

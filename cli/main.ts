@@ -1,0 +1,39 @@
+/** The `onebyte` command. */
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { EXIT } from '../proto/operating-error.ts';
+import { evalCommand } from './eval.ts';
+import { mergeCommand } from './merge.ts';
+import { replayCommand } from './replay.ts';
+import { simulateCommand } from './simulate.ts';
+import { trainerCommand } from './trainer.ts';
+import { workerCommand } from './worker.ts';
+
+/** package.json, one level up from cli/ and two from dist/cli/. */
+function version(): string {
+  for (const place of ['../package.json', '../../package.json'])
+    try {
+      return JSON.parse(readFileSync(new URL(place, import.meta.url), 'utf8')).version;
+    } catch {}
+  return 'unknown';
+}
+
+const program = new Command('onebyte')
+  .description('Fine-tune LoRA adapters over slow networks: one byte per projected gradient, over gRPC')
+  .version(version())
+  .addHelpText(
+    'after',
+    `
+Exit codes:
+  0 done                       4 trainer unreachable
+  1 internal error             5 durable store
+  2 wrong config, model, data  6 diverged
+  3 refused by the trainer     75 drained    130 interrupted`,
+  )
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage));
+
+for (const command of [simulateCommand, trainerCommand, workerCommand, evalCommand, replayCommand, mergeCommand]) {
+  command.exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage));
+  program.addCommand(command);
+}
+await program.parseAsync();

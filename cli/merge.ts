@@ -1,0 +1,36 @@
+/** `onebyte merge`: folds an adapter into its base model. */
+import { Command } from 'commander';
+import { EXIT, type ExitCode } from '../proto/operating-error.ts';
+import { openBaseModel } from '../worker/model/base-model.ts';
+import { resolveModel } from '../worker/model/hub.ts';
+import { mergeAdapter } from '../worker/model/merge.ts';
+import { printJson, runCommand } from './command.ts';
+
+interface Flags {
+  readonly model: string;
+  readonly adapter: string;
+  readonly out: string;
+  readonly json?: boolean;
+}
+
+export const mergeCommand = new Command('merge')
+  .description('fold an adapter into its base model: a Hugging Face directory in the dtypes of the base')
+  .requiredOption('--model <dir>', 'model directory or org/name')
+  .requiredOption('--adapter <dir>', 'PEFT directory')
+  .requiredOption('--out <dir>', 'new directory')
+  .option('--json', 'end with one line of JSON on stdout')
+  .addHelpText(
+    'after',
+    '\nExample:\n  onebyte merge --model ./model --adapter runs/first/checkpoints/best --out merged\n',
+  )
+  .action((flags: Flags) => runCommand(() => merge(flags)));
+
+async function merge({ model, adapter, out, json }: Flags): Promise<ExitCode> {
+  const { merged, leftOut } = mergeAdapter(openBaseModel(await resolveModel(model)), adapter, out);
+  if (json) printJson({ out, merged, leftOut });
+  else {
+    if (leftOut.length > 0) process.stdout.write(`left out: ${leftOut.join(', ')}\n`);
+    process.stdout.write(`${merged} weights merged into ${out}\n`);
+  }
+  return EXIT.done;
+}

@@ -1,0 +1,171 @@
+/** `onebyte simulate`: a whole run on this machine, as real processes, with the test split evaluated before and after. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { Command } from 'commander';
+import { stringify } from 'yaml';
+import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
+import type { TrainerResult } from '../trainer/run-trainer.ts';
+import { usableCores } from '../worker/cores.ts';
+import { resolveModel } from '../worker/model/hub.ts';
+import { logTail, startChild } from './child-process.ts';
+import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
+import type { EvalResult } from './eval.ts';
+import { bytes, LiveView } from './live-view.ts';
+import { freshDirectory, settle } from './run-directory.ts';
+import { type RunFile, readRunFile } from './run-file.ts';
+import { runSimulation, type SimulationResult } from './simulation.ts';
+
+interface Flags {
+  readonly set: string[];
+  readonly workers?: number;
+  readonly rounds?: number;
+  readonly seed?: number;
+  readonly out?: string;
+  readonly resume?: boolean;
+  readonly json?: boolean;
+}
+
+export const simulateCommand = withSettings(
+  new Command('simulate')
+    .description('run a trainer and its workers on this machine, as real processes over real gRPC')
+    .argument('<run.yaml>', 'run file')
+    .option('--workers <n>', 'worker processes (workers)', wholeNumber)
+    .option('--rounds <n>', 'records after which the run is done (rounds)', wholeNumber)
+    .option('--seed <n>', 'run seed (seed)', wholeNumber)
+    .option('--out <dir>', 'run directory (out)')
+    .option('--resume', 'go on with the run in the run directory')
+    .option('--json', 'end with one line of JSON on stdout'),
+)
+  .addHelpText('after', '\nExample:\n  onebyte simulate examples/tiny-reviews/run.yaml --workers 4 --out runs/first\n')
+  .action((file: string, flags: Flags) => runCommand(() => simulate(file, flags)));
+
+/** What `--json` prints beside the trainer's result. */
+interface Summary extends Omit<TrainerResult, 'exitCode' | 'text' | 'replicaDigest'> {
+  readonly accuracyBefore: number | undefined;
+  readonly accuracyAfter: number | undefined;
+  readonly lossBefore: number | undefined;
+  readonly lossAfter: number | undefined;
+  readonly seconds: number;
+  /** sha-256 of the adapter in the trainer, then in every worker that saw the end. */
+  readonly replicaDigests: readonly string[];
+  readonly restarts: number;
+}
+
+async function simulate(file: string, flags: Flags): Promise<ExitCode> {
+  const started = performance.now();
+  const drain = drainOnSignal();
+  const { run, directory, runFile } = await prepare(file, flags);
+  const view = new LiveView(run.rounds, process.stderr, () => performance.now());
+  view.say(`${run.workers} workers, ${run.rounds} rounds, run directory ${directory}`);
+  const cores = usableCores();
+  const test = (adapter?: string): Promise<EvalResult | undefined> =>
+    evaluateTest(run, runFile, directory, drain.signal, adapter);
+  const before = test();
+  before.catch(() => {});
+  const result = await runSimulation({
+    runFile,
+    directory,
+    rounds: run.rounds,
+    workers: run.workers,
+    threads: run.worker.threads ?? Math.max(1, Math.floor(cores / run.workers)),
+    view,
+    drain: drain.signal,
+  });
+  view.end();
+  if (result.trainer.exitCode !== EXIT.done) {
+    view.say(result.trainer.text);
+    return drainedCode(result.trainer.exitCode, drain.interrupted());
+  }
+  const after = await test(result.trainer.checkpointDir);
+  const summary = summarise(result, await before, after, (performance.now() - started) / 1000);
+  if (flags.json) printJson(summary);
+  else process.stdout.write(table(summary));
+  if (new Set(summary.replicaDigests).size > 1)
+    throw new OperatingError(EXIT.internal, `the replicas differ: ${summary.replicaDigests.join(', ')}`);
+  return EXIT.done;
+}
+
+/** Settles the run file and writes it into the run directory, from where all processes read it. */
+async function prepare(file: string, flags: Flags): Promise<{ run: RunFile; directory: string; runFile: string }> {
+  const given = readRunFile(file, flags.set);
+  const wanted = flags.out ?? given.out;
+  const say = { info: (_: unknown, text: string) => void process.stderr.write(`${text}\n`) };
+  const directory = flags.resume
+    ? resolve(wanted)
+    : freshDirectory(wanted, say as Parameters<typeof freshDirectory>[1]);
+  const model = await resolveModel(given.model);
+  const workers = flags.workers ?? given.workers;
+  const overridden = { ...given, model, workers, rounds: flags.rounds ?? given.rounds, seed: flags.seed ?? given.seed };
+  const settled = await settle(overridden, directory);
+  const run = { ...settled, trainer: { ...settled.trainer, startWorkers: workers } };
+  const runFile = join(directory, 'run.yaml');
+  mkdirSync(join(directory, 'logs'), { recursive: true });
+  writeFileSync(runFile, stringify(run));
+  return { run, directory, runFile };
+}
+
+/** Evaluates the test split in a process of its own; undefined without one. */
+async function evaluateTest(
+  run: RunFile,
+  runFile: string,
+  directory: string,
+  drain: AbortSignal,
+  adapter?: string,
+): Promise<EvalResult | undefined> {
+  if (run.data.test === undefined) return undefined;
+  const logFile = join(directory, 'logs', 'eval.log');
+  const args = ['eval', '--run', runFile, '--json', ...(adapter === undefined ? [] : ['--adapter', adapter])];
+  const child = startChild(args, logFile, () => {});
+  const stop = (): void => void child.process.kill('SIGKILL');
+  drain.addEventListener('abort', stop);
+  const { code, stdout } = await child.exit;
+  drain.removeEventListener('abort', stop);
+  if (code !== EXIT.done)
+    throw new OperatingError(
+      (code ?? EXIT.interrupted) as ExitCode,
+      `evaluation of the test split failed:\n${logTail(logFile)}`,
+    );
+  return JSON.parse(stdout.trimEnd().split('\n').at(-1)!) as EvalResult;
+}
+
+function summarise(
+  { trainer, workers, restarts }: SimulationResult,
+  before: EvalResult | undefined,
+  after: EvalResult | undefined,
+  seconds: number,
+): Summary {
+  const { exitCode: _, text: __, replicaDigest: ___, ...counts } = trainer;
+  const digests = workers.flatMap(({ adapterDigest }) => adapterDigest ?? []);
+  return {
+    accuracyBefore: before?.accuracy,
+    accuracyAfter: after?.accuracy,
+    lossBefore: before?.loss,
+    lossAfter: after?.loss,
+    ...counts,
+    seconds,
+    replicaDigests: [trainer.adapterDigest, ...digests],
+    restarts,
+  };
+}
+
+function table(s: Summary): string {
+  const percent = (x: number | undefined): string => (x === undefined ? '–' : `${(100 * x).toFixed(1)} %`);
+  const loss = (x: number | undefined): string => (x === undefined ? '–' : x.toFixed(3));
+  const same = new Set(s.replicaDigests).size === 1;
+  const rows: [string, string][] = [
+    ['test accuracy', `${percent(s.accuracyBefore)} before, ${percent(s.accuracyAfter)} after`],
+    ['test loss', `${loss(s.lossBefore)} before, ${loss(s.lossAfter)} after`],
+    ['rounds', `${s.rounds}`],
+    ['gradient bytes', `${s.gradients} applied, ${s.payloadBytesUp} sent`],
+    ['on the wire', `${bytes(s.wireBytesUp)} up, ${bytes(s.wireBytesDown)} down, all workers together`],
+    ['seconds', s.seconds.toFixed(1)],
+    [
+      'replicas',
+      `${s.replicaDigests.length} ${same ? 'hold the same adapter' : 'DIFFER'}: ${s.adapterDigest.slice(0, 16)}…`,
+    ],
+    ['checkpoint', s.checkpointDir ?? '–'],
+    ['round log', s.roundLog],
+  ];
+  if (s.restarts > 0) rows.splice(6, 0, ['restarts', `${s.restarts}`]);
+  return rows.map(([name, value]) => `${name.padEnd(15)}${value}\n`).join('');
+}

@@ -1,0 +1,137 @@
+/** `onebyte trainer`: runs the trainer of a run. */
+import { resolve } from 'node:path';
+import { Command } from 'commander';
+import { selectBackend } from '../kernels/select-backend.ts';
+import { splitAddress } from '../proto/address.ts';
+import type { ExitCode } from '../proto/operating-error.ts';
+import { runTrainer } from '../trainer/run-trainer.ts';
+import type { Report } from '../trainer/state.ts';
+import { usableCores } from '../worker/cores.ts';
+import { readDataset } from '../worker/data/dataset.ts';
+import { resolveModel } from '../worker/model/hub.ts';
+import { loadTokenizer } from '../worker/model/tokenizer.ts';
+import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
+import { serverCredentials, type TlsFlags, withTlsFlags } from './credentials.ts';
+import { createLog, type Log } from './log.ts';
+import { prepareRun } from './run-config-of.ts';
+import { freshDirectory, settle } from './run-directory.ts';
+import { type RunFile, readRunFile } from './run-file.ts';
+import { tellParent } from './supervision.ts';
+
+interface Flags extends TlsFlags {
+  readonly set: string[];
+  readonly listen?: string;
+  readonly out?: string;
+  readonly rounds?: number;
+  readonly resume?: boolean;
+  readonly json?: boolean;
+}
+
+export const trainerCommand = withTlsFlags(
+  withSettings(
+    new Command('trainer')
+      .description('collect gradient bytes, make every round durable, tell all workers, write checkpoints')
+      .argument('<run.yaml>', 'run file')
+      .option('--listen <host:port>', 'address (trainer.listen)')
+      .option('--out <dir>', 'run directory (out)')
+      .option('--rounds <n>', 'records after which the run is done', wholeNumber)
+      .option('--resume', 'go on with the round log in the run directory, or begin one there')
+      .option('--json', 'end with one line of JSON on stdout'),
+  ),
+)
+  .addHelpText(
+    'after',
+    '\nExample:\n  onebyte trainer run.yaml --listen 0.0.0.0:50051 --out runs/first --tls-cert c.pem --tls-key k.pem\n',
+  )
+  .action((file: string, flags: Flags) => runCommand(() => train(file, flags)));
+
+async function train(file: string, flags: Flags): Promise<ExitCode> {
+  const drain = drainOnSignal();
+  const log = createLog({ role: 'trainer' });
+  const given = readRunFile(file, flags.set);
+  const rounds = flags.rounds ?? given.rounds;
+  const out = flags.out ?? given.out;
+  const directory = flags.resume ? resolve(out) : freshDirectory(out, log);
+  const run = await settle({ ...given, rounds, model: await resolveModel(given.model) }, directory);
+  const settings = { ...run.trainer, listen: flags.listen ?? run.trainer.listen };
+  const credentials = serverCredentials(splitAddress(settings.listen).host, flags);
+  const { config, initialAdapter } = await prepareRun(run);
+  const { backend, reason } = await selectBackend(run.worker.kernels, run.worker.threads ?? usableCores());
+  log.debug(`kernels: ${reason}`);
+  try {
+    const result = await runTrainer({
+      config,
+      settings,
+      rounds,
+      devRows: countDevRows(run),
+      directory,
+      resume: flags.resume ?? false,
+      initialAdapter,
+      backend,
+      credentials,
+      drain: drain.signal,
+      onReport: (report, wire) => {
+        logReport(log, report);
+        void tellParent({ kind: 'trainer', report, wire });
+      },
+      onListening: (address, round, tornBytes) => {
+        if (tornBytes > 0)
+          log.warn({ tornBytes }, `cut ${tornBytes} bytes of a frame that was not written whole off the round log`);
+        log.info(
+          { address, round, directory },
+          `listening on ${address}, ${round} of ${rounds} rounds done, run directory ${directory}`,
+        );
+        void tellParent({ kind: 'listening', address });
+      },
+    });
+    log.info({ exitCode: result.exitCode }, result.text);
+    await tellParent({ kind: 'trainerResult', result });
+    if (flags.json) printJson(result);
+    return drainedCode(result.exitCode, drain.interrupted());
+  } finally {
+    await backend.close();
+  }
+}
+
+/** Rows of the dev split; reading it now finds its faults before the run begins. */
+function countDevRows(run: RunFile): number {
+  if (run.data.dev === undefined) return 0;
+  return readDataset(run.data.dev, loadTokenizer(run.model), run.data).examples.length;
+}
+
+/** Rounds between the lines a person reads. */
+const LOG_EVERY = 10;
+
+function logReport(log: Log, report: Report): void {
+  switch (report.kind) {
+    case 'round': {
+      const { round, gradients, contributions, members, ms } = report;
+      const line = `round ${round}: ${gradients} gradients of ${contributions} contributions, ${members} workers, ${ms.toFixed(0)} ms`;
+      log[round % LOG_EVERY === 0 ? 'info' : 'debug'](report, line);
+      return;
+    }
+    case 'evaluation': {
+      const accuracy = report.accuracy === undefined ? '' : `, accuracy ${(100 * report.accuracy).toFixed(1)} %`;
+      log.info(
+        report,
+        `round ${report.round}: dev loss ${report.loss.toFixed(4)}${accuracy}${report.best ? ' (best)' : ''}`,
+      );
+      return;
+    }
+    case 'joined':
+      log.info(report, `worker ${report.worker} (${report.name}) ${report.resumed ? 'is back' : 'joined'}`);
+      return;
+    case 'left':
+      log.info(report, `worker ${report.worker} (${report.name}) left: ${report.reason}`);
+      return;
+    case 'waiting':
+      log.warn(report, `waiting: ${report.reason}`);
+      return;
+    case 'late':
+      log.debug(report, `worker ${report.worker}: late for round ${report.measuredRound}`);
+      return;
+    case 'deviant':
+      log.error(report, `worker ${report.worker}: its replica differs after round ${report.round}`);
+      return;
+  }
+}

@@ -1,0 +1,152 @@
+/** `onebyte worker`: measures directions for a trainer. */
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
+import { Command } from 'commander';
+import { splitAddress } from '../proto/address.ts';
+import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
+import { type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
+import { usableCores } from '../worker/cores.ts';
+import { resolveModel } from '../worker/model/hub.ts';
+import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
+import { WorkerSettings } from '../worker/settings.ts';
+import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
+import { clientCredentials, type TlsFlags, withTlsFlags } from './credentials.ts';
+import { createLog, type Log } from './log.ts';
+import { prepareRun } from './run-config-of.ts';
+import { type RunFile, readRunFile } from './run-file.ts';
+import { tellParent } from './supervision.ts';
+
+interface Flags extends TlsFlags {
+  readonly set: string[];
+  readonly trainer: string;
+  readonly name?: string;
+  readonly number?: number;
+  readonly model?: string;
+  readonly data?: string;
+  readonly dev?: string;
+  readonly threads?: number;
+  readonly json?: boolean;
+}
+
+export const workerCommand = withTlsFlags(
+  withSettings(
+    new Command('worker')
+      .description(
+        'join a trainer: measure projected gradients on own data, send one byte for each, apply every record',
+      )
+      .argument(
+        '[run.yaml]',
+        "run file; without one, the run config is the trainer's and --model and --data are needed",
+      )
+      .requiredOption('--trainer <host:port>', 'address of the trainer')
+      .option(
+        '--name <name>',
+        'name of this worker, unique in the run (default: worker-NUMBER, or host and process id)',
+      )
+      .option('--number <n>', 'worker number to ask for', wholeNumber)
+      .option('--model <dir>', 'model directory or org/name on this machine')
+      .option('--data <file>', 'training rows of this worker alone (all of the file is its shard)')
+      .option('--dev <file>', 'dev split, the same on all machines')
+      .option('--threads <n>', 'threads (worker.threads)', wholeNumber)
+      .option('--json', 'end with one line of JSON on stdout'),
+  ),
+)
+  .addHelpText(
+    'after',
+    '\nExample:\n  onebyte worker --trainer 10.0.0.5:50051 --tls-ca ca.pem --model ./SmolLM2-135M --data my-rows.jsonl --dev dev.jsonl\n',
+  )
+  .action((file: string | undefined, flags: Flags) => runCommand(() => work(file, flags)));
+
+async function work(file: string | undefined, flags: Flags): Promise<ExitCode> {
+  const drain = drainOnSignal();
+  const log = createLog({ role: 'worker' });
+  const run = file === undefined ? undefined : readRunFile(file, flags.set);
+  const model = flags.model ?? run?.model;
+  const trainFile = flags.data ?? run?.data.train;
+  if (model === undefined || trainFile === undefined)
+    throw usageError('without a run file, --model and --data are needed');
+  const modelDirectory = await resolveModel(model);
+  const own = run && { ...run, model: modelDirectory };
+  const settings = run?.worker ?? WorkerSettings.parse({});
+  const result = await runWorker({
+    trainer: flags.trainer,
+    credentials: clientCredentials(splitAddress(flags.trainer).host, flags),
+    name: flags.name ?? (flags.number === undefined ? `${hostname()}-${process.pid}` : `worker-${flags.number}`),
+    requestedWorker: flags.number,
+    checkConfig: async (theirs) => checkConfig(own && (await ownConfig(own, theirs)), theirs, file ?? ''),
+    compute: {
+      modelDirectory,
+      trainFile: resolve(trainFile),
+      devFile: devFile(flags, run),
+      ownData: flags.data !== undefined,
+      settings,
+      threads: flags.threads ?? settings.threads ?? usableCores(),
+    },
+    onReport: (report) => {
+      logReport(log, report, flags.trainer);
+      void tellParent({ kind: 'worker', report });
+    },
+    drain: drain.signal,
+  });
+  log.info({ exitCode: result.exitCode }, result.text);
+  await tellParent({ kind: 'workerResult', result });
+  if (flags.json) printJson(result);
+  return drainedCode(result.exitCode, drain.interrupted());
+}
+
+const devFile = (flags: Flags, run: RunFile | undefined): string | undefined =>
+  flags.dev === undefined ? run?.data.dev : resolve(flags.dev);
+
+/** The run config of this worker's run file; what the file leaves to defaults of the start is the trainer's. */
+async function ownConfig(run: RunFile, { learning, data }: RunConfig): Promise<RunConfig> {
+  const decayRounds = run.learning.decayRounds ?? learning.decayRounds;
+  const shards = run.data.shards ?? data.shards;
+  return (await prepareRun({ ...run, learning: { ...run.learning, decayRounds }, data: { ...run.data, shards } }))
+    .config;
+}
+
+/** Refuses a trainer whose run config is another one. Where the model lies is each machine's own business. */
+function checkConfig(own: RunConfig | undefined, theirs: RunConfig, file: string): void {
+  if (!own) return;
+  const adapter = { ...own.adapter, baseModel: theirs.adapter.baseModel };
+  const differences = runConfigDifferences({ ...own, adapter }, theirs);
+  if (differences.length > 0)
+    throw new OperatingError(
+      EXIT.refused,
+      `the run config of ${file} (here) is not the trainer's (there):\n  ${differences.join('\n  ')}`,
+    );
+}
+
+function logReport(log: Log, report: WorkerReport, trainer: string): void {
+  switch (report.kind) {
+    case 'ready':
+      log.info(
+        report,
+        `model loaded, ${report.compute.adapterElements} adapter elements; kernels: ${report.compute.kernels}`,
+      );
+      return;
+    case 'joined': {
+      const { rows, truncated, merged } = report.data;
+      log.info(
+        report,
+        `joined as worker ${report.worker} at round ${report.round}: ${rows} rows, ${truncated} truncated, ${merged} merged with their prompt`,
+      );
+      return;
+    }
+    case 'snapshot':
+      log.info(report, `caught up to round ${report.round} by a snapshot of ${report.bytes} bytes`);
+      return;
+    case 'round':
+      log.debug(report, `round ${report.round}`);
+      return;
+    case 'late':
+      log.debug(report, report.text);
+      return;
+    case 'retrying':
+      log.warn(
+        report,
+        `cannot reach the trainer at ${trainer} (${report.reason}); trying again in ${report.waitMs} ms`,
+      );
+      return;
+  }
+}

@@ -1,0 +1,10 @@
+/** Network addresses as users write them. */
+import { usageError } from './operating-error.ts';
+
+/** Splits `host:port` or `[v6]:port`. @throws OperatingError usage */
+export function splitAddress(address: string): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address);
+  const port = Number(match?.[3]);
+  if (!match || port > 65535) throw usageError(`address ${JSON.stringify(address)}: expected host:port, port 0…65535`);
+  return { host: match[1] ?? match[2]!, port };
+}

@@ -1,0 +1,22 @@
+/** Limits of the protocol, stated once. A peer that exceeds one is refused; it never costs anybody else. */
+
+/** K, directions of one contribution. */
+export const MAX_DIRECTIONS = 256;
+/** Bytes of one gRPC message, both ways. */
+export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+/** Bytes of one message from a worker: a contribution of 256 bytes and a hello both fit easily. */
+export const MAX_WORKER_MESSAGE_BYTES = 64 * 1024;
+/** Data bytes of one snapshot chunk. */
+export const SNAPSHOT_CHUNK_BYTES = 256 * 1024;
+/** Workers a trainer gives numbers to in one run. */
+export const MAX_WORKERS = 65536;
+/** Characters of a worker's name. */
+export const MAX_NAME_LENGTH = 128;
+/** Bytes of one frame of the round log; the largest is a header that holds an initial adapter. */
+export const MAX_LOG_FRAME_BYTES = 256 * 1024 * 1024;
+/** Directions are counted in 31 bits, so that every counter word of a block fits beside them. */
+export const MAX_DIRECTION_INDEX = 2 ** 31 - 1;
+/** Contributions that a worker sends for one measured round while its record is on the way (maxStaleness above 0). */
+export const MAX_CONTRIBUTIONS_PER_ROUND = 64;
+/** Rounds between comparisons of replica digests. */
+export const DIGEST_EVERY = 16;

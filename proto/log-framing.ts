@@ -1,0 +1,60 @@
+/**
+ * Frames of the round log: magic (4 bytes), payload length (u32), CRC-32 (u32), payload; little endian. The CRC covers the
+ * frame's position in the file, the length and the payload, so a frame that was moved, cut or merged does not verify.
+ */
+import { crc32 } from 'node:zlib';
+import { MAX_LOG_FRAME_BYTES } from './limits.ts';
+
+const MAGIC = Buffer.from('1Byt');
+export const FRAME_HEADER_BYTES = 12;
+
+function checksum(position: number, payload: Uint8Array): number {
+  const prefix = Buffer.alloc(12);
+  prefix.writeBigUInt64LE(BigInt(position), 0);
+  prefix.writeUInt32LE(payload.length, 8);
+  return crc32(payload, crc32(prefix));
+}
+
+/** The frame of `payload` that begins `position` bytes into the file. */
+export function encodeLogFrame(position: number, payload: Uint8Array): Buffer {
+  const header = Buffer.alloc(FRAME_HEADER_BYTES);
+  MAGIC.copy(header);
+  header.writeUInt32LE(payload.length, 4);
+  header.writeUInt32LE(checksum(position, payload), 8);
+  return Buffer.concat([header, payload]);
+}
+
+/** What stands behind the last frame that verifies. */
+export type LogTail =
+  | { readonly kind: 'clean' }
+  /** A frame that was not written whole: cut it. */
+  | { readonly kind: 'torn'; readonly position: number }
+  /** Damage, with valid frames behind it: refuse. */
+  | { readonly kind: 'damaged'; readonly position: number; readonly nextValid: number };
+
+/** The payloads of all frames of `log` up to the first that does not verify, and what comes then. */
+export function decodeLogFrames(log: Buffer): { payloads: Buffer[]; validBytes: number; tail: LogTail } {
+  const payloads: Buffer[] = [];
+  let position = 0;
+  for (let payload = frameAt(log, 0); payload !== undefined; payload = frameAt(log, position)) {
+    payloads.push(payload);
+    position += FRAME_HEADER_BYTES + payload.length;
+  }
+  return { payloads, validBytes: position, tail: tailFrom(log, position) };
+}
+
+function frameAt(log: Buffer, position: number): Buffer | undefined {
+  if (position + FRAME_HEADER_BYTES > log.length || log.compare(MAGIC, 0, 4, position, position + 4) !== 0) return;
+  const length = log.readUInt32LE(position + 4);
+  const start = position + FRAME_HEADER_BYTES;
+  if (length > MAX_LOG_FRAME_BYTES || start + length > log.length) return;
+  const payload = log.subarray(start, start + length);
+  return log.readUInt32LE(position + 8) === checksum(position, payload) ? payload : undefined;
+}
+
+function tailFrom(log: Buffer, position: number): LogTail {
+  if (position === log.length) return { kind: 'clean' };
+  for (let at = log.indexOf(MAGIC, position + 1); at !== -1; at = log.indexOf(MAGIC, at + 1))
+    if (frameAt(log, at)) return { kind: 'damaged', position, nextValid: at };
+  return { kind: 'torn', position };
+}

@@ -1,0 +1,109 @@
+/**
+ * The run config: every key that changes replicas or the meaning of a byte. The trainer sends it in the welcome and keeps
+ * it in the round log's header; workers compare its hash. Keys of one machine (paths, threads, provider) are not here.
+ */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { AdapterDescription } from './adapter.ts';
+import { MAX_DIRECTIONS, MAX_WORKERS } from './limits.ts';
+import { usageError } from './operating-error.ts';
+
+const positive = z.number().positive();
+const count = z.int().min(1);
+
+/** The learning rule's settings and their defaults. */
+export const Learning = z.strictObject({
+  learningRate: positive.default(2e-3).describe('movement of each adapter element per gradient byte of average size'),
+  decayRounds: z
+    .int()
+    .min(0)
+    .optional()
+    .describe('the learning rate falls linearly to 1/16 over this many rounds; 0: constant; default: rounds'),
+  epsilon: positive.default(1e-2).describe('length of the step along a direction when a loss is measured'),
+  estimator: z
+    .enum(['spsa', 'oneSided'])
+    .default('spsa')
+    .describe('spsa: two losses per direction; oneSided: one, and a clean loss per contribution'),
+  directions: count.max(MAX_DIRECTIONS).default(8).describe('K, directions of one contribution'),
+  rows: count.max(4096).default(4).describe('rows of a minibatch, the same for all directions of a contribution'),
+  directionStripes: z
+    .union([z.literal(1), z.literal(4), z.literal(16), z.literal(64), z.literal(256)])
+    .default(1)
+    .describe('m: a direction touches every m-th block of 64 elements; needs 64 m <= adapter elements'),
+  maxStaleness: z
+    .int()
+    .min(0)
+    .max(16)
+    .default(0)
+    .describe('rounds that a gradient byte may be late and still count; above 0 workers do not wait for the record'),
+  cap: count.default(64).describe('gradients in a record above which the step stops growing'),
+  memory: count.default(64).describe('gradients over which their mean square is averaged'),
+  window: count.max(65536).default(64).describe('magnitudes that the winsorising median looks back on'),
+  clip: count.default(4).describe('a gradient byte counts for at most this many medians'),
+  initialExponent: z.int().min(-60).max(60).default(0).describe('exponent of the first bytes: byte = E4M3(g / 2^s)'),
+});
+export type Learning = z.infer<typeof Learning>;
+
+/** How rows become token ids: part of the run, since it changes what a byte means. */
+export const DataRules = z.strictObject({
+  maxLength: z.int().min(2).max(1_048_576).default(256).describe('tokens of a row; longer prompts lose their left end'),
+  appendEos: z.boolean().default(false).describe('end every completion with the end-of-text token'),
+  template: z.string().max(65536).optional().describe('prompt of a TSV row, with the column name in braces'),
+  verbalizers: z.array(z.string().min(1)).min(2).max(1024).optional().describe('completion of each TSV label'),
+});
+export type DataRules = z.infer<typeof DataRules>;
+
+export const RunConfig = z.strictObject({
+  seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER),
+  learning: Learning.required({ decayRounds: true }),
+  data: DataRules.extend({ shards: z.int().min(1).max(MAX_WORKERS) }),
+  adapter: AdapterDescription,
+  baseModelSha256: z.string().regex(/^[0-9a-f]{64}$/),
+  /** sha-256 of the initial adapter's float32 bytes when the run continues one; its bytes stand in the log's header. */
+  initialAdapterSha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
+});
+export type RunConfig = z.infer<typeof RunConfig>;
+
+/** JSON with sorted keys: the form in which a run config travels and is hashed. */
+export const canonicalJson = (config: RunConfig): string => JSON.stringify(sorted(config));
+
+/** sha-256 of the canonical JSON. */
+export const runConfigSha256 = (json: string): Buffer => createHash('sha256').update(json).digest();
+
+/** Parses a run config that a peer or a file sent. @throws OperatingError (usage) that names `from` and the key. */
+export function parseRunConfig(json: string, from: string): RunConfig {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (cause) {
+    throw usageError(`run config from ${from}: not JSON`, { cause });
+  }
+  const parsed = RunConfig.safeParse(value);
+  if (!parsed.success) throw usageError(`run config from ${from}: ${z.prettifyError(parsed.error)}`);
+  return parsed.data;
+}
+
+/** The dotted paths at which two run configs differ, with both values. */
+export function runConfigDifferences(mine: unknown, theirs: unknown, path = ''): string[] {
+  if (Object.is(mine, theirs)) return [];
+  if (!isObject(mine) || !isObject(theirs))
+    return [`${path}: ${JSON.stringify(mine)} here, ${JSON.stringify(theirs)} there`];
+  const keys = [...new Set([...Object.keys(mine), ...Object.keys(theirs)])].sort();
+  return keys.flatMap((key) => runConfigDifferences(mine[key], theirs[key], path === '' ? key : `${path}.${key}`));
+}
+
+const isObject = (value: unknown): value is { readonly [key: string]: unknown } =>
+  typeof value === 'object' && value !== null;
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (!isObject(value)) return value;
+  return Object.fromEntries(
+    Object.keys(value)
+      .sort()
+      .map((key) => [key, sorted(value[key])]),
+  );
+}

@@ -1,0 +1,106 @@
+/** Checkpoints: PEFT directories with the replica's numbers beside them. Written whole or not at all. */
+import { createHash } from 'node:crypto';
+import { mkdir, open, readdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { adapterDigest, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
+import { layoutOf, withTrainedPart } from '../kernels/run-replica.ts';
+import { EXIT, OperatingError } from '../proto/operating-error.ts';
+import { writePeftAdapter } from '../proto/peft-adapter.ts';
+import type { RunConfig } from '../proto/run-config.ts';
+
+/** What a checkpoint is made from. */
+export interface CheckpointContent {
+  readonly config: RunConfig;
+  readonly replica: ReplicaState;
+  /** A and B of all modules at round 0: what is not trained stays so. */
+  readonly matrices: Float32Array;
+  readonly nextWorker: number;
+  readonly epoch: number;
+}
+
+/** Directory name of the checkpoint after `round` records. */
+export const checkpointName = (round: number): string => `round-${String(round).padStart(6, '0')}`;
+
+/** Name of the link to the checkpoint with the best result on the dev split. */
+const BEST = 'best';
+
+/** Writes `content` as a PEFT directory at `directory`, which must not exist: temporary name, fsync, rename. */
+export async function writePeftCheckpoint(directory: string, content: CheckpointContent): Promise<void> {
+  const { config, replica, matrices } = content;
+  const temporary = `${directory}.writing-${process.pid}`;
+  try {
+    await rm(temporary, { recursive: true, force: true });
+    await mkdir(temporary, { recursive: true });
+    await writePeftAdapter(temporary, config.adapter, withTrainedPart(layoutOf(config), matrices, replica.theta));
+    const file = join(temporary, 'trainer_state.json');
+    await writeFile(file, `${JSON.stringify(trainerState(content), null, 2)}\n`, { flush: true });
+    await syncDirectory(temporary);
+    await rename(temporary, directory);
+    await syncDirectory(join(directory, '..'));
+  } catch (cause) {
+    await rm(temporary, { recursive: true, force: true });
+    throw new OperatingError(EXIT.durableStore, `checkpoint ${directory}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** The numbers of `trainer_state.json`: floats as hexadecimal bits, so that they read back exactly. */
+function trainerState({ replica, nextWorker, epoch }: CheckpointContent): object {
+  const { round, v, vMax, exponents, window } = replica.normaliser;
+  const state = {
+    round,
+    adapterDigest: adapterDigest(replica.theta),
+    replicaDigest: replicaDigest(replica).toString('hex'),
+    v: float64Hex(v),
+    vMax: float64Hex(vMax),
+    exponents,
+    window: window.map(float64Hex),
+    nextWorker,
+    epoch,
+  };
+  return { ...state, sha256: createHash('sha256').update(JSON.stringify(state)).digest('hex') };
+}
+
+function float64Hex(x: number): string {
+  const bytes = Buffer.alloc(8);
+  bytes.writeDoubleBE(x);
+  return bytes.toString('hex');
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Writes the checkpoint after `content`'s round into `parent`, unless it is there already, and removes older ones beyond
+ * the newest `keep`; the best stays. `best`: this one is the best from now on.
+ * @returns the checkpoint's directory
+ */
+export async function writeCheckpoint(
+  parent: string,
+  content: CheckpointContent,
+  keep: number,
+  best: boolean,
+): Promise<string> {
+  const name = checkpointName(content.replica.normaliser.round);
+  await mkdir(parent, { recursive: true });
+  if (!(await readdir(parent)).includes(name)) await writePeftCheckpoint(join(parent, name), content);
+  if (best) {
+    const link = join(parent, `${BEST}.writing-${process.pid}`);
+    await rm(link, { force: true });
+    await symlink(name, link);
+    await rename(link, join(parent, BEST));
+  }
+  await prune(parent, keep);
+  return join(parent, name);
+}
+
+async function prune(parent: string, keep: number): Promise<void> {
+  const best = await readlink(join(parent, BEST)).catch(() => undefined);
+  const names = (await readdir(parent)).filter((name) => /^round-\d+$/.test(name)).sort();
+  for (const name of names.slice(0, -keep)) if (name !== best) await rm(join(parent, name), { recursive: true });
+}

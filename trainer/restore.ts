@@ -1,0 +1,81 @@
+/** The core's state from a round log: what a restarted trainer knows again. Also how any replica is rebuilt from a log. */
+import type { Backend } from '../kernels/backend.ts';
+import { initialNormaliser, liveGradients } from '../kernels/learning-rule.ts';
+import { applyRecord, initialReplica, type ReplicaState } from '../kernels/replica.ts';
+import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
+import type { LogFrame, Record } from '../proto/gen/onebyte.ts';
+import { usageError } from '../proto/operating-error.ts';
+import { parseRunConfig, type RunConfig } from '../proto/run-config.ts';
+import { isLater, openRound } from './core.ts';
+import { isBetter } from './evaluation.ts';
+import type { LogContents } from './round-log.ts';
+import type { TrainerRules, TrainerState } from './state.ts';
+
+/** The state of a trainer that opens a log with `frames` (none: a new run). */
+export function restoreTrainer(
+  rules: TrainerRules,
+  frames: readonly LogFrame[],
+  replica: ReplicaState | undefined,
+  atMs: number,
+): TrainerState {
+  const state: TrainerState = {
+    rules,
+    epoch: 1 + frames.filter(({ frame }) => frame?.$case === 'epoch').length,
+    phase: 'training',
+    normaliser: replica?.normaliser ?? initialNormaliser(rules.learning),
+    numbers: new Map(),
+    members: new Map(),
+    accepted: new Map(),
+    workerOfStream: new Map(),
+    pending: [],
+    openedMs: atMs,
+    openings: new Map(),
+    arrivals: [],
+    evaluation: undefined,
+    best: undefined,
+    emptyRecords: 0,
+    ownDigests: new Map(),
+    gradients: 0,
+    lastWaitReportMs: atMs,
+  };
+  for (const { frame } of frames) {
+    if (frame?.$case === 'joined') state.numbers.set(frame.value.name, frame.value.worker);
+    else if (frame?.$case === 'evaluation' && isBetter(frame.value, state.best)) state.best = frame.value;
+    else if (frame?.$case === 'record') restoreRecord(state, frame.value);
+  }
+  if (state.normaliser.round >= rules.rounds) state.phase = 'finalEvaluation';
+  openRound(state, atMs);
+  return state;
+}
+
+function restoreRecord(state: TrainerState, record: Record): void {
+  state.gradients += liveGradients(record);
+  for (const { worker, staleness, firstDirection } of record.entries) {
+    const place = { measuredRound: record.round - staleness, firstDirection };
+    const last = state.accepted.get(worker);
+    if (!last || isLater(place, last)) state.accepted.set(worker, place);
+  }
+}
+
+export interface Replay {
+  readonly config: RunConfig;
+  readonly replica: ReplicaState;
+  /** A and B of all modules at round 0. */
+  readonly matrices: Float32Array;
+}
+
+/** The replica after the first `rounds` records of a log (all of them when undefined), from the log alone. */
+export async function replayLog(log: LogContents, backend: Backend, rounds?: number): Promise<Replay> {
+  const config = parseRunConfig(log.header.runConfig, 'the round log');
+  const records = log.frames.flatMap(({ frame }): Record[] => (frame?.$case === 'record' ? [frame.value] : []));
+  if (rounds !== undefined && rounds > records.length)
+    throw usageError(`round ${rounds}: the log holds ${records.length} records`);
+  const rule = learningRuleOf(config);
+  const matrices = initialMatrices(config, log.header.initialTheta);
+  const initial = trainedPart(layoutOf(config), matrices);
+  const theta = backend.allocate(initial.length);
+  theta.set(initial);
+  let replica = initialReplica(rule, theta);
+  for (const record of records.slice(0, rounds)) replica = await applyRecord(replica, rule, record, backend);
+  return { config, replica, matrices };
+}

@@ -1,0 +1,106 @@
+/** The round log: the file from which a run can be rebuilt. Appended and fsynced before anybody hears of a record. */
+import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { LogFrame, type LogHeader } from '../proto/gen/onebyte.ts';
+import { decodeLogFrames, encodeLogFrame } from '../proto/log-framing.ts';
+import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
+
+/** Version of the frames' meaning. */
+export const LOG_FORMAT = 1;
+
+export interface LogContents {
+  readonly header: LogHeader;
+  /** All frames after the header. */
+  readonly frames: readonly LogFrame[];
+  /** Bytes of frames that verify. */
+  readonly validBytes: number;
+  /** Bytes behind them: a frame that was not written whole. */
+  readonly tornBytes: number;
+}
+
+const storeError = (message: string, options?: ErrorOptions): OperatingError =>
+  new OperatingError(EXIT.durableStore, message, options);
+
+/**
+ * Reads a round log whole. A torn tail is left out and counted.
+ * @throws OperatingError usage: no such file or not a round log; durableStore: damage before valid records
+ */
+export async function readRoundLog(file: string): Promise<LogContents> {
+  const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
+    throw usageError(`round log ${file}: cannot be read (${cause.code})`, { cause });
+  });
+  const { payloads, validBytes, tail } = decodeLogFrames(bytes);
+  if (tail.kind === 'damaged')
+    throw storeError(
+      `round log ${file}: damaged at byte ${tail.position}, with valid frames from byte ${tail.nextValid} on. Restore the file from a copy; cutting it at byte ${tail.position} would lose acknowledged records`,
+    );
+  const [first, ...frames] = payloads.map((payload, i) => decodePayload(file, payload, i));
+  if (first?.frame?.$case !== 'header')
+    throw usageError(`round log ${file}: does not begin with a round log header (${bytes.length} bytes)`);
+  const header = first.frame.value;
+  if (header.format !== LOG_FORMAT)
+    throw usageError(`round log ${file}: format ${header.format}, this version reads format ${LOG_FORMAT}`);
+  return { header, frames, validBytes, tornBytes: bytes.length - validBytes };
+}
+
+function decodePayload(file: string, payload: Buffer, index: number): LogFrame {
+  try {
+    return LogFrame.decode(payload);
+  } catch (cause) {
+    throw storeError(`round log ${file}: frame ${index} verifies but cannot be decoded`, { cause });
+  }
+}
+
+export interface RoundLog {
+  /** Resolves once the frames are on disk. After a failure nothing more is appended: an fsync is never retried. */
+  append(frames: readonly LogFrame[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Creates `file` (it must not exist) with its header. */
+export async function createRoundLog(file: string, header: LogHeader): Promise<RoundLog> {
+  const handle = await open(file, 'wx').catch((cause: NodeJS.ErrnoException) => {
+    throw storeError(`round log ${file}: cannot be created (${cause.code})`, { cause });
+  });
+  const log = appender(handle, file, 0);
+  await log.append([{ frame: { $case: 'header', value: header } }]);
+  return log;
+}
+
+/** Opens `file` to go on behind its valid frames; a torn tail is cut off. */
+export async function reopenRoundLog(file: string, { validBytes }: LogContents): Promise<RoundLog> {
+  const handle = await open(file, 'r+').catch((cause: NodeJS.ErrnoException) => {
+    throw storeError(`round log ${file}: cannot be opened for writing (${cause.code})`, { cause });
+  });
+  await handle.truncate(validBytes);
+  await handle.datasync();
+  return appender(handle, file, validBytes);
+}
+
+function appender(handle: FileHandle, file: string, position: number): RoundLog {
+  let failed = false;
+  return {
+    async append(frames) {
+      if (failed) throw storeError(`round log ${file}: an earlier write failed`);
+      const parts: Buffer[] = [];
+      let end = position;
+      for (const frame of frames) {
+        const part = encodeLogFrame(end, LogFrame.encode(frame).finish());
+        parts.push(part);
+        end += part.length;
+      }
+      try {
+        await handle.writev(parts, position);
+        await handle.datasync();
+      } catch (cause) {
+        failed = true;
+        const { code } = cause as NodeJS.ErrnoException;
+        throw storeError(
+          `round log ${file}: ${code} at byte ${position}. Nothing after it was acknowledged; make room or repair the disk, then use --resume`,
+          { cause },
+        );
+      }
+      position = end;
+    },
+    close: () => handle.close(),
+  };
+}

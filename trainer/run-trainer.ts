@@ -1,0 +1,263 @@
+/** The trainer process: carries out what the core asks for, one event after the other. */
+import { randomBytes } from 'node:crypto';
+import type { ServerCredentials } from '@grpc/grpc-js';
+import type { Backend } from '../kernels/backend.ts';
+import { adapterDigest, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
+import { learningRuleOf } from '../kernels/run-replica.ts';
+import { encodeSnapshot } from '../kernels/snapshot.ts';
+import { deferred } from '../proto/deferred.ts';
+import type { GetStatusResponse, WorkerMessage } from '../proto/gen/onebyte.ts';
+import type { ExitCode } from '../proto/operating-error.ts';
+import { canonicalJson, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
+import { writeCheckpoint } from './checkpoint.ts';
+import { step } from './core.ts';
+import { checkpointsOf, type OpenRun, openRun, roundLogFile } from './open-run.ts';
+import { restoreTrainer } from './restore.ts';
+import { type Service, startService } from './service.ts';
+import type { TrainerSettings } from './settings.ts';
+import type { Effect, Event, Report, StreamId, TrainerRules, TrainerState } from './state.ts';
+
+/** How often the core hears the time, ms. */
+const TICK_MS = 25;
+/** How long workers may take to hang up after the run's last word, ms. */
+const CLOSE_GRACE_MS = 10_000;
+
+export interface TrainerOptions {
+  readonly config: RunConfig;
+  readonly settings: TrainerSettings;
+  readonly rounds: number;
+  readonly devRows: number;
+  /** The run directory. */
+  readonly directory: string;
+  readonly resume: boolean;
+  /** All adapter matrices (float32, little endian) when the run continues an adapter; else empty. */
+  readonly initialAdapter: Buffer;
+  readonly backend: Backend;
+  readonly credentials: ServerCredentials;
+  /** `wire`: socket bytes so far. */
+  readonly onReport: (report: Report, wire: { up: number; down: number }) => void;
+  readonly onListening: (address: string, resumedAt: number, tornBytes: number) => void;
+  /** Aborted: close the round, write a checkpoint, tell the workers, end with `drained`. */
+  readonly drain: AbortSignal;
+}
+
+export interface TrainerResult {
+  readonly exitCode: ExitCode;
+  readonly text: string;
+  readonly rounds: number;
+  /** Live gradient bytes applied. */
+  readonly gradients: number;
+  /** Bytes of gradient payload received. */
+  readonly payloadBytesUp: number;
+  readonly wireBytesUp: number;
+  readonly wireBytesDown: number;
+  readonly adapterDigest: string;
+  readonly replicaDigest: string;
+  readonly checkpointDir: string | undefined;
+  readonly roundLog: string;
+}
+
+/** Runs a trainer until the run is done, drained or failed. @throws OperatingError for what stops it otherwise */
+export async function runTrainer(options: TrainerOptions): Promise<TrainerResult> {
+  const run = await openRun(options.directory, options.config, options.initialAdapter, options.resume, options.backend);
+  const trainer = new Trainer(options, run);
+  try {
+    return await trainer.run();
+  } finally {
+    await run.log.close();
+  }
+}
+
+class Trainer {
+  private readonly options: TrainerOptions;
+  private readonly runConfig: string;
+  private readonly state: TrainerState;
+  private readonly open: OpenRun;
+  private replica: ReplicaState;
+  /** The adapter that an open evaluation is about. */
+  private held: ReplicaState | undefined;
+  private service: Service | undefined;
+  private readonly queue: (Event | (() => Promise<void>))[] = [];
+  private pumping = false;
+  private payloadBytesUp = 0;
+  private checkpointDir: string | undefined;
+  private readonly outcome = deferred<{ exitCode: ExitCode; text: string }>();
+
+  constructor(options: TrainerOptions, open: OpenRun) {
+    const { config, settings, rounds, devRows } = options;
+    this.options = options;
+    this.open = open;
+    this.replica = open.replica;
+    this.runConfig = canonicalJson(config);
+    const rules: TrainerRules = {
+      settings,
+      learning: learningRuleOf(config),
+      directions: config.learning.directions,
+      rounds,
+      devRows,
+      runConfigSha256: runConfigSha256(this.runConfig),
+    };
+    this.state = restoreTrainer(rules, open.frames, open.replica, performance.now());
+  }
+
+  async run(): Promise<TrainerResult> {
+    const { settings, credentials, drain, onListening } = this.options;
+    await this.open.log.append([{ frame: { $case: 'epoch', value: { epoch: this.state.epoch } } }]);
+    this.announceDigest();
+    this.service = await startService(settings.listen, credentials, {
+      onMessage: (stream, message) => this.onMessage(stream, message),
+      onClosed: (stream) => this.dispatch({ kind: 'closed', atMs: performance.now(), stream }),
+      snapshot: () => this.snapshot(),
+      runConfig: () => this.runConfig,
+      status: () => this.status(),
+    });
+    onListening(this.service.address, this.replica.normaliser.round, this.open.tornBytes);
+    const ticker = setInterval(() => this.dispatch({ kind: 'tick', atMs: performance.now() }), TICK_MS);
+    const onDrain = (): void => this.dispatch({ kind: 'drain', atMs: performance.now() });
+    drain.addEventListener('abort', onDrain);
+    if (drain.aborted) onDrain();
+    try {
+      const { exitCode, text } = await this.outcome.promise;
+      await this.service.close(CLOSE_GRACE_MS);
+      return this.result(exitCode, text);
+    } finally {
+      clearInterval(ticker);
+      drain.removeEventListener('abort', onDrain);
+      await this.service.close(0);
+    }
+  }
+
+  private result(exitCode: ExitCode, text: string): TrainerResult {
+    const { up, down } = this.service!.wireBytes();
+    return {
+      exitCode,
+      text,
+      rounds: this.replica.normaliser.round,
+      gradients: this.state.gradients,
+      payloadBytesUp: this.payloadBytesUp,
+      wireBytesUp: up,
+      wireBytesDown: down,
+      adapterDigest: adapterDigest(this.replica.theta),
+      replicaDigest: replicaDigest(this.replica).toString('hex'),
+      checkpointDir: this.checkpointDir,
+      roundLog: roundLogFile(this.options.directory),
+    };
+  }
+
+  private onMessage(stream: StreamId, { message }: WorkerMessage): void {
+    if (message?.$case === 'contribution') this.payloadBytesUp += message.value.gradientBytes.length;
+    const event = eventOf(stream, message, performance.now());
+    if (event) this.dispatch(event);
+    else this.service?.refuse(stream, 'invalid', 'a message without content');
+  }
+
+  private dispatch(item: Event | (() => Promise<void>)): void {
+    this.queue.push(item);
+    if (!this.pumping) this.pump().catch((error) => this.outcome.reject(error));
+  }
+
+  private async pump(): Promise<void> {
+    this.pumping = true;
+    try {
+      for (let item = this.queue.shift(); item !== undefined; item = this.queue.shift()) {
+        if (typeof item === 'function') await item();
+        else for (const effect of step(this.state, item)) await this.perform(effect);
+      }
+    } finally {
+      this.pumping = false;
+    }
+  }
+
+  private async perform(effect: Effect): Promise<void> {
+    switch (effect.kind) {
+      case 'append':
+        await this.open.log.append(effect.frames);
+        break;
+      case 'send':
+        this.service?.send(effect.stream, effect.message);
+        break;
+      case 'broadcast':
+        this.service?.broadcast(effect.message);
+        break;
+      case 'refuse':
+        this.service?.refuse(effect.stream, effect.refusal, effect.text);
+        break;
+      case 'apply':
+        await this.apply(effect);
+        break;
+      case 'holdAdapter':
+        this.held = { ...this.replica, theta: this.replica.theta.slice() };
+        break;
+      case 'checkpoint':
+        await this.checkpoint(effect.best && this.held ? this.held : this.replica, effect.best);
+        break;
+      case 'report':
+        this.options.onReport(effect.report, this.service!.wireBytes());
+        break;
+      case 'finish':
+        this.outcome.resolve(effect);
+        break;
+    }
+  }
+
+  private async apply({ step: update, normaliser, digest }: Extract<Effect, { kind: 'apply' }>): Promise<void> {
+    const { theta } = this.replica;
+    const { backend, config } = this.options;
+    if (update) await backend.update(theta, update.terms, update.scale, config.learning.directionStripes);
+    this.replica = { theta, normaliser };
+    if (digest) this.announceDigest();
+  }
+
+  private announceDigest(): void {
+    const { round } = this.replica.normaliser;
+    step(this.state, { kind: 'ownDigest', round, sha256: replicaDigest(this.replica) });
+  }
+
+  private async checkpoint(replica: ReplicaState, best: boolean): Promise<void> {
+    const { config, directory, settings } = this.options;
+    const content = {
+      config,
+      replica,
+      matrices: this.open.matrices,
+      nextWorker: Math.max(-1, ...this.state.numbers.values()) + 1,
+      epoch: this.state.epoch,
+    };
+    const written = await writeCheckpoint(checkpointsOf(directory), content, settings.keepCheckpoints, best);
+    if (!best) this.checkpointDir = written;
+  }
+
+  private snapshot(): Promise<Uint8Array> {
+    return new Promise((resolve) => this.dispatch(async () => resolve(encodeSnapshot(this.replica))));
+  }
+
+  private status(): GetStatusResponse {
+    const members = [...this.state.members.values()].map(({ worker, name, stream, gradients, late }) => ({
+      worker,
+      name,
+      active: stream !== undefined,
+      gradients,
+      late,
+    }));
+    const { rounds } = this.options;
+    return { round: this.state.normaliser.round, rounds, gradients: this.state.gradients, members };
+  }
+}
+
+function eventOf(stream: StreamId, message: WorkerMessage['message'], atMs: number): Event | undefined {
+  switch (message?.$case) {
+    case 'hello':
+      return { kind: 'hello', atMs, stream, hello: message.value, newSecret: randomBytes(16) };
+    case 'contribution':
+      return { kind: 'contribution', atMs, stream, contribution: message.value };
+    case 'evaluation':
+      return { kind: 'evaluation', atMs, stream, counts: message.value };
+    case 'digest':
+      return { kind: 'digest', atMs, stream, digest: message.value };
+    case 'leave':
+      return { kind: 'leave', atMs, stream, reason: message.value.reason };
+    case 'heartbeat':
+      return { kind: 'heartbeat', atMs, stream };
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,26 @@
+/** How a trainer runs its rounds: the keys of `trainer:` in a run file and their defaults. None of them changes a replica. */
+import { z } from 'zod';
+
+const count = z.int().min(1);
+const milliseconds = z.int().min(1).max(86_400_000);
+
+export const TrainerSettings = z.strictObject({
+  listen: z.string().default('127.0.0.1:0').describe('address and port; port 0: chosen by the system'),
+  startWorkers: count.default(1).describe('workers to wait for before the first record'),
+  quorum: z
+    .union([z.literal('all'), z.number().gt(0).max(1)])
+    .default(0.5)
+    .describe('part of the members whose answer closes a round at its deadline; all: every member, no deadline'),
+  deadlineFloorMs: milliseconds.default(200).describe('shortest deadline of a round'),
+  deadlineCeilingMs: milliseconds.default(60_000).describe('longest deadline of a round, and the first ones'),
+  leaseMs: milliseconds.default(15_000).describe('a worker not heard of for so long has left'),
+  heartbeatMs: milliseconds.default(5_000).describe('how often a silent worker says that it lives'),
+  evaluateEvery: z
+    .int()
+    .min(0)
+    .default(10)
+    .describe('rounds between evaluations on the dev split; 0: only at the ends'),
+  checkpointEvery: z.int().min(0).default(50).describe('rounds between checkpoints; 0: only at the end'),
+  keepCheckpoints: count.default(3).describe('how many of the newest checkpoints stay, beside the best'),
+});
+export type TrainerSettings = z.infer<typeof TrainerSettings>;

@@ -1,0 +1,184 @@
+/** All numbers of a worker: its model, data, replica and measurements. Runs in a thread of its own, since a forward pass blocks. */
+import type { Backend } from '../kernels/backend.ts';
+import { adapterDigest, applyRecord, initialReplica, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
+import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
+import { selectBackend } from '../kernels/select-backend.ts';
+import { decodeSnapshot } from '../kernels/snapshot.ts';
+import type { Contribution, EvaluationCounts, EvaluationRequest, Record, ReplicaDigest } from '../proto/gen/onebyte.ts';
+import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
+import type { RunConfig } from '../proto/run-config.ts';
+import { type Dataset, readDataset } from './data/dataset.ts';
+import { type DataOrder, dataOrder } from './data/order.ts';
+import { countResults, evaluateExamples } from './evaluate.ts';
+import { fingerprintBaseModel, openBaseModel } from './model/base-model.ts';
+import { createForward, type Forward } from './model/forward.ts';
+import { loadTokenizer, type Tokenizer } from './model/tokenizer.ts';
+import type { WorkerSettings } from './settings.ts';
+import { measureContribution, type SpsaContext, scratchElements } from './spsa-step.ts';
+
+export interface ComputeOptions {
+  readonly config: RunConfig;
+  readonly modelDirectory: string;
+  readonly trainFile: string;
+  /** Needed to evaluate; a worker without it evaluates nothing. */
+  readonly devFile: string | undefined;
+  /** The file is this worker's own: all of it is its shard. */
+  readonly ownData: boolean;
+  readonly settings: WorkerSettings;
+  readonly threads: number;
+}
+
+/** What is known once model and kernels are ready. */
+export interface ComputeReport {
+  /** Why these kernels. */
+  readonly kernels: string;
+  readonly adapterElements: number;
+}
+
+/** What is known once the worker's shard is read. */
+export interface DataReport {
+  readonly rows: number;
+  readonly truncated: number;
+  readonly merged: number;
+}
+
+/** The numeric half of a worker. Calls are made one at a time. */
+export class Compute {
+  readonly report: ComputeReport;
+  private readonly options: ComputeOptions;
+  private readonly tokenizer: Tokenizer;
+  private readonly backend: Backend;
+  private readonly forward: Forward;
+  private readonly matrices: Float32Array;
+  private replica: ReplicaState;
+  private spsa: SpsaContext | undefined;
+  private train: { data: Dataset; order: DataOrder } | undefined;
+  private dev: Dataset | undefined;
+
+  private constructor(
+    options: ComputeOptions,
+    tokenizer: Tokenizer,
+    backend: Backend,
+    forward: Forward,
+    kernels: string,
+  ) {
+    const { config } = options;
+    this.options = options;
+    this.tokenizer = tokenizer;
+    this.backend = backend;
+    this.forward = forward;
+    // A run that continues an adapter gives its matrices with the snapshot of round 0; B-only runs keep A from the seed.
+    this.matrices = initialMatrices(config, new Uint8Array());
+    this.replica = initialReplica(learningRuleOf(config), this.owned(trainedPart(layoutOf(config), this.matrices)));
+    this.report = { kernels, adapterElements: this.replica.theta.length };
+  }
+
+  /** Loads model and kernels. @throws OperatingError usage: wrong model, data or settings */
+  static async create(options: ComputeOptions): Promise<Compute> {
+    const { config, modelDirectory, settings, threads } = options;
+    const model = openBaseModel(modelDirectory);
+    const fingerprint = await fingerprintBaseModel(model);
+    if (fingerprint !== config.baseModelSha256)
+      throw usageError(
+        `model ${modelDirectory}: another base model than the trainer's (sha-256 ${fingerprint}, expected ${config.baseModelSha256})`,
+      );
+    const tokenizer = loadTokenizer(modelDirectory);
+    const { backend, reason } = await selectBackend(settings.kernels, threads);
+    const layout = layoutOf(config);
+    const forward = await createForward(model, { layout, ...frozenPart(config) }, { ...settings, threads });
+    return new Compute(options, tokenizer, backend, forward, reason);
+  }
+
+  /** Reads this worker's shard, once it has its number. */
+  join(worker: number): DataReport {
+    const { config, trainFile, ownData } = this.options;
+    const { shards } = config.data;
+    const shard = worker % shards;
+    const data = readDataset(trainFile, this.tokenizer, config.data, ownData ? undefined : { shard, shards });
+    this.train = { data, order: dataOrder(config.seed, shard, data.examples.length) };
+    const layout = layoutOf(config);
+    const { backend, forward } = this;
+    const scratch = this.spsa?.scratch ?? backend.allocate(scratchElements(config.learning, layout));
+    this.spsa = { learning: config.learning, rule: learningRuleOf(config), layout, backend, forward, scratch, worker };
+    return { rows: data.examples.length, truncated: data.truncated, merged: data.merged };
+  }
+
+  /** Replaces the replica by a snapshot's. */
+  restore(snapshot: Uint8Array): ReplicaDigest {
+    const { theta, normaliser } = decodeSnapshot(snapshot, this.replica.theta.length);
+    this.replica.theta.set(theta);
+    this.replica = { theta: this.replica.theta, normaliser };
+    return this.digest();
+  }
+
+  /** Applies the next record; a record that was applied before is passed over. */
+  async apply(record: Record): Promise<number> {
+    const { round } = this.replica.normaliser;
+    if (record.round < round) return round;
+    if (record.round > round)
+      throw new OperatingError(EXIT.internal, `record ${record.round} came, record ${round} is missing`);
+    this.replica = await applyRecord(this.replica, learningRuleOf(this.options.config), record, this.backend);
+    return this.replica.normaliser.round;
+  }
+
+  /** Measures K directions from `firstDirection` on at the replica's θ. */
+  async measure(firstDirection: number): Promise<Contribution> {
+    const { learning } = this.options.config;
+    const { round } = this.replica.normaliser;
+    const { data, order } = this.train!;
+    const position = round + firstDirection / learning.directions;
+    const rows = order(position, learning.rows).map((i) => {
+      const { options, right } = data.examples[i]!;
+      return options[right]!;
+    });
+    const gradientBytes = await measureContribution(this.spsa!, this.replica, firstDirection, rows);
+    return { measuredRound: round, firstDirection, gradientBytes };
+  }
+
+  /** Evaluates rows of the dev split at the replica's θ. */
+  async evaluate({ firstRow, rows }: EvaluationRequest): Promise<EvaluationCounts> {
+    const { devFile, config } = this.options;
+    if (devFile === undefined) throw usageError('the trainer asks for an evaluation: name the dev split with --dev');
+    this.dev ??= readDataset(devFile, this.tokenizer, config.data);
+    const examples = this.dev.examples.slice(firstRow, firstRow + rows);
+    if (examples.length < rows)
+      throw usageError(
+        `${devFile}: ${this.dev.examples.length} rows, the trainer asks for row ${firstRow + rows}: another dev split than the trainer's`,
+      );
+    const results = await evaluateExamples(this.forward, examples, this.replica.theta);
+    return { round: this.replica.normaliser.round, firstRow, rows, ...countResults(results) };
+  }
+
+  digest(): ReplicaDigest {
+    return { round: this.replica.normaliser.round, sha256: replicaDigest(this.replica) };
+  }
+
+  /** sha-256 of θ, hex. */
+  adapterDigest(): string {
+    return adapterDigest(this.replica.theta);
+  }
+
+  async close(): Promise<void> {
+    await this.forward.close();
+    await this.backend.close();
+  }
+
+  private owned(theta: Float32Array): Float32Array {
+    const own = this.backend.allocate(theta.length);
+    own.set(theta);
+    return own;
+  }
+}
+
+/** The matrices that are not trained, where the layout trains B alone: A of every module, one after another. */
+function frozenPart(config: RunConfig): { frozenA?: Float32Array } {
+  if (config.adapter.train === 'both') return {};
+  const matrices = initialMatrices(config, new Uint8Array());
+  const parts: number[] = [];
+  let at = 0;
+  for (const { rank, fanIn, fanOut } of config.adapter.modules) {
+    parts.push(...matrices.subarray(at, at + rank * fanIn));
+    at += rank * (fanIn + fanOut);
+  }
+  return { frozenA: Float32Array.from(parts) };
+}

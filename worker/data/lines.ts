@@ -1,0 +1,76 @@
+/** The lines of a text file, one at a time and within a bound. */
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { usageError } from '../../proto/operating-error.ts';
+
+export interface Line {
+  /** From 1; blank lines count. */
+  readonly number: number;
+  /** Without its end (LF or CRLF) and without a byte order mark; never blank. */
+  readonly text: string;
+}
+
+/** Bytes. */
+export const MAX_LINE_BYTES = 2 ** 24;
+const CHUNK_BYTES = 2 ** 16;
+
+/**
+ * The lines of `file` that are not blank, UTF-8.
+ * @throws OperatingError (usage) that names the file and the line
+ */
+export function* readLines(file: string): Generator<Line> {
+  let number = 0;
+  for (const bytes of rawLines(file)) {
+    number++;
+    const text = decode(file, number, bytes);
+    if (text.trim() !== '') yield { number, text };
+  }
+}
+
+function decode(file: string, number: number, bytes: Uint8Array): string {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: number > 1 }).decode(bytes);
+    return text.endsWith('\r') ? text.slice(0, -1) : text;
+  } catch (error) {
+    throw usageError(`${file}:${number}: not valid UTF-8`, { cause: error });
+  }
+}
+
+function* rawLines(file: string): Generator<Uint8Array> {
+  const fd = open(file);
+  try {
+    const chunk = new Uint8Array(CHUNK_BYTES);
+    let line: Buffer[] = [];
+    let lineBytes = 0;
+    let lines = 0;
+    for (;;) {
+      const read = readSync(fd, chunk);
+      if (read === 0) break;
+      for (let start = 0; start < read; ) {
+        const newline = chunk.subarray(0, read).indexOf(10, start);
+        const end = newline < 0 ? read : newline;
+        lineBytes += end - start;
+        if (lineBytes > MAX_LINE_BYTES)
+          throw usageError(`${file}:${lines + 1}: a line of more than ${MAX_LINE_BYTES} bytes`);
+        line.push(Buffer.from(chunk.subarray(start, end)));
+        start = end + 1;
+        if (newline < 0) break;
+        yield Buffer.concat(line);
+        lines++;
+        line = [];
+        lineBytes = 0;
+      }
+    }
+    if (lineBytes > 0) yield Buffer.concat(line);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function open(file: string): number {
+  try {
+    if (statSync(file).isDirectory()) throw new Error('it is a directory');
+    return openSync(file, 'r');
+  } catch (error) {
+    throw usageError(`${file}: cannot be read: ${error instanceof Error ? error.message : error}`, { cause: error });
+  }
+}

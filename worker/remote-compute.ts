@@ -1,0 +1,98 @@
+/** A Compute in a thread of its own, so that streams, leases and signals go on while a forward pass blocks. */
+import type { Worker } from 'node:worker_threads';
+import { spawnThread } from '../kernels/spawn-thread.ts';
+import { type Deferred, deferred } from '../proto/deferred.ts';
+import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
+import type { Compute, ComputeOptions, ComputeReport } from './compute.ts';
+
+type Method = 'join' | 'restore' | 'apply' | 'measure' | 'evaluate' | 'digest' | 'adapterDigest' | 'close';
+
+export interface ComputeCall {
+  readonly id: number;
+  readonly method: Method | 'create';
+  readonly args: readonly unknown[];
+}
+
+export interface ComputeReply {
+  readonly id: number;
+  readonly value?: unknown;
+  readonly error?: {
+    readonly message: string;
+    readonly stack: string | undefined;
+    readonly exitCode: ExitCode | undefined;
+  };
+}
+
+/** Compute's methods, each a promise. Binary values arrive as Uint8Array. */
+export type RemoteCompute = {
+  readonly [M in Method]: (...args: Parameters<Compute[M]>) => Promise<Awaited<ReturnType<Compute[M]>>>;
+} & {
+  readonly report: ComputeReport;
+  /** Ends the thread at once. */
+  terminate(): Promise<void>;
+};
+
+/** Starts the thread and loads model and kernels in it. @throws OperatingError as Compute.create does */
+export async function startCompute(options: ComputeOptions): Promise<RemoteCompute> {
+  const thread = spawnThread('./compute-thread', import.meta.url);
+  const call = caller(thread);
+  const terminate = async (): Promise<void> => void (await thread.terminate());
+  try {
+    const report = (await call('create', [options])) as ComputeReport;
+    const remote =
+      <M extends Method>(method: M) =>
+      (...args: Parameters<Compute[M]>) =>
+        call(method, args) as Promise<Awaited<ReturnType<Compute[M]>>>;
+    return {
+      report,
+      terminate,
+      join: remote('join'),
+      restore: remote('restore'),
+      apply: remote('apply'),
+      measure: remote('measure'),
+      evaluate: remote('evaluate'),
+      digest: remote('digest'),
+      adapterDigest: remote('adapterDigest'),
+      close: remote('close'),
+    };
+  } catch (error) {
+    await terminate();
+    throw error;
+  }
+}
+
+/** Sends calls to the thread and matches its replies. The thread keeps the process alive while an answer is awaited. */
+function caller(thread: Worker): (method: ComputeCall['method'], args: readonly unknown[]) => Promise<unknown> {
+  const waiting = new Map<number, Deferred<unknown>>();
+  let nextId = 0;
+  const settle = (id: number): Deferred<unknown> | undefined => {
+    const call = waiting.get(id);
+    waiting.delete(id);
+    if (waiting.size === 0) thread.unref();
+    return call;
+  };
+  thread.on('message', ({ id, value, error }: ComputeReply) => {
+    if (error) settle(id)?.reject(asError(error));
+    else settle(id)?.resolve(value);
+  });
+  const fail = (error: Error): void => {
+    for (const id of [...waiting.keys()]) settle(id)?.reject(error);
+  };
+  thread.on('error', fail);
+  thread.on('exit', () => fail(new OperatingError(EXIT.internal, 'the compute thread ended')));
+  return (method, args) => {
+    const id = nextId++;
+    const call = deferred<unknown>();
+    waiting.set(id, call);
+    thread.ref();
+    thread.postMessage({ id, method, args } satisfies ComputeCall);
+    return call.promise;
+  };
+}
+
+function asError({ message, stack, exitCode }: NonNullable<ComputeReply['error']>): Error {
+  if (exitCode !== undefined) return new OperatingError(exitCode, message);
+  const error = new Error(message);
+  if (stack !== undefined) error.stack = stack;
+  return error;
+}
