@@ -5,6 +5,7 @@ import { type AdapterLayout, scratchOffset } from '../../kernels/adapter-layout.
 import type { BaseModel } from './base-model.ts';
 import { headGraph } from './graph/head.ts';
 import { adapterInput, trunkGraph } from './graph/trunk.ts';
+import { int8Weights } from './int8-weights.ts';
 import { int64, type PackedRows, packRows, type TokenRow } from './packing.ts';
 import { explainLoss } from './self-check.ts';
 import { createSession, type SessionOptions } from './session.ts';
@@ -48,15 +49,16 @@ export async function createForward(
 ): Promise<Forward> {
   checkAdapter(model, adapter);
   const elements = adapter?.layout.elements ?? 0;
+  const int8 = options.quantize === 'int8' ? int8Weights(model) : undefined;
   const heads = new Map<'nll' | 'logits', InferenceSession>();
   const headFor = async (output: 'nll' | 'logits'): Promise<InferenceSession> => {
-    const session = heads.get(output) ?? (await createSession(headGraph(model, output), options, false));
+    const session = heads.get(output) ?? (await createSession(headGraph(model, output, int8), options, false));
     heads.set(output, session);
     return session;
   };
   // The head first: reading its table takes more memory for a moment than all else.
   await headFor('nll');
-  const trunk = await createSession(trunkGraph(model, adapter?.layout), options, true);
+  const trunk = await createSession(trunkGraph(model, adapter?.layout, int8), options, true);
   const pass = new ForwardPass(model, adapter, trunk, headFor, options.maxActivationElements);
   const close = async (): Promise<void> => {
     for (const session of [trunk, ...heads.values()]) await session.release();
