@@ -7,11 +7,15 @@ import { headGraph } from './graph/head.ts';
 import { adapterInput, trunkGraph } from './graph/trunk.ts';
 import { int8Weights } from './int8-weights.ts';
 import { int64, type PackedRows, packRows, type TokenRow } from './packing.ts';
+import { type Provider, resolveProvider } from './provider.ts';
 import { explainLoss } from './self-check.ts';
 import { createSession, type SessionOptions } from './session.ts';
 import { planTiles } from './tiles.ts';
 
-export interface ForwardOptions extends SessionOptions {
+export interface ForwardOptions {
+  readonly provider: Provider | 'auto';
+  /** Threads of the CPU provider. */
+  readonly threads: number;
   readonly quantize: 'none' | 'int8';
   /** Float32 elements of activations at once, by estimate; see tiles.ts for the default. */
   readonly maxActivationElements?: number;
@@ -49,16 +53,17 @@ export async function createForward(
 ): Promise<Forward> {
   checkAdapter(model, adapter);
   const elements = adapter?.layout.elements ?? 0;
+  const session: SessionOptions = { provider: await resolveProvider(options.provider), threads: options.threads };
   const int8 = options.quantize === 'int8' ? int8Weights(model) : undefined;
   const heads = new Map<'nll' | 'logits', InferenceSession>();
   const headFor = async (output: 'nll' | 'logits'): Promise<InferenceSession> => {
-    const session = heads.get(output) ?? (await createSession(headGraph(model, output, int8), options, false));
-    heads.set(output, session);
-    return session;
+    const head = heads.get(output) ?? (await createSession(headGraph(model, output, int8), session, false));
+    heads.set(output, head);
+    return head;
   };
   // The head first: reading its table takes more memory for a moment than all else.
   await headFor('nll');
-  const trunk = await createSession(trunkGraph(model, adapter?.layout, int8), options, true);
+  const trunk = await createSession(trunkGraph(model, adapter?.layout, int8), session, true);
   const pass = new ForwardPass(model, adapter, trunk, headFor, options.maxActivationElements);
   const close = async (): Promise<void> => {
     for (const session of [trunk, ...heads.values()]) await session.release();
