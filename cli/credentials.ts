@@ -1,15 +1,23 @@
-/** TLS from flags: needed beyond loopback unless --insecure is said. */
+/** Who may speak with whom, from flags: TLS, needed beyond loopback unless --insecure is said, and the join token. */
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
+import { createSecureContext } from 'node:tls';
 import * as grpc from '@grpc/grpc-js';
 import type { Command } from 'commander';
+import { parseJoinToken } from '../proto/join-token.ts';
 import { usageError } from '../proto/operating-error.ts';
+import type { ServiceAccess } from '../trainer/service.ts';
+import type { ClientAccess } from '../worker/trainer-client.ts';
+
+/** The environment variable that may hold the join token. */
+const TOKEN_VARIABLE = 'ONEBYTE_JOIN_TOKEN';
 
 export interface TlsFlags {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly tlsCa?: string;
   readonly insecure?: boolean;
+  readonly joinTokenFile?: string;
 }
 
 export const withTlsFlags = (command: Command): Command =>
@@ -17,12 +25,28 @@ export const withTlsFlags = (command: Command): Command =>
     .option('--tls-cert <file>', 'PEM certificate chain of this process')
     .option('--tls-key <file>', 'PEM key of this process')
     .option('--tls-ca <file>', 'PEM certificates to trust; on a trainer: workers must show one too')
-    .option('--insecure', 'plain text beyond loopback');
+    .option('--insecure', 'plain text beyond loopback')
+    .option(
+      '--join-token-file <file>',
+      `file with a secret that all processes of the run share (or ${TOKEN_VARIABLE})`,
+    );
+
+/** What a trainer that listens on `host` asks of its peers. @throws OperatingError usage */
+export const serverAccess = (host: string, flags: TlsFlags): ServiceAccess => ({
+  credentials: serverCredentials(host, flags),
+  joinToken: joinToken(flags),
+});
+
+/** What a process shows the trainer at `host`. @throws OperatingError usage */
+export const clientAccess = (host: string, flags: TlsFlags): ClientAccess => ({
+  credentials: clientCredentials(host, flags),
+  joinToken: joinToken(flags),
+});
 
 const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 
-function pem(file: string): Buffer {
+function readSmall(file: string): Buffer {
   try {
     return readFileSync(file);
   } catch (cause) {
@@ -30,28 +54,52 @@ function pem(file: string): Buffer {
   }
 }
 
-export function serverCredentials(host: string, flags: TlsFlags): grpc.ServerCredentials {
+function joinToken({ joinTokenFile }: TlsFlags): string | undefined {
+  if (joinTokenFile !== undefined) return parseJoinToken(readSmall(joinTokenFile).toString('latin1'), joinTokenFile);
+  const text = process.env[TOKEN_VARIABLE];
+  return text === undefined ? undefined : parseJoinToken(text, TOKEN_VARIABLE);
+}
+
+function serverCredentials(host: string, flags: TlsFlags): grpc.ServerCredentials {
   const { tlsCert, tlsKey, tlsCa } = flags;
   if (tlsCert === undefined && tlsKey === undefined && tlsCa === undefined) {
-    refusePlain(host, flags);
+    refusePlain(host, flags, '--tls-cert and --tls-key (and --tls-ca, so that workers must show a certificate)');
     return grpc.ServerCredentials.createInsecure();
   }
   if (tlsCert === undefined || tlsKey === undefined) throw usageError('TLS needs both --tls-cert and --tls-key');
-  const pair = { cert_chain: pem(tlsCert), private_key: pem(tlsKey) };
-  return grpc.ServerCredentials.createSsl(tlsCa === undefined ? null : pem(tlsCa), [pair], tlsCa !== undefined);
+  const { ca, key, cert } = tlsFiles(flags);
+  return grpc.ServerCredentials.createSsl(ca, [{ cert_chain: cert!, private_key: key! }], ca !== null);
 }
 
-export function clientCredentials(host: string, flags: TlsFlags): grpc.ChannelCredentials {
+function clientCredentials(host: string, flags: TlsFlags): grpc.ChannelCredentials {
   const { tlsCert, tlsKey, tlsCa } = flags;
   if (tlsCert === undefined && tlsKey === undefined && tlsCa === undefined) {
-    refusePlain(host, flags);
+    refusePlain(host, flags, '--tls-ca (and --tls-cert and --tls-key where the trainer asks for a certificate)');
     return grpc.credentials.createInsecure();
   }
-  const own = (file: string | undefined): Buffer | null => (file === undefined ? null : pem(file));
-  return grpc.credentials.createSsl(own(tlsCa), own(tlsKey), own(tlsCert));
+  if ((tlsCert === undefined) !== (tlsKey === undefined))
+    throw usageError('--tls-cert and --tls-key belong together: give both or none');
+  const { ca, key, cert } = tlsFiles(flags);
+  return grpc.credentials.createSsl(ca, key, cert);
 }
 
-function refusePlain(host: string, { insecure }: TlsFlags): void {
-  if (!insecure && !isLoopback(host))
-    throw usageError(`${host} is not loopback: give --tls-cert, --tls-key and --tls-ca, or say --insecure`);
+/** Reads the files; gRPC itself would find a bad one at the first connection only. */
+function tlsFiles({ tlsCert, tlsKey, tlsCa }: TlsFlags): {
+  ca: Buffer | null;
+  key: Buffer | null;
+  cert: Buffer | null;
+} {
+  const read = (file: string | undefined): Buffer | null => (file === undefined ? null : readSmall(file));
+  const files = { ca: read(tlsCa), key: read(tlsKey), cert: read(tlsCert) };
+  try {
+    createSecureContext({ ca: files.ca ?? undefined, key: files.key ?? undefined, cert: files.cert ?? undefined });
+  } catch (cause) {
+    const names = [tlsCert, tlsKey, tlsCa].filter((file) => file !== undefined).join(', ');
+    throw usageError(`TLS files ${names}: ${(cause as Error).message}`, { cause });
+  }
+  return files;
+}
+
+function refusePlain(host: string, { insecure }: TlsFlags, flags: string): void {
+  if (!insecure && !isLoopback(host)) throw usageError(`${host} is not loopback: give ${flags}, or say --insecure`);
 }

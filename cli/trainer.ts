@@ -11,7 +11,7 @@ import { readDataset } from '../worker/data/dataset.ts';
 import { resolveModel } from '../worker/model/hub.ts';
 import { loadTokenizer } from '../worker/model/tokenizer.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
-import { serverCredentials, type TlsFlags, withTlsFlags } from './credentials.ts';
+import { serverAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
 import { createLog, type Log } from './log.ts';
 import { prepareRun } from './run-config-of.ts';
 import { freshDirectory, settle } from './run-directory.ts';
@@ -54,7 +54,7 @@ async function train(file: string, flags: Flags): Promise<ExitCode> {
   const directory = flags.resume ? resolve(out) : freshDirectory(out, log);
   const run = await settle({ ...given, rounds, model: await resolveModel(given.model) }, directory);
   const settings = { ...run.trainer, listen: flags.listen ?? run.trainer.listen };
-  const credentials = serverCredentials(splitAddress(settings.listen).host, flags);
+  const access = serverAccess(splitAddress(settings.listen).host, flags);
   const { config, initialAdapter } = await prepareRun(run);
   const { backend, reason } = await selectBackend(run.worker.kernels, run.worker.threads ?? usableCores());
   log.debug(`kernels: ${reason}`);
@@ -68,7 +68,7 @@ async function train(file: string, flags: Flags): Promise<ExitCode> {
       resume: flags.resume ?? false,
       initialAdapter,
       backend,
-      credentials,
+      access,
       drain: drain.signal,
       onReport: (report, wire) => {
         logReport(log, report);

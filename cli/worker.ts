@@ -10,7 +10,7 @@ import { resolveModel } from '../worker/model/hub.ts';
 import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
 import { WorkerSettings } from '../worker/settings.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
-import { clientCredentials, type TlsFlags, withTlsFlags } from './credentials.ts';
+import { clientAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
 import { createLog, type Log } from './log.ts';
 import { prepareRun } from './run-config-of.ts';
 import { type RunFile, readRunFile } from './run-file.ts';
@@ -70,7 +70,7 @@ async function work(file: string | undefined, flags: Flags): Promise<ExitCode> {
   const settings = run?.worker ?? WorkerSettings.parse({});
   const result = await runWorker({
     trainer: flags.trainer,
-    credentials: clientCredentials(splitAddress(flags.trainer).host, flags),
+    access: clientAccess(splitAddress(flags.trainer).host, flags),
     name: flags.name ?? (flags.number === undefined ? `${hostname()}-${process.pid}` : `worker-${flags.number}`),
     requestedWorker: flags.number,
     checkConfig: async (theirs) => checkConfig(own && (await ownConfig(own, theirs)), theirs, file ?? ''),

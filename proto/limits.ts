@@ -8,6 +8,8 @@ export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 export const MAX_WORKER_MESSAGE_BYTES = 64 * 1024;
 /** Data bytes of one snapshot chunk. */
 export const SNAPSHOT_CHUNK_BYTES = 256 * 1024;
+/** Bytes of a snapshot that a worker takes: 256 Mi adapter elements. */
+export const MAX_SNAPSHOT_BYTES = 2 ** 30;
 /** Workers a trainer gives numbers to in one run. */
 export const MAX_WORKERS = 65536;
 /** Characters of a worker's name. */

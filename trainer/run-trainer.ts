@@ -1,6 +1,5 @@
 /** The trainer process: carries out what the core asks for, one event after the other. */
 import { randomBytes } from 'node:crypto';
-import type { ServerCredentials } from '@grpc/grpc-js';
 import type { Backend } from '../kernels/backend.ts';
 import { adapterDigest, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { learningRuleOf } from '../kernels/run-replica.ts';
@@ -13,7 +12,8 @@ import { writeCheckpoint } from './checkpoint.ts';
 import { step } from './core.ts';
 import { checkpointsOf, type OpenRun, openRun, roundLogFile } from './open-run.ts';
 import { restoreTrainer } from './restore.ts';
-import { type Service, startService } from './service.ts';
+import { type Service, type ServiceAccess, startService } from './service.ts';
+import type { ServiceLimits } from './service-limits.ts';
 import type { TrainerSettings } from './settings.ts';
 import type { Effect, Event, Report, StreamId, TrainerRules, TrainerState } from './state.ts';
 
@@ -33,7 +33,9 @@ export interface TrainerOptions {
   /** All adapter matrices (float32, little endian) when the run continues an adapter; else empty. */
   readonly initialAdapter: Buffer;
   readonly backend: Backend;
-  readonly credentials: ServerCredentials;
+  readonly access: ServiceAccess;
+  /** Default: SERVICE_LIMITS. */
+  readonly serviceLimits?: ServiceLimits;
   /** `wire`: socket bytes so far. */
   readonly onReport: (report: Report, wire: { up: number; down: number }) => void;
   readonly onListening: (address: string, resumedAt: number, tornBytes: number) => void;
@@ -101,16 +103,21 @@ class Trainer {
   }
 
   async run(): Promise<TrainerResult> {
-    const { settings, credentials, drain, onListening } = this.options;
+    const { settings, access, serviceLimits, drain, onListening } = this.options;
     await this.open.log.append([{ frame: { $case: 'epoch', value: { epoch: this.state.epoch } } }]);
     this.announceDigest();
-    this.service = await startService(settings.listen, credentials, {
-      onMessage: (stream, message) => this.onMessage(stream, message),
-      onClosed: (stream) => this.dispatch({ kind: 'closed', atMs: performance.now(), stream }),
-      snapshot: () => this.snapshot(),
-      runConfig: () => this.runConfig,
-      status: () => this.status(),
-    });
+    this.service = await startService(
+      settings.listen,
+      access,
+      {
+        onMessage: (stream, message) => this.onMessage(stream, message),
+        onClosed: (stream) => this.dispatch({ kind: 'closed', atMs: performance.now(), stream }),
+        snapshot: () => this.snapshot(),
+        runConfig: () => this.runConfig,
+        status: () => this.status(),
+      },
+      serviceLimits,
+    );
     onListening(this.service.address, this.replica.normaliser.round, this.open.tornBytes);
     const ticker = setInterval(() => this.dispatch({ kind: 'tick', atMs: performance.now() }), TICK_MS);
     const onDrain = (): void => this.dispatch({ kind: 'drain', atMs: performance.now() });
@@ -161,7 +168,10 @@ class Trainer {
     try {
       for (let item = this.queue.shift(); item !== undefined; item = this.queue.shift()) {
         if (typeof item === 'function') await item();
-        else for (const effect of step(this.state, item)) await this.perform(effect);
+        else {
+          for (const effect of step(this.state, item)) await this.perform(effect);
+          if ('stream' in item) this.service?.handled(item.stream);
+        }
       }
     } finally {
       this.pumping = false;

@@ -1,7 +1,5 @@
 /** The trainer's gRPC face: turns streams into events and effects into messages. Holds no rule of the run. */
-import { createServer, type Socket, type Server as TcpServer } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
-import { splitAddress } from '../proto/address.ts';
 import {
   type GetRunConfigRequest,
   type GetRunConfigResponse,
@@ -11,30 +9,25 @@ import {
   type SnapshotChunk,
   TrainerMessage,
   TrainerService,
-  type WorkerMessage,
 } from '../proto/gen/onebyte.ts';
-import { MAX_WORKER_MESSAGE_BYTES, SNAPSHOT_CHUNK_BYTES } from '../proto/limits.ts';
-import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
+import { JOIN_TOKEN_KEY, sameToken } from '../proto/join-token.ts';
+import { MAX_WORKER_MESSAGE_BYTES } from '../proto/limits.ts';
+import { statusOfError, statusOfRefusal, UNAUTHENTICATED } from './grpc-status.ts';
+import { type JoinCall, type JoinHandlers, JoinStreams } from './join-streams.ts';
+import { type Listener, startListener } from './listener.ts';
+import { SERVICE_LIMITS, type ServiceLimits } from './service-limits.ts';
+import { snapshotSender } from './snapshot-sender.ts';
 import type { Refusal, StreamId } from './state.ts';
 
-/** Bytes that may wait for a slow reader before its stream is ended. */
-const MAX_BACKLOG_BYTES = 16 * 1024 * 1024;
-
-/** gRPC status of each refusal. */
-const STATUS: { readonly [refusal in Refusal]: grpc.status } = {
-  invalid: grpc.status.INVALID_ARGUMENT,
-  config: grpc.status.FAILED_PRECONDITION,
-  name: grpc.status.ALREADY_EXISTS,
-  full: grpc.status.RESOURCE_EXHAUSTED,
-  ahead: grpc.status.FAILED_PRECONDITION,
-  deviant: grpc.status.PERMISSION_DENIED,
-  replaced: grpc.status.ABORTED,
-};
+/** Who may speak with the trainer. */
+export interface ServiceAccess {
+  readonly credentials: grpc.ServerCredentials;
+  /** What every call must carry; undefined: nothing. */
+  readonly joinToken: string | undefined;
+}
 
 /** What the service needs from the trainer. */
-export interface ServiceHandlers {
-  onMessage(stream: StreamId, message: WorkerMessage): void;
-  onClosed(stream: StreamId): void;
+export interface ServiceHandlers extends JoinHandlers {
   /** An encoded Snapshot of the trainer's replica. */
   snapshot(): Promise<Uint8Array>;
   runConfig(): string;
@@ -45,145 +38,111 @@ export interface Service {
   /** The bound `host:port`. */
   readonly address: string;
   send(stream: StreamId, message: TrainerMessage): void;
+  /** To all streams that have a welcome. */
   broadcast(message: TrainerMessage): void;
   refuse(stream: StreamId, refusal: Refusal, text: string): void;
+  /** A message of the stream was dealt with: the next may be read. */
+  handled(stream: StreamId): void;
   /** Bytes of all sockets so far, as the trainer sees them: up is received, down is sent. TLS included. */
   wireBytes(): { up: number; down: number };
   /** Ends all streams and waits at most `graceMs` for workers to hang up. */
   close(graceMs: number): Promise<void>;
 }
 
-type JoinStream = grpc.ServerDuplexStream<WorkerMessage, Buffer>;
-
 /** Starts listening on `listen` (`host:port`). @throws OperatingError usage: bad address, port in use */
 export async function startService(
   listen: string,
-  credentials: grpc.ServerCredentials,
+  { credentials, joinToken }: ServiceAccess,
   handlers: ServiceHandlers,
+  limits: ServiceLimits = SERVICE_LIMITS,
 ): Promise<Service> {
-  const streams = new Map<StreamId, JoinStream>();
-  let nextStream = 1;
-  const join = (call: JoinStream): void => {
-    const stream = nextStream++;
-    streams.set(stream, call);
-    call.on('data', (message: WorkerMessage) => handlers.onMessage(stream, message));
-    const closed = (): void => {
-      if (streams.delete(stream)) handlers.onClosed(stream);
-    };
-    for (const end of ['end', 'cancelled', 'error', 'close']) call.on(end, closed);
-  };
-
-  const server = new grpc.Server({
-    'grpc.max_receive_message_length': MAX_WORKER_MESSAGE_BYTES,
-    'grpc.keepalive_time_ms': 20_000,
-    'grpc.keepalive_timeout_ms': 10_000,
-    'grpc.keepalive_permit_without_calls': 1,
-  });
+  let listener: Listener | undefined;
+  const streams = new JoinStreams(limits, handlers, () => listener!);
+  const server = new grpc.Server(serverOptions(limits, joinToken));
   // Records are encoded once for all streams, so the stream's serializer passes bytes through.
   const definition = {
     ...TrainerService,
     join: { ...TrainerService.join, responseSerialize: (bytes: Buffer) => bytes },
   };
+  const sendSnapshot = snapshotSender(limits, () => handlers.snapshot());
   server.addService(definition, {
-    join,
-    getSnapshot: (call: grpc.ServerWritableStream<GetSnapshotRequest, SnapshotChunk>) =>
-      void sendSnapshot(call, handlers),
-    getRunConfig: (
-      _call: grpc.ServerUnaryCall<GetRunConfigRequest, GetRunConfigResponse>,
-      reply: grpc.sendUnaryData<GetRunConfigResponse>,
-    ) => reply(null, { runConfig: handlers.runConfig() }),
-    getStatus: (
-      _call: grpc.ServerUnaryCall<GetStatusRequest, GetStatusResponse>,
-      reply: grpc.sendUnaryData<GetStatusResponse>,
-    ) => reply(null, handlers.status()),
+    join: (call: JoinCall) => streams.add(call),
+    getSnapshot: (call: grpc.ServerWritableStream<GetSnapshotRequest, SnapshotChunk>) => void sendSnapshot(call),
+    getRunConfig: answer<GetRunConfigRequest, GetRunConfigResponse>(() => ({ runConfig: handlers.runConfig() })),
+    getStatus: answer<GetStatusRequest, GetStatusResponse>(() => handlers.status()),
   });
-  const { tcp, address, wireBytes } = await listenCounting(listen, server.createConnectionInjector(credentials));
-
-  const write = (call: JoinStream, bytes: Buffer): void => {
-    if (call.writableLength > MAX_BACKLOG_BYTES) endWith(call, grpc.status.RESOURCE_EXHAUSTED, 'reads too slowly');
-    else call.write(bytes);
-  };
-  const encode = (message: TrainerMessage): Buffer => Buffer.from(TrainerMessage.encode(message).finish());
+  const injector = server.createConnectionInjector(credentials);
+  listener = await startListener(listen, limits, (socket) => injector.injectConnection(socket));
   return {
-    address,
+    address: listener.address,
     send(stream, message) {
-      const call = streams.get(stream);
-      if (call) write(call, encode(message));
+      if (message.message?.$case === 'welcome') streams.welcome(stream);
+      streams.send(stream, encode(message));
     },
-    broadcast(message) {
-      const bytes = encode(message);
-      for (const call of streams.values()) write(call, bytes);
-    },
-    refuse(stream, refusal, text) {
-      const call = streams.get(stream);
-      if (call) endWith(call, STATUS[refusal], text);
-    },
-    wireBytes,
+    broadcast: (message) => streams.broadcast(encode(message)),
+    refuse: (stream, refusal, text) => streams.refuse(stream, statusOfRefusal(refusal, text)),
+    handled: (stream) => streams.handled(stream),
+    wireBytes: () => listener.wireBytes(),
     async close(graceMs) {
-      for (const call of streams.values()) call.end();
-      tcp.close();
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, graceMs);
-        server.tryShutdown(() => {
-          clearTimeout(timer);
-          resolve();
-        });
-      });
-      server.forceShutdown();
+      streams.endAll();
+      listener.close();
+      await shutDown(server, graceMs);
+      listener.dropAll();
     },
   };
 }
 
-const endWith = (call: JoinStream, code: grpc.status, details: string): void => {
-  call.emit('error', { code, details });
-};
+const encode = (message: TrainerMessage): Buffer => Buffer.from(TrainerMessage.encode(message).finish());
 
-async function sendSnapshot(
-  call: grpc.ServerWritableStream<GetSnapshotRequest, SnapshotChunk>,
-  handlers: ServiceHandlers,
-): Promise<void> {
-  const bytes = Buffer.from(await handlers.snapshot());
-  for (let at = 0; at < bytes.length && !call.cancelled; at += SNAPSHOT_CHUNK_BYTES) {
-    const more = call.write({ data: bytes.subarray(at, at + SNAPSHOT_CHUNK_BYTES) });
-    if (!more) await new Promise<void>((resolve) => call.once('drain', resolve).once('close', resolve));
-  }
-  call.end();
+function serverOptions(limits: ServiceLimits, joinToken: string | undefined): grpc.ServerOptions {
+  return {
+    'grpc.max_receive_message_length': MAX_WORKER_MESSAGE_BYTES,
+    'grpc.max_concurrent_streams': limits.callsPerConnection,
+    'grpc.keepalive_time_ms': limits.keepaliveMs,
+    'grpc.keepalive_timeout_ms': limits.keepaliveTimeoutMs,
+    'grpc.keepalive_permit_without_calls': 1,
+    'grpc-node.max_session_memory': limits.sessionMemoryMib,
+    'grpc.enable_channelz': 0,
+    interceptors: joinToken === undefined ? [] : [requireToken(joinToken)],
+  };
 }
 
-/** A TCP listener of our own before gRPC, so that socket bytes can be counted exactly. */
-async function listenCounting(
-  listen: string,
-  injector: { injectConnection(socket: Socket): void },
-): Promise<{ tcp: TcpServer; address: string; wireBytes: Service['wireBytes'] }> {
-  const { host, port } = splitAddress(listen);
-  const open = new Set<Socket>();
-  const closed = { up: 0, down: 0 };
-  const tcp = createServer({ noDelay: true }, (socket) => {
-    open.add(socket);
-    socket.on('error', () => socket.destroy());
-    socket.on('close', () => {
-      open.delete(socket);
-      closed.up += socket.bytesRead;
-      closed.down += socket.bytesWritten;
+/** Ends every call without the token before anything of it is read. */
+const requireToken =
+  (joinToken: string): grpc.ServerInterceptor =>
+  (_method, call) =>
+    new grpc.ServerInterceptingCall(call, {
+      start: (next) =>
+        next({
+          onReceiveMetadata(metadata, accept) {
+            const given = metadata.get(JOIN_TOKEN_KEY);
+            if (given.length === 1 && sameToken(String(given[0]), joinToken)) accept(metadata);
+            else call.sendStatus(UNAUTHENTICATED);
+          },
+        }),
     });
-    injector.injectConnection(socket);
-  });
-  await new Promise<void>((resolve, reject) => {
-    tcp.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(listen, cause)));
-    tcp.listen(port, host, resolve);
-  });
-  const bound = tcp.address();
-  if (bound === null || typeof bound === 'string') throw new OperatingError(EXIT.internal, 'no TCP address');
-  const address = `${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
-  const total = (of: (s: Socket) => number, base: number): number => [...open].reduce((sum, s) => sum + of(s), base);
-  const wireBytes = () => ({
-    up: total((s) => s.bytesRead, closed.up),
-    down: total((s) => s.bytesWritten, closed.down),
-  });
-  return { tcp, address, wireBytes };
-}
 
-function listenError(listen: string, cause: NodeJS.ErrnoException): OperatingError {
-  const reason = cause.code === 'EADDRINUSE' ? 'the port is in use: choose another, or port 0' : cause.code;
-  return usageError(`trainer.listen ${listen}: ${reason}`, { cause });
+/** A unary handler that turns what `make` throws into a status. */
+const answer =
+  <Request, Response>(make: () => Response): grpc.handleUnaryCall<Request, Response> =>
+  (_call, reply) => {
+    let response: Response;
+    try {
+      response = make();
+    } catch (error) {
+      reply(statusOfError(error));
+      return;
+    }
+    reply(null, response);
+  };
+
+async function shutDown(server: grpc.Server, graceMs: number): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, graceMs);
+    server.tryShutdown(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+  server.forceShutdown();
 }

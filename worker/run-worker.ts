@@ -1,6 +1,5 @@
 /** The worker process: joins the trainer, measures contributions, applies records, and comes back when the way breaks. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ChannelCredentials } from '@grpc/grpc-js';
 import seedrandom from 'seedrandom';
 import { type Notice, Notice_Kind, type TrainerMessage, type Welcome } from '../proto/gen/onebyte.ts';
 import { DIGEST_EVERY, MAX_CONTRIBUTIONS_PER_ROUND } from '../proto/limits.ts';
@@ -8,7 +7,13 @@ import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts
 import { parseRunConfig, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import type { ComputeOptions, ComputeReport, DataReport } from './compute.ts';
 import { type RemoteCompute, startCompute } from './remote-compute.ts';
-import { ConnectionLost, connectTrainer, type TrainerConnection, type TrainerStream } from './trainer-client.ts';
+import {
+  type ClientAccess,
+  ConnectionLost,
+  connectTrainer,
+  type TrainerConnection,
+  type TrainerStream,
+} from './trainer-client.ts';
 
 /** Waits between attempts to reach the trainer, ms: doubled each time, with a seeded jitter of half. */
 const FIRST_BACKOFF_MS = 250;
@@ -16,7 +21,7 @@ const LAST_BACKOFF_MS = 10_000;
 
 export interface WorkerOptions {
   readonly trainer: string;
-  readonly credentials: ChannelCredentials;
+  readonly access: ClientAccess;
   /** Unique in the run; a worker that starts again under its name gets its number back. */
   readonly name: string;
   readonly requestedWorker: number | undefined;
@@ -47,7 +52,7 @@ export interface WorkerResult {
 
 /** Works until the run is done or the worker is drained. @throws OperatingError: refused, unreachable, wrong model or data */
 export async function runWorker(options: WorkerOptions): Promise<WorkerResult> {
-  const connection = connectTrainer(options.trainer, options.credentials);
+  const connection = connectTrainer(options.trainer, options.access);
   const worker = new RunningWorker(options, connection);
   try {
     return await worker.run();

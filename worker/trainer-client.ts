@@ -7,12 +7,24 @@ import {
   type TrainerMessage,
   type WorkerMessage,
 } from '../proto/gen/onebyte.ts';
-import { MAX_MESSAGE_BYTES } from '../proto/limits.ts';
+import { JOIN_TOKEN_KEY } from '../proto/join-token.ts';
+import { MAX_MESSAGE_BYTES, MAX_SNAPSHOT_BYTES } from '../proto/limits.ts';
 import { EXIT, OperatingError } from '../proto/operating-error.ts';
 import { Inbox } from './inbox.ts';
 
 /** Longest wait for a unary answer, ms. */
 const UNARY_DEADLINE_MS = 20_000;
+/** Longest time that a snapshot may take, ms. */
+const SNAPSHOT_DEADLINE_MS = 1_800_000;
+/** Longest wait for the next chunk of a snapshot, ms. */
+const CHUNK_DEADLINE_MS = 30_000;
+
+/** What the worker shows the trainer. */
+export interface ClientAccess {
+  readonly credentials: grpc.ChannelCredentials;
+  /** Sent with every call; undefined: the trainer asks for none. */
+  readonly joinToken: string | undefined;
+}
 
 /** The stream or the trainer is gone for now: connect again. */
 export class ConnectionLost extends Error {
@@ -50,7 +62,7 @@ export interface TrainerConnection {
   close(): void;
 }
 
-export function connectTrainer(address: string, credentials: grpc.ChannelCredentials): TrainerConnection {
+export function connectTrainer(address: string, { credentials, joinToken }: ClientAccess): TrainerConnection {
   const client = new TrainerClient(address, credentials, {
     'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
     'grpc.keepalive_time_ms': 20_000,
@@ -58,16 +70,18 @@ export function connectTrainer(address: string, credentials: grpc.ChannelCredent
     'grpc.initial_reconnect_backoff_ms': 200,
     'grpc.max_reconnect_backoff_ms': 2_000,
   });
+  const metadata = new grpc.Metadata();
+  if (joinToken !== undefined) metadata.set(JOIN_TOKEN_KEY, joinToken);
   return {
     runConfig: () =>
       new Promise((resolve, reject) => {
         const deadline = Date.now() + UNARY_DEADLINE_MS;
         const reply = (error: grpc.ServiceError | null, response: GetRunConfigResponse): void =>
           error ? reject(understood(address, error)) : resolve(response.runConfig);
-        client.getRunConfig({}, new grpc.Metadata(), { deadline }, reply);
+        client.getRunConfig({}, metadata, { deadline }, reply);
       }),
     join() {
-      const call = client.join();
+      const call = client.join(metadata);
       const inbox = new Inbox<TrainerMessage>();
       call.on('data', (message: TrainerMessage) => inbox.push(message));
       call.on('error', (error: grpc.ServiceError) => inbox.end(understood(address, error)));
@@ -75,13 +89,38 @@ export function connectTrainer(address: string, credentials: grpc.ChannelCredent
       return { inbox, send: (message) => void call.write({ message }), end: () => void call.end() };
     },
     snapshot: () =>
-      new Promise((resolve, reject) => {
-        const chunks: Buffer[] = [];
-        const call = client.getSnapshot({});
-        call.on('data', ({ data }: SnapshotChunk) => chunks.push(data));
-        call.on('error', (error: grpc.ServiceError) => reject(understood(address, error)));
-        call.on('end', () => resolve(Buffer.concat(chunks)));
-      }),
+      receiveSnapshot(address, client.getSnapshot({}, metadata, { deadline: Date.now() + SNAPSHOT_DEADLINE_MS })),
     close: () => client.close(),
   };
+}
+
+/** Collects the chunks of `call`; a trainer that stalls or sends too much is left. */
+function receiveSnapshot(address: string, call: grpc.ClientReadableStream<SnapshotChunk>): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    const fail = (error: Error): void => {
+      clearTimeout(timer);
+      call.cancel();
+      reject(error);
+    };
+    const timer = setTimeout(
+      () => fail(new ConnectionLost(`trainer at ${address}: no part of its snapshot for ${CHUNK_DEADLINE_MS} ms`)),
+      CHUNK_DEADLINE_MS,
+    );
+    call.on('data', ({ data }: SnapshotChunk) => {
+      timer.refresh();
+      bytes += data.length;
+      if (bytes <= MAX_SNAPSHOT_BYTES) chunks.push(data);
+      else
+        fail(
+          new OperatingError(EXIT.refused, `trainer at ${address}: its snapshot exceeds ${MAX_SNAPSHOT_BYTES} bytes`),
+        );
+    });
+    call.on('error', (error: grpc.ServiceError) => fail(understood(address, error)));
+    call.on('end', () => {
+      clearTimeout(timer);
+      resolve(Buffer.concat(chunks));
+    });
+  });
 }

@@ -1,0 +1,44 @@
+/** What one peer, and all of them together, may take of a trainer. Numbers of the protocol itself are in proto/limits.ts. */
+
+export interface ServiceLimits {
+  /** Connections of all peers; a newcomer beyond it takes the place of the oldest without a worker, or is turned away. */
+  readonly connections: number;
+  /** The same for one address. */
+  readonly connectionsPerAddress: number;
+  /** Calls at once on one connection. */
+  readonly callsPerConnection: number;
+  /** Join streams without a welcome; one more ends the oldest of them. */
+  readonly strangers: number;
+  /** How long a join stream may wait before its hello, ms. */
+  readonly helloTimeoutMs: number;
+  /** How long a connection may stay without a worker on it, ms: also the limit of its TLS handshake. */
+  readonly idleConnectionMs: number;
+  /** Messages of one stream that wait to be handled; then nothing more of it is read. */
+  readonly unhandledMessages: number;
+  /** Bytes that wait for a peer to read them; then its connection is closed. */
+  readonly backlogBytes: number;
+  /** Snapshots sent at once. */
+  readonly snapshots: number;
+  /** How long a peer may take to read one chunk of a snapshot, ms. */
+  readonly snapshotStallMs: number;
+  /** HTTP/2 memory of one connection, MiB. */
+  readonly sessionMemoryMib: number;
+  readonly keepaliveMs: number;
+  readonly keepaliveTimeoutMs: number;
+}
+
+export const SERVICE_LIMITS: ServiceLimits = {
+  connections: 4096,
+  connectionsPerAddress: 2048,
+  callsPerConnection: 1024,
+  strangers: 4096,
+  helloTimeoutMs: 10_000,
+  idleConnectionMs: 60_000,
+  unhandledMessages: 64,
+  backlogBytes: 16 * 1024 * 1024,
+  snapshots: 64,
+  snapshotStallMs: 20_000,
+  sessionMemoryMib: 64,
+  keepaliveMs: 20_000,
+  keepaliveTimeoutMs: 10_000,
+};
