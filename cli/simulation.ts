@@ -137,7 +137,7 @@ class Simulation {
         this.trainerResult = message.result;
         break;
       case 'workerResult':
-        this.workerResults.push(message.result);
+        if (message.result.exitCode === EXIT.done) this.workerResults.push(message.result);
         break;
       case 'worker':
         break;
