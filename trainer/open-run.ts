@@ -8,6 +8,7 @@ import type { ReplicaState } from '../kernels/replica.ts';
 import type { LogFrame } from '../proto/gen/onebyte.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { canonicalJson, type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
+import { takeLock } from './lock-file.ts';
 import { replayLog } from './restore.ts';
 import {
   createRoundLog,
@@ -29,6 +30,8 @@ export interface OpenRun {
   readonly matrices: Float32Array;
   /** Bytes of a frame that was not written whole, cut off. */
   readonly tornBytes: number;
+  /** Lets another process write the run. Call it once the log is closed. */
+  readonly unlock: () => void;
   /** Secret of the run. */
   readonly runKey: Buffer;
 }
@@ -45,11 +48,27 @@ export async function openRun(
   resume: boolean,
   backend: Backend,
 ): Promise<OpenRun> {
+  await mkdir(directory, { recursive: true });
+  const unlock = takeLock(join(directory, 'trainer.lock'));
+  try {
+    return { ...(await openLocked(directory, config, initialAdapter, resume, backend)), unlock };
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
+
+async function openLocked(
+  directory: string,
+  config: RunConfig,
+  initialAdapter: Buffer,
+  resume: boolean,
+  backend: Backend,
+): Promise<Omit<OpenRun, 'unlock'>> {
   const file = roundLogFile(directory);
   const exists = existsSync(file);
   if (exists && !resume) throw usageError(`${file} exists: use --resume to go on, or another directory`);
   if (!exists) {
-    await mkdir(directory, { recursive: true });
     const header = {
       format: LOG_FORMAT,
       runConfig: canonicalJson(config),

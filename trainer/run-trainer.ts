@@ -9,6 +9,7 @@ import type { ExitCode } from '../proto/operating-error.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import { writeCheckpoint } from './checkpoint.ts';
 import { step } from './core.ts';
+import { groupAppends } from './group-commit.ts';
 import { checkpointsOf, type OpenRun, openRun, roundLogFile } from './open-run.ts';
 import { restoreTrainer } from './restore.ts';
 import { type Service, type ServiceAccess, startService } from './service.ts';
@@ -18,6 +19,8 @@ import type { Effect, Event, Report, StreamId, TrainerRules, TrainerState } from
 
 /** How often the core hears the time, ms. */
 const TICK_MS = 25;
+/** Events that share one fsync at most. */
+const MAX_GROUP = 256;
 /** How long workers may take to hang up after the run's last word, ms. */
 const CLOSE_GRACE_MS = 10_000;
 
@@ -66,6 +69,7 @@ export async function runTrainer(options: TrainerOptions): Promise<TrainerResult
     return await trainer.run();
   } finally {
     await run.log.close();
+    run.unlock();
   }
 }
 
@@ -168,16 +172,26 @@ class Trainer {
   private async pump(): Promise<void> {
     this.pumping = true;
     try {
-      for (let item = this.queue.shift(); item !== undefined; item = this.queue.shift()) {
+      for (let item = this.queue.shift(); item !== undefined; item = this.queue.shift())
         if (typeof item === 'function') await item();
-        else {
-          for (const effect of step(this.state, item)) await this.perform(effect);
-          if ('stream' in item) this.service?.handled(item.stream);
-        }
-      }
+        else await this.process(item);
     } finally {
       this.pumping = false;
     }
+  }
+
+  /** Takes `event` and those that wait behind it to the core, and carries out what they ask for with one fsync. */
+  private async process(event: Event): Promise<void> {
+    const events = [event];
+    for (
+      let next = this.queue[0];
+      next && typeof next !== 'function' && events.length < MAX_GROUP;
+      next = this.queue[0]
+    )
+      events.push(this.queue.shift() as Event);
+    const effects = events.flatMap((each) => step(this.state, each));
+    for (const effect of groupAppends(effects)) await this.perform(effect);
+    for (const each of events) if ('stream' in each) this.service?.handled(each.stream);
   }
 
   private async perform(effect: Effect): Promise<void> {

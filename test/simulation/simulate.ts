@@ -90,7 +90,14 @@ class Simulation {
     healedMs = Math.max(healedMs, this.trainer.pausedUntilMs);
     this.faultsEndedMs = healedMs;
     this.progress = { round: this.trainer.snapshotRound, atMs: healedMs + 1_000 };
+    const [first] = this.workers;
+    if (this.leavesForGood && first!.isUp) first!.crash();
     this.revive();
+  }
+
+  /** In every third run one worker never comes back. */
+  private get leavesForGood(): boolean {
+    return this.world.seed % 3 === 0;
   }
 
   /** Starts what died, as an operator or Kubernetes does. */
@@ -98,7 +105,7 @@ class Simulation {
     const { clock } = this.world;
     if (!this.trainer.isUp && !this.trainer.exit) this.trainer.open();
     this.workers.forEach((worker, i) => {
-      const isGone = i === 0 && this.world.workers > 3 && this.world.seed % 3 === 0;
+      const isGone = i === 0 && this.leavesForGood;
       if (worker.isUp && worker.exit !== undefined && worker.exit !== EXIT.done) worker.isUp = false;
       if (!worker.isUp && !isGone) clock.after(this.world.between(0, 500), () => worker.isUp || worker.start());
     });

@@ -4,6 +4,7 @@ import { LogFrame, type Record, type TrainerMessage } from '../../proto/gen/oneb
 import { encodeLogFrame } from '../../proto/log-framing.ts';
 import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
 import { step } from '../../trainer/core.ts';
+import { groupAppends } from '../../trainer/group-commit.ts';
 import { restoreTrainer } from '../../trainer/restore.ts';
 import { LOG_FORMAT, parseRoundLog } from '../../trainer/round-log.ts';
 import type { Effect, Event, StreamId, TrainerState } from '../../trainer/state.ts';
@@ -119,16 +120,18 @@ export class VirtualTrainer {
     if (!this.state) return;
     if (this.world.clock.nowMs < this.pausedUntilMs) this.waiting.push(event);
     else {
-      for (let next = this.waiting.shift(); next; next = this.waiting.shift()) this.process(next);
-      this.process(event);
+      this.process([...this.waiting.splice(0), event]);
     }
   }
 
-  private process(untimed: Untimed): void {
+  /** As the real shell: events that wait share one fsync. */
+  private process(events: readonly Untimed[]): void {
     const { state, world } = this;
     if (!state) return;
-    const event = spoilEvent(world.bug, state, { ...untimed, atMs: this.nowMs } as Event);
-    for (const effect of spoilEffects(world.bug, step(state, event))) {
+    const asked = events.flatMap((untimed) =>
+      step(state, spoilEvent(world.bug, state, { ...untimed, atMs: this.nowMs } as Event)),
+    );
+    for (const effect of spoilEffects(world.bug, groupAppends(asked))) {
       if (this.crashIn !== undefined && this.crashIn-- <= 0) {
         this.crash(world.random() < 0.2);
         return;

@@ -201,11 +201,16 @@ export class VirtualWorker {
     return { round: this.replica.normaliser.round, sha256: replicaDigest(this.replica) };
   }
 
-  /** A damaged replica is to be found out by the digests, and soon. */
+  /** A damaged replica is to be found out by the digests, once the worker and the trainer can hear each other. */
   private noteReplica(): void {
-    const { invariants } = this.world;
-    if (this.corruptedAt === undefined) invariants.onReplica(this.name, this.replica);
-    else if (invariants.isTrue(this.replica)) this.corruptedAt = undefined;
-    else invariants.check(this.replica.normaliser.round - this.corruptedAt < 40, `${this.name} deviates unnoticed`);
+    const { invariants, clock } = this.world;
+    if (this.corruptedAt === undefined) {
+      invariants.onReplica(this.name, this.replica);
+      return;
+    }
+    const heardMs = clock.nowMs - Math.max(this.partitionedUntilMs, this.pausedUntilMs);
+    const rounds = this.replica.normaliser.round - this.corruptedAt;
+    if (invariants.isTrue(this.replica)) this.corruptedAt = undefined;
+    else invariants.check(rounds < 40 || heardMs < 2_000, `${this.name} deviates unnoticed`);
   }
 }
