@@ -76,7 +76,7 @@ function parseYaml(file: string, text: string): unknown {
   }
 }
 
-/** Sets `learning.epsilon` and the like in a parsed run file. */
+/** Sets `learning.epsilon` and the like in a parsed run file; an empty value takes the key away. */
 function override(value: unknown, setting: string): void {
   const match = /^([\w.]+)=(.*)$/s.exec(setting);
   if (!match) throw usageError(`--set ${setting}: expected key.path=value`);
@@ -89,7 +89,8 @@ function override(value: unknown, setting: string): void {
     section = section[key] as { [key: string]: unknown };
   }
   const parsed = parseYaml(`--set ${setting}`, match[2]!);
-  Object.defineProperty(section, last, { value: parsed, enumerable: true, writable: true, configurable: true });
+  if (parsed === null) delete section[last];
+  else Object.defineProperty(section, last, { value: parsed, enumerable: true, writable: true, configurable: true });
 }
 
 /** A model that looks like a path is one; `org/name` stays as it is. */

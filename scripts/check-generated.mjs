@@ -17,6 +17,8 @@ const filesBelow = (directory) =>
 try {
   execFileSync(join(root, 'node_modules/.bin/buf'), ['generate', '--output', fresh], { cwd: root, stdio: 'inherit' });
   execFileSync(process.execPath, [join(root, 'scripts/build-simd.mjs'), join(fresh, 'kernels/simd/gen/module.ts')]);
+  const reference = join(fresh, 'docs/run-file.yaml');
+  execFileSync(process.execPath, ['--import', 'tsx', 'scripts/run-file-reference.ts', reference], { cwd: root });
   const read = (directory, name) => {
     try {
       return readFileSync(join(directory, name), 'utf8');
@@ -24,10 +26,10 @@ try {
       return undefined;
     }
   };
-  for (const folder of ['proto/gen', 'kernels/simd/gen']) {
+  for (const folder of ['proto/gen', 'kernels/simd/gen', 'docs']) {
     const committed = join(root, folder);
     const generated = join(fresh, folder);
-    const names = new Set([...filesBelow(committed), ...filesBelow(generated)]);
+    const names = new Set([...(folder === 'docs' ? [] : filesBelow(committed)), ...filesBelow(generated)]);
     const drifted = [...names].filter((name) => read(committed, name) !== read(generated, name));
     if (drifted.length > 0) {
       console.error(`${folder} is not what its sources generate: ${drifted.join(', ')}. Run: npm run generate`);

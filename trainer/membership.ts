@@ -96,7 +96,7 @@ const sameSecret = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.len
 
 /**
  * A worker says where its replica stands. The first digest after a welcome makes it a member that rounds wait for: at
- * once before the first record, from the next round on later. A digest that differs from the trainer's means catching up.
+ * once before the first record or when no other is, from the next round on otherwise. A digest that differs from the trainer's means catching up.
  */
 export function onDigest(state: TrainerState, stream: StreamId, digest: ReplicaDigest): Effect[] {
   const member = state.members.get(state.workerOfStream.get(stream)!)!;
@@ -104,7 +104,8 @@ export function onDigest(state: TrainerState, stream: StreamId, digest: ReplicaD
   if (own && Buffer.compare(own, digest.sha256) !== 0) return onDeviant(state, member, stream, digest.round);
   if (member.expectedFrom !== undefined) return [];
   const { round } = state.normaliser;
-  member.expectedFrom = round === 0 ? 0 : round + 1;
+  const others = [...state.members.values()].some((m) => m.expectedFrom !== undefined && m.expectedFrom <= round);
+  member.expectedFrom = round === 0 || !others ? round : round + 1;
   const ready = [...state.members.values()].filter((m) => m.expectedFrom !== undefined).length;
   const first = round === 0 && ready === state.rules.settings.startWorkers;
   return first || (state.phase === 'finalEvaluation' && !state.evaluation) ? startEvaluation(state) : [];

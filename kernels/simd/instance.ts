@@ -21,9 +21,9 @@ const SUMS = WORK + 1024 + RUN_TERMS * 32;
 const TILES = SUMS + UNIT_BYTES;
 const TERM = TILES + 3 * UNIT_BYTES;
 const PLAN = TERM + MOST_DIRECTIONS * TERM_BYTES;
-/** 8,192 terms take about half of it; pages that are not touched take no memory. */
-const PLAN_CAPACITY = 2 ** 20 - PLAN;
-const ARRAY = 2 ** 20;
+const ARRAY = 2 ** 21;
+/** 8,192 terms take 0.5 MiB, twice that in the worst of cuts; pages that are not touched take no memory. */
+const PLAN_CAPACITY = ARRAY - PLAN;
 const PAGE = 2 ** 16;
 
 /** What assembly/*.ts export. Addresses and lengths in bytes, blocks and elements. */

@@ -13,6 +13,8 @@ export const TERM_BYTES = 48;
 /** Terms of a run, at most: its sign bits take 32 bytes a term of the module's work space. */
 export const RUN_TERMS = 512;
 const RUN_BYTES = 16;
+/** Where a group's first term says how many of its four terms there are. */
+const LIVE_AT = 40;
 const TABLE_BYTES = 16;
 const DIGIT_BITS = 7;
 const SKEIN_PARITY = 0x1bd11bda;
@@ -92,6 +94,7 @@ function writeRun(view: DataView, run: Run, terms: readonly Term[]): void {
     four.forEach(({ roundKey, direction }, t) => {
       prepareTerm(view, RUN_BYTES + (4 * group + t) * TERM_BYTES, roundKey, direction);
     });
+    view.setUint32(RUN_BYTES + 4 * group * TERM_BYTES + LIVE_AT, four.length, true);
     for (let index = 0; index < 16; index++) {
       const added = four.reduce((sum, { q }, t) => sum + (((index >> t) & 1) === (q < 0 ? 1 : 0) ? Math.abs(q) : 0), 0);
       for (let plane = 0; plane < run.planes; plane++) {
@@ -102,12 +105,12 @@ function writeRun(view: DataView, run: Run, terms: readonly Term[]): void {
   }
 }
 
-/** Writes the words of Threefry's key schedule for `direction` under `key`: 10 words and a mark of life. */
+/** Writes the words of Threefry's key schedule for `direction` under `key`. */
 export function prepareTerm(view: DataView, at: number, key: WordPair, direction: number): void {
   const [k0, k1] = key;
   const k2 = k0 ^ k1 ^ SKEIN_PARITY;
   const x1 = (direction + k1) | 0;
-  const words = [k0 + x1, (x1 << 13) | (x1 >>> 19), k1, k2 + 1, k2, k0 + 2, k0, k1 + 3, k2 + 4, k0 + 5, 1];
+  const words = [k0 + x1, (x1 << 13) | (x1 >>> 19), k1, k2 + 1, k2, k0 + 2, k0, k1 + 3, k2 + 4, k0 + 5];
   words.forEach((word, i) => {
     view.setInt32(at + 4 * i, word, true);
   });

@@ -34,8 +34,7 @@ const DRAWS: readonly (() => number)[] = [
   () => below(2 * LARGEST_512 + 1) - LARGEST_512,
 ];
 
-function someTerms(n: number): Term[] {
-  const draw = pick(DRAWS);
+function someTerms(n: number, draw = pick(DRAWS)): Term[] {
   return Array.from({ length: n }, () => ({
     roundKey: roundKey(runKey(pick(SEEDS)), below(2 ** 31), below(1000)),
     direction: pick([0, below(100), 2 ** 32 - 1, below(2 ** 32)]),
@@ -179,7 +178,13 @@ for (const { name, make, cases, skip } of backends)
       }
     });
 
-    it('holds the largest sum that is allowed', async () => {
+    it('holds the largest sum and the largest number of terms that are allowed', async () => {
+      await checkUpdate(
+        65,
+        someTerms(8192, () => below(2 * LARGEST_512 + 1) - LARGEST_512),
+        1,
+        1e-9,
+      );
       const largest = { ...someTerms(1)[0]!, q: LARGEST_512 };
       await checkUpdate(65, Array(8192).fill(largest), 1, 1e-9);
       await checkUpdate(65, Array(8192).fill({ ...largest, q: -LARGEST_512 }), 1, 1e-9);

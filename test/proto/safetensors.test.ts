@@ -159,12 +159,16 @@ describe('a safetensors file', () => {
     assert.throws(() => writeSafetensors(file, []), /EEXIST/);
   });
 
-  it('may have no tensors at all, scalars, and padding after its header', (t) => {
+  it('may have no tensors, scalars, empty tensors, quotes in names, and padding after its header', (t) => {
     const file = join(temporaryDirectory(t), 'x');
     writeFileSync(file, fileOf({ header: '{}   ', dataBytes: 0 }));
     assert.equal(openSafetensors(file).tensors.size, 0);
     writeFileSync(file, fileOf({ header: tensors(['s', [], 0, 4], ['w', [5], 4, 24]) }));
     assert.deepEqual(openSafetensors(file).tensors.get('s')?.shape, []);
+    writeFileSync(file, fileOf({ header: tensors(['w', [6], 0, 24], ['e', [0], 0, 0], ['f', [0], 24, 24]) }));
+    assert.equal(openSafetensors(file).tensors.size, 3);
+    writeFileSync(file, fileOf({ header: tensors(['\\"{\\\\', [5], 0, 20], ['x\\",', [1], 20, 24]) }));
+    assert.deepEqual([...openSafetensors(file).tensors.keys()], ['"{\\', 'x",']);
   });
 
   it('is refused by name when it is a directory or is not there', (t) => {

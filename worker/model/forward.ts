@@ -5,12 +5,20 @@ import { type AdapterLayout, scratchOffset } from '../../kernels/adapter-layout.
 import type { BaseModel } from './base-model.ts';
 import { headGraph } from './graph/head.ts';
 import { adapterInput, trunkGraph } from './graph/trunk.ts';
+import { int8Weights } from './int8-weights.ts';
 import { int64, type PackedRows, packRows, type TokenRow } from './packing.ts';
+import { type Provider, resolveProvider } from './provider.ts';
+import { explainLoss } from './self-check.ts';
 import { createSession, type SessionOptions } from './session.ts';
 import { planTiles } from './tiles.ts';
 
-export interface ForwardOptions extends SessionOptions {
+export interface ForwardOptions {
+  readonly provider: Provider | 'auto';
+  /** Threads of the CPU provider. */
+  readonly threads: number;
   readonly quantize: 'none' | 'int8';
+  /** Float32 elements of activations at once, by estimate; see tiles.ts for the default. */
+  readonly maxActivationElements?: number;
 }
 
 export interface ForwardAdapter {
@@ -34,28 +42,41 @@ export interface Forward {
 /** Float32 elements of logits that exist at once: 32 MiB. */
 const MAX_LOGITS_ELEMENTS = 2 ** 23;
 
+/**
+ * Loads the model, and runs two tokens through it once.
+ * @throws OperatingError (usage) that names the tensor that is not finite, or the provider that is not there
+ */
 export async function createForward(
   model: BaseModel,
   adapter: ForwardAdapter | undefined,
   options: ForwardOptions,
 ): Promise<Forward> {
   checkAdapter(model, adapter);
+  const elements = adapter?.layout.elements ?? 0;
+  const session: SessionOptions = { provider: await resolveProvider(options.provider), threads: options.threads };
+  const int8 = options.quantize === 'int8' ? int8Weights(model) : undefined;
   const heads = new Map<'nll' | 'logits', InferenceSession>();
   const headFor = async (output: 'nll' | 'logits'): Promise<InferenceSession> => {
-    const session = heads.get(output) ?? (await createSession(headGraph(model, output), options, false));
-    heads.set(output, session);
-    return session;
+    const head = heads.get(output) ?? (await createSession(headGraph(model, output, int8), session, false));
+    heads.set(output, head);
+    return head;
   };
   // The head first: reading its table takes more memory for a moment than all else.
   await headFor('nll');
-  const trunk = await createSession(trunkGraph(model, adapter?.layout), options, true);
-  const pass = new ForwardPass(model, adapter, trunk, headFor);
+  const trunk = await createSession(trunkGraph(model, adapter?.layout, int8), session, true);
+  const pass = new ForwardPass(model, adapter, trunk, headFor, options.maxActivationElements);
+  const close = async (): Promise<void> => {
+    for (const session of [trunk, ...heads.values()]) await session.release();
+  };
+  const [loss] = await pass.losses([{ ids: [0, 0], firstCompletion: 1 }], 1, new Float32Array(elements));
+  if (!Number.isFinite(loss)) {
+    await close();
+    throw explainLoss(model, loss!);
+  }
   return {
     losses: (rows, adapters, scratch) => pass.losses(rows, adapters, scratch),
     logits: (rows, adapters, scratch) => pass.logits(rows, adapters, scratch),
-    async close() {
-      for (const session of [trunk, ...heads.values()]) await session.release();
-    },
+    close,
   };
 }
 
@@ -76,17 +97,20 @@ class ForwardPass {
   private readonly adapter: ForwardAdapter | undefined;
   private readonly trunk: InferenceSession;
   private readonly headFor: (output: 'nll' | 'logits') => Promise<InferenceSession>;
+  private readonly maxActivationElements: number | undefined;
 
   constructor(
     model: BaseModel,
     adapter: ForwardAdapter | undefined,
     trunk: InferenceSession,
     headFor: (output: 'nll' | 'logits') => Promise<InferenceSession>,
+    maxActivationElements: number | undefined,
   ) {
     this.model = model;
     this.adapter = adapter;
     this.trunk = trunk;
     this.headFor = headFor;
+    this.maxActivationElements = maxActivationElements;
   }
 
   async losses(rows: readonly TokenRow[], adapters: number, scratch?: Float32Array): Promise<Float64Array> {
@@ -134,11 +158,8 @@ class ForwardPass {
     const elements = this.adapter?.layout.elements ?? 0;
     assert.equal(scratch?.length ?? 0, adapters * elements, 'scratch holds G adapters of d elements');
     assert(this.adapter !== undefined || adapters === 1, 'without a layout there is one adapter: none');
-    const plan = planTiles(
-      this.model.architecture,
-      rows.map(({ ids }) => ids.length),
-      adapters,
-    );
+    const lengths = rows.map(({ ids }) => ids.length);
+    const plan = planTiles(this.model.architecture, lengths, adapters, this.maxActivationElements);
     for (const tileRows of plan.rows) {
       const packed = packRows(
         tileRows.map((row) => rows[row]!),

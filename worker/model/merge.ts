@@ -48,9 +48,15 @@ const OTHER_WEIGHTS = new Set(['.safetensors', '.bin', '.pt', '.pth', '.gguf', '
 /**
  * Makes the directory `out`: W + scale · B·A for every adapted layer, summed in float64, rounded to float32 and from there to
  * nearest (ties to even) in the weight's own dtype; every other tensor and file is copied. One chunk of a tensor is in memory.
+ * @param chunkBytes the size of a chunk, except that a row is not divided
  * @throws OperatingError (usage) where `out` exists, the adapter does not fit, or a sum overflows the dtype
  */
-export function mergeAdapter(base: MergeableModel, adapterDirectory: string, out: string): MergeResult {
+export function mergeAdapter(
+  base: MergeableModel,
+  adapterDirectory: string,
+  out: string,
+  chunkBytes = CHUNK_BYTES,
+): MergeResult {
   const { description, matrices } = readPeftAdapter(adapterDirectory, base.linearModules);
   const updates = new Map<string, Map<string, LowRank>>();
   for (const weight of base.weights.values()) updates.set(weight.file, new Map());
@@ -68,7 +74,7 @@ export function mergeAdapter(base: MergeableModel, adapterDirectory: string, out
       const file = existsSync(from) ? realpathSync(from) : from;
       const changes = updates.get(file);
       updates.delete(file);
-      if (changes !== undefined) mergeFile(from, join(temporary, name), changes);
+      if (changes !== undefined) mergeFile(from, join(temporary, name), changes, chunkBytes);
       else if (existsSync(from) && statSync(from).isFile() && !OTHER_WEIGHTS.has(extname(name)))
         copyFile(from, join(temporary, name));
       else leftOut.push(name);
@@ -99,34 +105,49 @@ function copyFile(from: string, to: string): void {
   syncPath(to);
 }
 
-function mergeFile(from: string, to: string, updates: ReadonlyMap<string, LowRank>): void {
+function mergeFile(from: string, to: string, updates: ReadonlyMap<string, LowRank>, chunkBytes: number): void {
   const { tensors, metadata } = openSafetensors(from);
   const inFileOrder = [...tensors].sort(([, a], [, b]) => a.offset - b.offset);
   const written = inFileOrder.map(([name, tensor]): TensorToWrite => {
     const update = updates.get(name);
     const { dtype, shape } = tensor;
     const chunks = () =>
-      update === undefined ? tensorChunks(from, tensor, CHUNK_BYTES) : mergedChunks(from, name, tensor, update);
+      update === undefined
+        ? tensorChunks(from, tensor, chunkBytes)
+        : mergedChunks(from, name, tensor, update, chunkBytes);
     return { name, dtype, shape, chunks };
   });
   writeSafetensors(to, written, metadata.size === 0 ? undefined : Object.fromEntries(metadata));
 }
 
-function* mergedChunks(file: string, name: string, tensor: StoredTensor, update: LowRank): Generator<Uint8Array> {
+function* mergedChunks(
+  file: string,
+  name: string,
+  tensor: StoredTensor,
+  update: LowRank,
+  chunkBytes: number,
+): Generator<Uint8Array> {
   const { dtype } = tensor;
   assert(isFloatDtype(dtype) && tensor.shape[1] === update.columns, `dtype and shape of ${name}`);
   const rowBytes = update.columns * DTYPE_BYTES[dtype];
-  const rowsPerChunk = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes));
+  const rowsPerChunk = Math.max(1, Math.floor(chunkBytes / rowBytes));
   let row = 0;
   for (const chunk of tensorChunks(file, tensor, rowsPerChunk * rowBytes)) {
     const weights = toFloat32(dtype, chunk);
     addLowRank(weights, row, update);
     const rounded = fromFloat32(dtype, weights);
-    if (!toFloat32(dtype, rounded).every(Number.isFinite))
+    if (!allFinite(toFloat32(dtype, rounded)))
       throw usageError(`${file}: tensor ${name} with the adapter folded in has elements that ${dtype} cannot hold`);
     yield rounded;
     row += weights.length / update.columns;
   }
+}
+
+function allFinite(values: Float32Array): boolean {
+  // A NaN or an infinity times zero is NaN, and stays.
+  let zero = 0;
+  for (let i = 0; i < values.length; i++) zero += values[i]! * 0;
+  return zero === 0;
 }
 
 /** weights += scale · left·right, for the rows of it that begin with `firstRow`. */
@@ -135,7 +156,7 @@ function addLowRank(weights: Float32Array, firstRow: number, { rank, scale, left
   for (let row = 0; row * columns < weights.length; row++) {
     sum.fill(0);
     for (let r = 0; r < rank; r++) {
-      const factor = left[(firstRow + row) * rank + r] ?? 0;
+      const factor = left[(firstRow + row) * rank + r]!;
       const from = r * columns;
       for (let i = 0; i < columns; i++) sum[i] = sum[i]! + factor * right[from + i]!;
     }

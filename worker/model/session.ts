@@ -1,9 +1,10 @@
 /** Hands a graph to ONNX Runtime. The only file that knows its options. */
 import { InferenceSession } from 'onnxruntime-node';
 import type { SerializedGraph } from './graph/trunk.ts';
+import type { Provider } from './provider.ts';
 
 export interface SessionOptions {
-  readonly provider: 'cpu' | 'webgpu' | 'cuda' | 'auto';
+  readonly provider: Provider;
   /** Threads of the CPU provider. */
   readonly threads: number;
 }
@@ -18,7 +19,7 @@ export async function createSession(
   arena: boolean,
 ): Promise<InferenceSession> {
   return InferenceSession.create(graph.bytes, {
-    executionProviders: [options.provider === 'auto' ? 'cpu' : options.provider],
+    executionProviders: [options.provider],
     intraOpNumThreads: options.threads,
     interOpNumThreads: 1,
     enableCpuMemArena: arena,

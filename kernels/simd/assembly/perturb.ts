@@ -1,5 +1,5 @@
 /** θ ± step·z, written where the forward pass reads it. */
-import { fourBlocks, threefry, WORD_BYTES } from './threefry';
+import { threefry, WORD_BYTES } from './threefry';
 
 /**
  * plus ← θ + step·z and, unless minus is 0, minus ← θ − step·z, for elements from…to of blocks first, first + stride, ….
@@ -18,13 +18,13 @@ export function perturbBlocks(
   to: i32,
   work: usize,
 ): void {
-  for (let block = first; block * 64 < to; block += 4 * stride) {
-    threefry(term, fourBlocks(block, stride), work);
-    for (let lane = 0; lane < 4; lane++) {
-      const start = (block + lane * stride) * 64;
+  for (let block = first; block * 64 < to; block += 16 * stride) {
+    threefry(term, 0, block, 4 * stride, stride, 4, work);
+    for (let i = 0; i < 16; i++) {
+      const start = (block + i * stride) * 64;
       if (start >= to) return;
       for (let word = 0; word < 2; word++) {
-        const bits = load<i32>(work + word * <i32>WORD_BYTES + lane * 4);
+        const bits = load<i32>(work + word * <i32>WORD_BYTES + i * 4);
         const element = start + word * 32;
         if (element >= from && element + 32 <= to) {
           const offset = (<usize>(element - from)) << 2;

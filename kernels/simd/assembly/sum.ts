@@ -2,7 +2,7 @@
  * S = Σ q·z for blocks of 64 elements, without a direction in memory: per quad of blocks and run of terms (../plan.ts),
  * first the sign bits of each four terms as nibbles, then for each nibble a look-up of what those four terms add.
  */
-import { fourBlocks, TERM_BYTES, threefry, WORD_BYTES } from './threefry';
+import { TERM_BYTES, threefry, WORD_BYTES } from './threefry';
 
 /** A run header: groups (even), planes, shift, unused; uint32 each. */
 const RUN_BYTES: usize = 16;
@@ -20,12 +20,11 @@ const BLOCK_BYTES: usize = 256;
  */
 export function sumBlocks(sum: usize, first: i32, stride: i32, count: i32, plan: usize, total: i32, work: usize): void {
   for (let k = 0; k < count; k += 4) {
-    const blocks = fourBlocks(first + k * stride, stride);
     memory.fill(work, 0, QUAD_BYTES);
     let run = plan;
     for (let groups = load<u32>(run); groups > 0; groups = load<u32>(run)) {
       const terms = run + RUN_BYTES;
-      storeSigns(terms, groups, blocks, work + QUAD_BYTES);
+      storeSigns(terms, groups, first + k * stride, stride, work + QUAD_BYTES);
       let table = terms + <usize>groups * 4 * TERM_BYTES;
       const planes = load<u32>(run, 4);
       let shift = load<i32>(run, 8);
@@ -41,13 +40,14 @@ export function sumBlocks(sum: usize, first: i32, stride: i32, count: i32, plan:
   }
 }
 
-/** signs `[groups, 2 words, 4 bits of a nibble]` of v128: byte (block, byte of the word), nibble of the sign bits of the group's 4 terms. */
-function storeSigns(terms: usize, groups: u32, blocks: v128, signs: usize): void {
+/**
+ * signs `[groups, 2 words, 4 bits of a nibble]` of v128: byte (block, byte of the word), nibble of the sign bits of the
+ * group's 4 terms. A group's first term says how many of its terms are live; the tables of the others are 0.
+ */
+function storeSigns(terms: usize, groups: u32, block: i32, stride: i32, signs: usize): void {
   for (let group: u32 = 0; group < groups; group++) {
-    for (let t: usize = 0; t < 4; t++) {
-      if (load<u32>(terms, 40)) threefry(terms, blocks, signs + t * 16);
-      terms += TERM_BYTES;
-    }
+    threefry(terms, TERM_BYTES, block, 0, stride, load<u32>(terms, 40), signs);
+    terms += 4 * TERM_BYTES;
     transposeNibbles(signs);
     transposeNibbles(signs + WORD_BYTES);
     signs += GROUP_SIGN_BYTES;

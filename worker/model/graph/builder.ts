@@ -19,6 +19,7 @@ export type Attribute = number | string | readonly number[] | { readonly float: 
 
 const ELEMENT_TYPES = { float32: DataType.FLOAT, int64: DataType.INT64 } as const;
 const WEIGHT_TYPES: Readonly<Record<string, DataType>> = {
+  U8: DataType.UINT8,
   F32: DataType.FLOAT,
   F16: DataType.FLOAT16,
   BF16: DataType.BFLOAT16,

@@ -22,8 +22,7 @@ export function linears(g: ModelGraph, layers: readonly Linear[], x: Value): Val
 }
 
 function unadapted(g: ModelGraph, layer: Linear, x: Value): Value {
-  const weight = g.weight(`${layer.name}.weight`);
-  const y = g.graph.node('FusedMatMul', [x, weight], { transB: layer.stored === 'out-in' ? 1 : 0 });
+  const y = g.product(x, `${layer.name}.weight`, layer);
   return layer.bias ? g.graph.node('Add', [y, g.weight(`${layer.name}.bias`)]) : y;
 }
 

@@ -1,7 +1,8 @@
 /** What every graph part needs: the builder, the model's weights, and the inputs that it shares with the other parts. */
 import assert from 'node:assert/strict';
-import type { Architecture } from '../architecture.ts';
+import type { Architecture, Linear } from '../architecture.ts';
 import type { BaseModel } from '../base-model.ts';
+import { BLOCK, type Int8Weights, int8Parts } from '../int8-weights.ts';
 import { GraphBuilder, type Value } from './builder.ts';
 
 /** The inputs of one adapted layer: A `[G, R, fanIn]`, B `[G, fanOut, R]` (or 1 in place of G, where all share it). */
@@ -18,12 +19,15 @@ export class ModelGraph {
   /** By the layer's name. */
   readonly adapters = new Map<string, AdapterInputs>();
   private readonly model: BaseModel;
+  private readonly int8: Int8Weights | undefined;
   private readonly made = new Map<string, Value>();
 
-  constructor(model: BaseModel) {
+  constructor(model: BaseModel, int8?: Int8Weights) {
     this.model = model;
+    this.int8 = int8;
     this.architecture = model.architecture;
-    this.graph = new GraphBuilder(model.weights.values());
+    const quantized = [...(int8?.values() ?? [])].map((weight) => weight.quantized);
+    this.graph = new GraphBuilder([...model.weights.values(), ...quantized]);
   }
 
   /** A tensor of the description in float32. */
@@ -35,6 +39,20 @@ export class ModelGraph {
     const tensor = this.model.weights.get(name);
     assert(tensor !== undefined, `the description requires ${name}`);
     return tensor;
+  }
+
+  /** x·Wᵀ: `x` `[…, fanIn]` to `[…, fanOut]`, with W from the quantized weights where there are some. */
+  product(x: Value, name: string, { fanIn, fanOut, stored }: Pick<Linear, 'fanIn' | 'fanOut' | 'stored'>): Value {
+    const int8 = this.int8?.get(name);
+    if (int8 === undefined)
+      return this.graph.node('FusedMatMul', [x, this.weight(name)], { transB: stored === 'out-in' ? 1 : 0 });
+    // accuracy_level 0: float32 activations and sums. Rounded activations would drown the difference of two close losses.
+    const attributes = { K: fanIn, bits: 8, block_size: BLOCK, accuracy_level: 0 };
+    const parts = int8Parts(int8, fanIn, fanOut).map(({ quantized, scales }) => {
+      const weights = [this.graph.storedWeight(quantized), this.graph.storedWeight(scales)];
+      return this.graph.node('MatMulNBits', [x, ...weights], { ...attributes, N: quantized.shape[0]! });
+    });
+    return parts.length === 1 ? parts[0]! : this.graph.node('Concat', parts, { axis: -1 });
   }
 
   /** Index of the packed token at each padded place, `[B, T]`. Places behind a row's end hold any token. */

@@ -2,6 +2,7 @@
 import type { AdapterLayout } from '../../../kernels/adapter-layout.ts';
 import type { Layer, Sublayer } from '../architecture.ts';
 import type { BaseModel } from '../base-model.ts';
+import type { Int8Weights } from '../int8-weights.ts';
 import { attention } from './attention.ts';
 import type { Value } from './builder.ts';
 import { feedForward } from './feed-forward.ts';
@@ -23,8 +24,8 @@ export const adapterInput = (matrix: 'A' | 'B', module: number): string => `${ma
  * of tokens in `[B·T]`, labels `[L]` of tokens in `[N]`, masks, rope tables, adapters.
  * Output: hidden `[G, L, embedding size]`, the head's input at the L label positions.
  */
-export function trunkGraph(model: BaseModel, layout: AdapterLayout | undefined): SerializedGraph {
-  const g = new ModelGraph(model);
+export function trunkGraph(model: BaseModel, layout: AdapterLayout | undefined, int8?: Int8Weights): SerializedGraph {
+  const g = new ModelGraph(model, int8);
   const { graph, architecture } = g;
   layout?.modules.forEach(({ name, rank, fanIn, fanOut, scale }, module) => {
     const a = graph.input(adapterInput('A', module), 'float32', [layout.train === 'B' ? 1 : 'G', rank, fanIn]);

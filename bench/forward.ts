@@ -1,0 +1,127 @@
+/** `onebyte bench forward`: what perturbed adapters cost beside the same graph without any, side by side in one run. */
+import { availableParallelism, cpus } from 'node:os';
+import { type AdapterLayout, adapterLayout } from '../kernels/adapter-layout.ts';
+import { initialAdapter } from '../kernels/initial-adapter.ts';
+import { roundKey, runKey } from '../kernels/random-keys.ts';
+import { referenceBackend } from '../kernels/reference.ts';
+import { type BaseModel, openBaseModel } from '../worker/model/base-model.ts';
+import { createForward, type Forward, type ForwardOptions } from '../worker/model/forward.ts';
+import type { TokenRow } from '../worker/model/packing.ts';
+
+export interface ForwardBenchOptions extends Partial<ForwardOptions> {
+  /** A Hugging Face directory. */
+  readonly model: string;
+  /** G, even. Default 32. */
+  readonly adapters?: number;
+  /** Rank of the adapter on every linear layer. Default 8. */
+  readonly rank?: number;
+  /** Rows of a minibatch. Default 4. */
+  readonly rows?: number;
+  /** Tokens of a row; the last `completion` of them are predicted. Default 64 and 4. */
+  readonly tokens?: number;
+  readonly completion?: number;
+  /** Runs of each side, alternating; the fastest counts. Default 5. */
+  readonly runs?: number;
+}
+
+export interface ForwardRow {
+  /** `adapters`: G perturbed adapters over the minibatch. `none`: the same graph over as many tokens. */
+  readonly what: 'adapters' | 'none';
+  /** Tokens through the trunk: G · rows · tokens. */
+  readonly tokens: number;
+  /** Of the fastest run. */
+  readonly tokensPerSecond: number;
+  readonly medianTokensPerSecond: number;
+}
+
+export interface ForwardBench {
+  readonly rows: readonly ForwardRow[];
+  /** Tokens per second with adapters over those without. */
+  readonly ratio: number;
+  /** Of this process after the first runs with G = 16, MiB; its buffer of perturbed adapters included. */
+  readonly peakRssMiB: number;
+  /** Bytes of all weights that the model reads, in float32, MiB. */
+  readonly weightsMiB: number;
+  readonly settings: Readonly<Record<string, number | string>>;
+  readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string };
+}
+
+/** G at which memory is measured: K = 8, two-sided. */
+const MEMORY_ADAPTERS = 16;
+
+export async function benchForward(options: ForwardBenchOptions): Promise<ForwardBench> {
+  const { adapters = 32, rank = 8, rows = 4, tokens = 64, completion = 4, runs = 5 } = options;
+  const { provider = 'cpu', threads = availableParallelism(), quantize = 'none' } = options;
+  const model = openBaseModel(options.model);
+  const modules = model.linearModules.map(({ name, fanIn, fanOut }) => ({ name, fanIn, fanOut, rank, scale: 2 }));
+  const layout = adapterLayout(modules);
+  const minibatch = rowsOf(model, rows, tokens, completion);
+  const adapted = await createForward(model, { layout }, { provider, threads, quantize });
+  await adapted.losses(minibatch, MEMORY_ADAPTERS, await perturbed(layout, MEMORY_ADAPTERS));
+  const peakRssMiB = Math.round(process.resourceUsage().maxRSS / 1024);
+
+  const plain = await createForward(model, undefined, { provider, threads, quantize });
+  const scratch = await perturbed(layout, adapters);
+  const many = rowsOf(model, adapters * rows, tokens, completion);
+  const seconds = { adapters: [] as number[], none: [] as number[] };
+  for (let run = 0; run < runs; run++) {
+    seconds.adapters.push(await secondsOf(adapted, minibatch, adapters, scratch));
+    seconds.none.push(await secondsOf(plain, many, 1));
+  }
+  await adapted.close();
+  await plain.close();
+  const count = adapters * rows * tokens;
+  const measured = (['adapters', 'none'] as const).map((what) => rowOf(what, count, seconds[what]));
+  return {
+    rows: measured,
+    ratio: measured[0]!.tokensPerSecond / measured[1]!.tokensPerSecond,
+    peakRssMiB,
+    weightsMiB: Math.round(weightElements(model) / 2 ** 18),
+    settings: { model: options.model, adapters, rank, rows, tokens, completion, runs, provider, threads, quantize },
+    machine: { cpu: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version },
+  };
+}
+
+/** Token ids without meaning: time does not depend on them. */
+function rowsOf(model: BaseModel, rows: number, tokens: number, completion: number): TokenRow[] {
+  return Array.from({ length: rows }, (_, row) => ({
+    ids: Array.from({ length: tokens }, (_, i) => (97 * i + 31 * row + 5) % model.vocabularySize),
+    firstCompletion: tokens - completion,
+  }));
+}
+
+/** Two-sided perturbations of a run's first adapter, as a worker makes them. */
+async function perturbed(layout: AdapterLayout, adapters: number): Promise<Float32Array> {
+  const scratch = new Float32Array(adapters * layout.elements);
+  const theta = initialAdapter(1, layout.modules);
+  const perturbation = {
+    layout,
+    theta,
+    roundKey: roundKey(runKey(1), 0, 0),
+    firstDirection: 0,
+    directions: adapters / 2,
+    step: Math.fround(1e-2),
+    stripes: 1,
+    sides: 'both',
+  } as const;
+  await referenceBackend.perturb(perturbation, scratch);
+  return scratch;
+}
+
+async function secondsOf(forward: Forward, rows: readonly TokenRow[], adapters: number, scratch?: Float32Array) {
+  const begin = performance.now();
+  await forward.losses(rows, adapters, scratch);
+  return (performance.now() - begin) / 1000;
+}
+
+function rowOf(what: ForwardRow['what'], tokens: number, seconds: readonly number[]): ForwardRow {
+  const sorted = [...seconds].sort((a, b) => a - b);
+  const median = sorted[Math.floor(sorted.length / 2)]!;
+  return { what, tokens, tokensPerSecond: tokens / sorted[0]!, medianTokensPerSecond: tokens / median };
+}
+
+/** A tied table counts once. */
+function weightElements(model: BaseModel): number {
+  const tensors = new Set(model.weights.values());
+  return [...tensors].reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+}

@@ -1,0 +1,136 @@
+/** Bad input: every command says what, where, got, expected and what to do, and exits with the documented code. */
+import assert from 'node:assert/strict';
+import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+
+const directory = temporaryDirectory({ after });
+const runFile = join(tinyReviews, 'run.yaml');
+const trainer = (...flags: string[]) => runOnebyte('trainer', runFile, '--out', join(directory, 'never'), ...flags);
+
+/** A copy of the example model with `change` applied to it. */
+function changedModel(name: string, change: (model: string) => void): string {
+  const model = join(directory, name);
+  cpSync(join(tinyReviews, 'model'), model, { recursive: true });
+  change(model);
+  return model;
+}
+
+const edited = (file: string, edit: (config: { [key: string]: unknown }) => void): void => {
+  const config = JSON.parse(readFileSync(file, 'utf8'));
+  edit(config);
+  writeFileSync(file, JSON.stringify(config));
+};
+
+describe('a model', () => {
+  const cases: [string, (model: string) => void, RegExp][] = [
+    ['without weights', (model) => rmSync(join(model, 'model.safetensors')), /model\.safetensors/],
+    ['with truncated weights', (model) => truncateSync(join(model, 'model.safetensors'), 5000), /model\.safetensors/],
+    ['without a tokenizer', (model) => rmSync(join(model, 'tokenizer.json')), /tokenizer\.json/],
+    ['with a config that is not JSON', (model) => writeFileSync(join(model, 'config.json'), '{'), /config\.json/],
+    [
+      'of an unsupported architecture',
+      (model) => edited(join(model, 'config.json'), (config) => Object.assign(config, { model_type: 'mamba' })),
+      /mamba.*llama/s,
+    ],
+  ];
+  for (const [name, change, expected] of cases)
+    it(`${name} is refused by name, exit code 2`, async () => {
+      const { code, stderr } = await trainer('--set', `model=${changedModel(name.replaceAll(' ', '-'), change)}`);
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, expected);
+      assert.doesNotMatch(stderr, /\n {4}at /, 'no stack');
+    });
+  it('that does not exist is refused, exit code 2', async () => {
+    const { code, stderr } = await trainer('--set', 'model=./nowhere');
+    assert.equal(code, 2);
+    assert.match(stderr, /nowhere/);
+  });
+});
+
+describe('a run file', () => {
+  const cases: [string, string[], RegExp][] = [
+    ['an unknown key', ['--set', 'learning.learning_rate=1'], /learning_rate/],
+    ['a value out of range', ['--set', 'learning.directions=1000'], /learning\.directions/],
+    ['stripes that do not fit', ['--set', 'learning.directionStripes=5'], /directionStripes/],
+    ['an address that is none', ['--listen', 'nonsense'], /nonsense.*host:port/],
+    ['plain text beyond loopback', ['--listen', '0.0.0.0:0'], /--insecure/],
+  ];
+  for (const [name, flags, expected] of cases)
+    it(`with ${name} is refused, exit code 2`, async () => {
+      const { code, stderr } = await trainer(...flags);
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, expected);
+    });
+  it('that does not exist is refused, exit code 2', async () => {
+    const { code, stderr } = await runOnebyte('simulate', join(directory, 'no.yaml'));
+    assert.equal(code, 2);
+    assert.match(stderr, /no\.yaml: cannot be read \(ENOENT\)/);
+  });
+});
+
+describe('data', () => {
+  const cases: [string, string, RegExp][] = [
+    ['empty', '', /no rows/],
+    ['malformed', '{"prompt": "a", "completion": " b"}\n{"prompt": "a"}\n', /:2: /],
+    ['chat', '{"messages": []}\n', /messages/],
+  ];
+  for (const [name, content, expected] of cases)
+    it(`that is ${name} is refused by line, exit code 2`, async () => {
+      const file = join(directory, `${name}.jsonl`);
+      writeFileSync(file, content);
+      const { code, stderr } = await runOnebyte('eval', '--model', join(tinyReviews, 'model'), '--data', file);
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, expected);
+    });
+});
+
+describe('onebyte trainer', () => {
+  it('names a port in use, exit code 2', async () => {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = `127.0.0.1:${(server.address() as { port: number }).port}`;
+    const { code, stderr } = await trainer('--listen', address);
+    server.close();
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /the port is in use/);
+  });
+});
+
+describe('onebyte worker', () => {
+  it('tries again while no trainer answers, says so, and gives up with exit code 4', async () => {
+    const { code, stderr } = await runOnebyte(
+      ...['worker', runFile, '--trainer', '127.0.0.1:1', '--set', 'worker.giveUpMs=1500'],
+    );
+    assert.equal(code, 4, stderr);
+    assert.match(stderr, /cannot reach the trainer at 127\.0\.0\.1:1 .*trying again in \d+ ms/);
+    assert.match(stderr, /Is it running/);
+  });
+
+  it('with another run config, model or number than the trainer knows is refused', async () => {
+    const running = startOnebyte(['trainer', runFile, '--out', join(directory, 'refusals')]);
+    const address = (await running.line(/"address":"([^"]+)"/))[1]!;
+    const worker = (...flags: string[]) => runOnebyte('worker', '--trainer', address, ...flags);
+
+    const config = await worker(runFile, '--set', 'learning.epsilon=0.5');
+    assert.equal(config.code, 3, config.stderr);
+    assert.match(config.stderr, /learning\.epsilon: 0\.5 here, 0\.01 there/);
+
+    const other = changedModel('other-model', (model) => {
+      const file = join(model, 'model.safetensors');
+      const bytes = readFileSync(file);
+      bytes[bytes.length - 1]! ^= 1;
+      writeFileSync(file, bytes);
+    });
+    const model = await worker('--model', other, '--data', join(tinyReviews, 'train.jsonl'));
+    assert.equal(model.code, 2, model.stderr);
+    assert.match(model.stderr, /another base model than the trainer's/);
+
+    running.process.kill('SIGTERM');
+    const { code, stderr } = await running.finished;
+    assert.equal(code, 75, stderr);
+  });
+});

@@ -1,0 +1,123 @@
+/** The main job, as a user runs it: real processes, real sockets, the real example model. */
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import type { Record } from '../../proto/gen/onebyte.ts';
+import { openSafetensors } from '../../proto/safetensors.ts';
+import { readRoundLog } from '../../trainer/round-log.ts';
+import { lastJson, root, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+
+const directory = temporaryDirectory({ after });
+const runFile = join(tinyReviews, 'run.yaml');
+const out = (name: string): string => join(directory, name);
+
+const simulate = async (name: string, ...flags: string[]) => {
+  const finished = await runOnebyte('simulate', runFile, '--json', '--out', out(name), ...flags);
+  assert.equal(finished.code, 0, finished.stderr);
+  return lastJson(finished);
+};
+
+const recordsOf = async (log: string): Promise<Record[]> =>
+  (await readRoundLog(log)).frames.flatMap(({ frame }) => (frame?.$case === 'record' ? [frame.value] : []));
+
+describe('onebyte simulate', () => {
+  it('learns tiny-reviews with four workers, and all replicas and the replayed log hold the same adapter', async () => {
+    const result = await simulate('demo');
+    assert.equal(result.accuracyBefore, 0.5);
+    assert(result.accuracyAfter >= 0.97, `accuracy ${result.accuracyAfter}`);
+    assert(result.lossAfter < result.lossBefore);
+    assert.equal(result.rounds, 200);
+    assert.equal(result.replicaDigests.length, 5);
+    for (const digest of result.replicaDigests) assert.equal(digest, result.adapterDigest);
+    const replayed = lastJson(
+      await runOnebyte('replay', '--log', result.roundLog, '--round', '200', '--out', out('replayed'), '--json'),
+    );
+    assert.deepEqual(
+      { round: replayed.round, adapterDigest: replayed.adapterDigest },
+      { round: 200, adapterDigest: result.adapterDigest },
+    );
+    const weights = (adapter: string): Buffer => readFileSync(join(adapter, 'adapter_model.safetensors'));
+    assert.deepEqual(weights(out('replayed')), weights(result.checkpointDir));
+  });
+
+  it('writes checkpoints with the files, keys and shapes of a PEFT directory', async () => {
+    const checkpoint = out('demo/checkpoints/best');
+    const peft = join(root, 'test/golden/models/llama/adapter');
+    const config = (adapter: string) => JSON.parse(readFileSync(join(adapter, 'adapter_config.json'), 'utf8'));
+    const own = config(checkpoint);
+    for (const [key, value] of Object.entries(config(peft)))
+      if (key in own) assert.equal(typeof own[key], typeof value, `${key} of adapter_config.json`);
+    assert.equal(own.peft_type, 'LORA');
+    const { tensors } = openSafetensors(join(checkpoint, 'adapter_model.safetensors'));
+    assert.equal(tensors.size, 3 * 7 * 2);
+    const a = tensors.get('base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight');
+    assert.deepEqual([a?.dtype, a?.shape], ['F32', [8, 128]]);
+    assert(existsSync(join(checkpoint, 'trainer_state.json')));
+  });
+
+  for (const workers of ['1', '4'])
+    it(`gives the same bytes twice with quorum: all and ${workers} worker(s)`, async () => {
+      const flags = ['--workers', workers, '--rounds', '8', '--set', 'trainer.quorum=all', '--set', 'data.test='];
+      const first = await simulate(`twice-${workers}-a`, ...flags);
+      const second = await simulate(`twice-${workers}-b`, ...flags);
+      assert.deepEqual(await recordsOf(first.roundLog), await recordsOf(second.roundLog));
+      assert.equal(first.adapterDigest, second.adapterDigest);
+      assert.equal(first.gradients, 8 * 8 * Number(workers));
+    });
+
+  it('extends a finished run with --resume, and takes a new directory without it', async () => {
+    const flags = ['--workers', '2', '--set', 'data.test='];
+    const first = await simulate('extended', ...flags, '--rounds', '4');
+    const resumed = await simulate('extended', ...flags, '--rounds', '6', '--resume');
+    assert.equal(resumed.rounds, 6);
+    assert.equal(resumed.roundLog, first.roundLog);
+    const replayed = lastJson(await runOnebyte('replay', '--log', first.roundLog, '--round', '4', '--json'));
+    assert.equal(replayed.adapterDigest, first.adapterDigest);
+    const fresh = await simulate('extended', ...flags, '--rounds', '1');
+    assert.equal(fresh.roundLog, out('extended-2/round.log'));
+  });
+
+  it('ends all its processes when it is interrupted', async () => {
+    const running = startOnebyte(['simulate', runFile, '--rounds', '100000', '--out', out('interrupted')]);
+    await running.line(/round \d+\/100000/);
+    assert.equal(processesOf(out('interrupted')).length, 6, 'parent, trainer and four workers');
+    running.process.kill('SIGINT');
+    const { code, stderr } = await running.finished;
+    assert.equal(code, 130, stderr);
+    assert.deepEqual(processesOf(out('interrupted')), []);
+    const log = await readRoundLog(out('interrupted/round.log'));
+    assert(log.tornBytes === 0 && log.frames.length > 0);
+  });
+
+  it('leaves no process behind when it is killed', async () => {
+    const running = startOnebyte(['simulate', runFile, '--rounds', '100000', '--out', out('killed')]);
+    await running.line(/round \d+\/100000/);
+    const children = processesOf(out('killed')).filter((pid) => pid !== running.process.pid);
+    assert.equal(children.length, 5);
+    running.process.kill('SIGKILL');
+    await running.finished;
+    for (const pid of children) await ended(pid);
+  });
+});
+
+/** Process ids whose command line names `path`. */
+const processesOf = (path: string): number[] =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => commandLine(pid).includes(path))
+    .map(Number);
+
+const commandLine = (pid: string): string => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
+};
+
+/** Resolves when process `pid`, which is no child of ours, is gone. */
+async function ended(pid: number): Promise<void> {
+  while (commandLine(String(pid)) !== '') await new Promise((resolve) => setTimeout(resolve, 20));
+}

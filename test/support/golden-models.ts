@@ -1,0 +1,66 @@
+/** The fixtures of test/golden/models, and the comparison of a forward pass with their numbers. */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { openBaseModel } from '../../worker/model/base-model.ts';
+import { createForward, type ForwardOptions } from '../../worker/model/forward.ts';
+import type { TokenRow } from '../../worker/model/packing.ts';
+import { readFixtureAdapter } from './fixture-adapter.ts';
+
+const models = fileURLToPath(new URL('../golden/models', import.meta.url));
+
+export interface Fixture {
+  readonly name: string;
+  /** expected.json; see test/golden/models/README.md. */
+  // biome-ignore lint/suspicious/noExplicitAny: a JSON document whose fields are read in one place, below
+  readonly golden: any;
+}
+
+export function fixtures(): Fixture[] {
+  const directories = readdirSync(models, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return directories
+    .map(({ name }) => ({ name, golden: JSON.parse(readFileSync(join(models, name, 'expected.json'), 'utf8')) }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+interface Sequence {
+  readonly ids: number[];
+  readonly n_completion_tokens: number;
+}
+
+export const rowOf = ({ ids, n_completion_tokens }: Sequence): TokenRow => ({
+  ids,
+  firstCompletion: ids.length - n_completion_tokens,
+});
+
+/** Asserts losses, logits and option likelihoods of one variant (base, or an adapter). Tolerances are absolute. */
+export async function assertGolden(
+  { name, golden }: Fixture,
+  variant: string,
+  options: ForwardOptions,
+  tolerance: { readonly nll: number; readonly logit: number },
+): Promise<void> {
+  const directory = join(models, name);
+  const expected = golden.variants[variant];
+  const rows: TokenRow[] = golden.examples.map(rowOf);
+  const model = openBaseModel(directory);
+  const adapter = expected.adapter ? readFixtureAdapter(join(directory, expected.adapter), model) : undefined;
+  const forward = await createForward(model, adapter, options);
+  assertClose(await forward.losses(rows, 1, adapter?.theta), expected.nll, tolerance.nll, 'nll');
+  assertClose(await forward.logits(rows, 1, adapter?.theta), expected.logits.flat(), tolerance.logit, 'logit');
+  for (const [i, { candidates }] of golden.classification.entries()) {
+    const losses = await forward.losses(candidates.map(rowOf), 1, adapter?.theta);
+    const likelihoods = Array.from(losses, (loss) => -loss);
+    assertClose(likelihoods, expected.classification[i].loglik, tolerance.nll, 'loglik');
+  }
+  await forward.close();
+}
+
+function assertClose(got: ArrayLike<number>, expected: readonly number[], tolerance: number, what: string): void {
+  assert.equal(got.length, expected.length);
+  expected.forEach((value, i) => {
+    const difference = Math.abs(got[i]! - value);
+    assert(difference <= tolerance, `${what} ${i}: got ${got[i]}, expected ${value}, differs by ${difference}`);
+  });
+}

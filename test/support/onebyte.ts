@@ -1,0 +1,68 @@
+/** Runs the `onebyte` command as a user would: a process of its own. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+
+export const root = fileURLToPath(new URL('../..', import.meta.url));
+export const tinyReviews = join(root, 'examples/tiny-reviews');
+const bin = join(root, 'bin/onebyte.js');
+
+export interface Finished {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Running {
+  readonly process: ChildProcess;
+  readonly finished: Promise<Finished>;
+  /** Resolves with the first line of stderr that `pattern` matches. Rejects when the process ends without one. */
+  line(pattern: RegExp): Promise<RegExpExecArray>;
+}
+
+/** Starts `onebyte <args>`; logs are JSON lines on stderr. */
+export function startOnebyte(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
+  const child = spawn(process.execPath, [bin, ...args], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ONEBYTE_LOG_FORMAT: 'json', ...env },
+  });
+  let stderr = '';
+  const watchers = new Set<() => void>();
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    stderr += chunk;
+    for (const watch of watchers) watch();
+  });
+  const stdout = text(child.stdout);
+  const finished = new Promise<Finished>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => stdout.then((out) => resolve({ code, stdout: out, stderr }), reject));
+  });
+  const line = (pattern: RegExp): Promise<RegExpExecArray> =>
+    new Promise((resolve, reject) => {
+      const watch = (): void => {
+        const match = pattern.exec(stderr);
+        if (!match) return;
+        watchers.delete(watch);
+        resolve(match);
+      };
+      watchers.add(watch);
+      watch();
+      finished.then(() => reject(new Error(`ended without a line that matches ${pattern}:\n${stderr}`)), reject);
+    });
+  return { process: child, finished, line };
+}
+
+/** Runs `onebyte <args>` to its end. */
+export const runOnebyte = (...args: string[]): Promise<Finished> => startOnebyte(args).finished;
+
+/** The JSON object on the last line of stdout. */
+export function lastJson({ stdout, stderr, code }: Finished) {
+  const line = stdout.trimEnd().split('\n').at(-1) ?? '';
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw new Error(`no JSON on the last line of stdout (exit code ${code}):\n${stdout}\n${stderr}`);
+  }
+}
