@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { EXIT } from '../proto/operating-error.ts';
+import { benchCommand } from './bench.ts';
 import { evalCommand } from './eval.ts';
 import { mergeCommand } from './merge.ts';
 import { replayCommand } from './replay.ts';
@@ -32,7 +33,15 @@ Exit codes:
   )
   .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage));
 
-for (const command of [simulateCommand, trainerCommand, workerCommand, evalCommand, replayCommand, mergeCommand]) {
+for (const command of [
+  simulateCommand,
+  trainerCommand,
+  workerCommand,
+  evalCommand,
+  replayCommand,
+  mergeCommand,
+  benchCommand,
+]) {
   command.exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage));
   program.addCommand(command);
 }

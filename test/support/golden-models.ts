@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { TokenRow } from '../../worker/data/token-row.ts';
 import { openBaseModel } from '../../worker/model/base-model.ts';
 import { createForward, type ForwardOptions } from '../../worker/model/forward.ts';
-import type { TokenRow } from '../../worker/model/packing.ts';
 import { readFixtureAdapter } from './fixture-adapter.ts';
 
 const models = fileURLToPath(new URL('../golden/models', import.meta.url));

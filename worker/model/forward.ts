@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict';
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { type AdapterLayout, scratchOffset } from '../../kernels/adapter-layout.ts';
+import type { TokenRow } from '../data/token-row.ts';
 import type { BaseModel } from './base-model.ts';
 import { headGraph } from './graph/head.ts';
 import { adapterInput, trunkGraph } from './graph/trunk.ts';
 import { int8Weights } from './int8-weights.ts';
-import { int64, type PackedRows, packRows, type TokenRow } from './packing.ts';
+import { int64, type PackedRows, packRows } from './packing.ts';
 import { type Provider, resolveProvider } from './provider.ts';
 import { explainLoss } from './self-check.ts';
 import { createSession, type SessionOptions } from './session.ts';

@@ -1,16 +1,10 @@
 /** Rows of tokens to the inputs of the trunk: packed one after another, with the indices that pad and unpad them. */
 import assert from 'node:assert/strict';
 import { Tensor } from 'onnxruntime-node';
+import type { TokenRow } from '../data/token-row.ts';
 import type { Architecture } from './architecture.ts';
 import { maskName } from './graph/model-graph.ts';
 import { ropeTables } from './rope.ts';
-
-/** One row of a minibatch. The tokens from `firstCompletion` on are predicted. */
-export interface TokenRow {
-  readonly ids: readonly number[];
-  /** Index of the first completion token, at least 1. */
-  readonly firstCompletion: number;
-}
 
 export interface PackedRows {
   /** Inputs of the trunk, but for the group and the adapters. */

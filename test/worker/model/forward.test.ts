@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { adapterLayout, scratchOffset } from '../../../kernels/adapter-layout.ts';
+import type { TokenRow } from '../../../worker/data/token-row.ts';
 import { type BaseModel, openBaseModel } from '../../../worker/model/base-model.ts';
 import { createForward } from '../../../worker/model/forward.ts';
-import type { TokenRow } from '../../../worker/model/packing.ts';
 import { planTiles } from '../../../worker/model/tiles.ts';
 
 const models = fileURLToPath(new URL('../../golden/models', import.meta.url));

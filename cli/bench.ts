@@ -1,0 +1,60 @@
+/** `onebyte bench …`: measurements, each loaded when it is asked for. */
+import { Command } from 'commander';
+import { EXIT, type ExitCode } from '../proto/operating-error.ts';
+import { resolveModel } from '../worker/model/hub.ts';
+import { printJson, runCommand, wholeNumber } from './command.ts';
+
+/** Prints a benchmark's result: as JSON, or its rows as a table. */
+function show(result: { readonly rows?: readonly object[] }, json: boolean | undefined): ExitCode {
+  if (json) printJson(result);
+  else {
+    const { rows, ...rest } = result;
+    if (rows) console.table(rows);
+    process.stdout.write(`${JSON.stringify(rest, undefined, 2)}\n`);
+  }
+  return EXIT.done;
+}
+
+interface KernelFlags {
+  readonly only?: string;
+  readonly json?: boolean;
+}
+
+const kernels = new Command('kernels')
+  .description('directions, perturbed adapters and updates on every backend, beside the reference')
+  .option('--only <part>', 'backends whose name contains this')
+  .option('--json', 'end with one line of JSON on stdout')
+  .action(({ only, json }: KernelFlags) =>
+    runCommand(async () => {
+      const { benchKernels } = await import('../bench/kernels.ts');
+      return show(await benchKernels(only === undefined ? {} : { only }), json);
+    }),
+  );
+
+interface ForwardFlags {
+  readonly model: string;
+  readonly adapters?: number;
+  readonly threads?: number;
+  readonly quantize?: 'none' | 'int8';
+  readonly json?: boolean;
+}
+
+const forward = new Command('forward')
+  .description('the forward pass with perturbed adapters, beside the same graph without any')
+  .requiredOption('--model <dir>', 'model directory or org/name')
+  .option('--adapters <n>', 'adapters in one forward pass, even (32)', wholeNumber)
+  .option('--threads <n>', 'threads', wholeNumber)
+  .option('--quantize <how>', 'none or int8')
+  .option('--json', 'end with one line of JSON on stdout')
+  .action(({ model, json, ...options }: ForwardFlags) =>
+    runCommand(async () => {
+      const { benchForward } = await import('../bench/forward.ts');
+      return show(await benchForward({ model: await resolveModel(model), ...options }), json);
+    }),
+  );
+
+export const benchCommand = new Command('bench')
+  .description('measure this machine: kernels, forward')
+  .addCommand(kernels)
+  .addCommand(forward)
+  .addHelpText('after', '\nExample:\n  onebyte bench kernels --only simd --json\n');
