@@ -53,8 +53,31 @@ const forward = new Command('forward')
     }),
   );
 
+interface ProtocolFlags {
+  readonly workers?: number;
+  readonly rounds?: number;
+  readonly directions?: number;
+  readonly processes?: number;
+  readonly json?: boolean;
+}
+
+const protocol = new Command('protocol')
+  .description('rounds of a trainer with many workers: real streams, durable records, workers that only decode')
+  .option('--workers <n>', 'workers (1000)', wholeNumber)
+  .option('--rounds <n>', 'rounds that count (100)', wholeNumber)
+  .option('--directions <K>', 'gradient bytes of a worker and round (8)', wholeNumber)
+  .option('--processes <n>', 'processes that hold the workers (2)', wholeNumber)
+  .option('--json', 'end with one line of JSON on stdout')
+  .action(({ json, ...options }: ProtocolFlags) =>
+    runCommand(async () => {
+      const { benchProtocol } = await import('../bench/protocol.ts');
+      return show(await benchProtocol(options), json);
+    }),
+  );
+
 export const benchCommand = new Command('bench')
-  .description('measure this machine: kernels, forward')
+  .description('measure this machine: kernels, forward, protocol')
   .addCommand(kernels)
   .addCommand(forward)
+  .addCommand(protocol)
   .addHelpText('after', '\nExample:\n  onebyte bench kernels --only simd --json\n');
