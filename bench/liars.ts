@@ -24,7 +24,7 @@ export type Lie = 'flip' | 'random' | 'saturate';
 export interface LiarsBenchOptions {
   /** Directory of the example: model/, train.jsonl, dev.jsonl. */
   readonly example: string;
-  /** Default 100: 4,000 directions. */
+  /** Default 50: 4,000 directions. */
   readonly rounds?: number;
   readonly seed?: number;
   /** Percentages of liars beside 0. Default 20, 10, 30. */
@@ -47,7 +47,7 @@ export interface LiarsRow {
 
 const WORKERS = 10;
 /** K. */
-const DIRECTIONS = 4;
+const DIRECTIONS = 8;
 /** RECIPE's default and one that never cuts. */
 const CLIP = { on: 4, off: 2 ** 30 };
 
@@ -63,9 +63,9 @@ interface Lab {
 export async function benchLiars(
   options: LiarsBenchOptions,
 ): Promise<{ rows: LiarsRow[]; rounds: number; seed: number }> {
-  const { example, rounds = 100, seed = 1, percentages = [20, 10, 30], onRow } = options;
+  const { example, rounds = 50, seed = 1, percentages = [20, 10, 30], onRow } = options;
   const model = openBaseModel(join(example, 'model'));
-  const config = await runConfigOf(model, rounds, seed);
+  const config = await runConfigOf(model, seed);
   const threads = availableParallelism();
   const { backend } = await selectBackend('auto', threads);
   const tokenizer = loadTokenizer(model.directory);
@@ -165,7 +165,7 @@ function lied(lie: LiarsRow['lie'], byte: number, random: () => number): number 
   return lie === 'saturate' ? sign | 0x7e : sign | Math.floor(random() * 0x7f);
 }
 
-async function runConfigOf(model: BaseModel, rounds: number, seed: number): Promise<RunConfig> {
+async function runConfigOf(model: BaseModel, seed: number): Promise<RunConfig> {
   const { linearModules, fanInFanOut } = model;
   const settings = {
     baseModel: '',
@@ -178,7 +178,7 @@ async function runConfigOf(model: BaseModel, rounds: number, seed: number): Prom
   return parseRunConfig(
     JSON.stringify({
       seed,
-      learning: { decayRounds: rounds, directions: DIRECTIONS },
+      learning: { decayRounds: 0, directions: DIRECTIONS },
       data: { maxLength: 128, shards: WORKERS },
       adapter: describeAdapter(settings, linearModules, fanInFanOut),
       baseModelSha256: await fingerprintBaseModel(model),

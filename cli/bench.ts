@@ -85,7 +85,7 @@ interface LiarsFlags {
 const liars = new Command('liars')
   .description('workers that flip signs, guess or saturate: what they do to a run, with and without winsorising')
   .option('--example <dir>', 'directory with model/, train.jsonl and dev.jsonl', 'examples/tiny-reviews')
-  .option('--rounds <n>', 'rounds of ten workers with four directions each (100)', wholeNumber)
+  .option('--rounds <n>', 'rounds of ten workers with eight directions each (50)', wholeNumber)
   .option('--seed <n>', 'run seed (1)', wholeNumber)
   .option('--json', 'end with one line of JSON on stdout')
   .action(({ json, ...options }: LiarsFlags) =>
