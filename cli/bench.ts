@@ -75,9 +75,31 @@ const protocol = new Command('protocol')
     }),
   );
 
+interface LiarsFlags {
+  readonly example: string;
+  readonly rounds?: number;
+  readonly seed?: number;
+  readonly json?: boolean;
+}
+
+const liars = new Command('liars')
+  .description('workers that flip signs, guess or saturate: what they do to a run, with and without winsorising')
+  .option('--example <dir>', 'directory with model/, train.jsonl and dev.jsonl', 'examples/tiny-reviews')
+  .option('--rounds <n>', 'rounds of ten workers with eight directions each (50)', wholeNumber)
+  .option('--seed <n>', 'run seed (1)', wholeNumber)
+  .option('--json', 'end with one line of JSON on stdout')
+  .action(({ json, ...options }: LiarsFlags) =>
+    runCommand(async () => {
+      const { benchLiars } = await import('../bench/liars.ts');
+      const onRow = (row: object): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
+      return show(await benchLiars({ ...options, onRow }), json);
+    }),
+  );
+
 export const benchCommand = new Command('bench')
-  .description('measure this machine: kernels, forward, protocol')
+  .description('measure this machine: kernels, forward, protocol, liars')
   .addCommand(kernels)
   .addCommand(forward)
   .addCommand(protocol)
+  .addCommand(liars)
   .addHelpText('after', '\nExample:\n  onebyte bench kernels --only simd --json\n');
