@@ -93,6 +93,8 @@ export const isLater = (a: ContributionPlace, b: ContributionPlace): boolean =>
 export function openRound(state: TrainerState, atMs: number): void {
   const { round } = state.normaliser;
   state.pending = [];
+  state.heldGradients = 0;
+  state.stillMissing = 0;
   state.answeredMs.clear();
   state.openedMs = atMs;
   const { deadlineFloorMs, deadlineCeilingMs } = state.rules.settings;

@@ -35,7 +35,7 @@ export function step(state: TrainerState, event: Event): Effect[] {
         ...advance(state, event.atMs),
       ];
     case 'contribution':
-      return [...onContribution(state, event.atMs, event.stream, event.contribution), ...advance(state, event.atMs)];
+      return onContribution(state, event.atMs, event.stream, event.contribution);
     case 'evaluation':
       return [...onCounts(state, event.stream, event.counts), ...finishWhenDone(state)];
     case 'digest':
@@ -72,10 +72,9 @@ function onContribution(state: TrainerState, atMs: number, stream: StreamId, c: 
   const opened = state.openings.get(c.measuredRound);
   if (opened !== undefined && c.firstDirection === 0) state.arrivals = withArrival(state.arrivals, atMs - opened);
   if (isDuplicate(state, member, c)) return [];
-  const held = state.pending.reduce((sum, { gradientBytes }) => sum + gradientBytes.length, 0);
   if (
     !isDecodable(state.normaliser, round - c.measuredRound) ||
-    held + state.rules.directions > MAX_GRADIENTS_PER_RECORD
+    state.heldGradients + state.rules.directions > MAX_GRADIENTS_PER_RECORD
   )
     return onLate(member, stream, c.measuredRound, round);
   if (!state.answeredMs.has(member.worker)) state.answeredMs.set(member.worker, atMs - state.openedMs);
@@ -86,7 +85,9 @@ function onContribution(state: TrainerState, atMs: number, stream: StreamId, c: 
     firstDirection: c.firstDirection,
     gradientBytes: c.gradientBytes,
   });
-  return [];
+  state.heldGradients += c.gradientBytes.length;
+  // Counting who is missing costs as much as there are members: not at each of their contributions.
+  return --state.stillMissing > 0 ? [] : advance(state, atMs);
 }
 
 /** What is wrong with a contribution whoever sent it; undefined when it may count. */
@@ -142,6 +143,7 @@ function reasonToWait(state: TrainerState, atMs: number): string | undefined {
   if (members.length === 0) return 'no worker is ready';
   const answered = new Set(state.pending.map(({ worker }) => worker));
   const missing = members.filter(({ worker }) => !answered.has(worker));
+  state.stillMissing = missing.length;
   if (missing.length === 0) return undefined;
   const names = missing.slice(0, 5).map(({ name }) => name);
   const waitingFor = `round ${round} waits for ${missing.length} of ${members.length} workers (${names.join(', ')}${missing.length > 5 ? ', …' : ''})`;

@@ -28,6 +28,8 @@ export function restoreTrainer(
     accepted: new Map(),
     workerOfStream: new Map(),
     pending: [],
+    heldGradients: 0,
+    stillMissing: 0,
     openedMs: atMs,
     deadlineMs: 0,
     openings: new Map(),

@@ -92,6 +92,10 @@ export interface TrainerState {
   readonly workerOfStream: Map<StreamId, number>;
   /** Contributions accepted for the open round, unsorted; staleness relative to it. */
   pending: RecordEntry[];
+  /** Gradient bytes in `pending`. */
+  heldGradients: number;
+  /** Members that the round waited for when that was last counted, less the contributions since: at 0 it is counted anew. */
+  stillMissing: number;
   openedMs: number;
   /** When the open round closes with a quorum, ms after its opening; settled as it opens. */
   deadlineMs: number;
