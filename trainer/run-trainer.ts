@@ -1,5 +1,4 @@
 /** The trainer process: carries out what the core asks for, one event after the other. */
-import { randomBytes } from 'node:crypto';
 import type { Backend } from '../kernels/backend.ts';
 import { adapterDigest, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { learningRuleOf } from '../kernels/run-replica.ts';
@@ -98,6 +97,9 @@ class Trainer {
       rounds,
       devRows,
       runConfigSha256: runConfigSha256(this.runConfig),
+      runKey: open.runKey,
+      adapterElements: open.replica.theta.length,
+      continuesAdapter: config.initialAdapterSha256 !== undefined,
     };
     this.state = restoreTrainer(rules, open.frames, open.replica, performance.now());
   }
@@ -249,18 +251,21 @@ class Trainer {
       late,
     }));
     const { rounds } = this.options;
-    return { round: this.state.normaliser.round, rounds, gradients: this.state.gradients, members };
+    const { normaliser, gradients, deadlineMs, idleFraction } = this.state;
+    return { round: normaliser.round, rounds, gradients, members, deadlineMs, idleFraction };
   }
 }
 
 function eventOf(stream: StreamId, message: WorkerMessage['message'], atMs: number): Event | undefined {
   switch (message?.$case) {
     case 'hello':
-      return { kind: 'hello', atMs, stream, hello: message.value, newSecret: randomBytes(16) };
+      return { kind: 'hello', atMs, stream, hello: message.value };
     case 'contribution':
       return { kind: 'contribution', atMs, stream, contribution: message.value };
     case 'evaluation':
       return { kind: 'evaluation', atMs, stream, counts: message.value };
+    case 'held':
+      return { kind: 'held', atMs, stream, record: message.value };
     case 'digest':
       return { kind: 'digest', atMs, stream, digest: message.value };
     case 'leave':
