@@ -113,7 +113,10 @@ for (let i = 0; i < WORKERS; i++) if (!workers.has(i)) startWorker(i, address);
 const last = startTrainer(drained.rounds + 50, address);
 const present = [...workers.values()];
 const { result: done } = await lastLine(last);
-for (const { child } of present) child.kill('SIGTERM');
+// One that missed the end would look for the trainer for long.
+setTimeout(() => {
+  for (const { child } of present) child.kill('SIGTERM');
+}, 20_000).unref();
 const ends = (await Promise.all(present.map(lastLine))).filter(({ code }) => code === 0);
 const { result: replayed } = await lastLine(onebyte('replay', '--log', done.roundLog));
 const digests = [done.adapterDigest, replayed.adapterDigest, ...ends.map(({ result }) => result.adapterDigest)];

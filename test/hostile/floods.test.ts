@@ -124,7 +124,7 @@ describe('slow readers', () => {
 
   it('of snapshots are few, and lose their connection', async (t) => {
     const large = smallRunConfig({}, 16_384);
-    const all = await arena(t, large, { snapshots: 2, snapshotStallMs: 1000 });
+    const all = await arena(t, large, { snapshots: 2, snapshotStallMs: 4000 });
     const sessions = [1, 2].map(() => rawSession(all.trainer.address));
     for (const session of sessions) {
       const { stream } = rawCall(session, 'GetSnapshot');

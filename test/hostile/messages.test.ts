@@ -100,7 +100,7 @@ describe('a hostile stream', () => {
     const { trainer, join, finish } = await arena(t, config);
     const x = join(
       encode(hello('x', { requestedWorker: 7 })),
-      encode({ $case: 'digest', value: { round: 0, sha256: Buffer.alloc(32) } }),
+      encode({ $case: 'digest', value: { round: 1, sha256: Buffer.alloc(32) } }),
     );
     for (let i = 0; i < 3000; i++) {
       const round = Math.max(0, (trainer.reports.findLast((r) => r.kind === 'round')?.round ?? 0) - (i % 4));

@@ -25,7 +25,7 @@ export interface Arena {
 export async function arena(test: Cleanup, config: RunConfig, limits: Partial<ServiceLimits> = {}): Promise<Arena> {
   const trainer = await testTrainer(test, {
     config,
-    settings: smallSettings({ startWorkers: 3 }),
+    settings: smallSettings({ startWorkers: 3, leaseMs: 1500, heartbeatMs: 300 }),
     serviceLimits: { ...SERVICE_LIMITS, ...limits },
   });
   const { address } = trainer;

@@ -31,12 +31,14 @@ export async function protocolWorker(address: string, options: ProtocolWorkerOpt
   const random = seedrandom(name);
   const gradientBytes = (): Buffer =>
     Buffer.from(Array.from({ length: config.learning.directions }, () => (random() < 0.5 ? 0 : 128) | (random() * 80)));
+  let heartbeat: NodeJS.Timeout | undefined;
   try {
     const stream = connection.join();
     const runConfig = runConfigSha256(canonicalJson(config));
     stream.send({ $case: 'hello', value: { name, resumeSecret: Buffer.alloc(0), runConfigSha256: runConfig } });
     const welcome = await next(stream);
     if (welcome?.$case !== 'welcome') throw new Error(`expected a welcome, got ${welcome?.$case}`);
+    heartbeat = setInterval(() => stream.send({ $case: 'heartbeat', value: {} }), welcome.value.heartbeatMs);
     let replica = initialReplica(rule, trainedPart(layoutOf(config), initialMatrices(config, Buffer.alloc(0))));
     if (welcome.value.round > 0) replica = decodeSnapshot(await connection.snapshot(), replica.theta.length);
     const sendDigest = (): void =>
@@ -61,6 +63,7 @@ export async function protocolWorker(address: string, options: ProtocolWorkerOpt
       if (round < welcome.value.rounds) contribute();
     }
   } finally {
+    clearInterval(heartbeat);
     connection.close();
   }
 }
