@@ -17,6 +17,7 @@ import { deadlineMs, withArrival } from './deadline.ts';
 import { onCounts, startEvaluation } from './evaluation.ts';
 import { expelSilent, onClosed, onDigest, onHello, onLeave } from './membership.ts';
 import { notice } from './messages.ts';
+import { roundDetail } from './metrics-round.ts';
 import type { ContributionPlace, Effect, Event, Member, StreamId, TrainerState } from './state.ts';
 
 /** Records in a row without a live byte after which a run has diverged. */
@@ -78,6 +79,7 @@ function onContribution(state: TrainerState, atMs: number, stream: StreamId, c: 
     held + state.rules.directions > MAX_GRADIENTS_PER_RECORD
   )
     return onLate(member, stream, c.measuredRound, round);
+  if (!state.answeredMs.has(member.worker)) state.answeredMs.set(member.worker, atMs - state.openedMs);
   state.accepted.set(member.worker, { measuredRound: c.measuredRound, firstDirection: c.firstDirection });
   state.pending.push({
     staleness: round - c.measuredRound,
@@ -165,6 +167,8 @@ function closeRound(state: TrainerState, atMs: number): Effect[] {
     if (member) member.gradients += gradientBytes.length;
   }
   const ms = atMs - state.openedMs;
+  const waitedFor = expected(state).map(({ worker }) => worker);
+  const detail = roundDetail(record, normaliser, state.answeredMs, waitedFor);
   state.normaliser = normaliser;
   state.gradients += gradients;
   state.emptyRecords = gradients === 0 ? state.emptyRecords + 1 : 0;
@@ -185,6 +189,7 @@ function closeRound(state: TrainerState, atMs: number): Effect[] {
         clipped: step?.clipped ?? 0,
         members: state.members.size,
         ms,
+        detail,
       },
     },
   ];
@@ -208,6 +213,7 @@ function afterRound(state: TrainerState, done: boolean): Effect[] {
 export function openRound(state: TrainerState, atMs: number): void {
   const { round } = state.normaliser;
   state.pending = [];
+  state.answeredMs.clear();
   state.openedMs = atMs;
   state.openings.set(round, atMs);
   state.openings.delete(round - state.rules.learning.maxStaleness - 2);

@@ -4,7 +4,7 @@ import { type Hello, Notice_Kind, type ReplicaDigest } from '../proto/gen/onebyt
 import { MAX_NAME_LENGTH, MAX_WORKERS } from '../proto/limits.ts';
 import { restartEvaluationWithout, startEvaluation } from './evaluation.ts';
 import { notice } from './messages.ts';
-import type { Effect, Event, Member, Refusal, StreamId, TrainerState } from './state.ts';
+import type { Effect, Event, Member, Refusal, Report, StreamId, TrainerState } from './state.ts';
 
 /** Times that a worker whose replica deviates may catch up before it is refused. */
 const CATCH_UPS = 2;
@@ -101,7 +101,20 @@ const sameSecret = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.len
 export function onDigest(state: TrainerState, stream: StreamId, digest: ReplicaDigest): Effect[] {
   const member = state.members.get(state.workerOfStream.get(stream)!)!;
   const own = state.ownDigests.get(digest.round);
-  if (own && Buffer.compare(own, digest.sha256) !== 0) return onDeviant(state, member, stream, digest.round);
+  const agrees = !own || Buffer.compare(own, digest.sha256) === 0;
+  const report: Effect = { kind: 'report', report: digestReport(member.worker, digest, agrees) };
+  return [report, ...(agrees ? onAgreed(state, member) : onDeviant(state, member, stream, digest.round))];
+}
+
+const digestReport = (worker: number, { round, sha256 }: ReplicaDigest, agrees: boolean): Report => ({
+  kind: 'digest',
+  worker,
+  round,
+  sha256: sha256.toString('hex'),
+  agrees,
+});
+
+function onAgreed(state: TrainerState, member: Member): Effect[] {
   if (member.expectedFrom !== undefined) return [];
   const { round } = state.normaliser;
   const others = [...state.members.values()].some((m) => m.expectedFrom !== undefined && m.expectedFrom <= round);
@@ -129,8 +142,9 @@ export function onLeave(state: TrainerState, stream: StreamId, reason: string): 
 export function onClosed(state: TrainerState, stream: StreamId): Effect[] {
   const member = state.members.get(state.workerOfStream.get(stream)!);
   state.workerOfStream.delete(stream);
-  if (member) member.stream = undefined;
-  return [];
+  if (!member) return [];
+  member.stream = undefined;
+  return [{ kind: 'report', report: { kind: 'disconnected', worker: member.worker, name: member.name } }];
 }
 
 export function expelSilent(state: TrainerState, atMs: number): Effect[] {

@@ -37,6 +37,7 @@ export function restoreTrainer(
     ownDigests: new Map(),
     gradients: 0,
     lastWaitReportMs: atMs,
+    answeredMs: new Map(),
   };
   for (const { frame } of frames) {
     if (frame?.$case === 'joined') state.numbers.set(frame.value.name, frame.value.worker);

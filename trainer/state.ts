@@ -13,6 +13,7 @@ import type {
 } from '../proto/gen/onebyte.ts';
 import type { ExitCode } from '../proto/operating-error.ts';
 import type { ArrivalTimes } from './deadline.ts';
+import type { RoundDetail } from './metrics-round.ts';
 import type { TrainerSettings } from './settings.ts';
 
 /** Names one stream of one process; the caller makes them up and never uses one twice. */
@@ -89,6 +90,8 @@ export interface TrainerState {
   /** Live gradient bytes applied. */
   gradients: number;
   lastWaitReportMs: number;
+  /** When each worker's first contribution to the open round came, ms after its opening. */
+  readonly answeredMs: Map<number, number>;
 }
 
 export type Event =
@@ -125,6 +128,8 @@ export type Effect =
 export type Report =
   | { kind: 'joined'; worker: number; name: string; resumed: boolean }
   | { kind: 'left'; worker: number; name: string; reason: string }
+  | { kind: 'disconnected'; worker: number; name: string }
+  | { kind: 'digest'; worker: number; round: number; sha256: string; agrees: boolean }
   | {
       kind: 'round';
       round: number;
@@ -133,6 +138,7 @@ export type Report =
       clipped: number;
       members: number;
       ms: number;
+      detail: RoundDetail;
     }
   | { kind: 'evaluation'; round: number; rows: number; loss: number; accuracy: number | undefined; best: boolean }
   | { kind: 'waiting'; reason: string }
