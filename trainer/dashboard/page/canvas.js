@@ -68,7 +68,7 @@ export function drawDistribution(canvas, { recent }, colours) {
   context.fillStyle = colours.quiet;
   context.textAlign = 'center';
   // Bucket e of a sign begins at 2^(e − 7); the first holds 0 and the subnormals.
-  for (const e of [3, 7, 11, 15]) {
+  for (const e of width < 500 ? [7, 11] : [3, 7, 11, 15]) {
     const label = e === 15 ? '448' : `${2 ** (e - 6)}`;
     context.fillText(label, left + (16 + e + 1) * step - (e === 15 ? 10 : 0), bottom + 14);
     context.fillText(`−${label}`, left + (15 - e) * step + (e === 15 ? 12 : 0), bottom + 14);

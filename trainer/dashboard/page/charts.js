@@ -37,7 +37,7 @@ function createChart(id, lines, { log = false, format, data, say }, colours) {
       scales: { x: { time: false }, y: log ? { distr: 3, log: 10 } : {} },
       cursor: { points: { size: 6 } },
       axes: [
-        { ...axis(), size: 30 },
+        { ...axis(), size: 30, incrs: WHOLE },
         { ...axis(only), size: 66, values: (_, ticks) => ticks.map((y) => (y === null ? '' : format(y))) },
       ],
       series: [
@@ -66,6 +66,9 @@ function createChart(id, lines, { log = false, format, data, say }, colours) {
     recolour: () => plot.redraw(),
   };
 }
+
+/** Steps of the axis of rounds. */
+const WHOLE = Array.from({ length: 10 }, (_, i) => [1, 2, 5].map((n) => n * 10 ** i)).flat();
 
 /** A label and a line at every power of ten alone. */
 function decades() {

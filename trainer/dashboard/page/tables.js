@@ -73,7 +73,7 @@ export function drawFigures({ summary, workers }) {
   const live = workers.filter(({ state }) => state === 'active').length;
   const known = workers.filter(({ state }) => state !== 'left').length;
   const perGradient = (/** @type {number} */ n) =>
-    totals.gradients > 0 ? `${(n / totals.gradients).toFixed(2)} B` : '–';
+    totals.gradients > 0 ? `${(n / totals.gradients).toPrecision(3)} B` : '–';
   const bestText = best
     ? `best ${best.accuracy === undefined ? nats(best.loss) : percent(best.accuracy)} at round ${best.round}`
     : '';
@@ -95,7 +95,7 @@ export function drawFigures({ summary, workers }) {
     ['Dev accuracy', percent(evaluation?.accuracy), evaluation ? `at round ${evaluation.round}` : ''],
     ['Dev loss', nats(evaluation?.loss), bestText],
     ['Workers', `${live}`, live === known ? 'all active' : `of ${known} active`],
-    ['Per gradient', perGradient(totals.payloadBytes), `${perGradient(totals.wireUp)} on sockets, received`],
+    ['Per gradient', perGradient(totals.payloadBytes), `${perGradient(totals.wireUp)} received on sockets`],
     ['Not in time', percent(totals.missed / Math.max(1, totals.missed + totals.contributions)), 'of the answers'],
     ['Gradient bytes', bytes(totals.payloadBytes), `float32: ${bytes(totals.float32Bytes)}`],
   ];
@@ -259,7 +259,7 @@ export function drawWorkers({ workers, summary }) {
   const { late, missed } = summary.totals;
   set(
     byId('workers-text'),
-    `${states.join(', ')}. ${whole(late)} contributions came too late; rounds went on without an answer ${whole(missed)} times.`,
+    `${states.join(', ')}. Contributions that came too late: ${whole(late)}. Answers that a round did not wait for: ${whole(missed)}.`,
   );
   const button = byId('all-workers');
   button.hidden = workers.length <= FIRST_WORKERS;
