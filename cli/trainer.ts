@@ -1,5 +1,5 @@
 /** `onebyte trainer`: runs the trainer of a run. */
-import { resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { Command } from 'commander';
 import { selectBackend } from '../kernels/select-backend.ts';
 import { splitAddress } from '../proto/address.ts';
@@ -11,7 +11,7 @@ import { resolveModel } from '../worker/model/hub.ts';
 import { loadTokenizer } from '../worker/model/tokenizer.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { serverAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
-import { createLog, type Log } from './log.ts';
+import { createLog, type Log, type Place } from './log.ts';
 import { prepareRun } from './run-config-of.ts';
 import { freshDirectory, settle } from './run-directory.ts';
 import { type RunFile, readRunFile } from './run-file.ts';
@@ -52,11 +52,13 @@ export const trainerCommand = withTlsFlags(
 
 async function train(file: string, flags: Flags): Promise<ExitCode> {
   const drain = drainOnSignal();
-  const log = createLog({ role: 'trainer' });
+  const place: Place = {};
+  const log = createLog({ role: 'trainer' }, place);
   const given = readRunFile(file, flags.set);
   const rounds = flags.rounds ?? given.rounds;
   const out = flags.out ?? given.out;
   const directory = flags.resume ? resolve(out) : freshDirectory(out, log);
+  place.run = basename(directory);
   const run = await settle({ ...given, rounds, model: await resolveModel(given.model) }, directory);
   const settings = { ...run.trainer, listen: flags.listen ?? run.trainer.listen };
   const access = serverAccess(splitAddress(settings.listen).host, flags);
@@ -81,6 +83,7 @@ async function train(file: string, flags: Flags): Promise<ExitCode> {
       drain: drain.signal,
       onReport: (report, wire) => {
         const brief = briefReport(report);
+        if (report.kind === 'round') place.round = report.round;
         logReport(log, brief);
         metrics.onReport(report, wire);
         void tellParent({ kind: 'trainer', report: brief, wire });
@@ -93,6 +96,7 @@ async function train(file: string, flags: Flags): Promise<ExitCode> {
           { address, round, directory },
           `listening on ${address}, ${round} of ${rounds} rounds done, run directory ${directory}`,
         );
+        place.round = round;
         metrics.begin(round);
         void tellParent({ kind: 'listening', address });
       },

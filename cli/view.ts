@@ -29,7 +29,7 @@ async function view(directory: string, { listen }: Flags): Promise<ExitCode> {
   const log = roundLogFile(directory);
   if (!existsSync(log)) throw usageError(`${directory}: no run directory, it holds no round.log`);
   const dashboard = await startDashboard(listen, await pastHistory(directory));
-  process.stdout.write(`dashboard: ${dashboard.url}\n`);
+  process.stderr.write(`dashboard: ${dashboard.url}\n`);
   await new Promise<void>((done) => {
     if (drain.signal.aborted) done();
     else drain.signal.addEventListener('abort', () => done(), { once: true });
