@@ -60,7 +60,9 @@ function createChart(id, lines, { log = false, format, data, say }, colours) {
   new ResizeObserver(() => plot.setSize(size())).observe(element);
   return {
     draw(state) {
-      plot.setData(/** @type {any} */ (data(state)));
+      const values = data(state);
+      plot.setData(/** @type {any} */ (values));
+      element.classList.toggle('empty', values[0]?.length === 0);
       element.setAttribute('aria-label', say(state));
     },
     recolour: () => plot.redraw(),
@@ -70,10 +72,13 @@ function createChart(id, lines, { log = false, format, data, say }, colours) {
 /** Steps of the axis of rounds. */
 const WHOLE = Array.from({ length: 10 }, (_, i) => [1, 2, 5].map((n) => n * 10 ** i)).flat();
 
-/** A label and a line at every power of ten alone. */
+/** A label and a line at every power of ten; at twice and five times it too, where the axis spans few of them. */
 function decades() {
-  const filter = (/** @type {unknown} */ _, /** @type {number[]} */ splits) =>
-    splits.map((y) => (Math.abs(Math.log10(y) - Math.round(Math.log10(y))) < 1e-6 ? y : null));
+  const filter = (/** @type {unknown} */ _, /** @type {number[]} */ splits) => {
+    const few = (splits.at(-1) ?? 1) < 100 * (splits[0] ?? 1);
+    const digits = few ? [1, 2, 5] : [1];
+    return splits.map((y) => (digits.includes(Math.round(y / 10 ** Math.floor(Math.log10(y) + 1e-9))) ? y : null));
+  };
   const show = /** @type {any} */ (filter);
   return { filter: show, grid: { filter: show }, ticks: { filter: show } };
 }
