@@ -108,6 +108,9 @@ export function observe(history: RunHistory, seen: Observation): void {
       history.text = seen.reason;
       say(history, seen.at, 'warning', `waiting: ${seen.reason}`);
       break;
+    case 'recovered':
+      say(history, seen.at, 'warning', `record ${seen.round} was lost from the round log; a worker gave it back`);
+      break;
     case 'workers':
       for (const row of seen.workers) history.workers.set(row.worker, row);
       history.totals.late = Math.max(

@@ -92,6 +92,8 @@ export const MetricsLine = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('disconnected'), at, worker: count, name: z.string() }),
   z.object({ kind: z.literal('waiting'), at, reason: z.string() }),
   z.object({ kind: z.literal('deviant'), at, worker: count, round: count }),
+  /** A worker gave back a record that the round log had lost. */
+  z.object({ kind: z.literal('recovered'), at, round: count }),
   z.object({ kind: z.literal('workers'), at, workers: z.array(WorkerRow) }),
   z.object({ kind: z.literal('end'), at, exitCode: z.int(), text: z.string() }),
 ]);

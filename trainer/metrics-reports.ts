@@ -22,13 +22,12 @@ export function observationsOf(report: Report, wire: { up: number; down: number 
     case 'disconnected':
     case 'waiting':
     case 'deviant':
+    case 'recovered':
       return [{ ...report, at }];
     case 'late':
       return [{ kind: 'late', worker: report.worker }];
     case 'digest':
       return [report];
-    default:
-      return [];
   }
 }
 

@@ -10,6 +10,8 @@ export const statusOf = (state: TrainerState): GetStatusResponse => ({
   members: [...state.members.values()].map(memberStatus),
   state: state.phase === 'done' ? 'ended' : 'training',
   text: '',
+  deadlineMs: state.deadlineMs,
+  idleFraction: state.idleFraction,
   roundsPerSecond: 0,
   secondsLeft: undefined,
   wireUp: 0,
