@@ -1,5 +1,5 @@
 /** What a person sees while a simulation runs: one line that renews itself on a terminal, plain lines elsewhere. */
-import type { Report } from '../trainer/state.ts';
+import type { BriefReport } from './supervision.ts';
 
 const percent = (x: number): string => `${(100 * x).toFixed(1)} %`;
 
@@ -27,7 +27,7 @@ export class LiveView {
   }
 
   /** Takes in what the trainer tells. */
-  onReport(report: Report, wire: { up: number; down: number }): void {
+  onReport(report: BriefReport, wire: { up: number; down: number }): void {
     this.wire = wire;
     if (report.kind === 'round') {
       this.round = report.round;

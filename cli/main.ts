@@ -7,7 +7,9 @@ import { evalCommand } from './eval.ts';
 import { mergeCommand } from './merge.ts';
 import { replayCommand } from './replay.ts';
 import { simulateCommand } from './simulate.ts';
+import { statusCommand } from './status.ts';
 import { trainerCommand } from './trainer.ts';
+import { viewCommand } from './view.ts';
 import { workerCommand } from './worker.ts';
 
 /** package.json, one level up from cli/ and two from dist/cli/. */
@@ -37,6 +39,8 @@ for (const command of [
   simulateCommand,
   trainerCommand,
   workerCommand,
+  statusCommand,
+  viewCommand,
   evalCommand,
   replayCommand,
   mergeCommand,

@@ -23,6 +23,7 @@ interface Flags {
   readonly out?: string;
   readonly resume?: boolean;
   readonly json?: boolean;
+  readonly dashboard: string | false;
 }
 
 export const simulateCommand = withSettings(
@@ -34,6 +35,8 @@ export const simulateCommand = withSettings(
     .option('--seed <n>', 'run seed (seed)', wholeNumber)
     .option('--out <dir>', 'run directory (out)')
     .option('--resume', 'go on with the run in the run directory')
+    .option('--dashboard <host:port>', 'page of the run, while it runs; port 0: chosen by the system', '127.0.0.1:0')
+    .option('--no-dashboard', 'no page')
     .option('--json', 'end with one line of JSON on stdout'),
 )
   .addHelpText('after', '\nExample:\n  onebyte simulate examples/tiny-reviews/run.yaml --workers 4 --out runs/first\n')
@@ -68,6 +71,7 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
     rounds: run.rounds,
     workers: run.workers,
     threads: run.worker.threads ?? Math.max(1, Math.floor(cores / run.workers)),
+    dashboard: flags.dashboard === false ? undefined : flags.dashboard,
     view,
     drain: drain.signal,
   });

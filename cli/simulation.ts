@@ -23,6 +23,8 @@ export interface SimulationOptions {
   readonly workers: number;
   /** Threads of each worker. */
   readonly threads: number;
+  /** `host:port` of the dashboard; undefined: none. */
+  readonly dashboard: string | undefined;
   readonly view: LiveView;
   readonly drain: AbortSignal;
 }
@@ -55,6 +57,7 @@ class Simulation {
   private readonly failure = deferred<never>();
   private readonly workerResults: WorkerResult[] = [];
   private listening: string | undefined;
+  private dashboard: string | undefined;
   private trainerResult: TrainerResult | undefined;
   private restarts = 0;
   private draining = false;
@@ -63,6 +66,7 @@ class Simulation {
 
   constructor(options: SimulationOptions) {
     this.options = options;
+    this.dashboard = options.dashboard;
     this.failure.promise.catch(() => {});
   }
 
@@ -97,7 +101,8 @@ class Simulation {
   private trainerArguments(): string[] {
     const { runFile, directory, rounds } = this.options;
     const listen = this.listening === undefined ? [] : ['--listen', this.listening];
-    return ['trainer', runFile, '--resume', '--out', directory, '--rounds', String(rounds), ...listen];
+    const dashboard = this.dashboard === undefined ? [] : ['--dashboard', this.dashboard];
+    return ['trainer', runFile, '--resume', '--out', directory, '--rounds', String(rounds), ...listen, ...dashboard];
   }
 
   private workerArguments(i: number, address: string): string[] {
@@ -137,6 +142,11 @@ class Simulation {
       case 'listening':
         this.listening = message.address;
         this.address.resolve(message.address);
+        break;
+      case 'dashboard':
+        // A trainer that is started again serves its page where the browsers look for it.
+        this.dashboard = new URL(message.url).host;
+        this.options.view.say(`dashboard: ${message.url}`);
         break;
       case 'trainer':
         this.options.view.onReport(message.report, message.wire);

@@ -4,9 +4,19 @@ import type { TrainerResult } from '../trainer/run-trainer.ts';
 import type { Report } from '../trainer/state.ts';
 import type { WorkerReport, WorkerResult } from '../worker/run-worker.ts';
 
+/** A report without the detail that only the metrics need. */
+export type BriefReport = Exclude<Report, { kind: 'round' }> | Omit<Extract<Report, { kind: 'round' }>, 'detail'>;
+
+export function briefReport(report: Report): BriefReport {
+  if (report.kind !== 'round') return report;
+  const { detail: _, ...brief } = report;
+  return brief;
+}
+
 export type ChildMessage =
   | { kind: 'listening'; address: string }
-  | { kind: 'trainer'; report: Report; wire: { up: number; down: number } }
+  | { kind: 'dashboard'; url: string }
+  | { kind: 'trainer'; report: BriefReport; wire: { up: number; down: number } }
   | { kind: 'worker'; report: WorkerReport }
   | { kind: 'trainerResult'; result: TrainerResult }
   | { kind: 'workerResult'; result: WorkerResult };

@@ -1,22 +1,22 @@
 /** `onebyte trainer`: runs the trainer of a run. */
-import { resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { Command } from 'commander';
 import { selectBackend } from '../kernels/select-backend.ts';
 import { splitAddress } from '../proto/address.ts';
-import type { ExitCode } from '../proto/operating-error.ts';
+import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import { runTrainer } from '../trainer/run-trainer.ts';
-import type { Report } from '../trainer/state.ts';
 import { usableCores } from '../worker/cores.ts';
 import { readDataset } from '../worker/data/dataset.ts';
 import { resolveModel } from '../worker/model/hub.ts';
 import { loadTokenizer } from '../worker/model/tokenizer.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { serverAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
-import { createLog, type Log } from './log.ts';
+import { createLog, type Log, type Place } from './log.ts';
 import { prepareRun } from './run-config-of.ts';
 import { freshDirectory, settle } from './run-directory.ts';
 import { type RunFile, readRunFile } from './run-file.ts';
-import { tellParent } from './supervision.ts';
+import { openRunMetrics } from './run-metrics.ts';
+import { type BriefReport, briefReport, tellParent } from './supervision.ts';
 
 interface Flags extends TlsFlags {
   readonly set: string[];
@@ -24,6 +24,7 @@ interface Flags extends TlsFlags {
   readonly out?: string;
   readonly rounds?: number;
   readonly resume?: boolean;
+  readonly dashboard?: string;
   readonly json?: boolean;
 }
 
@@ -36,6 +37,10 @@ export const trainerCommand = withTlsFlags(
       .option('--out <dir>', 'run directory (out)')
       .option('--rounds <n>', 'records after which the run is done', wholeNumber)
       .option('--resume', 'go on with the round log in the run directory, or begin one there')
+      .option(
+        '--dashboard <host:port>',
+        'serve the page of the run, /metrics and /status here; port 0: chosen by the system',
+      )
       .option('--json', 'end with one line of JSON on stdout'),
   ),
 )
@@ -47,23 +52,29 @@ export const trainerCommand = withTlsFlags(
 
 async function train(file: string, flags: Flags): Promise<ExitCode> {
   const drain = drainOnSignal();
-  const log = createLog({ role: 'trainer' });
+  const place: Place = {};
+  const log = createLog({ role: 'trainer' }, place);
   const given = readRunFile(file, flags.set);
   const rounds = flags.rounds ?? given.rounds;
   const out = flags.out ?? given.out;
   const directory = flags.resume ? resolve(out) : freshDirectory(out, log);
+  place.run = basename(directory);
   const run = await settle({ ...given, rounds, model: await resolveModel(given.model) }, directory);
   const settings = { ...run.trainer, listen: flags.listen ?? run.trainer.listen };
   const access = serverAccess(splitAddress(settings.listen).host, flags);
   const { config, initialAdapter } = await prepareRun(run);
   const { backend, reason } = await selectBackend(run.worker.kernels, run.worker.threads ?? usableCores());
   log.debug(`kernels: ${reason}`);
+  const devRows = countDevRows(run);
+  const { dashboard } = flags;
+  const { metrics, url } = await openRunMetrics({ directory, config, settings, rounds, devRows, dashboard, log });
+  if (url !== undefined) void tellParent({ kind: 'dashboard', url });
   try {
     const result = await runTrainer({
       config,
       settings,
       rounds,
-      devRows: countDevRows(run),
+      devRows,
       directory,
       resume: flags.resume ?? false,
       initialAdapter,
@@ -71,9 +82,13 @@ async function train(file: string, flags: Flags): Promise<ExitCode> {
       access,
       drain: drain.signal,
       onReport: (report, wire) => {
-        logReport(log, report);
-        void tellParent({ kind: 'trainer', report, wire });
+        const brief = briefReport(report);
+        if (report.kind === 'round') place.round = report.round;
+        logReport(log, brief);
+        metrics.onReport(report, wire);
+        void tellParent({ kind: 'trainer', report: brief, wire });
       },
+      describeStatus: (status) => metrics.describe(status),
       onListening: (address, round, tornBytes) => {
         if (tornBytes > 0)
           log.warn({ tornBytes }, `cut ${tornBytes} bytes of a frame that was not written whole off the round log`);
@@ -81,10 +96,16 @@ async function train(file: string, flags: Flags): Promise<ExitCode> {
           { address, round, directory },
           `listening on ${address}, ${round} of ${rounds} rounds done, run directory ${directory}`,
         );
+        place.round = round;
+        metrics.begin(round);
         void tellParent({ kind: 'listening', address });
       },
+    }).catch(async (error: Error) => {
+      await metrics.end(error instanceof OperatingError ? error.exitCode : EXIT.internal, error.message);
+      throw error;
     });
     log.info({ exitCode: result.exitCode }, result.text);
+    await metrics.end(result.exitCode, result.text);
     await tellParent({ kind: 'trainerResult', result });
     if (flags.json) printJson(result);
     return drainedCode(result.exitCode, drain.interrupted());
@@ -102,7 +123,7 @@ function countDevRows(run: RunFile): number {
 /** Rounds between the lines a person reads. */
 const LOG_EVERY = 10;
 
-function logReport(log: Log, report: Report): void {
+function logReport(log: Log, report: BriefReport): void {
   switch (report.kind) {
     case 'round': {
       const { round, gradients, contributions, members, ms } = report;
@@ -123,6 +144,12 @@ function logReport(log: Log, report: Report): void {
       return;
     case 'left':
       log.info(report, `worker ${report.worker} (${report.name}) left: ${report.reason}`);
+      return;
+    case 'disconnected':
+      log.debug(report, `worker ${report.worker} (${report.name}) lost its connection`);
+      return;
+    case 'digest':
+      log.debug(report, `worker ${report.worker}: replica ${report.sha256.slice(0, 16)} after ${report.round} rounds`);
       return;
     case 'waiting':
       log.warn(report, `waiting: ${report.reason}`);

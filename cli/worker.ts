@@ -11,7 +11,7 @@ import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
 import { WorkerSettings } from '../worker/settings.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { clientAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
-import { createLog, type Log } from './log.ts';
+import { createLog, type Log, type Place } from './log.ts';
 import { prepareRun } from './run-config-of.ts';
 import { type RunFile, readRunFile } from './run-file.ts';
 import { tellParent } from './supervision.ts';
@@ -59,7 +59,8 @@ export const workerCommand = withTlsFlags(
 
 async function work(file: string | undefined, flags: Flags): Promise<ExitCode> {
   const drain = drainOnSignal();
-  const log = createLog({ role: 'worker' });
+  const place: Place = {};
+  const log = createLog({ role: 'worker' }, place);
   const run = file === undefined ? undefined : readRunFile(file, flags.set);
   const model = flags.model ?? run?.model;
   const trainFile = flags.data ?? run?.data.train;
@@ -83,6 +84,8 @@ async function work(file: string | undefined, flags: Flags): Promise<ExitCode> {
       threads: flags.threads ?? settings.threads ?? usableCores(),
     },
     onReport: (report) => {
+      if (report.kind === 'joined') place.worker = report.worker;
+      if (report.kind === 'joined' || report.kind === 'round') place.round = report.round;
       logReport(log, report, flags.trainer);
       void tellParent({ kind: 'worker', report });
     },

@@ -7,6 +7,7 @@ import { withProof } from '../proto/record-proof.ts';
 import { deadlineMs } from './deadline.ts';
 import { startEvaluation } from './evaluation.ts';
 import { notice } from './messages.ts';
+import { roundDetail } from './metrics-round.ts';
 import type { ContributionPlace, Effect, TrainerState } from './state.ts';
 
 /** Records in a row without a live byte after which a run has diverged. */
@@ -28,6 +29,7 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
   const { normaliser, step } = absorb(state.normaliser, learning, record);
   const { ms, ...times } = timesOf(state, atMs);
   const { deadlineMs: closesAfterMs } = state;
+  const detail = roundDetail(record, normaliser, state.answeredMs, recovered ? [] : waitedFor(state));
   const gradients = liveGradients(record);
   noteRecord(state, record);
   for (const { worker, gradientBytes } of record.entries) {
@@ -55,6 +57,7 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
         ms,
         deadlineMs: closesAfterMs,
         ...times,
+        detail,
       },
     },
   ];
@@ -62,6 +65,10 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
   if (state.emptyRecords >= EMPTY_RECORDS) return [...effects, ...diverged(state)];
   return [...effects, ...afterRound(state, done)];
 }
+
+/** Workers that the open round waits for. */
+const waitedFor = ({ members, normaliser: { round } }: TrainerState): number[] =>
+  [...members.values()].flatMap(({ worker, expectedFrom = round + 1 }) => (expectedFrom <= round ? [worker] : []));
 
 /** Length of the round that ends, and the part of it that those who answered waited for others. */
 function timesOf(state: TrainerState, atMs: number): { ms: number; idleFraction: number } {

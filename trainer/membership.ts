@@ -8,7 +8,7 @@ import { finish } from './commit.ts';
 import { askAgain, restartEvaluationWithout, startEvaluation } from './evaluation.ts';
 import { notice } from './messages.ts';
 import { isClaimSettled } from './recovery.ts';
-import type { Effect, Event, Member, Refusal, StreamId, TrainerState } from './state.ts';
+import type { Effect, Event, Member, Refusal, Report, StreamId, TrainerState } from './state.ts';
 
 /** Times that a worker whose replica deviates may catch up before it is refused. */
 const CATCH_UPS = 2;
@@ -122,7 +122,20 @@ export function onDigest(state: TrainerState, stream: StreamId, digest: ReplicaD
   const member = state.members.get(state.workerOfStream.get(stream)!)!;
   if (!isClaimSettled(state, member)) return [];
   const own = state.ownDigests.get(digest.round);
-  if (own && Buffer.compare(own, digest.sha256) !== 0) return onDeviant(state, member, stream, digest);
+  const agrees = !own || Buffer.compare(own, digest.sha256) === 0;
+  const report: Effect = { kind: 'report', report: digestReport(member.worker, digest, agrees) };
+  return [report, ...(agrees ? onAgreed(state, member, stream) : onDeviant(state, member, stream, digest))];
+}
+
+const digestReport = (worker: number, { round, sha256 }: ReplicaDigest, agrees: boolean): Report => ({
+  kind: 'digest',
+  worker,
+  round,
+  sha256: sha256.toString('hex'),
+  agrees,
+});
+
+function onAgreed(state: TrainerState, member: Member, stream: StreamId): Effect[] {
   if (member.expectedFrom !== undefined) return [];
   const { round } = state.normaliser;
   const others = [...state.members.values()].some((m) => m.expectedFrom !== undefined && m.expectedFrom <= round);
@@ -166,8 +179,9 @@ export function onLeave(state: TrainerState, stream: StreamId, reason: string): 
 export function onClosed(state: TrainerState, stream: StreamId): Effect[] {
   const member = state.members.get(state.workerOfStream.get(stream)!);
   state.workerOfStream.delete(stream);
-  if (member) member.stream = undefined;
-  return [];
+  if (!member) return [];
+  member.stream = undefined;
+  return [{ kind: 'report', report: { kind: 'disconnected', worker: member.worker, name: member.name } }];
 }
 
 /** Members whose lease has run out leave. While the trainer itself stood still (a pause), nobody could be heard. */

@@ -16,6 +16,7 @@ import { type Service, type ServiceAccess, startService } from './service.ts';
 import type { ServiceLimits } from './service-limits.ts';
 import type { TrainerSettings } from './settings.ts';
 import type { Effect, Event, Report, StreamId, TrainerRules, TrainerState } from './state.ts';
+import { statusOf } from './status.ts';
 
 /** How often the core hears the time, ms. */
 const TICK_MS = 25;
@@ -40,6 +41,8 @@ export interface TrainerOptions {
   readonly serviceLimits?: ServiceLimits;
   /** `wire`: socket bytes so far. */
   readonly onReport: (report: Report, wire: { up: number; down: number }) => void;
+  /** Adds to the status what its caller knows better. */
+  readonly describeStatus?: (status: GetStatusResponse) => GetStatusResponse;
   readonly onListening: (address: string, resumedAt: number, tornBytes: number) => void;
   /** Aborted: close the round, write a checkpoint, tell the workers, end with `drained`. */
   readonly drain: AbortSignal;
@@ -257,16 +260,8 @@ class Trainer {
   }
 
   private status(): GetStatusResponse {
-    const members = [...this.state.members.values()].map(({ worker, name, stream, gradients, late }) => ({
-      worker,
-      name,
-      active: stream !== undefined,
-      gradients,
-      late,
-    }));
-    const { rounds } = this.options;
-    const { normaliser, gradients, deadlineMs, idleFraction } = this.state;
-    return { round: normaliser.round, rounds, gradients, members, deadlineMs, idleFraction };
+    const status = statusOf(this.state);
+    return this.options.describeStatus?.(status) ?? status;
   }
 }
 

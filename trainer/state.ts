@@ -13,6 +13,7 @@ import type {
 } from '../proto/gen/onebyte.ts';
 import type { ExitCode } from '../proto/operating-error.ts';
 import type { ArrivalTimes } from './deadline.ts';
+import type { RoundDetail } from './metrics-round.ts';
 import type { TrainerSettings } from './settings.ts';
 
 /** Names one stream of one process; the caller makes them up and never uses one twice. */
@@ -158,6 +159,8 @@ export type Effect =
 export type Report =
   | { kind: 'joined'; worker: number; name: string; resumed: boolean }
   | { kind: 'left'; worker: number; name: string; reason: string }
+  | { kind: 'disconnected'; worker: number; name: string }
+  | { kind: 'digest'; worker: number; round: number; sha256: string; agrees: boolean }
   | {
       kind: 'round';
       round: number;
@@ -166,6 +169,7 @@ export type Report =
       clipped: number;
       members: number;
       ms: number;
+      detail: RoundDetail;
       /** When this round would have closed without the missing, ms. */
       deadlineMs: number;
       /** Part of the round that the members who answered waited for others, 0…1. */

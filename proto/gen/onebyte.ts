@@ -237,6 +237,25 @@ export interface GetStatusResponse {
   deadlineMs: number;
   /** Part of the last round that the members spent waiting for others. */
   idleFraction: number;
+  /** starting, training, waiting or ended, and why it waits. */
+  state: string;
+  text: string;
+  roundsPerSecond: number;
+  secondsLeft?:
+    | number
+    | undefined;
+  /** Socket bytes since the run began, as the trainer sees them. */
+  wireUp: number;
+  wireDown: number;
+  /** The last result on the dev split. */
+  evaluation?: EvaluationStatus | undefined;
+}
+
+export interface EvaluationStatus {
+  round: number;
+  /** Nats; absent when it is not finite. */
+  loss?: number | undefined;
+  accuracy?: number | undefined;
 }
 
 export interface MemberStatus {
@@ -245,6 +264,26 @@ export interface MemberStatus {
   active: boolean;
   gradients: number;
   late: number;
+  /** joining, active, disconnected or left. */
+  state: string;
+  /** From a record sent to the contribution received, ms. */
+  answerMs?:
+    | number
+    | undefined;
+  /** Contributions that counted, and rounds that did not wait for this worker any longer. */
+  contributions: number;
+  missed: number;
+  shard: number;
+  digest?: DigestStatus | undefined;
+}
+
+/** The last replica digest of a worker. */
+export interface DigestStatus {
+  round: number;
+  /** Hexadecimal. */
+  sha256: string;
+  /** It is the trainer's own, or the trainer has none of that round. */
+  agrees: boolean;
 }
 
 export interface LogFrame {
@@ -1634,7 +1673,21 @@ export const GetStatusRequest: MessageFns<GetStatusRequest> = {
 };
 
 function createBaseGetStatusResponse(): GetStatusResponse {
-  return { round: 0, rounds: 0, gradients: 0, members: [], deadlineMs: 0, idleFraction: 0 };
+  return {
+    round: 0,
+    rounds: 0,
+    gradients: 0,
+    members: [],
+    deadlineMs: 0,
+    idleFraction: 0,
+    state: "",
+    text: "",
+    roundsPerSecond: 0,
+    secondsLeft: undefined,
+    wireUp: 0,
+    wireDown: 0,
+    evaluation: undefined,
+  };
 }
 
 export const GetStatusResponse: MessageFns<GetStatusResponse> = {
@@ -1656,6 +1709,27 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     if (message.idleFraction !== 0) {
       writer.uint32(49).double(message.idleFraction);
+    }
+    if (message.state !== "") {
+      writer.uint32(58).string(message.state);
+    }
+    if (message.text !== "") {
+      writer.uint32(66).string(message.text);
+    }
+    if (message.roundsPerSecond !== 0) {
+      writer.uint32(73).double(message.roundsPerSecond);
+    }
+    if (message.secondsLeft !== undefined) {
+      writer.uint32(81).double(message.secondsLeft);
+    }
+    if (message.wireUp !== 0) {
+      writer.uint32(88).uint64(message.wireUp);
+    }
+    if (message.wireDown !== 0) {
+      writer.uint32(96).uint64(message.wireDown);
+    }
+    if (message.evaluation !== undefined) {
+      EvaluationStatus.encode(message.evaluation, writer.uint32(106).fork()).join();
     }
     return writer;
   },
@@ -1721,6 +1795,130 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.idleFraction = reader.double();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.roundsPerSecond = reader.double();
+            continue;
+          }
+          case 10: {
+            if (tag !== 81) {
+              break;
+            }
+
+            message.secondsLeft = reader.double();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.wireUp = longToNumber(reader.uint64());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.wireDown = longToNumber(reader.uint64());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.evaluation = EvaluationStatus.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseEvaluationStatus(): EvaluationStatus {
+  return { round: 0, loss: undefined, accuracy: undefined };
+}
+
+export const EvaluationStatus: MessageFns<EvaluationStatus> = {
+  encode(message: EvaluationStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.round !== 0) {
+      writer.uint32(8).uint32(message.round);
+    }
+    if (message.loss !== undefined) {
+      writer.uint32(17).double(message.loss);
+    }
+    if (message.accuracy !== undefined) {
+      writer.uint32(25).double(message.accuracy);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EvaluationStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEvaluationStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.round = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.loss = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.accuracy = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1735,7 +1933,19 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
 };
 
 function createBaseMemberStatus(): MemberStatus {
-  return { worker: 0, name: "", active: false, gradients: 0, late: 0 };
+  return {
+    worker: 0,
+    name: "",
+    active: false,
+    gradients: 0,
+    late: 0,
+    state: "",
+    answerMs: undefined,
+    contributions: 0,
+    missed: 0,
+    shard: 0,
+    digest: undefined,
+  };
 }
 
 export const MemberStatus: MessageFns<MemberStatus> = {
@@ -1754,6 +1964,24 @@ export const MemberStatus: MessageFns<MemberStatus> = {
     }
     if (message.late !== 0) {
       writer.uint32(40).uint64(message.late);
+    }
+    if (message.state !== "") {
+      writer.uint32(50).string(message.state);
+    }
+    if (message.answerMs !== undefined) {
+      writer.uint32(57).double(message.answerMs);
+    }
+    if (message.contributions !== 0) {
+      writer.uint32(64).uint64(message.contributions);
+    }
+    if (message.missed !== 0) {
+      writer.uint32(72).uint64(message.missed);
+    }
+    if (message.shard !== 0) {
+      writer.uint32(80).uint32(message.shard);
+    }
+    if (message.digest !== undefined) {
+      DigestStatus.encode(message.digest, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -1809,6 +2037,122 @@ export const MemberStatus: MessageFns<MemberStatus> = {
             }
 
             message.late = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.answerMs = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.contributions = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.missed = longToNumber(reader.uint64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.shard = reader.uint32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.digest = DigestStatus.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDigestStatus(): DigestStatus {
+  return { round: 0, sha256: "", agrees: false };
+}
+
+export const DigestStatus: MessageFns<DigestStatus> = {
+  encode(message: DigestStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.round !== 0) {
+      writer.uint32(8).uint32(message.round);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(18).string(message.sha256);
+    }
+    if (message.agrees !== false) {
+      writer.uint32(24).bool(message.agrees);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DigestStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDigestStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.round = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.agrees = reader.bool();
             continue;
           }
         }

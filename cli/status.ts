@@ -1,0 +1,117 @@
+/** `onebyte status`: how a running trainer stands, over gRPC. */
+import * as grpc from '@grpc/grpc-js';
+import { Command } from 'commander';
+import { splitAddress } from '../proto/address.ts';
+import { type GetStatusResponse, type MemberStatus, TrainerClient } from '../proto/gen/onebyte.ts';
+import { JOIN_TOKEN_KEY } from '../proto/join-token.ts';
+import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
+import { drainOnSignal, printJson, runCommand } from './command.ts';
+import { clientAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
+import { bytes } from './live-view.ts';
+
+/** Longest wait for an answer, ms. */
+const DEADLINE_MS = 10_000;
+/** Time between two looks of --watch, ms. */
+const WATCH_MS = 1000;
+
+interface Flags extends TlsFlags {
+  readonly json?: boolean;
+  readonly watch?: boolean;
+}
+
+export const statusCommand = withTlsFlags(
+  new Command('status')
+    .description('round, pace, last evaluation and workers of a running trainer')
+    .argument('<host:port>', 'address of the trainer')
+    .option('--json', 'one line of JSON on stdout; with --watch, one a second')
+    .option('--watch', 'again every second, until the run ends or Ctrl-C'),
+)
+  .addHelpText('after', '\nExample:\n  onebyte status 10.0.0.5:50051 --tls-ca ca.pem --watch\n')
+  .action((address: string, flags: Flags) => runCommand(() => showStatus(address, flags)));
+
+async function showStatus(address: string, flags: Flags): Promise<ExitCode> {
+  const { signal } = drainOnSignal();
+  const { credentials, joinToken } = clientAccess(splitAddress(address).host, flags);
+  const metadata = new grpc.Metadata();
+  if (joinToken !== undefined) metadata.set(JOIN_TOKEN_KEY, joinToken);
+  const client = new TrainerClient(address, credentials);
+  try {
+    for (;;) {
+      const status = await ask(client, metadata, address);
+      if (flags.json) printJson(status);
+      else process.stdout.write(`${flags.watch && process.stdout.isTTY ? '\x1b[2J\x1b[H' : ''}${statusTable(status)}`);
+      if (!flags.watch || status.state === 'ended' || !(await waited(WATCH_MS, signal))) return EXIT.done;
+    }
+  } finally {
+    client.close();
+  }
+}
+
+const ask = (client: TrainerClient, metadata: grpc.Metadata, address: string): Promise<GetStatusResponse> =>
+  new Promise((resolve, reject) => {
+    client.getStatus({}, metadata, { deadline: Date.now() + DEADLINE_MS }, (error, response) => {
+      if (!error) resolve(response);
+      else reject(new OperatingError(exitCodeOf(error.code), `trainer at ${address}: ${error.details}`));
+    });
+  });
+
+/** Only what the trainer itself says is a refusal. */
+const exitCodeOf = (code: grpc.status): ExitCode =>
+  code === grpc.status.UNAUTHENTICATED || code === grpc.status.PERMISSION_DENIED
+    ? EXIT.refused
+    : EXIT.trainerUnreachable;
+
+/** True after `ms`; false at once when `signal` aborts. */
+const waited = (ms: number, signal: AbortSignal): Promise<boolean> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve(false);
+    const timer = setTimeout(() => resolve(true), ms);
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer);
+      resolve(false);
+    });
+  });
+
+/** What a person reads. Workers that need attention come first. */
+export function statusTable(status: GetStatusResponse): string {
+  const { round, rounds, state, text, roundsPerSecond, secondsLeft, evaluation, gradients, wireUp, wireDown } = status;
+  const pace = roundsPerSecond > 0 ? `, ${roundsPerSecond.toFixed(1)} rounds/s` : '';
+  const left = secondsLeft === undefined ? '' : `, ${Math.ceil(secondsLeft)} s left`;
+  const lines = [
+    `round ${round} of ${rounds}${pace}${left}: ${state}${text === '' ? '' : ` (${text})`}`,
+    `${gradients} gradients; ${bytes(wireUp)} received, ${bytes(wireDown)} sent`,
+  ];
+  if (evaluation) {
+    const accuracy = evaluation.accuracy === undefined ? '' : `, accuracy ${(100 * evaluation.accuracy).toFixed(1)} %`;
+    lines.push(`dev loss ${evaluation.loss?.toFixed(4) ?? 'not finite'}${accuracy} at round ${evaluation.round}`);
+  }
+  const order = ['disconnected', 'joining', 'active'];
+  const members = [...status.members].sort(
+    (a, b) => order.indexOf(a.state) - order.indexOf(b.state) || a.worker - b.worker,
+  );
+  return `${[...lines, '', ...columns([HEAD, ...members.map(cells)])].join('\n')}\n`;
+}
+
+const HEAD = ['worker', 'name', 'state', 'round trip', 'gradients', 'late', 'missed', 'shard', 'last digest'];
+
+const cells = ({ worker, name, state, answerMs, gradients, late, missed, shard, digest }: MemberStatus): string[] => [
+  `${worker}`,
+  name,
+  state,
+  answerMs === undefined ? '-' : `${Math.round(answerMs)} ms`,
+  `${gradients}`,
+  `${late}`,
+  `${missed}`,
+  `${shard}`,
+  digest === undefined ? '-' : `${digest.sha256.slice(0, 8)} at ${digest.round}${digest.agrees ? '' : ' DIFFERS'}`,
+];
+
+function columns(rows: readonly (readonly string[])[]): string[] {
+  const widths = HEAD.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  return rows.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i]!))
+      .join('  ')
+      .trimEnd(),
+  );
+}

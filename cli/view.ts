@@ -1,0 +1,62 @@
+/** `onebyte view`: the page of a run that is over, from its run directory. */
+import { existsSync } from 'node:fs';
+import { basename, resolve } from 'node:path';
+import { Command } from 'commander';
+import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
+import { parseRunConfig } from '../proto/run-config.ts';
+import { startDashboard } from '../trainer/dashboard/server.ts';
+import { type PastRun, readPastRun } from '../trainer/metrics-file.ts';
+import { observe, type RunHistory } from '../trainer/metrics-history.ts';
+import { roundLogFile } from '../trainer/open-run.ts';
+import { readRoundLog } from '../trainer/round-log.ts';
+import { TrainerSettings } from '../trainer/settings.ts';
+import { drainOnSignal, runCommand } from './command.ts';
+import { describeRun } from './run-metrics.ts';
+
+interface Flags {
+  readonly listen: string;
+}
+
+export const viewCommand = new Command('view')
+  .description('serve the page of a run that is over, until Ctrl-C')
+  .argument('<run directory>', 'what --out named')
+  .option('--listen <host:port>', 'address; port 0: chosen by the system', '127.0.0.1:0')
+  .addHelpText('after', '\nExample:\n  onebyte view runs/first\n')
+  .action((directory: string, flags: Flags) => runCommand(() => view(resolve(directory), flags)));
+
+async function view(directory: string, { listen }: Flags): Promise<ExitCode> {
+  const drain = drainOnSignal();
+  const log = roundLogFile(directory);
+  if (!existsSync(log)) throw usageError(`${directory}: no run directory, it holds no round.log`);
+  const dashboard = await startDashboard(listen, await pastHistory(directory));
+  process.stderr.write(`dashboard: ${dashboard.url}\n`);
+  await new Promise<void>((done) => {
+    if (drain.signal.aborted) done();
+    else drain.signal.addEventListener('abort', () => done(), { once: true });
+  });
+  await dashboard.close();
+  return EXIT.done;
+}
+
+/** The history of the run as its files tell it. Nothing is written. */
+async function pastHistory(directory: string): Promise<RunHistory> {
+  const past = await readPastRun(directory);
+  const { history } = past;
+  history.run ??= await describeFromLog(directory, past);
+  for (const line of past.missing) observe(history, line);
+  if (history.state !== 'ended') {
+    history.state = 'ended';
+    history.text = 'as the run directory tells it; no trainer said how it ended';
+  }
+  return history;
+}
+
+/** Where metrics.jsonl is gone: the trainer's settings are not in the log, and their defaults would mislead. */
+async function describeFromLog(directory: string, { missing }: PastRun): Promise<RunHistory['run']> {
+  const file = roundLogFile(directory);
+  const config = parseRunConfig((await readRoundLog(file)).header.runConfig, file);
+  const rounds = missing.filter(({ kind }) => kind === 'round').length;
+  const described = describeRun(directory, { config, settings: TrainerSettings.parse({}), rounds, devRows: 0 });
+  const { trainer: _, ...known } = described.config;
+  return { ...described, name: basename(directory), config: known };
+}

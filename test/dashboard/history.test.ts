@@ -1,0 +1,143 @@
+/** The reducer, and metrics.jsonl over a restart. */
+import assert from 'node:assert/strict';
+import { appendFileSync, readFileSync, rmSync } from 'node:fs';
+import { describe, it } from 'node:test';
+import { metricsFile, readPastRun } from '../../trainer/metrics-file.ts';
+import { emptyHistory, observe, pace, type RunHistory } from '../../trainer/metrics-history.ts';
+import type { Observation } from '../../trainer/metrics-line.ts';
+import { MAX_ROWS, rowsOf } from '../../trainer/metrics-series.ts';
+import { RUN, roundLine, START, testMetrics } from '../support/observed-run.ts';
+import { protocolWorker } from '../support/protocol-worker.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+import { roundDone, testTrainer } from '../support/test-trainer.ts';
+
+const historyOf = (...seen: Observation[]): RunHistory => {
+  const history = emptyHistory();
+  for (const one of seen) observe(history, one);
+  return history;
+};
+
+describe('the run history', () => {
+  it('adds up bytes, and what float32 gradients of the adapter would have taken', () => {
+    const { totals, round } = historyOf(START, roundLine(1), roundLine(2));
+    assert.equal(round, 2);
+    assert.deepEqual(
+      { ...totals },
+      {
+        gradients: 32,
+        contributions: 4,
+        clipped: 2,
+        late: 0,
+        missed: 0,
+        payloadBytes: 32,
+        float32Bytes: 4 * 4 * RUN.adapterElements,
+        wireUp: 200,
+        wireDown: 400,
+      },
+    );
+  });
+
+  it('goes on counting socket bytes where the trainer before left off', () => {
+    const { totals } = historyOf(
+      START,
+      roundLine(5),
+      { ...START, round: 5 },
+      roundLine(6, { wire: { up: 7, down: 9 } }),
+    );
+    assert.deepEqual([totals.wireUp, totals.wireDown], [507, 1009]);
+  });
+
+  it('forgets rounds that a restarted trainer does not have', () => {
+    const history = historyOf(START, roundLine(1), roundLine(2), roundLine(3), { ...START, round: 1 });
+    assert.deepEqual(history.series.columns.round, [1]);
+    assert.equal(history.recent.length, 1);
+    assert.equal(history.round, 1);
+  });
+
+  it('follows a worker as it joins, answers, is late, loses its connection, is back and leaves', () => {
+    const history = historyOf(START);
+    const states: string[] = [];
+    const see = (seen: Observation): void => {
+      observe(history, seen);
+      states.push(history.workers.get(1)!.state);
+    };
+    const answers = { shares: new Map([[1, 8]]), answeredMs: new Map([[1, 12.34]]), missing: [] };
+    see({ kind: 'joined', at: 1, worker: 1, name: 'w', resumed: false });
+    see({ kind: 'answers', ...answers });
+    see({ kind: 'late', worker: 1 });
+    see({ kind: 'disconnected', at: 2, worker: 1, name: 'w' });
+    see({ kind: 'joined', at: 3, worker: 1, name: 'w', resumed: true });
+    see({ kind: 'digest', worker: 1, round: 16, sha256: 'ab', agrees: true });
+    see({ kind: 'left', at: 4, worker: 1, name: 'w', reason: 'done' });
+    assert.deepEqual(states, ['joining', 'active', 'active', 'disconnected', 'joining', 'active', 'left']);
+    const { gradients, answerMs, late, digest } = history.workers.get(1)!;
+    assert.deepEqual({ gradients, answerMs, late }, { gradients: 8, answerMs: 12.3, late: 1 });
+    assert.equal(digest?.round, 16);
+  });
+
+  it('tells the pace and the time that is left', () => {
+    const { roundsPerSecond, secondsLeft } = pace(historyOf(START, ...[1, 2, 3].map((round) => roundLine(round))));
+    assert.equal(roundsPerSecond, 1);
+    assert.equal(secondsLeft, 997);
+  });
+
+  it('holds a run of any length in a bounded number of rows, and loses no gradient of it', () => {
+    const rounds = 5 * MAX_ROWS + 3;
+    const history = historyOf(START, ...Array.from({ length: rounds }, (_, i) => roundLine(i + 1)));
+    const { columns, stride } = history.series;
+    assert(rowsOf(history.series) <= MAX_ROWS);
+    assert.equal(stride, 8);
+    assert.equal(columns.round.at(-1), rounds);
+    assert.equal(
+      columns.gradients.reduce((sum, n) => sum + n, 0),
+      16 * rounds,
+    );
+    assert.equal(
+      columns.rounds.reduce((sum, n) => sum + n, 0),
+      rounds,
+    );
+  });
+});
+
+describe('metrics.jsonl', () => {
+  it('survives a resumed run, a torn line and its own loss', async (test) => {
+    const directory = temporaryDirectory(test);
+    const runUntil = async (until: number, resume: boolean): Promise<RunHistory> => {
+      const metrics = await testMetrics(directory);
+      metrics.begin((await readPastRun(directory)).history.round);
+      const onReport: typeof metrics.onReport = (report, wire) => metrics.onReport(report, wire);
+      const trainer = await testTrainer(test, { directory, resume, rounds: until, onReport });
+      await protocolWorker(trainer.address, { name: 'w', config: trainer.config });
+      const { exitCode, text } = await trainer.result;
+      await metrics.end(exitCode, text);
+      return metrics.history;
+    };
+    await runUntil(20, false);
+    appendFileSync(metricsFile(directory), '{"kind":"rou');
+    const { series } = await runUntil(30, true);
+    const all = Array.from({ length: 30 }, (_, i) => i + 1);
+    assert.deepEqual(series.columns.round, all);
+    const read = await readPastRun(directory);
+    assert.deepEqual(read.history.series.columns, series.columns);
+    assert.deepEqual(read.missing, []);
+
+    rmSync(metricsFile(directory));
+    const { missing } = await readPastRun(directory);
+    const rebuilt = historyOf(START, ...missing);
+    for (const column of ['round', 'gradients', 'clipped', 'rms', 'payloadBytes'] as const)
+      assert.deepEqual(rebuilt.series.columns[column], series.columns[column], column);
+  });
+
+  it('notes the rounds that a killed trainer had committed and not noted', async (test) => {
+    const directory = temporaryDirectory(test);
+    const trainer = await testTrainer(test, { directory, rounds: 12 });
+    await protocolWorker(trainer.address, { name: 'w', config: trainer.config });
+    await trainer.result;
+    const metrics = await testMetrics(directory);
+    metrics.begin(12);
+    await metrics.end(0, 'done');
+    const lines = readFileSync(metricsFile(directory), 'utf8').trimEnd().split('\n');
+    assert.equal(lines.filter((line) => line.includes('"kind":"round"')).length, 12);
+    assert(roundDone(12)(trainer.reports.findLast(({ kind }) => kind === 'round')!));
+  });
+});

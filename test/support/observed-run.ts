@@ -1,0 +1,48 @@
+/** Made-up observations of a run, for tests of what shows them. */
+
+import { openMetrics, type RunMetrics } from '../../trainer/metrics.ts';
+import type { Observation, RoundLine, RunDescription } from '../../trainer/metrics-line.ts';
+import { smallRunConfig, smallSettings } from './small-run.ts';
+
+export const RUN: RunDescription = {
+  name: 'observed',
+  rounds: 1000,
+  adapterElements: 512,
+  shards: 4,
+  devRows: 10,
+  config: { ...smallRunConfig(), trainer: smallSettings() },
+};
+
+/** Round `round` of two workers with eight bytes each. */
+export const roundLine = (round: number, change: Partial<RoundLine> = {}): RoundLine => ({
+  kind: 'round',
+  at: 1000 * round,
+  round,
+  gradients: 16,
+  contributions: 2,
+  clipped: 1,
+  members: 2,
+  ms: 40,
+  exponent: -2,
+  rms: 1.5,
+  payloadBytes: 16,
+  buckets: Array.from({ length: 33 }, (_, i) => (i < 16 ? 1 : 0)),
+  answerMs: 20,
+  slowest: [[1, 35]],
+  missing: [],
+  missed: 0,
+  wire: { up: 100 * round, down: 200 * round },
+  ...change,
+});
+
+export const START: Extract<Observation, { kind: 'start' }> = { kind: 'start', at: 500, round: 0, run: RUN };
+
+/** Metrics in `directory` with a clock that moves a second with each look. */
+export function testMetrics(directory: string): Promise<RunMetrics> {
+  let seconds = 0;
+  const now = (): number => 1000 * ++seconds;
+  const onError = (error: Error): void => {
+    throw error;
+  };
+  return openMetrics({ directory, run: RUN, now, onError });
+}

@@ -1,0 +1,192 @@
+/** The line charts over rounds, by uPlot. */
+import { byId, bytes, duration, nats, whole } from './format.js';
+import uPlot from './uPlot.esm.js';
+
+/** @typedef {import('./page-state.d.ts').PageState} PageState */
+/** @typedef {import('./format.js').ColourName} ColourName */
+/** @typedef {(number | null)[]} Values */
+/** @typedef {{ label: string, colour: ColourName, width?: number, points?: boolean, dash?: number[] }} Line */
+/**
+ * @typedef {object} Chart
+ * @property {(state: PageState) => void} draw
+ * @property {() => void} recolour
+ */
+
+/**
+ * @param {string} id of the element that holds it
+ * @param {Line[]} lines
+ * @param {{ log?: boolean, format: (y: number) => string, data: (state: PageState) => Values[], say: (state: PageState) => string }} options
+ * @param {() => Record<ColourName, string>} colours
+ * @returns {Chart}
+ */
+function createChart(id, lines, { log = false, format, data, say }, colours) {
+  const element = byId(id);
+  const only = log ? decades() : undefined;
+  /** @param {typeof only} [filters] */
+  const axis = (filters) => ({
+    stroke: () => colours().quiet,
+    font: '12px system-ui, sans-serif',
+    filter: filters?.filter,
+    grid: { stroke: () => colours().line, width: 1, ...filters?.grid },
+    ticks: { stroke: () => colours().line, width: 1, ...filters?.ticks },
+  });
+  const size = () => ({ width: Math.max(200, element.clientWidth), height: innerWidth < 500 ? 180 : 210 });
+  const plot = new uPlot(
+    {
+      ...size(),
+      scales: { x: { time: false }, y: log ? { distr: 3, log: 10 } : {} },
+      cursor: { points: { size: 6 } },
+      axes: [
+        { ...axis(), size: 30, incrs: WHOLE },
+        { ...axis(only), size: 66, values: (_, ticks) => ticks.map((y) => (y === null ? '' : format(y))) },
+      ],
+      series: [
+        { label: 'round', value: (_, x) => (x === null ? '–' : whole(x)) },
+        ...lines.map(({ label, colour, width = 2, points = false, dash }) => ({
+          label,
+          width,
+          dash,
+          stroke: () => colours()[colour],
+          fill: undefined,
+          points: { show: points, size: 5, stroke: () => colours()[colour], fill: () => colours()[colour] },
+          spanGaps: true,
+          value: (/** @type {unknown} */ _, /** @type {number | null} */ y) => (y === null ? '–' : format(y)),
+        })),
+      ],
+    },
+    /** @type {any} */ ([[], ...lines.map(() => [])]),
+    element,
+  );
+  new ResizeObserver(() => plot.setSize(size())).observe(element);
+  return {
+    draw(state) {
+      const values = data(state);
+      plot.setData(/** @type {any} */ (values));
+      element.classList.toggle('empty', values[0]?.length === 0);
+      element.setAttribute('aria-label', say(state));
+    },
+    recolour: () => plot.redraw(),
+  };
+}
+
+/** Steps of the axis of rounds. */
+const WHOLE = Array.from({ length: 10 }, (_, i) => [1, 2, 5].map((n) => n * 10 ** i)).flat();
+
+/** A label and a line at every power of ten; at twice and five times it too, where the axis spans few of them. */
+function decades() {
+  const filter = (/** @type {unknown} */ _, /** @type {number[]} */ splits) => {
+    const few = (splits.at(-1) ?? 1) < 100 * (splits[0] ?? 1);
+    const digits = few ? [1, 2, 5] : [1];
+    return splits.map((y) => (digits.includes(Math.round(y / 10 ** Math.floor(Math.log10(y) + 1e-9))) ? y : null));
+  };
+  const show = /** @type {any} */ (filter);
+  return { filter: show, grid: { filter: show }, ticks: { filter: show } };
+}
+
+/** Each value with half the weight of its neighbours on both sides: noise goes, nothing moves to the right. @param {Values} values @returns {Values} */
+const smooth = (values) =>
+  values.map((value, i) => {
+    if (value === null) return null;
+    const [before, after] = [values[i - 1] ?? value, values[i + 1] ?? value];
+    return (before + 2 * value + after) / 4;
+  });
+
+const evaluationsOf = (/** @type {PageState} */ { evaluations }) => evaluations.map(({ round }) => round);
+
+/** @param {PageState} state @param {'loss' | 'accuracy'} key @param {number} scale @returns {Values} */
+const measured = (state, key, scale) =>
+  state.evaluations.map((evaluation) => {
+    const value = evaluation[key];
+    return value === undefined ? null : value * scale;
+  });
+
+/** @param {PageState} state @param {'loss' | 'accuracy'} key @param {string} name @param {(x: number) => string} format */
+function sayEvaluations({ evaluations }, key, name, format) {
+  const known = evaluations.flatMap((evaluation) => {
+    const value = evaluation[key];
+    return value === undefined ? [] : [{ round: evaluation.round, value }];
+  });
+  const [first, last] = [known[0], known.at(-1)];
+  if (!first || !last) return `${name}: nothing evaluated yet`;
+  return `${name}: ${format(first.value)} at round ${first.round}, ${format(last.value)} at round ${last.round}`;
+}
+
+/** All charts of the page. @param {() => Record<ColourName, string>} colours @returns {Chart[]} */
+export function createCharts(colours) {
+  const percent = (/** @type {number} */ y) => `${Math.round(y * 10) / 10} %`;
+  const ms = (/** @type {number} */ y) => (y > 0 && y < 1 ? `${y} ms` : duration(y));
+  /** @type {Line[]} */
+  const evaluated = [
+    { label: 'measured', colour: 'three', width: 1, points: true },
+    { label: 'smoothed', colour: 'one' },
+  ];
+  /** @param {PageState} state @param {'loss' | 'accuracy'} key @param {number} scale */
+  const withSmooth = (state, key, scale) => {
+    const values = measured(state, key, scale);
+    return [evaluationsOf(state), values, smooth(values)];
+  };
+  const positive = (/** @type {number[]} */ column) => column.map((n) => (n > 0 ? n : null));
+  return [
+    createChart(
+      'loss',
+      evaluated,
+      {
+        format: nats,
+        data: (state) => withSmooth(state, 'loss', 1),
+        say: (state) => sayEvaluations(state, 'loss', 'Dev loss', nats),
+      },
+      colours,
+    ),
+    createChart(
+      'accuracy',
+      evaluated,
+      {
+        format: percent,
+        data: (state) => withSmooth(state, 'accuracy', 100),
+        say: (state) => sayEvaluations(state, 'accuracy', 'Dev accuracy', (x) => percent(100 * x)),
+      },
+      colours,
+    ),
+    createChart(
+      'bytes',
+      [
+        { label: 'float32 gradients', colour: 'three', dash: [6, 4] },
+        { label: 'received', colour: 'one' },
+        { label: 'sent', colour: 'two' },
+        { label: 'gradient bytes', colour: 'good' },
+      ],
+      {
+        log: true,
+        format: (y) => bytes(y),
+        data: ({ columns }) => [
+          columns.round,
+          positive(columns.float32Bytes),
+          positive(columns.wireUp),
+          positive(columns.wireDown),
+          positive(columns.payloadBytes),
+        ],
+        say: ({ summary: { totals } }) =>
+          `Bytes so far: ${bytes(totals.payloadBytes)} of gradient bytes, ${bytes(totals.wireUp)} received and ${bytes(totals.wireDown)} sent on sockets; float32 gradients would have been ${bytes(totals.float32Bytes)} received`,
+      },
+      colours,
+    ),
+    createChart(
+      'durations',
+      [
+        { label: 'round', colour: 'one', width: 1 },
+        { label: 'slowest answer', colour: 'two', width: 1 },
+      ],
+      {
+        log: true,
+        format: ms,
+        data: ({ columns }) => [
+          columns.round,
+          columns.ms.map((sum, i) => (sum > 0 ? sum / (columns.rounds[i] ?? 1) : null)),
+          positive(columns.slowestMs),
+        ],
+        say: ({ recent }) => `Duration of rounds: the last took ${ms(recent.at(-1)?.ms ?? 0)}`,
+      },
+      colours,
+    ),
+  ];
+}

@@ -1,0 +1,115 @@
+/** The dashboard's HTTP server: the page and its event stream, /status (JSON), /metrics (Prometheus) and /healthz. Read only. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { splitAddress } from '../../proto/address.ts';
+import { usageError } from '../../proto/operating-error.ts';
+import type { MetricsSink } from '../metrics.ts';
+import type { RunHistory } from '../metrics-history.ts';
+import { createExposition, type Exposition } from '../metrics-prometheus.ts';
+import { isAllowedHost } from './allowed-hosts.ts';
+import { EventStream } from './event-stream.ts';
+import { type PageFile, readPageFiles } from './page-files.ts';
+import { parseCursor, summaryOf } from './page-update.ts';
+
+/** Connections at once. */
+const MAX_CONNECTIONS = 256;
+
+const HEADERS = {
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin',
+  'cross-origin-opener-policy': 'same-origin',
+  'cache-control': 'no-store',
+};
+
+export interface Dashboard extends MetricsSink {
+  /** Where a browser finds it. */
+  readonly url: string;
+  /** The bound `host:port`. */
+  readonly address: string;
+}
+
+/** Serves `history` on `listen` (`host:port`). @throws OperatingError usage: bad address, port in use */
+export async function startDashboard(listen: string, history: RunHistory): Promise<Dashboard> {
+  const { host, port } = splitAddress(listen);
+  const exposition = createExposition(history);
+  const stream = new EventStream(history, () => performance.now());
+  const site: Site = { host, history, exposition, stream, files: readPageFiles() };
+  const server = createServer({ headersTimeout: 10_000, requestTimeout: 10_000 }, (request, response) => {
+    answer(site, request, response).catch((error: Error) => response.destroy(error));
+  });
+  server.maxConnections = MAX_CONNECTIONS;
+  await listenOn(server, host, port, listen);
+  const bound = (server.address() as AddressInfo).port;
+  const authority = host.includes(':') ? `[${host}]:${bound}` : `${host}:${bound}`;
+  const everywhere = host === '0.0.0.0' || host === '::';
+  return {
+    url: `http://${everywhere ? `localhost:${bound}` : authority}/`,
+    address: authority,
+    onObservation(seen, seenHistory) {
+      exposition.onObservation(seen, seenHistory);
+      stream.touch();
+    },
+    async close() {
+      await stream.close();
+      await exposition.close();
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+interface Site {
+  readonly host: string;
+  readonly history: RunHistory;
+  readonly exposition: Exposition;
+  readonly stream: EventStream;
+  readonly files: ReadonlyMap<string, PageFile>;
+}
+
+async function answer(site: Site, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
+  if (!isAllowedHost(site.host, request.headers.host)) {
+    say(response, 403, `the dashboard answers to its address and to localhost, not to ${request.headers.host}`);
+    return;
+  }
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    response.setHeader('allow', 'GET, HEAD');
+    say(response, 405, 'the dashboard is read only');
+    return;
+  }
+  const path = (request.url ?? '/').split('?', 1)[0]!;
+  const file = site.files.get(path);
+  if (file) send(response, file.type, file.content);
+  else if (path === '/events') {
+    const id = request.headers['last-event-id'];
+    if (!site.stream.add(response, parseCursor(typeof id === 'string' ? id : undefined)))
+      say(response, 503, 'too many pages watch this run');
+  } else if (path === '/status') send(response, 'application/json', statusJson(site.history));
+  else if (path === '/metrics') send(response, site.exposition.contentType, await site.exposition.text());
+  else if (path === '/healthz') say(response, 200, 'ok');
+  else say(response, 404, 'not here; see / , /status , /metrics , /healthz');
+}
+
+const statusJson = (history: RunHistory): string =>
+  JSON.stringify({ ...summaryOf(history), workers: [...history.workers.values()] });
+
+function send(response: ServerResponse, type: string, content: string | Buffer): void {
+  response.writeHead(200, { 'content-type': type, 'content-length': Buffer.byteLength(content) });
+  response.end(response.req.method === 'HEAD' ? undefined : content);
+}
+
+function say(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`);
+}
+
+const listenOn = (server: Server, host: string, port: number, listen: string): Promise<void> =>
+  new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) =>
+      reject(usageError(`dashboard ${listen}: ${cause.code ?? cause.message}`, { cause })),
+    );
+    server.listen(port, host, () => resolve());
+  });

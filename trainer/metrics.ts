@@ -1,0 +1,84 @@
+/** Keeps the history of a run while its trainer runs, and hands every observation to those who show or store it. */
+import type { GetStatusResponse } from '../proto/gen/onebyte.ts';
+import { type MetricsWriter, metricsWriter, readPastRun } from './metrics-file.ts';
+import { observe, pace, type RunHistory } from './metrics-history.ts';
+import { MetricsLine, type Observation, type RunDescription } from './metrics-line.ts';
+import { observationsOf } from './metrics-reports.ts';
+import type { Report } from './state.ts';
+
+/** Hears every observation after the history has taken it in. */
+export interface MetricsSink {
+  onObservation(seen: Observation, history: RunHistory): void;
+  close(): Promise<void>;
+}
+
+export interface RunMetrics {
+  readonly history: RunHistory;
+  /** The trainer has opened the run and found `round` records: from now on metrics.jsonl is written. */
+  begin(round: number): void;
+  onReport(report: Report, wire: { up: number; down: number }): void;
+  /** The trainer's status with what the history knows of its members. */
+  describe(status: GetStatusResponse): GetStatusResponse;
+  add(sink: MetricsSink): void;
+  /** Notes how the trainer ended, and closes all sinks. */
+  end(exitCode: number, text: string): Promise<void>;
+}
+
+export interface MetricsOptions {
+  readonly directory: string;
+  readonly run: RunDescription;
+  /** ms since 1970. */
+  readonly now: () => number;
+  /** metrics.jsonl cannot be written. */
+  readonly onError: (error: Error) => void;
+}
+
+/** Opens the metrics of the run in `directory`, what is there already included. @throws OperatingError for damaged files */
+export async function openMetrics({ directory, run, now, onError }: MetricsOptions): Promise<RunMetrics> {
+  const { history, bytes, missing } = await readPastRun(directory);
+  let writer: MetricsWriter | undefined;
+  const sinks: MetricsSink[] = [];
+  const take = (seen: Observation): void => {
+    observe(history, seen);
+    const line = MetricsLine.safeParse(seen);
+    if (line.success) writer?.write(line.data);
+    for (const sink of sinks) sink.onObservation(seen, history);
+  };
+  const noteWorkers = (): void => take({ kind: 'workers', at: now(), workers: [...history.workers.values()] });
+  return {
+    history,
+    begin(round) {
+      writer = metricsWriter(directory, bytes, onError);
+      // What rounds would have cost otherwise depends on the description of the run.
+      history.run ??= run;
+      for (const line of missing) take(line);
+      take({ kind: 'start', at: now(), round, run });
+    },
+    onReport(report, wire) {
+      for (const seen of observationsOf(report, wire, now())) take(seen);
+      if (report.kind === 'evaluation' || report.kind === 'left') noteWorkers();
+    },
+    describe: (status) => describeStatus(status, history),
+    add: (sink) => void sinks.push(sink),
+    async end(exitCode, text) {
+      if (writer) noteWorkers();
+      take({ kind: 'end', at: now(), exitCode, text });
+      await Promise.all([writer?.close(), ...sinks.map((sink) => sink.close())]);
+    },
+  };
+}
+
+function describeStatus(status: GetStatusResponse, history: RunHistory): GetStatusResponse {
+  const { roundsPerSecond, secondsLeft } = pace(history);
+  const { wireUp, wireDown } = history.totals;
+  const last = history.evaluations.at(-1);
+  const { state, text } = history;
+  const members = status.members.map((member) => {
+    const row = history.workers.get(member.worker);
+    if (!row) return member;
+    const { answerMs, digest, missed, shard, contributions } = row;
+    return { ...member, state: row.state, answerMs, digest, missed, shard, contributions };
+  });
+  const evaluation = last && { round: last.round, loss: last.loss, accuracy: last.accuracy };
+  return { ...status, members, state, text, roundsPerSecond, secondsLeft, wireUp, wireDown, evaluation };
+}
