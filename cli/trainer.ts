@@ -12,6 +12,7 @@ import { resolveModel } from '../worker/model/hub.ts';
 import { loadTokenizer } from '../worker/model/tokenizer.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { serverAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
+import { type Health, withHealth } from './health.ts';
 import { createLog, type Log } from './log.ts';
 import { prepareRun } from './run-config-of.ts';
 import { freshDirectory, settle } from './run-directory.ts';
@@ -24,6 +25,7 @@ interface Flags extends TlsFlags {
   readonly out?: string;
   readonly rounds?: number;
   readonly resume?: boolean;
+  readonly health?: string;
   readonly json?: boolean;
 }
 
@@ -36,6 +38,7 @@ export const trainerCommand = withTlsFlags(
       .option('--out <dir>', 'run directory (out)')
       .option('--rounds <n>', 'records after which the run is done', wholeNumber)
       .option('--resume', 'go on with the round log in the run directory, or begin one there')
+      .option('--health <host:port>', 'serve grpc.health.v1 there in plain text, for probes')
       .option('--json', 'end with one line of JSON on stdout'),
   ),
 )
@@ -45,8 +48,17 @@ export const trainerCommand = withTlsFlags(
   )
   .action((file: string, flags: Flags) => runCommand(() => train(file, flags)));
 
-async function train(file: string, flags: Flags): Promise<ExitCode> {
+function train(file: string, flags: Flags): Promise<ExitCode> {
   const drain = drainOnSignal();
+  return withHealth(flags.health, drain.signal, (health) => trainUntilDone(file, flags, drain, health));
+}
+
+async function trainUntilDone(
+  file: string,
+  flags: Flags,
+  drain: ReturnType<typeof drainOnSignal>,
+  health: Health,
+): Promise<ExitCode> {
   const log = createLog({ role: 'trainer' });
   const given = readRunFile(file, flags.set);
   const rounds = flags.rounds ?? given.rounds;
@@ -75,6 +87,7 @@ async function train(file: string, flags: Flags): Promise<ExitCode> {
         void tellParent({ kind: 'trainer', report, wire });
       },
       onListening: (address, round, tornBytes) => {
+        health.ready(true);
         if (tornBytes > 0)
           log.warn({ tornBytes }, `cut ${tornBytes} bytes of a frame that was not written whole off the round log`);
         log.info(
