@@ -10,6 +10,8 @@ export type Component = 'trainer' | 'worker';
 export const PORTS = { rounds: 50051, health: 50052 } as const;
 /** Run directories are below it, on the trainer's volume. */
 export const RUNS = '/runs';
+/** In arguments: the pod's address, IPv4. */
+export const POD_IP = '$(POD_IP)';
 export const RUN_FILE = '/etc/onebyte/run.yaml';
 const TLS = '/etc/onebyte-tls';
 /** Of the image's user; not root, and nobody on the machine. */
@@ -119,6 +121,7 @@ const probe = (service: string): Probe => ({
 /** HOME is writable for the cache of file digests; the join token never shows in the arguments. */
 function environment(plan: LaunchPlan): EnvVar[] {
   const env: EnvVar[] = [
+    { name: 'POD_IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } },
     { name: 'HOME', value: '/tmp' },
     { name: 'ONEBYTE_LOG_FORMAT', value: 'json' },
   ];

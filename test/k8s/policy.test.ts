@@ -42,7 +42,11 @@ const MISTAKES: readonly Mistake[] = [
   ['mount without volume', (all) => container(all).volumeMounts.push({ name: 'x', mountPath: '/x' }), /mount/],
   ['other config map', (all) => Object.assign(first(all, 'ConfigMap').metadata, { name: 'x' }), /config map/],
   ['writable run file', (all) => delete container(all).volumeMounts[0].readOnly, /read-only/],
-  ['token in the open', (all) => Object.assign(container(all).env[2], { valueFrom: undefined, value: 'x' }), /Secret/],
+  [
+    'token in the open',
+    (all) => Object.assign(container(all).env.at(-1), { valueFrom: undefined, value: 'x' }),
+    /Secret/,
+  ],
   ['drain counts', (all) => Object.assign(rule(all, 75), { action: 'Count' }), /75/],
   ['config error retried', (all) => Object.assign(rule(all, 2), { action: 'Count' }), /exit code 2/],
   ['disruption asked last', (all) => worker(all).podFailurePolicy.rules.reverse(), /disruption/],
