@@ -53,8 +53,53 @@ const forward = new Command('forward')
     }),
   );
 
+interface ProtocolFlags {
+  readonly workers?: number;
+  readonly rounds?: number;
+  readonly directions?: number;
+  readonly processes?: number;
+  readonly json?: boolean;
+}
+
+const protocol = new Command('protocol')
+  .description('rounds of a trainer with many workers: real streams, durable records, workers that only decode')
+  .option('--workers <n>', 'workers (1000)', wholeNumber)
+  .option('--rounds <n>', 'rounds that count (100)', wholeNumber)
+  .option('--directions <K>', 'gradient bytes of a worker and round (8)', wholeNumber)
+  .option('--processes <n>', 'processes that hold the workers (2)', wholeNumber)
+  .option('--json', 'end with one line of JSON on stdout')
+  .action(({ json, ...options }: ProtocolFlags) =>
+    runCommand(async () => {
+      const { benchProtocol } = await import('../bench/protocol.ts');
+      return show(await benchProtocol(options), json);
+    }),
+  );
+
+interface LiarsFlags {
+  readonly example: string;
+  readonly rounds?: number;
+  readonly seed?: number;
+  readonly json?: boolean;
+}
+
+const liars = new Command('liars')
+  .description('workers that flip signs, guess or saturate: what they do to a run, with and without winsorising')
+  .option('--example <dir>', 'directory with model/, train.jsonl and dev.jsonl', 'examples/tiny-reviews')
+  .option('--rounds <n>', 'rounds of ten workers with eight directions each (50)', wholeNumber)
+  .option('--seed <n>', 'run seed (1)', wholeNumber)
+  .option('--json', 'end with one line of JSON on stdout')
+  .action(({ json, ...options }: LiarsFlags) =>
+    runCommand(async () => {
+      const { benchLiars } = await import('../bench/liars.ts');
+      const onRow = (row: object): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
+      return show(await benchLiars({ ...options, onRow }), json);
+    }),
+  );
+
 export const benchCommand = new Command('bench')
-  .description('measure this machine: kernels, forward')
+  .description('measure this machine: kernels, forward, protocol, liars')
   .addCommand(kernels)
   .addCommand(forward)
+  .addCommand(protocol)
+  .addCommand(liars)
   .addHelpText('after', '\nExample:\n  onebyte bench kernels --only simd --json\n');

@@ -1,9 +1,9 @@
 /** The run file: what a user writes about a run, in YAML. Sections belong to the rooms that use them; here they meet. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { usageError } from '../proto/operating-error.ts';
+import { OperatingError, usageError } from '../proto/operating-error.ts';
 import { DataRules, Learning } from '../proto/run-config.ts';
 import { TrainerSettings } from '../trainer/settings.ts';
 import { WorkerSettings } from '../worker/settings.ts';
@@ -49,6 +49,9 @@ export const RunFile = z.strictObject({
 });
 export type RunFile = z.infer<typeof RunFile>;
 
+/** Bytes; a long one is a few thousand. */
+const MAX_RUN_FILE_BYTES = 2 ** 20;
+
 /**
  * Reads a run file. Paths to model and data in it are relative to it; `out` is relative to the current directory.
  * @param settings `key.path=value` overrides, values in YAML
@@ -57,11 +60,16 @@ export type RunFile = z.infer<typeof RunFile>;
 export function readRunFile(file: string, settings: readonly string[] = []): RunFile {
   let text: string;
   try {
+    const { size } = statSync(file);
+    if (size > MAX_RUN_FILE_BYTES)
+      throw usageError(`run file ${file}: ${size} bytes, at most ${MAX_RUN_FILE_BYTES} are allowed`);
     text = readFileSync(file, 'utf8');
   } catch (cause) {
+    if (cause instanceof OperatingError) throw cause;
     throw usageError(`run file ${file}: cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause });
   }
   const value = parseYaml(file, text) ?? {};
+  if (typeof value !== 'object' || Array.isArray(value)) throw usageError(`run file ${file}: holds no keys`);
   for (const setting of settings) override(value, setting);
   const parsed = RunFile.safeParse(value);
   if (!parsed.success) throw usageError(`run file ${file}: ${z.prettifyError(parsed.error)}`);

@@ -58,6 +58,8 @@ class Simulation {
   private trainerResult: TrainerResult | undefined;
   private restarts = 0;
   private draining = false;
+  /** The trainer is gone for good: a worker that missed the end would look for it in vain. */
+  private over = false;
 
   constructor(options: SimulationOptions) {
     this.options = options;
@@ -65,7 +67,7 @@ class Simulation {
   }
 
   async run(): Promise<SimulationResult> {
-    const trainer = this.keepAlive('trainer', () => this.trainerArguments());
+    const trainer = this.keepAlive('trainer', () => this.trainerArguments()).then(() => this.dismissWorkers());
     const address = await Promise.race([this.address.promise, this.failure.promise, trainer.then(() => undefined)]);
     const workers = Array.from({ length: address === undefined ? 0 : this.options.workers }, (_, i) =>
       this.keepAlive(`worker-${i}`, () => this.workerArguments(i, address!)),
@@ -80,6 +82,12 @@ class Simulation {
     this.draining = true;
     for (const child of this.children) child.process.kill('SIGTERM');
     setTimeout(() => this.kill(), DRAIN_GRACE_MS).unref();
+  }
+
+  /** Those that saw the end are about to go anyway. */
+  private dismissWorkers(): void {
+    this.over = true;
+    for (const child of this.children) child.process.kill('SIGTERM');
   }
 
   kill(): void {
@@ -113,7 +121,7 @@ class Simulation {
       this.children.add(child);
       const { code, signal } = await child.exit;
       this.children.delete(child);
-      if (code === EXIT.done || this.draining || (code === EXIT.drained && this.trainerResult)) return;
+      if (code === EXIT.done || this.draining || this.over || (code === EXIT.drained && this.trainerResult)) return;
       const how = signal === null ? `ended with code ${code}` : `was killed by ${signal}`;
       if (FINAL.includes(code) || ++this.restarts > MAX_RESTARTS)
         this.failure.reject(
@@ -137,7 +145,7 @@ class Simulation {
         this.trainerResult = message.result;
         break;
       case 'workerResult':
-        this.workerResults.push(message.result);
+        if (message.result.exitCode === EXIT.done) this.workerResults.push(message.result);
         break;
       case 'worker':
         break;

@@ -20,5 +20,7 @@ export const MAX_LOG_FRAME_BYTES = 256 * 1024 * 1024;
 export const MAX_DIRECTION_INDEX = 2 ** 31 - 1;
 /** Contributions that a worker sends for one measured round while its record is on the way (maxStaleness above 0). */
 export const MAX_CONTRIBUTIONS_PER_ROUND = 64;
+/** Records that trainer and workers keep at hand, for a peer that lacks some. */
+export const MAX_RECENT_RECORDS = 512;
 /** Rounds between comparisons of replica digests. */
 export const DIGEST_EVERY = 16;

@@ -1,6 +1,6 @@
 /** Checkpoints: PEFT directories with the replica's numbers beside them. Written whole or not at all. */
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { adapterDigest, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { layoutOf, withTrainedPart } from '../kernels/run-replica.ts';
@@ -21,6 +21,8 @@ export interface CheckpointContent {
 /** Directory name of the checkpoint after `round` records. */
 export const checkpointName = (round: number): string => `round-${String(round).padStart(6, '0')}`;
 
+/** sha-256 of the other files. */
+const MANIFEST = 'manifest.json';
 /** Name of the link to the checkpoint with the best result on the dev split. */
 const BEST = 'best';
 
@@ -34,6 +36,7 @@ export async function writePeftCheckpoint(directory: string, content: Checkpoint
     await writePeftAdapter(temporary, config.adapter, withTrainedPart(layoutOf(config), matrices, replica.theta));
     const file = join(temporary, 'trainer_state.json');
     await writeFile(file, `${JSON.stringify(trainerState(content), null, 2)}\n`, { flush: true });
+    await writeManifest(temporary);
     await syncDirectory(temporary);
     await rename(temporary, directory);
     await syncDirectory(join(directory, '..'));
@@ -41,6 +44,46 @@ export async function writePeftCheckpoint(directory: string, content: Checkpoint
     await rm(temporary, { recursive: true, force: true });
     throw new OperatingError(EXIT.durableStore, `checkpoint ${directory}: ${(cause as Error).message}`, { cause });
   }
+}
+
+/** Writes `manifest.json`: sha-256 (hex) of every other file, each of which is made durable. */
+async function writeManifest(directory: string): Promise<void> {
+  const sums: { [file: string]: string } = {};
+  for (const name of (await readdir(directory)).sort()) {
+    const file = await open(join(directory, name), 'r');
+    try {
+      await file.sync();
+      sums[name] = createHash('sha256')
+        .update(await file.readFile())
+        .digest('hex');
+    } finally {
+      await file.close();
+    }
+  }
+  await writeFile(join(directory, MANIFEST), `${JSON.stringify(sums, null, 2)}\n`, { flush: true });
+}
+
+/** What is wrong with the checkpoint at `directory`; undefined when every file is as its manifest says. */
+export async function checkpointProblem(directory: string): Promise<string | undefined> {
+  try {
+    const sums = JSON.parse(await readFile(join(directory, MANIFEST), 'utf8')) as { [file: string]: string };
+    for (const [name, sum] of Object.entries(sums)) {
+      const found = createHash('sha256')
+        .update(await readFile(join(directory, name)))
+        .digest('hex');
+      if (found !== sum) return `${name}: sha-256 ${found}, expected ${sum}`;
+    }
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** The newest checkpoint in `parent` that verifies; those that do not are passed over. */
+export async function newestCheckpoint(parent: string): Promise<string | undefined> {
+  const names = (await readdir(parent)).filter((name) => /^round-\d+$/.test(name)).sort();
+  for (const name of names.reverse()) if (!(await checkpointProblem(join(parent, name)))) return join(parent, name);
+  return undefined;
 }
 
 /** The numbers of `trainer_state.json`: floats as hexadecimal bits, so that they read back exactly. */
@@ -88,6 +131,8 @@ export async function writeCheckpoint(
 ): Promise<string> {
   const name = checkpointName(content.replica.normaliser.round);
   await mkdir(parent, { recursive: true });
+  if ((await readdir(parent)).includes(name) && (await checkpointProblem(join(parent, name))))
+    await rm(join(parent, name), { recursive: true });
   if (!(await readdir(parent)).includes(name)) await writePeftCheckpoint(join(parent, name), content);
   if (best) {
     const link = join(parent, `${BEST}.writing-${process.pid}`);

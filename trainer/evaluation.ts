@@ -33,6 +33,17 @@ export function startEvaluation(state: TrainerState): Effect[] {
 export const restartEvaluationWithout = (state: TrainerState, worker: number): Effect[] =>
   state.evaluation?.parts.some((part) => part.worker === worker && !part.counts) ? startEvaluation(state) : [];
 
+/** A member is back on another stream: what it owed is asked for again, or anew where its θ has moved on. */
+export function askAgain(state: TrainerState, worker: number, stream: StreamId): Effect[] {
+  const { evaluation, normaliser } = state;
+  const part = evaluation?.parts.find((owed) => owed.worker === worker && !owed.counts);
+  if (!evaluation || !part) return [];
+  if (evaluation.round !== normaliser.round) return startEvaluation(state);
+  const { firstRow, rows } = part;
+  const value = { round: evaluation.round, firstRow, rows };
+  return [{ kind: 'send', stream, message: { message: { $case: 'evaluate', value } } }];
+}
+
 /** Takes one member's counts in; the last of them makes the result, which is logged. */
 export function onCounts(state: TrainerState, stream: StreamId, counts: EvaluationCounts): Effect[] {
   const { evaluation } = state;

@@ -16,6 +16,7 @@ const OF_REFUSAL: { readonly [refusal in Refusal]: status } = {
   ahead: status.FAILED_PRECONDITION,
   deviant: status.PERMISSION_DENIED,
   replaced: status.ABORTED,
+  silent: status.UNAVAILABLE,
 };
 
 const OF_EXIT_CODE: { readonly [code in ExitCode]?: status } = {

@@ -64,6 +64,7 @@ export class JoinStreams {
     ).unref();
     call.on('data', (message: WorkerMessage) => this.onMessage(stream, message));
     for (const end of ['end', 'cancelled', 'error', 'close']) call.on(end, () => this.remove(stream));
+    call.on('end', () => call.end());
   }
 
   /** One message of the stream was handled; reading goes on. */

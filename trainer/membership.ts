@@ -1,9 +1,13 @@
 /** Who takes part: joins, resumed names, leases, and replicas that deviate. Membership ends with the lease, not with the stream. */
-import { timingSafeEqual } from 'node:crypto';
-import { type Hello, Notice_Kind, type ReplicaDigest } from '../proto/gen/onebyte.ts';
+import { type Hello, Notice_Kind, type ReplicaDigest, Welcome_CatchUp } from '../proto/gen/onebyte.ts';
 import { MAX_NAME_LENGTH, MAX_WORKERS } from '../proto/limits.ts';
-import { restartEvaluationWithout, startEvaluation } from './evaluation.ts';
+import { EXIT } from '../proto/operating-error.ts';
+import { resumeSecretOf, sameBytes, withProof } from '../proto/record-proof.ts';
+import { catchUpOf, recordsFrom } from './catch-up.ts';
+import { finish } from './commit.ts';
+import { askAgain, restartEvaluationWithout, startEvaluation } from './evaluation.ts';
 import { notice } from './messages.ts';
+import { isClaimSettled } from './recovery.ts';
 import type { Effect, Event, Member, Refusal, StreamId, TrainerState } from './state.ts';
 
 /** Times that a worker whose replica deviates may catch up before it is refused. */
@@ -16,7 +20,7 @@ const refuse = (stream: StreamId, refusal: Refusal, text: string): Effect[] => [
 ];
 
 /** A stream introduces itself: it gets a number (its own again, if the name has one) and a welcome, or is refused. */
-export function onHello(state: TrainerState, { atMs, stream, hello, newSecret }: HelloEvent): Effect[] {
+export function onHello(state: TrainerState, { atMs, stream, hello }: HelloEvent): Effect[] {
   const problem = helloProblem(state, hello);
   if (problem) return refuse(stream, ...problem);
   const known = state.numbers.get(hello.name);
@@ -41,40 +45,59 @@ export function onHello(state: TrainerState, { atMs, stream, hello, newSecret }:
     state.numbers.set(hello.name, worker);
   }
   const member = before ?? newMember(worker, hello.name);
-  Object.assign(member, { stream, resumeSecret: newSecret, lastHeardMs: atMs, expectedFrom: undefined });
+  Object.assign(member, { stream, lastHeardMs: atMs, expectedFrom: undefined, claim: undefined });
   state.members.set(worker, member);
   state.workerOfStream.set(stream, worker);
-  const { round } = state.normaliser;
-  const welcome = {
-    worker,
-    resumeSecret: newSecret,
-    round,
-    heartbeatMs: state.rules.settings.heartbeatMs,
-    epoch: state.epoch,
-    rounds: state.rules.rounds,
-  };
-  effects.push(
-    { kind: 'send', stream, message: { message: { $case: 'welcome', value: welcome } } },
-    { kind: 'report', report: { kind: 'joined', worker, name: hello.name, resumed: before !== undefined } },
-  );
-  if (state.phase === 'done')
-    effects.push({ kind: 'send', stream, message: notice(Notice_Kind.RUN_DONE, `${round} rounds done`) });
+  state.recovery?.awaited.delete(hello.name);
+  effects.push(...welcome(state, member, stream, hello), {
+    kind: 'report',
+    report: { kind: 'joined', worker, name: hello.name, resumed: before !== undefined },
+  });
+  if (state.phase === 'done') {
+    const text = `${state.normaliser.round} rounds done`;
+    effects.push({ kind: 'send', stream, message: notice(Notice_Kind.RUN_DONE, text) });
+  }
   return effects;
+}
+
+/** The welcome, and the records that the worker lacks where it is to catch up by them. */
+function welcome(state: TrainerState, member: Member, stream: StreamId, hello: Hello): Effect[] {
+  const { settings, rounds, runKey } = state.rules;
+  const { round } = state.normaliser;
+  const { worker, name } = member;
+  const catchUp = catchUpOf(state, hello);
+  if (catchUp === Welcome_CatchUp.GIVE_RECORDS) member.claim = { rounds: hello.replica!.round, gaveAll: false };
+  const resumeSecret = resumeSecretOf(runKey, worker, name);
+  const { heartbeatMs } = settings;
+  const value = { worker, resumeSecret, round, heartbeatMs, epoch: state.epoch, rounds, catchUp };
+  const records = catchUp === Welcome_CatchUp.RECORDS ? (recordsFrom(state, hello.replica!.round) ?? []) : [];
+  return [
+    { kind: 'send', stream, message: { message: { $case: 'welcome', value } } },
+    ...records.map(
+      (record): Effect => ({
+        kind: 'send',
+        stream,
+        message: { message: { $case: 'record', value: withProof(runKey, record) } },
+      }),
+    ),
+  ];
 }
 
 const newMember = (worker: number, name: string): Member => ({
   worker,
   name,
   stream: undefined,
-  resumeSecret: Buffer.alloc(0),
   lastHeardMs: 0,
   expectedFrom: undefined,
   gradients: 0,
   late: 0,
   digestMismatches: 0,
+  claim: undefined,
 });
 
-const nextNumber = (state: TrainerState): number => Math.max(-1, ...state.numbers.values()) + 1;
+/** Numbers in records count too: the log may have lost who had them. */
+const nextNumber = ({ numbers, accepted }: TrainerState): number =>
+  [...numbers.values(), ...accepted.keys()].reduce((most, worker) => Math.max(most, worker), -1) + 1;
 
 function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | undefined {
   if (hello.name.length === 0 || hello.name.length > MAX_NAME_LENGTH || !/^[\w.:@/-]+$/.test(hello.name))
@@ -82,17 +105,14 @@ function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | un
   if (Buffer.compare(hello.runConfigSha256, state.rules.runConfigSha256) !== 0)
     return ['config', `worker ${hello.name} goes by another run config than this trainer`];
   const holder = state.members.get(state.numbers.get(hello.name) ?? -1);
-  if (holder && hello.resumeSecret.length > 0 && !sameSecret(hello.resumeSecret, holder.resumeSecret))
+  const secret = holder && resumeSecretOf(state.rules.runKey, holder.worker, holder.name);
+  if (secret && hello.resumeSecret.length > 0 && !sameBytes(hello.resumeSecret, secret))
     return ['name', `the secret of worker ${hello.name} is not the one of its last welcome`];
-  if (hello.replica && hello.replica.round > state.normaliser.round)
-    return [
-      'ahead',
-      `worker ${hello.name} holds ${hello.replica.round} records, the round log ${state.normaliser.round}: the log lost records that were acknowledged`,
-    ];
+  const { round } = state.normaliser;
+  if (hello.replica && hello.replica.round > round && !state.recovery)
+    return ['ahead', `worker ${hello.name} holds ${hello.replica.round} records, this run has made ${round}`];
   return undefined;
 }
-
-const sameSecret = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && timingSafeEqual(a, b);
 
 /**
  * A worker says where its replica stands. The first digest after a welcome makes it a member that rounds wait for: at
@@ -100,18 +120,25 @@ const sameSecret = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.len
  */
 export function onDigest(state: TrainerState, stream: StreamId, digest: ReplicaDigest): Effect[] {
   const member = state.members.get(state.workerOfStream.get(stream)!)!;
+  if (!isClaimSettled(state, member)) return [];
   const own = state.ownDigests.get(digest.round);
-  if (own && Buffer.compare(own, digest.sha256) !== 0) return onDeviant(state, member, stream, digest.round);
+  if (own && Buffer.compare(own, digest.sha256) !== 0) return onDeviant(state, member, stream, digest);
   if (member.expectedFrom !== undefined) return [];
   const { round } = state.normaliser;
   const others = [...state.members.values()].some((m) => m.expectedFrom !== undefined && m.expectedFrom <= round);
   member.expectedFrom = round === 0 || !others ? round : round + 1;
   const ready = [...state.members.values()].filter((m) => m.expectedFrom !== undefined).length;
   const first = round === 0 && ready === state.rules.settings.startWorkers;
-  return first || (state.phase === 'finalEvaluation' && !state.evaluation) ? startEvaluation(state) : [];
+  if (first || (state.phase === 'finalEvaluation' && !state.evaluation)) return startEvaluation(state);
+  return askAgain(state, member.worker, stream);
 }
 
-function onDeviant(state: TrainerState, member: Member, stream: StreamId, round: number): Effect[] {
+function onDeviant(state: TrainerState, member: Member, stream: StreamId, digest: ReplicaDigest): Effect[] {
+  const { round } = digest;
+  if (isTrainerDeviant(state, member.worker, digest)) {
+    const text = `after ${round} records most workers hold the same replica, and it is not the trainer's: replay the round log and compare`;
+    return finish(state, EXIT.durableStore, Notice_Kind.RUN_FAILED, text);
+  }
   member.digestMismatches++;
   member.expectedFrom = undefined;
   const report: Effect = { kind: 'report', report: { kind: 'deviant', worker: member.worker, round } };
@@ -119,6 +146,16 @@ function onDeviant(state: TrainerState, member: Member, stream: StreamId, round:
   if (member.digestMismatches > CATCH_UPS)
     return [report, ...remove(state, member, 'deviant replica'), ...refuse(stream, 'deviant', text)];
   return [report, { kind: 'send', stream, message: notice(Notice_Kind.CATCH_UP, text) }];
+}
+
+/** Notes a digest that is not the trainer's; true when most members, and more than one, hold that same replica. */
+function isTrainerDeviant({ deviations, members }: TrainerState, worker: number, digest: ReplicaDigest): boolean {
+  const hex = Buffer.from(digest.sha256).toString('hex');
+  const ofRound = deviations.get(digest.round) ?? new Map<number, string>();
+  deviations.set(digest.round, ofRound.set(worker, hex));
+  for (const round of deviations.keys()) if (round < digest.round - 256) deviations.delete(round);
+  const same = [...ofRound].filter(([number, other]) => other === hex && members.has(number)).length;
+  return same > 1 && same > members.size / 2;
 }
 
 export function onLeave(state: TrainerState, stream: StreamId, reason: string): Effect[] {
@@ -133,10 +170,18 @@ export function onClosed(state: TrainerState, stream: StreamId): Effect[] {
   return [];
 }
 
+/** Members whose lease has run out leave. While the trainer itself stood still (a pause), nobody could be heard. */
 export function expelSilent(state: TrainerState, atMs: number): Effect[] {
-  const { leaseMs } = state.rules.settings;
+  const { leaseMs, heartbeatMs } = state.rules.settings;
+  const gapMs = atMs - state.lastTickMs;
+  state.lastTickMs = atMs;
+  if (gapMs > heartbeatMs) for (const member of state.members.values()) member.lastHeardMs += gapMs;
   const silent = [...state.members.values()].filter(({ lastHeardMs }) => atMs - lastHeardMs > leaseMs);
-  return silent.flatMap((member) => remove(state, member, `not heard of for ${leaseMs} ms`));
+  return silent.flatMap((member) => {
+    const text = `not heard of for ${leaseMs} ms`;
+    const { stream } = member;
+    return [...remove(state, member, text), ...(stream === undefined ? [] : refuse(stream, 'silent', text))];
+  });
 }
 
 function remove(state: TrainerState, member: Member, reason: string): Effect[] {

@@ -1,4 +1,5 @@
 /** Opens a run directory: a new round log, or the one that is there and the replica it gives. */
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,6 +8,7 @@ import type { ReplicaState } from '../kernels/replica.ts';
 import type { LogFrame } from '../proto/gen/onebyte.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { canonicalJson, type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
+import { takeLock } from './lock-file.ts';
 import { replayLog } from './restore.ts';
 import {
   createRoundLog,
@@ -28,6 +30,10 @@ export interface OpenRun {
   readonly matrices: Float32Array;
   /** Bytes of a frame that was not written whole, cut off. */
   readonly tornBytes: number;
+  /** Lets another process write the run. Call it once the log is closed. */
+  readonly unlock: () => void;
+  /** Secret of the run. */
+  readonly runKey: Buffer;
 }
 
 /**
@@ -42,21 +48,43 @@ export async function openRun(
   resume: boolean,
   backend: Backend,
 ): Promise<OpenRun> {
+  await mkdir(directory, { recursive: true });
+  const unlock = takeLock(join(directory, 'trainer.lock'));
+  try {
+    return { ...(await openLocked(directory, config, initialAdapter, resume, backend)), unlock };
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
+
+async function openLocked(
+  directory: string,
+  config: RunConfig,
+  initialAdapter: Buffer,
+  resume: boolean,
+  backend: Backend,
+): Promise<Omit<OpenRun, 'unlock'>> {
   const file = roundLogFile(directory);
   const exists = existsSync(file);
   if (exists && !resume) throw usageError(`${file} exists: use --resume to go on, or another directory`);
   if (!exists) {
-    await mkdir(directory, { recursive: true });
-    const header = { format: LOG_FORMAT, runConfig: canonicalJson(config), initialTheta: initialAdapter };
+    const header = {
+      format: LOG_FORMAT,
+      runConfig: canonicalJson(config),
+      initialTheta: initialAdapter,
+      runKey: randomBytes(32),
+    };
     const log = await createRoundLog(file, header);
     const { replica, matrices } = await replayLog({ header, frames: [], validBytes: 0, tornBytes: 0 }, backend);
-    return { log, frames: [], tornBytes: 0, replica, matrices };
+    return { log, frames: [], tornBytes: 0, runKey: header.runKey, replica, matrices };
   }
   const contents = await readRoundLog(file);
   refuseOtherRun(file, contents, config);
   const { replica, matrices } = await replayLog(contents, backend);
   const log = await reopenRoundLog(file, contents);
-  return { log, frames: contents.frames, replica, matrices, tornBytes: contents.tornBytes };
+  const { frames, tornBytes, header } = contents;
+  return { log, frames, replica, matrices, tornBytes, runKey: header.runKey ?? Buffer.alloc(0) };
 }
 
 function refuseOtherRun(file: string, { header }: LogContents, config: RunConfig): void {

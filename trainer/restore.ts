@@ -1,12 +1,12 @@
 /** The core's state from a round log: what a restarted trainer knows again. Also how any replica is rebuilt from a log. */
 import type { Backend } from '../kernels/backend.ts';
-import { initialNormaliser, liveGradients } from '../kernels/learning-rule.ts';
+import { initialNormaliser } from '../kernels/learning-rule.ts';
 import { applyRecord, initialReplica, type ReplicaState } from '../kernels/replica.ts';
 import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
 import type { LogFrame, Record } from '../proto/gen/onebyte.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig } from '../proto/run-config.ts';
-import { isLater, openRound } from './core.ts';
+import { noteRecord, openRound } from './commit.ts';
 import { isBetter } from './evaluation.ts';
 import type { LogContents } from './round-log.ts';
 import type { TrainerRules, TrainerState } from './state.ts';
@@ -28,7 +28,10 @@ export function restoreTrainer(
     accepted: new Map(),
     workerOfStream: new Map(),
     pending: [],
+    heldGradients: 0,
+    stillMissing: 0,
     openedMs: atMs,
+    deadlineMs: 0,
     openings: new Map(),
     arrivals: [],
     evaluation: undefined,
@@ -37,24 +40,28 @@ export function restoreTrainer(
     ownDigests: new Map(),
     gradients: 0,
     lastWaitReportMs: atMs,
+    lastTickMs: atMs,
+    recent: [],
+    recovery: undefined,
+    answeredMs: new Map(),
+    deviations: new Map(),
+    idleFraction: 0,
   };
+  const present = new Map<number, string>();
   for (const { frame } of frames) {
-    if (frame?.$case === 'joined') state.numbers.set(frame.value.name, frame.value.worker);
+    if (frame?.$case === 'joined') {
+      state.numbers.set(frame.value.name, frame.value.worker);
+      present.set(frame.value.worker, frame.value.name);
+    } else if (frame?.$case === 'left') present.delete(frame.value.worker);
     else if (frame?.$case === 'evaluation' && isBetter(frame.value, state.best)) state.best = frame.value;
-    else if (frame?.$case === 'record') restoreRecord(state, frame.value);
+    else if (frame?.$case === 'record') noteRecord(state, frame.value);
   }
+  state.emptyRecords = 0;
+  if (frames.length > 0)
+    state.recovery = { untilMs: atMs + rules.settings.leaseMs, awaited: new Set(present.values()), provenRounds: 0 };
   if (state.normaliser.round >= rules.rounds) state.phase = 'finalEvaluation';
   openRound(state, atMs);
   return state;
-}
-
-function restoreRecord(state: TrainerState, record: Record): void {
-  state.gradients += liveGradients(record);
-  for (const { worker, staleness, firstDirection } of record.entries) {
-    const place = { measuredRound: record.round - staleness, firstDirection };
-    const last = state.accepted.get(worker);
-    if (!last || isLater(place, last)) state.accepted.set(worker, place);
-  }
 }
 
 export interface Replay {

@@ -28,6 +28,11 @@ export async function readRoundLog(file: string): Promise<LogContents> {
   const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
     throw usageError(`round log ${file}: cannot be read (${cause.code})`, { cause });
   });
+  return parseRoundLog(bytes, file);
+}
+
+/** As readRoundLog, of the bytes of `file`. */
+export function parseRoundLog(bytes: Buffer, file: string): LogContents {
   const { payloads, validBytes, tail } = decodeLogFrames(bytes);
   if (tail.kind === 'damaged')
     throw storeError(

@@ -1,5 +1,4 @@
 /** The trainer process: carries out what the core asks for, one event after the other. */
-import { randomBytes } from 'node:crypto';
 import type { Backend } from '../kernels/backend.ts';
 import { adapterDigest, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { learningRuleOf } from '../kernels/run-replica.ts';
@@ -10,6 +9,7 @@ import type { ExitCode } from '../proto/operating-error.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import { writeCheckpoint } from './checkpoint.ts';
 import { step } from './core.ts';
+import { groupAppends } from './group-commit.ts';
 import { checkpointsOf, type OpenRun, openRun, roundLogFile } from './open-run.ts';
 import { restoreTrainer } from './restore.ts';
 import { type Service, type ServiceAccess, startService } from './service.ts';
@@ -19,6 +19,8 @@ import type { Effect, Event, Report, StreamId, TrainerRules, TrainerState } from
 
 /** How often the core hears the time, ms. */
 const TICK_MS = 25;
+/** Events that share one fsync at most. */
+const MAX_GROUP = 256;
 /** How long workers may take to hang up after the run's last word, ms. */
 const CLOSE_GRACE_MS = 10_000;
 
@@ -67,6 +69,7 @@ export async function runTrainer(options: TrainerOptions): Promise<TrainerResult
     return await trainer.run();
   } finally {
     await run.log.close();
+    run.unlock();
   }
 }
 
@@ -98,6 +101,9 @@ class Trainer {
       rounds,
       devRows,
       runConfigSha256: runConfigSha256(this.runConfig),
+      runKey: open.runKey,
+      adapterElements: open.replica.theta.length,
+      continuesAdapter: config.initialAdapterSha256 !== undefined,
     };
     this.state = restoreTrainer(rules, open.frames, open.replica, performance.now());
   }
@@ -166,16 +172,26 @@ class Trainer {
   private async pump(): Promise<void> {
     this.pumping = true;
     try {
-      for (let item = this.queue.shift(); item !== undefined; item = this.queue.shift()) {
+      for (let item = this.queue.shift(); item !== undefined; item = this.queue.shift())
         if (typeof item === 'function') await item();
-        else {
-          for (const effect of step(this.state, item)) await this.perform(effect);
-          if ('stream' in item) this.service?.handled(item.stream);
-        }
-      }
+        else await this.process(item);
     } finally {
       this.pumping = false;
     }
+  }
+
+  /** Takes `event` and those that wait behind it to the core, and carries out what they ask for with one fsync. */
+  private async process(event: Event): Promise<void> {
+    const events = [event];
+    for (
+      let next = this.queue[0];
+      next && typeof next !== 'function' && events.length < MAX_GROUP;
+      next = this.queue[0]
+    )
+      events.push(this.queue.shift() as Event);
+    const effects = events.flatMap((each) => step(this.state, each));
+    for (const effect of groupAppends(effects)) await this.perform(effect);
+    for (const each of events) if ('stream' in each) this.service?.handled(each.stream);
   }
 
   private async perform(effect: Effect): Promise<void> {
@@ -249,18 +265,21 @@ class Trainer {
       late,
     }));
     const { rounds } = this.options;
-    return { round: this.state.normaliser.round, rounds, gradients: this.state.gradients, members };
+    const { normaliser, gradients, deadlineMs, idleFraction } = this.state;
+    return { round: normaliser.round, rounds, gradients, members, deadlineMs, idleFraction };
   }
 }
 
 function eventOf(stream: StreamId, message: WorkerMessage['message'], atMs: number): Event | undefined {
   switch (message?.$case) {
     case 'hello':
-      return { kind: 'hello', atMs, stream, hello: message.value, newSecret: randomBytes(16) };
+      return { kind: 'hello', atMs, stream, hello: message.value };
     case 'contribution':
       return { kind: 'contribution', atMs, stream, contribution: message.value };
     case 'evaluation':
       return { kind: 'evaluation', atMs, stream, counts: message.value };
+    case 'held':
+      return { kind: 'held', atMs, stream, record: message.value };
     case 'digest':
       return { kind: 'digest', atMs, stream, digest: message.value };
     case 'leave':

@@ -64,7 +64,11 @@ export async function startService(
     ...TrainerService,
     join: { ...TrainerService.join, responseSerialize: (bytes: Buffer) => bytes },
   };
-  const sendSnapshot = snapshotSender(limits, () => handlers.snapshot());
+  const sendSnapshot = snapshotSender(
+    limits,
+    () => handlers.snapshot(),
+    (peer) => listener?.drop(peer),
+  );
   server.addService(definition, {
     join: (call: JoinCall) => streams.add(call),
     getSnapshot: (call: grpc.ServerWritableStream<GetSnapshotRequest, SnapshotChunk>) => void sendSnapshot(call),

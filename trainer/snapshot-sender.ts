@@ -2,15 +2,20 @@
 import type { ServerWritableStream } from '@grpc/grpc-js';
 import type { GetSnapshotRequest, SnapshotChunk } from '../proto/gen/onebyte.ts';
 import { SNAPSHOT_CHUNK_BYTES } from '../proto/limits.ts';
-import { exhausted, statusOfError, timedOut } from './grpc-status.ts';
+import { exhausted, statusOfError } from './grpc-status.ts';
+import type { Peer } from './listener.ts';
 import type { ServiceLimits } from './service-limits.ts';
 
 type SnapshotCall = ServerWritableStream<GetSnapshotRequest, SnapshotChunk>;
 
-/** A handler of GetSnapshot that sends what `snapshot` gives. It never rejects: what goes wrong is the call's status. */
+/**
+ * A handler of GetSnapshot that sends what `snapshot` gives. It never rejects: what goes wrong is the call's status.
+ * @param drop closes the connection of a peer that does not read
+ */
 export function snapshotSender(
   limits: ServiceLimits,
   snapshot: () => Promise<Uint8Array>,
+  drop: (peer: Peer) => void,
 ): (call: SnapshotCall) => Promise<void> {
   let active = 0;
   return async (call) => {
@@ -24,7 +29,7 @@ export function snapshotSender(
       for (let at = 0; at < bytes.length && !call.cancelled; at += SNAPSHOT_CHUNK_BYTES) {
         const data = bytes.subarray(at, at + SNAPSHOT_CHUNK_BYTES);
         if (!(await taken(call, { data }, limits.snapshotStallMs))) {
-          call.emit('error', timedOut(`no chunk was read for ${limits.snapshotStallMs} ms`));
+          drop(call.getPeer());
           return;
         }
       }

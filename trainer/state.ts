@@ -29,6 +29,12 @@ export interface TrainerRules {
   /** Rows of the dev split; 0: no evaluation. */
   readonly devRows: number;
   readonly runConfigSha256: Buffer;
+  /** Secret of the run, from the round log's header: makes record proofs and resume secrets. */
+  readonly runKey: Buffer;
+  /** d: what a snapshot costs. */
+  readonly adapterElements: number;
+  /** The replica of round 0 comes from an adapter that workers do not have. */
+  readonly continuesAdapter: boolean;
 }
 
 /** Where a contribution stands among those of its worker. */
@@ -42,13 +48,23 @@ export interface Member {
   readonly name: string;
   /** Absent while the worker is disconnected and its lease still runs. */
   stream: StreamId | undefined;
-  resumeSecret: Buffer;
   lastHeardMs: number;
   /** The first round that waits for this member; undefined until it has caught up. */
   expectedFrom: number | undefined;
   gradients: number;
   late: number;
   digestMismatches: number;
+  /** Records that it says it holds beyond the trainer's, until they are given or found wanting. */
+  claim: { readonly rounds: number; gaveAll: boolean } | undefined;
+}
+
+/** The first moments of a trainer that opens an old log: no round closes before all who may know more were heard. */
+export interface Recovery {
+  readonly untilMs: number;
+  /** Names of those who were members when the log ended and have not come back. */
+  readonly awaited: Set<string>;
+  /** Rounds of the run for which a worker showed a record with a valid proof. */
+  provenRounds: number;
 }
 
 /** Rows of the dev split that one member evaluates. */
@@ -76,7 +92,13 @@ export interface TrainerState {
   readonly workerOfStream: Map<StreamId, number>;
   /** Contributions accepted for the open round, unsorted; staleness relative to it. */
   pending: RecordEntry[];
+  /** Gradient bytes in `pending`. */
+  heldGradients: number;
+  /** Members that the round waited for when that was last counted, less the contributions since: at 0 it is counted anew. */
+  stillMissing: number;
   openedMs: number;
+  /** When the open round closes with a quorum, ms after its opening; settled as it opens. */
+  deadlineMs: number;
   /** Opening times of rounds that can still be late: round → ms. */
   readonly openings: Map<number, number>;
   arrivals: ArrivalTimes;
@@ -89,11 +111,22 @@ export interface TrainerState {
   /** Live gradient bytes applied. */
   gradients: number;
   lastWaitReportMs: number;
+  lastTickMs: number;
+  /** The last records, oldest first: what a worker that is a little behind is sent. */
+  recent: Record[];
+  recovery: Recovery | undefined;
+  /** When each worker's first contribution to the open round came, ms after its opening. */
+  readonly answeredMs: Map<number, number>;
+  /** Digests that differ from the trainer's: round → worker → digest (hex). */
+  readonly deviations: Map<number, Map<number, string>>;
+  /** Part of the last round that its members waited, 0…1. */
+  idleFraction: number;
 }
 
 export type Event =
-  | { kind: 'hello'; atMs: number; stream: StreamId; hello: Hello; newSecret: Buffer }
+  | { kind: 'hello'; atMs: number; stream: StreamId; hello: Hello }
   | { kind: 'contribution'; atMs: number; stream: StreamId; contribution: Contribution }
+  | { kind: 'held'; atMs: number; stream: StreamId; record: Record }
   | { kind: 'evaluation'; atMs: number; stream: StreamId; counts: EvaluationCounts }
   | { kind: 'digest'; atMs: number; stream: StreamId; digest: ReplicaDigest }
   | { kind: 'heartbeat'; atMs: number; stream: StreamId }
@@ -104,7 +137,7 @@ export type Event =
   | { kind: 'drain'; atMs: number };
 
 /** Why a stream is ended; the service maps it to a gRPC status. */
-export type Refusal = 'invalid' | 'config' | 'name' | 'full' | 'ahead' | 'deviant' | 'replaced';
+export type Refusal = 'invalid' | 'config' | 'name' | 'full' | 'ahead' | 'deviant' | 'replaced' | 'silent';
 
 /** What the caller must do, in this order, each before the next: an append is durable before anything after it happens. */
 export type Effect =
@@ -133,8 +166,13 @@ export type Report =
       clipped: number;
       members: number;
       ms: number;
+      /** When this round would have closed without the missing, ms. */
+      deadlineMs: number;
+      /** Part of the round that the members who answered waited for others, 0…1. */
+      idleFraction: number;
     }
   | { kind: 'evaluation'; round: number; rows: number; loss: number; accuracy: number | undefined; best: boolean }
   | { kind: 'waiting'; reason: string }
   | { kind: 'late'; worker: number; measuredRound: number; round: number }
+  | { kind: 'recovered'; round: number }
   | { kind: 'deviant'; worker: number; round: number };

@@ -14,7 +14,7 @@ import { fingerprintBaseModel, openBaseModel } from './model/base-model.ts';
 import { createForward, type Forward } from './model/forward.ts';
 import { loadTokenizer, type Tokenizer } from './model/tokenizer.ts';
 import type { WorkerSettings } from './settings.ts';
-import { measureContribution, type SpsaContext, scratchElements } from './spsa-step.ts';
+import { measureContribution, Scratch, type SpsaContext } from './spsa-step.ts';
 
 export interface ComputeOptions {
   readonly config: RunConfig;
@@ -98,7 +98,7 @@ export class Compute {
     this.train = { data, order: dataOrder(config.seed, shard, data.examples.length) };
     const layout = layoutOf(config);
     const { backend, forward } = this;
-    const scratch = this.spsa?.scratch ?? backend.allocate(scratchElements(config.learning, layout));
+    const scratch = this.spsa?.scratch ?? new Scratch(backend);
     this.spsa = { learning: config.learning, rule: learningRuleOf(config), layout, backend, forward, scratch, worker };
     return { rows: data.examples.length, truncated: data.truncated, merged: data.merged };
   }

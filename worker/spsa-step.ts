@@ -6,6 +6,7 @@ import { powerOfTwo } from '../kernels/float64.ts';
 import { exponentInForce, type LearningRule } from '../kernels/learning-rule.ts';
 import { roundingWord, roundKey } from '../kernels/random-keys.ts';
 import type { ReplicaState } from '../kernels/replica.ts';
+import type { WordPair } from '../kernels/threefry.ts';
 import { ABSTAIN, encodeE4m3 } from '../proto/e4m3.ts';
 import type { Learning } from '../proto/run-config.ts';
 import type { TokenRow } from './data/token-row.ts';
@@ -18,16 +19,25 @@ export interface SpsaContext {
   readonly layout: AdapterLayout;
   readonly backend: Backend;
   readonly forward: Forward;
-  /** `[G · d]`, see `scratchElements`. */
-  readonly scratch: Float32Array;
+  readonly scratch: Scratch;
   readonly worker: number;
 }
 
-const sidesOf = ({ estimator }: Learning): Perturbation['sides'] => (estimator === 'spsa' ? 'both' : 'plus');
+/** The buffer of perturbed adapters `[G · d]`: as large as the largest forward pass so far needed. */
+export class Scratch {
+  private readonly backend: Backend;
+  private buffer: Float32Array = new Float32Array();
 
-/** Length of the scratch buffer that holds all perturbed adapters of a contribution. */
-export const scratchElements = (learning: Learning, layout: AdapterLayout): number =>
-  adaptersOf({ directions: learning.directions, sides: sidesOf(learning) }) * layout.elements;
+  constructor(backend: Backend) {
+    this.backend = backend;
+  }
+
+  /** The first `elements` of the buffer; what it held may be lost. */
+  take(elements: number): Float32Array {
+    if (this.buffer.length < elements) this.buffer = this.backend.allocate(elements);
+    return this.buffer.subarray(0, elements);
+  }
+}
 
 /**
  * Measures directions `firstDirection` … + K − 1 at the replica's θ, all on the same `rows`.
@@ -41,35 +51,46 @@ export async function measureContribution(
   firstDirection: number,
   rows: readonly TokenRow[],
 ): Promise<Buffer> {
-  const { learning, rule, layout, backend, forward, scratch, worker } = context;
-  const { directions, epsilon, directionStripes: stripes } = learning;
+  const { learning, rule, forward, worker } = context;
+  const { directions, estimator } = learning;
   const key = roundKey(rule.runKey, replica.normaliser.round, worker);
-  const length = epsilon * Math.sqrt(stripes);
-  const sides = sidesOf(learning);
-  await backend.perturb(
-    {
-      layout,
-      theta: replica.theta,
-      roundKey: key,
-      firstDirection,
-      directions,
-      step: Math.fround(length),
-      stripes,
-      sides,
-    },
-    scratch,
-  );
-  const adapters = adaptersOf({ directions, sides });
-  const losses = meanOverRows(await forward.losses(rows, adapters, scratch), adapters);
   const scale = powerOfTwo(-exponentInForce(replica.normaliser));
-  return Buffer.from(
-    Uint8Array.from({ length: directions }, (_, j) => {
-      const g =
-        sides === 'both'
-          ? (losses[2 * j]! - losses[2 * j + 1]!) / (2 * length)
-          : (losses[j]! - losses[directions]!) / length;
-      return Number.isFinite(g * scale) ? encodeE4m3(g * scale, roundingWord(key, firstDirection + j)) : ABSTAIN;
-    }),
+  const sides = estimator === 'spsa' ? 'both' : 'plus';
+  const perRun = forward.adaptersPerRun(rows, adaptersOf({ directions, sides }));
+  const directionsPerRun = Math.max(1, sides === 'both' ? perRun >> 1 : perRun - 1);
+  const bytes = Buffer.alloc(directions);
+  for (let j = 0; j < directions; j += directionsPerRun) {
+    const count = Math.min(directionsPerRun, directions - j);
+    const gradients = await projectedGradients(context, replica.theta, key, firstDirection + j, count, sides, rows);
+    gradients.forEach((g, i) => {
+      const word = roundingWord(key, firstDirection + j + i);
+      bytes[j + i] = Number.isFinite(g * scale) ? encodeE4m3(g * scale, word) : ABSTAIN;
+    });
+  }
+  return bytes;
+}
+
+/** Projected gradients of `directions` directions in one forward pass, float64 `[directions]`. */
+async function projectedGradients(
+  { learning, layout, backend, forward, scratch }: SpsaContext,
+  theta: Float32Array,
+  key: WordPair,
+  firstDirection: number,
+  directions: number,
+  sides: Perturbation['sides'],
+  rows: readonly TokenRow[],
+): Promise<number[]> {
+  const { epsilon, directionStripes: stripes } = learning;
+  const length = epsilon * Math.sqrt(stripes);
+  const adapters = adaptersOf({ directions, sides });
+  const perturbed = scratch.take(adapters * layout.elements);
+  const step = Math.fround(length);
+  await backend.perturb({ layout, theta, roundKey: key, firstDirection, directions, step, stripes, sides }, perturbed);
+  const losses = meanOverRows(await forward.losses(rows, adapters, perturbed), adapters);
+  return Array.from({ length: directions }, (_, j) =>
+    sides === 'both'
+      ? (losses[2 * j]! - losses[2 * j + 1]!) / (2 * length)
+      : (losses[j]! - losses[directions]!) / length,
   );
 }
 

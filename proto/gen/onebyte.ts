@@ -35,6 +35,9 @@ export interface WorkerMessage {
     | { $case: "digest"; value: ReplicaDigest }
     | { $case: "heartbeat"; value: Heartbeat }
     | { $case: "leave"; value: Leave }
+    | //
+    /** A record that the trainer lost and asked for (Welcome.GIVE_RECORDS), with its proof. */
+    { $case: "held"; value: Record }
     | undefined;
 }
 
@@ -62,6 +65,8 @@ export interface Hello {
     | undefined;
   /** sha-256 of the run config that the worker goes by. */
   runConfigSha256: Buffer;
+  /** Epoch of the worker's last welcome, if it had one. */
+  epoch?: number | undefined;
 }
 
 export interface Welcome {
@@ -72,8 +77,31 @@ export interface Welcome {
   heartbeatMs: number;
   /** Records after which the run is done. */
   rounds: number;
-  /** Grows each time a trainer opens the log. */
+  /** Grows each time a trainer opens the log. A worker follows no trainer of an older epoch than it has seen. */
   epoch: number;
+  catchUp: Welcome_CatchUp;
+}
+
+/** How the worker's replica comes to `round` records. */
+export const Welcome_CatchUp = {
+  /** NONE - It is there. */
+  NONE: 0,
+  SNAPSHOT: 1,
+  /** RECORDS - The records it lacks follow on this stream. */
+  RECORDS: 2,
+  /** GIVE_RECORDS - It is ahead: the trainer's log lost records. The worker sends those from `round` on that it holds, then its digest. */
+  GIVE_RECORDS: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type Welcome_CatchUp = typeof Welcome_CatchUp[keyof typeof Welcome_CatchUp];
+
+export namespace Welcome_CatchUp {
+  export type NONE = typeof Welcome_CatchUp.NONE;
+  export type SNAPSHOT = typeof Welcome_CatchUp.SNAPSHOT;
+  export type RECORDS = typeof Welcome_CatchUp.RECORDS;
+  export type GIVE_RECORDS = typeof Welcome_CatchUp.GIVE_RECORDS;
+  export type UNRECOGNIZED = typeof Welcome_CatchUp.UNRECOGNIZED;
 }
 
 /** What a worker measured at once: gradient byte i is direction first_direction + i of measured_round. */
@@ -156,6 +184,8 @@ export interface Record {
   /** s: the bytes measured in this round are E4M3 of g·2⁻ˢ. Replicas assert that it is their own. */
   exponent: number;
   entries: RecordEntry[];
+  /** On a stream only: shows the trainer, should its log lose this record, that it is one of its own. */
+  proof?: Buffer | undefined;
 }
 
 export interface RecordEntry {
@@ -203,6 +233,10 @@ export interface GetStatusResponse {
   rounds: number;
   gradients: number;
   members: MemberStatus[];
+  /** When a round with a quorum closes now, ms after its opening. */
+  deadlineMs: number;
+  /** Part of the last round that the members spent waiting for others. */
+  idleFraction: number;
 }
 
 export interface MemberStatus {
@@ -230,6 +264,8 @@ export interface LogHeader {
   runConfig: string;
   /** θ of round 0 when the run continues an adapter, float32 little endian; empty: made from the run seed. */
   initialTheta: Buffer;
+  /** Secret of the run: makes record proofs and resume secrets. */
+  runKey?: Buffer | undefined;
 }
 
 export interface MemberJoined {
@@ -279,6 +315,9 @@ export const WorkerMessage: MessageFns<WorkerMessage> = {
         break;
       case "leave":
         Leave.encode(message.message.value, writer.uint32(50).fork()).join();
+        break;
+      case "held":
+        Record.encode(message.message.value, writer.uint32(58).fork()).join();
         break;
     }
     return writer;
@@ -343,6 +382,14 @@ export const WorkerMessage: MessageFns<WorkerMessage> = {
             }
 
             message.message = { $case: "leave", value: Leave.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.message = { $case: "held", value: Record.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -446,6 +493,7 @@ function createBaseHello(): Hello {
     resumeSecret: Buffer.alloc(0),
     replica: undefined,
     runConfigSha256: Buffer.alloc(0),
+    epoch: undefined,
   };
 }
 
@@ -465,6 +513,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.runConfigSha256.length !== 0) {
       writer.uint32(42).bytes(message.runConfigSha256);
+    }
+    if (message.epoch !== undefined) {
+      writer.uint32(48).uint32(message.epoch);
     }
     return writer;
   },
@@ -522,6 +573,14 @@ export const Hello: MessageFns<Hello> = {
             message.runConfigSha256 = Buffer.from(reader.bytes());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.epoch = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -536,7 +595,7 @@ export const Hello: MessageFns<Hello> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { worker: 0, resumeSecret: Buffer.alloc(0), round: 0, heartbeatMs: 0, rounds: 0, epoch: 0 };
+  return { worker: 0, resumeSecret: Buffer.alloc(0), round: 0, heartbeatMs: 0, rounds: 0, epoch: 0, catchUp: 0 };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -558,6 +617,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.epoch !== 0) {
       writer.uint32(40).uint32(message.epoch);
+    }
+    if (message.catchUp !== 0) {
+      writer.uint32(56).int32(message.catchUp);
     }
     return writer;
   },
@@ -621,6 +683,14 @@ export const Welcome: MessageFns<Welcome> = {
             }
 
             message.epoch = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.catchUp = reader.int32() as any;
             continue;
           }
         }
@@ -1069,7 +1139,7 @@ export const Notice: MessageFns<Notice> = {
 };
 
 function createBaseRecord(): Record {
-  return { round: 0, exponent: 0, entries: [] };
+  return { round: 0, exponent: 0, entries: [], proof: undefined };
 }
 
 export const Record: MessageFns<Record> = {
@@ -1082,6 +1152,9 @@ export const Record: MessageFns<Record> = {
     }
     for (const v of message.entries) {
       RecordEntry.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.proof !== undefined) {
+      writer.uint32(34).bytes(message.proof);
     }
     return writer;
   },
@@ -1121,6 +1194,14 @@ export const Record: MessageFns<Record> = {
             }
 
             message.entries.push(RecordEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.proof = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -1553,7 +1634,7 @@ export const GetStatusRequest: MessageFns<GetStatusRequest> = {
 };
 
 function createBaseGetStatusResponse(): GetStatusResponse {
-  return { round: 0, rounds: 0, gradients: 0, members: [] };
+  return { round: 0, rounds: 0, gradients: 0, members: [], deadlineMs: 0, idleFraction: 0 };
 }
 
 export const GetStatusResponse: MessageFns<GetStatusResponse> = {
@@ -1569,6 +1650,12 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     for (const v of message.members) {
       MemberStatus.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.deadlineMs !== 0) {
+      writer.uint32(41).double(message.deadlineMs);
+    }
+    if (message.idleFraction !== 0) {
+      writer.uint32(49).double(message.idleFraction);
     }
     return writer;
   },
@@ -1616,6 +1703,22 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             }
 
             message.members.push(MemberStatus.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.deadlineMs = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.idleFraction = reader.double();
             continue;
           }
         }
@@ -1825,7 +1928,7 @@ export const LogFrame: MessageFns<LogFrame> = {
 };
 
 function createBaseLogHeader(): LogHeader {
-  return { format: 0, runConfig: "", initialTheta: Buffer.alloc(0) };
+  return { format: 0, runConfig: "", initialTheta: Buffer.alloc(0), runKey: undefined };
 }
 
 export const LogHeader: MessageFns<LogHeader> = {
@@ -1838,6 +1941,9 @@ export const LogHeader: MessageFns<LogHeader> = {
     }
     if (message.initialTheta.length !== 0) {
       writer.uint32(26).bytes(message.initialTheta);
+    }
+    if (message.runKey !== undefined) {
+      writer.uint32(34).bytes(message.runKey);
     }
     return writer;
   },
@@ -1877,6 +1983,14 @@ export const LogHeader: MessageFns<LogHeader> = {
             }
 
             message.initialTheta = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.runKey = Buffer.from(reader.bytes());
             continue;
           }
         }

@@ -21,9 +21,9 @@ export interface Running {
   line(pattern: RegExp): Promise<RegExpExecArray>;
 }
 
-/** Starts `onebyte <args>`; logs are JSON lines on stderr. */
-export function startOnebyte(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-  const child = spawn(process.execPath, [bin, ...args], {
+/** Starts `onebyte <args>`; logs are JSON lines on stderr. `script`: run in place of bin/onebyte.js. */
+export function startOnebyte(args: readonly string[], env: NodeJS.ProcessEnv = {}, script = bin): Running {
+  const child = spawn(process.execPath, [script, ...args], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ONEBYTE_LOG_FORMAT: 'json', ...env },

@@ -12,6 +12,8 @@ import { type ClientAccess, connectTrainer, type TrainerStream } from '../../wor
 
 export const PLAIN: ClientAccess = { credentials: credentials.createInsecure(), joinToken: undefined };
 
+const LAST_WORDS: readonly Notice_Kind[] = [Notice_Kind.RUN_DONE, Notice_Kind.TRAINER_DRAINS];
+
 export interface ProtocolWorkerOptions {
   readonly name: string;
   readonly config: RunConfig;
@@ -21,7 +23,7 @@ export interface ProtocolWorkerOptions {
   readonly onRound?: (round: number) => void;
 }
 
-/** Takes part until the run is done or `until` records are applied. @returns its replica @throws what ended the stream otherwise */
+/** Takes part until the run is done, the trainer drains, or `until` records are applied. @returns its replica @throws what ended the stream otherwise */
 export async function protocolWorker(address: string, options: ProtocolWorkerOptions): Promise<ReplicaState> {
   const { config, name, until = Number.POSITIVE_INFINITY, onRound } = options;
   const connection = connectTrainer(address, options.access ?? PLAIN);
@@ -29,12 +31,14 @@ export async function protocolWorker(address: string, options: ProtocolWorkerOpt
   const random = seedrandom(name);
   const gradientBytes = (): Buffer =>
     Buffer.from(Array.from({ length: config.learning.directions }, () => (random() < 0.5 ? 0 : 128) | (random() * 80)));
+  let heartbeat: NodeJS.Timeout | undefined;
   try {
     const stream = connection.join();
     const runConfig = runConfigSha256(canonicalJson(config));
     stream.send({ $case: 'hello', value: { name, resumeSecret: Buffer.alloc(0), runConfigSha256: runConfig } });
     const welcome = await next(stream);
     if (welcome?.$case !== 'welcome') throw new Error(`expected a welcome, got ${welcome?.$case}`);
+    heartbeat = setInterval(() => stream.send({ $case: 'heartbeat', value: {} }), welcome.value.heartbeatMs);
     let replica = initialReplica(rule, trainedPart(layoutOf(config), initialMatrices(config, Buffer.alloc(0))));
     if (welcome.value.round > 0) replica = decodeSnapshot(await connection.snapshot(), replica.theta.length);
     const sendDigest = (): void =>
@@ -48,7 +52,7 @@ export async function protocolWorker(address: string, options: ProtocolWorkerOpt
     contribute();
     for (;;) {
       const message = await next(stream);
-      if (message?.$case === 'notice' && message.value.kind === Notice_Kind.RUN_DONE) return replica;
+      if (message?.$case === 'notice' && LAST_WORDS.includes(message.value.kind)) return replica;
       if (message?.$case === 'notice' && message.value.kind !== Notice_Kind.LATE) throw new Error(message.value.text);
       if (message?.$case !== 'record' || message.value.round < replica.normaliser.round) continue;
       replica = await applyRecord(replica, rule, message.value, referenceBackend);
@@ -59,6 +63,7 @@ export async function protocolWorker(address: string, options: ProtocolWorkerOpt
       if (round < welcome.value.rounds) contribute();
     }
   } finally {
+    clearInterval(heartbeat);
     connection.close();
   }
 }

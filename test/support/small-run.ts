@@ -1,9 +1,12 @@
-/** A run config that needs no model: one module, 512 adapter elements. */
+/** A run config that needs no model: one module, 512 adapter elements unless told otherwise. */
 import { parseRunConfig, type RunConfig } from '../../proto/run-config.ts';
 import { TrainerSettings } from '../../trainer/settings.ts';
 
-/** @param learning keys of the learning section that differ from their defaults */
-export const smallRunConfig = (learning: object = {}): RunConfig =>
+/**
+ * @param learning keys of the learning section that differ from their defaults
+ * @param width of the module: the adapter has 8 · width elements
+ */
+export const smallRunConfig = (learning: object = {}, width = 64): RunConfig =>
   parseRunConfig(
     JSON.stringify({
       seed: 1,
@@ -19,7 +22,7 @@ export const smallRunConfig = (learning: object = {}): RunConfig =>
         alphaPattern: {},
         fanInFanOut: false,
         train: 'both',
-        modules: [{ name: 'm', rank: 4, fanIn: 64, fanOut: 64, scale: 1 }],
+        modules: [{ name: 'm', rank: 4, fanIn: width, fanOut: width, scale: 1 }],
       },
       baseModelSha256: '0'.repeat(64),
     }),

@@ -1,6 +1,9 @@
 /** Typed reading of config.json: each field is checked where it is read, and an error names file, field, got and expected. */
-import { readFileSync } from 'node:fs';
 import { type OperatingError, usageError } from '../../proto/operating-error.ts';
+import { readJsonFile } from '../../proto/read-json-file.ts';
+
+/** Bytes; the index of a large model has a few million. */
+const MAX_CONFIG_BYTES = 64 * 2 ** 20;
 
 /** One JSON object of a config file. A field that is null counts as missing, unless it is read with `nullable`. */
 export class ConfigFields {
@@ -113,12 +116,7 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
 
 /** Reads a JSON object from `file`. @throws OperatingError (usage) that names the file */
 export function readConfig(file: string): ConfigFields {
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    throw usageError(`${file}: cannot be read: ${(error as Error).message}`, { cause: error });
-  }
+  const value = readJsonFile(file, MAX_CONFIG_BYTES);
   if (!isObject(value)) throw usageError(`${file}: holds no JSON object`);
   return new ConfigFields(file, value);
 }

@@ -11,7 +11,7 @@ import { int64, type PackedRows, packRows } from './packing.ts';
 import { type Provider, resolveProvider } from './provider.ts';
 import { explainLoss } from './self-check.ts';
 import { createSession, type SessionOptions } from './session.ts';
-import { planTiles } from './tiles.ts';
+import { planTiles, type TilePlan } from './tiles.ts';
 
 export interface ForwardOptions {
   readonly provider: Provider | 'auto';
@@ -35,6 +35,11 @@ export interface Forward {
    * G is 1 and there is no scratch. Blocks the calling thread.
    */
   losses(rows: readonly TokenRow[], adapters: number, scratch?: Float32Array): Promise<Float64Array>;
+  /**
+   * How many adapters one run takes for these rows, at most `adapters`. A caller that perturbs and measures no more at once
+   * gets the same losses as fast, with a scratch buffer of that many adapters.
+   */
+  adaptersPerRun(rows: readonly TokenRow[], adapters: number): number;
   /** Logits `[G · rows, V]` at the position that predicts each row's first completion token. */
   logits(rows: readonly TokenRow[], adapters: number, scratch?: Float32Array): Promise<Float32Array>;
   close(): Promise<void>;
@@ -76,6 +81,7 @@ export async function createForward(
   }
   return {
     losses: (rows, adapters, scratch) => pass.losses(rows, adapters, scratch),
+    adaptersPerRun: (rows, adapters) => pass.plan(rows, adapters).adapters,
     logits: (rows, adapters, scratch) => pass.logits(rows, adapters, scratch),
     close,
   };
@@ -149,6 +155,11 @@ class ForwardPass {
     return logits;
   }
 
+  plan(rows: readonly TokenRow[], adapters: number): TilePlan {
+    const lengths = rows.map(({ ids }) => ids.length);
+    return planTiles(this.model.architecture, lengths, adapters, this.maxActivationElements);
+  }
+
   /** Runs the trunk tile by tile; `use` gets the hidden states `[G, L, size]` of each. */
   private async eachTile(
     rows: readonly TokenRow[],
@@ -159,8 +170,7 @@ class ForwardPass {
     const elements = this.adapter?.layout.elements ?? 0;
     assert.equal(scratch?.length ?? 0, adapters * elements, 'scratch holds G adapters of d elements');
     assert(this.adapter !== undefined || adapters === 1, 'without a layout there is one adapter: none');
-    const lengths = rows.map(({ ids }) => ids.length);
-    const plan = planTiles(this.model.architecture, lengths, adapters, this.maxActivationElements);
+    const plan = this.plan(rows, adapters);
     for (const tileRows of plan.rows) {
       const packed = packRows(
         tileRows.map((row) => rows[row]!),

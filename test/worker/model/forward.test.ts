@@ -115,6 +115,8 @@ describe('a pass that is too large for one run', () => {
     const forward = await createForward(llama, { layout }, options);
     const tiled = await createForward(llama, { layout }, { ...options, maxActivationElements: 30_000 });
     assertClose(await tiled.losses(rows, 3, scratch), await forward.losses(rows, 3, scratch));
+    assert.equal(tiled.adaptersPerRun(rows, 3), 1);
+    assert.equal(forward.adaptersPerRun(rows, 3), 3);
     await forward.close();
     await tiled.close();
   });

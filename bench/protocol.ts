@@ -1,0 +1,185 @@
+/** `onebyte bench protocol`: what a round costs with many workers: real streams, a durable log, a trainer that applies. */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ServerCredentials } from '@grpc/grpc-js';
+import type { Backend } from '../kernels/backend.ts';
+import { initialReplica, replicaDigest } from '../kernels/replica.ts';
+import { initialMatrices, learningRuleOf } from '../kernels/run-replica.ts';
+import { selectBackend } from '../kernels/select-backend.ts';
+import { canonicalJson, parseRunConfig, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
+import { runTrainer, type TrainerResult } from '../trainer/run-trainer.ts';
+import { TrainerSettings } from '../trainer/settings.ts';
+import type { Account, Assignment } from './protocol-workers.ts';
+
+export interface ProtocolBenchOptions {
+  /** Default 1,000. */
+  readonly workers?: number;
+  /** Rounds that count. Default 100. */
+  readonly rounds?: number;
+  /** K. Default 8. */
+  readonly directions?: number;
+  /** Processes that the workers are spread over. Default 2. */
+  readonly processes?: number;
+}
+
+export interface ProtocolBench {
+  readonly rows: readonly ProtocolRow[];
+  /** Adapter elements. */
+  readonly elements: number;
+  readonly settings: { readonly [name: string]: number };
+  readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string };
+}
+
+export interface ProtocolRow {
+  readonly workers: number;
+  /** From record to record, all workers heard, the record on disk: ms. */
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+  /** CPU time of a round, ms: of the trainer, and of all workers together. Start and warm-up are part of the latter. */
+  readonly trainerCpuMs: number;
+  readonly workersCpuMs: number;
+  /** Socket bytes of one worker in one round. */
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+}
+
+/** Rounds before those that count: compilers warm up. */
+const WARM_UP = 10;
+/** d of the demo: 49,152 elements. */
+const MODULE = { name: 'm', rank: 8, fanIn: 3072, fanOut: 3072, scale: 1 };
+
+export async function benchProtocol(options: ProtocolBenchOptions = {}): Promise<ProtocolBench> {
+  const { workers = 1000, rounds = 100, directions = 8, processes = 2 } = options;
+  const config = runConfig(directions);
+  const directory = mkdtempSync(join(tmpdir(), 'onebyte-bench-'));
+  const { backend } = await selectBackend('auto', availableParallelism());
+  try {
+    const row = await measure({ workers, rounds, directions, processes }, config, directory, backend);
+    return {
+      rows: [row],
+      elements: MODULE.rank * (MODULE.fanIn + MODULE.fanOut),
+      settings: { rounds, directions, processes, warmUp: WARM_UP },
+      machine: { cpu: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version },
+    };
+  } finally {
+    await backend.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** The trainer's counters at the end of a round. */
+interface Moment {
+  readonly atMs: number;
+  readonly cpuMs: number;
+  readonly up: number;
+  readonly down: number;
+}
+
+async function measure(
+  { workers, rounds, directions, processes }: Required<ProtocolBenchOptions>,
+  config: RunConfig,
+  directory: string,
+  backend: Backend,
+): Promise<ProtocolRow> {
+  const moments: Moment[] = [];
+  const matrices = initialMatrices(config, Buffer.alloc(0));
+  const common = {
+    directions,
+    runConfigSha256: runConfigSha256(canonicalJson(config)).toString('hex'),
+    initialDigest: replicaDigest(initialReplica(learningRuleOf(config), matrices)).toString('hex'),
+  };
+  const children: ChildProcess[] = [];
+  const accounts: Promise<Account>[] = [];
+  const result = await runTrainer({
+    config,
+    settings: TrainerSettings.parse({ quorum: 'all', startWorkers: workers, evaluateEvery: 0, checkpointEvery: 0 }),
+    rounds: rounds + WARM_UP,
+    devRows: 0,
+    directory: join(directory, 'run'),
+    resume: false,
+    initialAdapter: Buffer.alloc(0),
+    backend,
+    access: { credentials: ServerCredentials.createInsecure(), joinToken: undefined },
+    onReport: (report, wire) => {
+      if (report.kind === 'round') moments.push({ atMs: performance.now(), cpuMs: ownCpuMs(), ...wire });
+    },
+    onListening: (address) => {
+      for (let i = 0; i < processes; i++) {
+        const [firstWorker, next] = [i, i + 1].map((k) => Math.floor((workers * k) / processes)) as [number, number];
+        const child = startWorkers({ ...common, address, firstWorker, workers: next - firstWorker });
+        children.push(child);
+        accounts.push(once(child, 'message').then(([account]) => account as Account));
+      }
+    },
+    drain: new AbortController().signal,
+  }).finally(() => {
+    if (moments.length < rounds + WARM_UP) for (const child of children) child.kill();
+  });
+  return summary(moments, await Promise.all(accounts), workers, result);
+}
+
+function startWorkers(assignment: Assignment): ChildProcess {
+  const own = fileURLToPath(import.meta.url);
+  const isSource = own.endsWith('.ts');
+  const file = join(own, '..', `protocol-workers.${isSource ? 'ts' : 'js'}`);
+  const child = fork(file, [], { execArgv: isSource ? ['--import', 'tsx'] : [] });
+  child.send(assignment);
+  return child;
+}
+
+function summary(
+  moments: readonly Moment[],
+  accounts: readonly Account[],
+  workers: number,
+  { rounds }: TrainerResult,
+): ProtocolRow {
+  const counted = moments.slice(WARM_UP - 1);
+  const times = counted.slice(1).map(({ atMs }, i) => atMs - counted[i]!.atMs);
+  times.sort((a, b) => a - b);
+  const quantile = (q: number): number => times[Math.ceil(q * times.length) - 1]!;
+  const [first, last] = [counted[0]!, counted.at(-1)!];
+  const perRound = (total: number): number => Math.round((total / times.length) * 100) / 100;
+  return {
+    workers,
+    p50Ms: Math.round(quantile(0.5)),
+    p99Ms: Math.round(quantile(0.99)),
+    maxMs: Math.round(quantile(1)),
+    trainerCpuMs: perRound(last.cpuMs - first.cpuMs),
+    workersCpuMs: Math.round(accounts.reduce((sum, { cpuMs }) => sum + cpuMs, 0) / rounds),
+    bytesUp: perRound((last.up - first.up) / workers),
+    bytesDown: perRound((last.down - first.down) / workers),
+  };
+}
+
+function ownCpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
+const runConfig = (directions: number): RunConfig =>
+  parseRunConfig(
+    JSON.stringify({
+      seed: 1,
+      learning: { decayRounds: 0, directions },
+      data: { shards: 1 },
+      adapter: {
+        baseModel: '',
+        rank: MODULE.rank,
+        alpha: MODULE.rank,
+        useRslora: false,
+        targetModules: [MODULE.name],
+        rankPattern: {},
+        alphaPattern: {},
+        fanInFanOut: false,
+        train: 'both',
+        modules: [MODULE],
+      },
+      baseModelSha256: '0'.repeat(64),
+    }),
+    'the benchmark',
+  );

@@ -1,0 +1,60 @@
+/** One real run whose workers compute in different ways: whatever makes the numbers, all replicas hold the same bytes. */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { it } from 'node:test';
+import { lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { SWIFTSHADER, useSoftwareAdapter } from '../support/software-adapter.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+
+/** The settings of each worker. */
+const WORKERS = [
+  ['worker.kernels=reference'],
+  ['worker.kernels=simd'],
+  ['worker.kernels=gpu-webgpu'],
+  ['worker.provider=webgpu'],
+];
+
+/** All 200 rounds take minutes on the software adapter: `npm run test:nightly` has them, `npm test` a few. */
+const NIGHTLY = process.env.ONEBYTE_NIGHTLY !== undefined;
+const ROUNDS = NIGHTLY ? 200 : 8;
+
+const skip = existsSync(SWIFTSHADER)
+  ? false
+  : 'no software WebGPU adapter: apt-get install chromium libvulkan1 brings one';
+
+it('reference, simd, gpu.js webgpu and ONNX Runtime webgpu hold the same replica on tiny-reviews', {
+  skip,
+  timeout: 900_000,
+}, async (test) => {
+  useSoftwareAdapter();
+  const directory = temporaryDirectory(test);
+  const runFile = join(tinyReviews, 'run.yaml');
+  const out = join(directory, 'run');
+  // The software adapter is slow: all wait for it, but it has little to do.
+  const settings = [`trainer.startWorkers=${WORKERS.length}`, 'trainer.quorum=all', 'trainer.evaluateEvery=0'];
+  const learning = ['learning.rows=2', `rounds=${ROUNDS}`];
+  const shared = [...settings, ...learning].flatMap((setting) => ['--set', setting]);
+  const trainer = startOnebyte(['trainer', runFile, '--out', out, '--json', ...shared]);
+  const address = (await trainer.line(/"address":"([^"]+)"/))[1]!;
+  const workers = WORKERS.map((own, i) =>
+    startOnebyte([
+      ...['worker', runFile, '--trainer', address, '--number', String(i), '--threads', '1', '--json', ...shared],
+      ...own.flatMap((setting) => ['--set', setting]),
+    ]),
+  );
+  const run = lastJson(await trainer.finished);
+  assert.equal(run.gradients, ROUNDS * WORKERS.length * 8);
+  for (const worker of workers) {
+    const finished = await worker.finished;
+    assert.equal(finished.code, 0, finished.stderr);
+    assert.equal(lastJson(finished).replicaDigest, run.replicaDigest);
+  }
+  if (!NIGHTLY) return;
+  const data = join(tinyReviews, 'test.jsonl');
+  const model = join(tinyReviews, 'model');
+  const after = lastJson(
+    await runOnebyte('eval', '--model', model, '--adapter', run.checkpointDir, '--data', data, '--json'),
+  );
+  assert(after.accuracy >= 0.97, `accuracy ${after.accuracy} after ${run.gradients} gradients`);
+});

@@ -1,0 +1,110 @@
+/** kill -9 of anything, at named points and at random: the run goes on, loses nothing, and its log gives its digest. */
+import assert from 'node:assert/strict';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import seedrandom from 'seedrandom';
+import type { Record } from '../../proto/gen/onebyte.ts';
+import { EXIT } from '../../proto/operating-error.ts';
+import { readRoundLog } from '../../trainer/round-log.ts';
+import type { CrashPlan } from '../support/crash-points.ts';
+import { type Finished, lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+
+const directory = temporaryDirectory({ after });
+const runFile = join(tinyReviews, 'run.yaml');
+// Eight rows: an evaluation is quick, and simulate says where the run is.
+const dev = join(directory, 'dev.jsonl');
+writeFileSync(dev, readFileSync(join(tinyReviews, 'dev.jsonl'), 'utf8').split('\n').slice(0, 8).join('\n'));
+const crashing = fileURLToPath(new URL('../support/crashing-onebyte.js', import.meta.url));
+
+async function recordsOf(log: string): Promise<Record[]> {
+  const { frames, tornBytes } = await readRoundLog(log);
+  assert.equal(tornBytes, 0);
+  return frames.flatMap(({ frame }) => (frame?.$case === 'record' ? [frame.value] : []));
+}
+
+/** What must hold at the end of a run, whatever was killed. */
+async function assertWhole(finished: Finished, rounds: number): Promise<{ restarts: number; roundLog: string }> {
+  assert.equal(finished.code, 0, finished.stderr);
+  const result = lastJson(finished);
+  assert.equal(result.rounds, rounds);
+  for (const digest of result.replicaDigests) assert.equal(digest, result.adapterDigest, finished.stderr);
+  const replayed = lastJson(await runOnebyte('replay', '--log', result.roundLog, '--json'));
+  assert.deepEqual([replayed.round, replayed.adapterDigest], [rounds, result.adapterDigest]);
+  const records = await recordsOf(result.roundLog);
+  assert.deepEqual(
+    records.map(({ round }) => round),
+    Array.from({ length: rounds }, (_, round) => round),
+  );
+  const places = records.flatMap(({ round, entries }) =>
+    entries.map((e) => `${round - e.staleness} ${e.worker} ${e.firstDirection}`),
+  );
+  assert.equal(new Set(places).size, places.length, 'each contribution counts once');
+  return result;
+}
+
+const flags = (name: string, rounds: number): string[] => [
+  ...['--rounds', String(rounds), '--out', join(directory, name), '--json', '--workers', '2'],
+  ...['--set', 'data.test=', '--set', `data.dev=${dev}`, '--set', 'trainer.evaluateEvery=5'],
+  ...['--set', 'trainer.checkpointEvery=3', '--set', 'trainer.leaseMs=4000', '--set', 'trainer.heartbeatMs=1000'],
+];
+
+describe('kill -9', () => {
+  it('of the trainer and a worker at each named point costs nothing that was acknowledged', async () => {
+    const plan: CrashPlan = {
+      directory: join(directory, 'deaths'),
+      plans: {
+        trainer: [
+          'before append',
+          'in the middle of an append',
+          'before fsync',
+          'after fsync',
+          'before broadcast',
+          'after broadcast',
+          'before rename',
+          'after rename',
+        ],
+        'worker-0': ['before contribution', 'after contribution'],
+      },
+    };
+    mkdirSync(plan.directory);
+    const environment = { ONEBYTE_CRASHES: JSON.stringify(plan) };
+    const planned = Object.values(plan.plans).flat();
+    const running = startOnebyte(['simulate', runFile, ...flags('points', 100_000)], environment, crashing);
+    await running.line(new RegExp(`(killed by SIGKILL[^]*){${planned.length}}round [0-9]+/`));
+    running.process.kill('SIGINT');
+    assert.equal((await running.finished).code, EXIT.interrupted);
+    const deaths = readdirSync(plan.directory).map((name) => readFileSync(join(plan.directory, name), 'utf8'));
+    assert.deepEqual(deaths.sort(), planned.sort());
+    const rounds = (await recordsOf(join(directory, 'points', 'round.log'))).length + 5;
+    await assertWhole(await runOnebyte('simulate', runFile, ...flags('points', rounds), '--resume'), rounds);
+  });
+
+  it('of random processes under load, one after another, leaves a whole run', async () => {
+    const random = seedrandom('kill');
+    const running = startOnebyte(['simulate', runFile, ...flags('random', 100)]);
+    let killed = 0;
+    for (const round of [10, 30, 50, 70]) {
+      await running.line(new RegExp(`round (${Array.from({ length: 10 }, (_, i) => round + i).join('|')})/`));
+      const pids = childrenOf(running.process.pid!);
+      const victim = pids[Math.floor(random() * pids.length)];
+      if (victim !== undefined && kill(victim)) killed++;
+    }
+    assert(killed >= 3, `${killed} killed`);
+    const { restarts } = await assertWhole(await running.finished, 100);
+    assert.equal(restarts, killed);
+  });
+});
+
+const childrenOf = (pid: number): number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+
+function kill(pid: number): boolean {
+  try {
+    return process.kill(pid, 'SIGKILL');
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,87 @@
+/** What must hold after every event, whatever fails. The first breach ends a simulation. */
+import type { LearningRule } from '../../kernels/learning-rule.ts';
+import { type ReplicaState, replicaDigest } from '../../kernels/replica.ts';
+import { Record } from '../../proto/gen/onebyte.ts';
+import { measureVirtually } from './virtual-replica.ts';
+
+export class Breach extends Error {}
+
+const encoded = (record: Record): string =>
+  Buffer.from(Record.encode({ ...record, proof: undefined }).finish()).toString('hex');
+
+export class Invariants {
+  private readonly rule: LearningRule;
+  /** Records that left the trainer, by round. */
+  private readonly issued: string[] = [];
+  private readonly digests: string[] = [];
+  private readonly counted = new Set<string>();
+  private readonly numberOfName = new Map<string, number>();
+
+  constructor(rule: LearningRule) {
+    this.rule = rule;
+  }
+
+  /** Records that any process outside the trainer may have seen. */
+  get issuedRounds(): number {
+    return this.issued.length;
+  }
+
+  /** The log now holds `record`. */
+  onAppended(record: Record, knownRounds: number): void {
+    const { round } = record;
+    this.check(record.round === knownRounds, `record ${round} appended behind ${knownRounds} records`);
+    const before = this.issued[round];
+    this.check(before === undefined || before === encoded(record), `record ${round} was acknowledged and remade`);
+    for (const entry of record.entries) {
+      const measured = round - entry.staleness;
+      this.check(entry.staleness <= this.rule.maxStaleness, `record ${round} holds bytes of round ${measured}`);
+      const bytes = measureVirtually(this.rule, entry.worker, measured, entry.firstDirection);
+      this.check(bytes.equals(entry.gradientBytes), `record ${round} counts bytes of another place`);
+      const place = `${measured}/${entry.worker}/${entry.firstDirection}`;
+      this.check(before !== undefined || !this.counted.has(place), `record ${round} counts ${place} again`);
+      this.counted.add(place);
+    }
+  }
+
+  /** A log that a crash left lost these records before anybody saw them: they may count elsewhere. */
+  onDropped(records: readonly Record[]): void {
+    for (const { round, entries } of records)
+      if (this.issued[round] === undefined)
+        for (const { staleness, worker, firstDirection } of entries)
+          this.counted.delete(`${round - staleness}/${worker}/${firstDirection}`);
+  }
+
+  /** `record` goes to a worker. */
+  onIssued(record: Record, durableRounds: number): void {
+    this.check(record.round < durableRounds, `record ${record.round} was sent before it was durable`);
+    const bytes = encoded(record);
+    const before = this.issued[record.round];
+    this.issued[record.round] = bytes;
+    this.check(before === undefined || before === bytes, `record ${record.round} was acknowledged and remade`);
+  }
+
+  /** A replica stands after `replica.normaliser.round` records. */
+  onReplica(who: string, replica: ReplicaState): void {
+    const { round } = replica.normaliser;
+    const digest = replicaDigest(replica).toString('hex');
+    this.digests[round] ??= digest;
+    this.check(this.digests[round] === digest, `${who} holds another replica after ${round} records`);
+  }
+
+  /** True when the replica is the run's. */
+  isTrue(replica: ReplicaState): boolean {
+    return (this.digests[replica.normaliser.round] ?? '') === replicaDigest(replica).toString('hex');
+  }
+
+  onWelcome(name: string, worker: number): void {
+    const before = this.numberOfName.get(name);
+    this.check(before === undefined || before === worker, `${name} was worker ${before}, and now ${worker}`);
+    for (const [other, number] of this.numberOfName)
+      this.check(other === name || number !== worker, `worker number ${worker} of ${other} went to ${name}`);
+    this.numberOfName.set(name, worker);
+  }
+
+  check(holds: boolean, text: string): void {
+    if (!holds) throw new Breach(text);
+  }
+}

@@ -1,0 +1,68 @@
+/** Replicas small enough to be moved thousands of times a second, by the real learning rule and the real directions. */
+import { addDirection } from '../../kernels/direction.ts';
+import { absorb, type LearningRule, type Normaliser, type Step } from '../../kernels/learning-rule.ts';
+import { roundingWord, roundKey } from '../../kernels/random-keys.ts';
+import { initialReplica, type ReplicaState } from '../../kernels/replica.ts';
+import { encodeE4m3 } from '../../proto/e4m3.ts';
+import type { Record } from '../../proto/gen/onebyte.ts';
+
+/** d. */
+export const ELEMENTS = 16;
+/** K. */
+export const DIRECTIONS = 1;
+
+export const virtualRule = (seed: number, maxStaleness: number): LearningRule => ({
+  runKey: [seed, 0],
+  learningRate: 1e-3,
+  decayRounds: 0,
+  cap: 64,
+  memory: 64,
+  window: 8,
+  clip: 4,
+  directionStripes: 1,
+  maxStaleness,
+  initialExponent: 0,
+});
+
+export const startReplica = (rule: LearningRule): ReplicaState =>
+  initialReplica(
+    rule,
+    Float32Array.from({ length: ELEMENTS }, (_, i) => Math.fround(i / ELEMENTS)),
+  );
+
+export const copyReplica = ({ theta, normaliser }: ReplicaState): ReplicaState => ({
+  theta: theta.slice(),
+  normaliser,
+});
+
+/** As the reference backend's update, without waiting. */
+export function moveReplica(
+  { theta }: ReplicaState,
+  rule: LearningRule,
+  step: Step | undefined,
+  normaliser: Normaliser,
+): ReplicaState {
+  if (step) {
+    const sum = new Int32Array(theta.length);
+    for (const { roundKey: key, direction, q } of step.terms)
+      addDirection(sum, q, key, direction, rule.directionStripes);
+    for (let i = 0; i < theta.length; i++) theta[i] = theta[i]! - Math.fround(step.scale * sum[i]!);
+  }
+  return { theta, normaliser };
+}
+
+export function applyVirtually(replica: ReplicaState, rule: LearningRule, record: Record): ReplicaState {
+  const { step, normaliser } = absorb(replica.normaliser, rule, record);
+  return moveReplica(replica, rule, step, normaliser);
+}
+
+/** What `worker` measures: a pure function of the place, so that a byte that counts elsewhere is found out. */
+export function measureVirtually(rule: LearningRule, worker: number, round: number, firstDirection: number): Buffer {
+  const key = roundKey(rule.runKey, round, worker);
+  return Buffer.from(
+    Array.from({ length: DIRECTIONS }, (_, j) => {
+      const word = roundingWord(key, firstDirection + j);
+      return encodeE4m3((word / 2 ** 31 - 1) * 100, word);
+    }),
+  );
+}

@@ -1,0 +1,208 @@
+/** The trainer's shell in a simulation: the real core over a virtual disk, with a crash possible before each effect. */
+import { type ReplicaState, replicaDigest } from '../../kernels/replica.ts';
+import { LogFrame, type Record, type TrainerMessage } from '../../proto/gen/onebyte.ts';
+import { encodeLogFrame } from '../../proto/log-framing.ts';
+import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
+import { step } from '../../trainer/core.ts';
+import { groupAppends } from '../../trainer/group-commit.ts';
+import { restoreTrainer } from '../../trainer/restore.ts';
+import { LOG_FORMAT, parseRoundLog } from '../../trainer/round-log.ts';
+import type { Effect, Event, StreamId, TrainerState } from '../../trainer/state.ts';
+import { DiskError, VirtualDisk } from './disk.ts';
+import { spoilEffects, spoilEvent, spoilRestored } from './planted-bugs.ts';
+import { applyVirtually, copyReplica, moveReplica, startReplica } from './virtual-replica.ts';
+import type { World } from './world.ts';
+
+/** An event as it comes from outside: the trainer adds the time. */
+export type Untimed = Event extends infer E ? (E extends { atMs: number } ? Omit<E, 'atMs'> : never) : never;
+
+/** How the trainer reaches its workers. */
+export interface TrainerNetwork {
+  send(stream: StreamId, message: TrainerMessage): void;
+  broadcast(message: TrainerMessage): void;
+  end(stream: StreamId, refused: string | undefined): void;
+  /** The process is gone, with all streams. */
+  endAll(): void;
+  /** May the last of `rounds` records be lost on disk? Not if no worker could give it back. */
+  mayFlip(rounds: number): boolean;
+}
+
+export class VirtualTrainer {
+  readonly disk: VirtualDisk;
+  state: TrainerState | undefined;
+  exit: { exitCode: ExitCode; text: string } | undefined;
+  /** Effects until the process dies; undefined: it lives. */
+  crashIn: number | undefined;
+  /** The clock of this machine is ahead by so much, ms. */
+  clockAheadMs = 0;
+  pausedUntilMs = 0;
+  /** Where the last frame of the log begins. */
+  private lastFrame = 0;
+  private position = 0;
+  private durableRounds = 0;
+  private appended: Record[] = [];
+  private flipped = false;
+  private replica: ReplicaState;
+  private readonly waiting: Untimed[] = [];
+  private readonly world: World;
+  private readonly network: TrainerNetwork;
+
+  constructor(world: World, network: TrainerNetwork) {
+    this.world = world;
+    this.network = network;
+    this.disk = new VirtualDisk(world.random);
+    this.replica = startReplica(world.rule);
+    this.append([
+      { frame: { $case: 'header', value: { format: LOG_FORMAT, runConfig: '', initialTheta: Buffer.alloc(0) } } },
+    ]);
+    this.open();
+  }
+
+  get nowMs(): number {
+    return this.world.clock.nowMs + this.clockAheadMs;
+  }
+
+  get isUp(): boolean {
+    return this.state !== undefined;
+  }
+
+  snapshot(): ReplicaState {
+    return copyReplica(this.replica);
+  }
+
+  /** Records that the trainer's replica holds. */
+  get snapshotRound(): number {
+    return this.replica.normaliser.round;
+  }
+
+  /** Starts the process on the log that is there. */
+  open(): void {
+    const { world, disk } = this;
+    disk.failNext = undefined;
+    const bytes = disk.read();
+    const { frames, validBytes } = parseRoundLog(bytes, 'the virtual disk');
+    if (world.bug !== 'keep the torn tail') disk.truncate(validBytes);
+    this.position = disk.length;
+    this.replica = startReplica(world.rule);
+    const records = frames.flatMap(({ frame }): Record[] => (frame?.$case === 'record' ? [frame.value] : []));
+    for (const record of records) this.replica = applyVirtually(this.replica, world.rule, record);
+    const { issuedRounds } = world.invariants;
+    world.invariants.check(
+      records.length >= issuedRounds || this.flipped,
+      `the log came back with ${records.length} records, ${issuedRounds} were acknowledged`,
+    );
+    world.invariants.onDropped(this.appended.slice(records.length));
+    this.appended = records;
+    this.flipped = false;
+    this.durableRounds = records.length;
+    world.invariants.onReplica('a replay of the log', this.replica);
+    this.state = restoreTrainer(world.rules, frames, this.replica, this.nowMs);
+    spoilRestored(world.bug, this.state);
+    this.append([{ frame: { $case: 'epoch', value: { epoch: this.state.epoch } } }]);
+    this.announceDigest();
+  }
+
+  /** The machine stops. `flip`: a bit of the last frame turns over while it is off. */
+  crash(flip: boolean): void {
+    this.state = undefined;
+    this.crashIn = undefined;
+    this.waiting.length = 0;
+    this.disk.crash();
+    if (flip && this.lastFrame > 0 && this.network.mayFlip(this.durableRounds)) {
+      this.disk.flipBit(this.lastFrame);
+      this.flipped = true;
+    }
+    this.network.endAll();
+  }
+
+  /** Hands an event to the core, now or when the process goes on. */
+  handle(event: Untimed): void {
+    if (!this.state) return;
+    if (this.world.clock.nowMs < this.pausedUntilMs) this.waiting.push(event);
+    else {
+      this.process([...this.waiting.splice(0), event]);
+    }
+  }
+
+  /** As the real shell: events that wait share one fsync. */
+  private process(events: readonly Untimed[]): void {
+    const { state, world } = this;
+    if (!state) return;
+    const asked = events.flatMap((untimed) =>
+      step(state, spoilEvent(world.bug, state, { ...untimed, atMs: this.nowMs } as Event)),
+    );
+    for (const effect of spoilEffects(world.bug, groupAppends(asked))) {
+      if (this.crashIn !== undefined && this.crashIn-- <= 0) {
+        this.crash(world.random() < 0.2);
+        return;
+      }
+      try {
+        this.perform(effect);
+      } catch (error) {
+        if (!(error instanceof DiskError)) throw error;
+        this.crash(false);
+        break;
+      }
+    }
+  }
+
+  private perform(effect: Effect): void {
+    const { network, world } = this;
+    switch (effect.kind) {
+      case 'append':
+        this.append(effect.frames);
+        break;
+      case 'send':
+        this.noteIssued(effect.message);
+        network.send(effect.stream, effect.message);
+        break;
+      case 'broadcast':
+        this.noteIssued(effect.message);
+        network.broadcast(effect.message);
+        break;
+      case 'refuse':
+        network.end(effect.stream, effect.refusal === 'silent' ? undefined : effect.text);
+        break;
+      case 'apply':
+        this.replica = moveReplica(this.replica, world.rule, effect.step, effect.normaliser);
+        world.invariants.onReplica('the trainer', this.replica);
+        if (effect.digest) this.announceDigest();
+        return;
+      case 'finish':
+        this.exit = effect.exitCode === EXIT.drained ? undefined : effect;
+        this.state = undefined;
+        network.endAll();
+        break;
+      case 'holdAdapter':
+      case 'checkpoint':
+      case 'report':
+        return;
+    }
+  }
+
+  private append(frames: readonly LogFrame[]): void {
+    const { disk, world } = this;
+    for (const frame of frames) {
+      const bytes = encodeLogFrame(this.position, LogFrame.encode(frame).finish());
+      disk.write(bytes);
+      this.lastFrame = this.position;
+      this.position += bytes.length;
+    }
+    const isForgotten = world.bug === 'forget the fsync' && frames.some(({ frame }) => frame?.$case === 'record');
+    if (!isForgotten) disk.sync();
+    for (const { frame } of frames)
+      if (frame?.$case === 'record') {
+        world.invariants.onAppended(frame.value, this.durableRounds++);
+        this.appended.push(frame.value);
+      }
+  }
+
+  private announceDigest(): void {
+    const { round } = this.replica.normaliser;
+    step(this.state!, { kind: 'ownDigest', round, sha256: replicaDigest(this.replica) });
+  }
+
+  private noteIssued({ message }: TrainerMessage): void {
+    if (message?.$case === 'record') this.world.invariants.onIssued(message.value, this.durableRounds);
+  }
+}

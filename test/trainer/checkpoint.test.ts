@@ -1,0 +1,41 @@
+/** Checkpoints appear whole, and damage in one is noticed. */
+import assert from 'node:assert/strict';
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { initialReplica } from '../../kernels/replica.ts';
+import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../../kernels/run-replica.ts';
+import { checkpointName, checkpointProblem, newestCheckpoint, writeCheckpoint } from '../../trainer/checkpoint.ts';
+import { smallRunConfig } from '../support/small-run.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+
+const config = smallRunConfig();
+const matrices = initialMatrices(config, new Uint8Array());
+const start = initialReplica(learningRuleOf(config), trainedPart(layoutOf(config), matrices));
+const contentAt = (round: number) => ({
+  config,
+  replica: { ...start, normaliser: { ...start.normaliser, round } },
+  matrices,
+  nextWorker: 1,
+  epoch: 1,
+});
+
+describe('a checkpoint', () => {
+  it('that does not verify is passed over for the one before', async (test) => {
+    const parent = temporaryDirectory(test);
+    for (const round of [1, 2]) await writeCheckpoint(parent, contentAt(round), 3, false);
+    const [older, newer] = [1, 2].map((round) => join(parent, checkpointName(round)));
+    assert.equal(await newestCheckpoint(parent), newer);
+    appendFileSync(join(newer!, 'adapter_model.safetensors'), 'x');
+    assert.match((await checkpointProblem(newer!))!, /adapter_model.safetensors: sha-256/);
+    assert.equal(await newestCheckpoint(parent), older);
+  });
+
+  it('that does not verify is written anew', async (test) => {
+    const parent = temporaryDirectory(test);
+    const directory = await writeCheckpoint(parent, contentAt(1), 3, false);
+    appendFileSync(join(directory, 'trainer_state.json'), 'x');
+    await writeCheckpoint(parent, contentAt(1), 3, false);
+    assert.equal(await checkpointProblem(directory), undefined);
+  });
+});
