@@ -2,6 +2,9 @@
 // Runs the TypeScript sources in a checkout and the compiled ones in an installed package.
 import { existsSync } from 'node:fs';
 
+// As process 1 of a container a signal that nobody listens to is lost. Until a command listens, the process is drained at once.
+if (process.pid === 1) process.on('SIGTERM', () => process.exit(75));
+
 const source = new URL('../cli/main.ts', import.meta.url);
 if (existsSync(source)) {
   const { register } = await import('tsx/esm/api');

@@ -21,7 +21,7 @@ export function drainOnSignal(): { signal: AbortSignal; interrupted: () => boole
   const controller = new AbortController();
   let interrupted = false;
   for (const name of ['SIGTERM', 'SIGINT'] as const)
-    process.on(name, () => {
+    process.removeAllListeners(name).on(name, () => {
       interrupted ||= name === 'SIGINT';
       if (controller.signal.aborted) process.exit(interrupted ? EXIT.interrupted : EXIT.drained);
       controller.abort();

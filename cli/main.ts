@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { EXIT } from '../proto/operating-error.ts';
 import { benchCommand } from './bench.ts';
 import { evalCommand } from './eval.ts';
+import { k8sCommand } from './k8s.ts';
 import { mergeCommand } from './merge.ts';
 import { replayCommand } from './replay.ts';
 import { simulateCommand } from './simulate.ts';
@@ -45,8 +46,10 @@ for (const command of [
   replayCommand,
   mergeCommand,
   benchCommand,
+  k8sCommand,
 ]) {
-  command.exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage));
+  for (const each of [command, ...command.commands])
+    each.exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage));
   program.addCommand(command);
 }
 await program.parseAsync();

@@ -11,6 +11,7 @@ import { resolveModel } from '../worker/model/hub.ts';
 import { loadTokenizer } from '../worker/model/tokenizer.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { serverAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
+import { type Health, withHealth } from './health.ts';
 import { createLog, type Log, type Place } from './log.ts';
 import { prepareRun } from './run-config-of.ts';
 import { freshDirectory, settle } from './run-directory.ts';
@@ -25,6 +26,7 @@ interface Flags extends TlsFlags {
   readonly rounds?: number;
   readonly resume?: boolean;
   readonly dashboard?: string;
+  readonly health?: string;
   readonly json?: boolean;
 }
 
@@ -41,6 +43,7 @@ export const trainerCommand = withTlsFlags(
         '--dashboard <host:port>',
         'serve the page of the run, /metrics and /status here; port 0: chosen by the system',
       )
+      .option('--health <host:port>', 'serve grpc.health.v1 there in plain text, for probes')
       .option('--json', 'end with one line of JSON on stdout'),
   ),
 )
@@ -50,8 +53,17 @@ export const trainerCommand = withTlsFlags(
   )
   .action((file: string, flags: Flags) => runCommand(() => train(file, flags)));
 
-async function train(file: string, flags: Flags): Promise<ExitCode> {
+function train(file: string, flags: Flags): Promise<ExitCode> {
   const drain = drainOnSignal();
+  return withHealth(flags.health, drain.signal, (health) => trainUntilDone(file, flags, drain, health));
+}
+
+async function trainUntilDone(
+  file: string,
+  flags: Flags,
+  drain: ReturnType<typeof drainOnSignal>,
+  health: Health,
+): Promise<ExitCode> {
   const place: Place = {};
   const log = createLog({ role: 'trainer' }, place);
   const given = readRunFile(file, flags.set);
@@ -90,6 +102,7 @@ async function train(file: string, flags: Flags): Promise<ExitCode> {
       },
       describeStatus: (status) => metrics.describe(status),
       onListening: (address, round, tornBytes) => {
+        health.ready(true);
         if (tornBytes > 0)
           log.warn({ tornBytes }, `cut ${tornBytes} bytes of a frame that was not written whole off the round log`);
         log.info(

@@ -11,10 +11,12 @@ import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
 import { WorkerSettings } from '../worker/settings.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { clientAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
+import { type Health, withHealth } from './health.ts';
 import { createLog, type Log, type Place } from './log.ts';
 import { prepareRun } from './run-config-of.ts';
 import { type RunFile, readRunFile } from './run-file.ts';
 import { tellParent } from './supervision.ts';
+import { workerNumber } from './worker-number.ts';
 
 interface Flags extends TlsFlags {
   readonly set: string[];
@@ -25,6 +27,7 @@ interface Flags extends TlsFlags {
   readonly data?: string;
   readonly dev?: string;
   readonly threads?: number;
+  readonly health?: string;
   readonly json?: boolean;
 }
 
@@ -43,11 +46,16 @@ export const workerCommand = withTlsFlags(
         '--name <name>',
         'name of this worker, unique in the run (default: worker-NUMBER, or host and process id)',
       )
-      .option('--number <n>', 'worker number to ask for', wholeNumber)
+      .option(
+        '--number <n>',
+        'worker number to ask for (default: JOB_COMPLETION_INDEX, RANK or PET_NODE_RANK where set)',
+        wholeNumber,
+      )
       .option('--model <dir>', 'model directory or org/name on this machine')
       .option('--data <file>', 'training rows of this worker alone (all of the file is its shard)')
       .option('--dev <file>', 'dev split, the same on all machines')
       .option('--threads <n>', 'threads (worker.threads)', wholeNumber)
+      .option('--health <host:port>', 'serve grpc.health.v1 there in plain text, for probes')
       .option('--json', 'end with one line of JSON on stdout'),
   ),
 )
@@ -57,10 +65,21 @@ export const workerCommand = withTlsFlags(
   )
   .action((file: string | undefined, flags: Flags) => runCommand(() => work(file, flags)));
 
-async function work(file: string | undefined, flags: Flags): Promise<ExitCode> {
+function work(file: string | undefined, flags: Flags): Promise<ExitCode> {
   const drain = drainOnSignal();
+  return withHealth(flags.health, drain.signal, (health) => workUntilDone(file, flags, drain, health));
+}
+
+async function workUntilDone(
+  file: string | undefined,
+  flags: Flags,
+  drain: ReturnType<typeof drainOnSignal>,
+  health: Health,
+): Promise<ExitCode> {
   const place: Place = {};
   const log = createLog({ role: 'worker' }, place);
+  const asked = workerNumber(flags.number, process.env);
+  if (asked) log.info(asked, `asking for worker number ${asked.number} (${asked.source})`);
   const run = file === undefined ? undefined : readRunFile(file, flags.set);
   const model = flags.model ?? run?.model;
   const trainFile = flags.data ?? run?.data.train;
@@ -72,8 +91,8 @@ async function work(file: string | undefined, flags: Flags): Promise<ExitCode> {
   const result = await runWorker({
     trainer: flags.trainer,
     access: clientAccess(splitAddress(flags.trainer).host, flags),
-    name: flags.name ?? (flags.number === undefined ? `${hostname()}-${process.pid}` : `worker-${flags.number}`),
-    requestedWorker: flags.number,
+    name: flags.name ?? (asked === undefined ? `${hostname()}-${process.pid}` : `worker-${asked.number}`),
+    requestedWorker: asked?.number,
     checkConfig: async (theirs) => checkConfig(own && (await ownConfig(own, theirs)), theirs, file ?? ''),
     compute: {
       modelDirectory,
@@ -86,6 +105,8 @@ async function work(file: string | undefined, flags: Flags): Promise<ExitCode> {
     onReport: (report) => {
       if (report.kind === 'joined') place.worker = report.worker;
       if (report.kind === 'joined' || report.kind === 'round') place.round = report.round;
+      // From its joining on a worker does its part, until it has to look for the trainer again.
+      if (report.kind !== 'ready' && report.kind !== 'late') health.ready(report.kind !== 'retrying');
       logReport(log, report, flags.trainer);
       void tellParent({ kind: 'worker', report });
     },

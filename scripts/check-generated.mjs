@@ -19,6 +19,15 @@ try {
   execFileSync(process.execPath, [join(root, 'scripts/build-simd.mjs'), join(fresh, 'kernels/simd/gen/module.ts')]);
   const reference = join(fresh, 'docs/run-file.yaml');
   execFileSync(process.execPath, ['--import', 'tsx', 'scripts/run-file-reference.ts', reference], { cwd: root });
+  const render = [
+    'bin/onebyte.js',
+    'k8s',
+    'render',
+    'examples/tiny-reviews/run.yaml',
+    '--kustomize',
+    join(fresh, 'k8s'),
+  ];
+  execFileSync(process.execPath, render, { cwd: root });
   const read = (directory, name) => {
     try {
       return readFileSync(join(directory, name), 'utf8');
@@ -26,7 +35,7 @@ try {
       return undefined;
     }
   };
-  for (const folder of ['proto/gen', 'kernels/simd/gen', 'docs']) {
+  for (const folder of ['proto/gen', 'kernels/simd/gen', 'docs', 'k8s/base', 'k8s/overlays']) {
     const committed = join(root, folder);
     const generated = join(fresh, folder);
     const names = new Set([...(folder === 'docs' ? [] : filesBelow(committed)), ...filesBelow(generated)]);

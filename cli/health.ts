@@ -1,0 +1,50 @@
+/** The standard gRPC health service on a plaintext port of its own: what Kubernetes probes ask. It tells nothing else. */
+import * as grpc from '@grpc/grpc-js';
+import { HealthImplementation } from 'grpc-health-check';
+import { splitAddress } from '../proto/address.ts';
+import { usageError } from '../proto/operating-error.ts';
+
+/** The service name to ask for readiness; the empty name answers for liveness. */
+export const READY_SERVICE = 'ready';
+
+export interface Health {
+  /** The bound `host:port`; undefined where nobody asked for a health service. */
+  readonly address: string | undefined;
+  /** Whether this process does its part of the run now. */
+  ready(is: boolean): void;
+  close(): void;
+}
+
+/** Runs `action` with a health service on `listen` that is not ready yet, and never again once `drain` is aborted. */
+export async function withHealth<Result>(
+  listen: string | undefined,
+  drain: AbortSignal,
+  action: (health: Health) => Promise<Result>,
+): Promise<Result> {
+  const health = await startHealth(listen);
+  drain.addEventListener('abort', () => health.ready(false));
+  try {
+    return await action({ ...health, ready: (is) => health.ready(is && !drain.aborted) });
+  } finally {
+    health.close();
+  }
+}
+
+/** Starts the health service on `listen` (`host:port`), not ready yet. @throws OperatingError usage: bad address, port in use */
+export async function startHealth(listen: string | undefined): Promise<Health> {
+  if (listen === undefined) return { address: undefined, ready: () => {}, close: () => {} };
+  const { host } = splitAddress(listen);
+  const health = new HealthImplementation({ '': 'SERVING', [READY_SERVICE]: 'NOT_SERVING' });
+  const server = new grpc.Server({ 'grpc.max_receive_message_length': 4096, 'grpc.max_concurrent_streams': 16 });
+  health.addToServer(server);
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(listen, grpc.ServerCredentials.createInsecure(), (cause, bound) =>
+      cause ? reject(usageError(`--health ${listen}: ${cause.message}`, { cause })) : resolve(bound),
+    );
+  });
+  return {
+    address: `${host.includes(':') ? `[${host}]` : host}:${port}`,
+    ready: (is) => health.setStatus(READY_SERVICE, is ? 'SERVING' : 'NOT_SERVING'),
+    close: () => server.forceShutdown(),
+  };
+}

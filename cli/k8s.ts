@@ -1,0 +1,79 @@
+/** `onebyte k8s`: prints what Kubernetes needs to run a run. Nothing here speaks to a cluster; pipe it into kubectl. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { Command } from 'commander';
+import { EXIT, usageError } from '../proto/operating-error.ts';
+import { runCommand, wholeNumber } from './command.ts';
+import { type Accelerator, kustomizeFiles, toYaml } from './k8s-kustomize.ts';
+import { launchObjects } from './k8s-objects.ts';
+import { checkName, launchPlan, type RenderFlags } from './k8s-plan.ts';
+import { launchSecrets, type SecretsPlan } from './k8s-secrets.ts';
+
+/** The workers of the overlays that `--kustomize` writes. */
+export const OVERLAYS: { readonly [name: string]: Accelerator } = {
+  cpu: { cpu: '2', memory: '4Gi', gpus: 0 },
+  gpu: { cpu: '4', memory: '16Gi', gpus: 1 },
+};
+
+const withName = (command: Command): Command =>
+  command
+    .option('--name <name>', 'name of the run: begins the names of all objects', 'onebyte')
+    .option('--namespace <name>', 'namespace', 'onebyte');
+
+const renderCommand = withName(new Command('render'))
+  .description('print the objects that launch a trainer and its workers, as YAML for kubectl apply -f -')
+  .argument('<run.yaml>', 'run file')
+  .option('--image <image>', 'image with a tag or a digest (default: onebyte:VERSION)')
+  .option('--workers <n>', 'worker pods (workers)', wholeNumber)
+  .option('--gpus <n>', 'NVIDIA GPUs of a worker', wholeNumber, 0)
+  .option('--cpu <quantity>', 'CPU cores of a worker', '1')
+  .option('--memory <quantity>', 'memory of a worker', '2Gi')
+  .option('--storage <quantity>', 'size of the volume for round log and checkpoints', '1Gi')
+  .option('--storage-class <name>', "its storage class (default: the cluster's)")
+  .option('--model-claim <claim[/path]>', 'PersistentVolumeClaim with the model, mounted read-only by all pods')
+  .option('--data-claim <claim[/path]>', 'PersistentVolumeClaim with the folder of data.train, mounted read-only')
+  .option(
+    '--data-by-index',
+    'worker I sees shards/I/ of the data volume alone, with its own rows, and all see shared/ with the dev split',
+  )
+  .option('--insecure', 'plain text between the pods and no join token')
+  .option('--queue <name>', 'LocalQueue of Kueue')
+  .option('--kustomize <dir>', 'write a base and overlays cpu and gpu there instead of printing')
+  .addHelpText(
+    'after',
+    '\nExample:\n  onebyte k8s render examples/tiny-reviews/run.yaml --workers 4 | kubectl apply -f -\n',
+  )
+  .action((file: string, flags: RenderFlags & { readonly kustomize?: string }) =>
+    runCommand(async () => {
+      const plan = launchPlan(file, flags);
+      if (flags.kustomize === undefined) process.stdout.write(toYaml(Object.values(launchObjects(plan)).flat()));
+      else writeFiles(flags.kustomize, kustomizeFiles(plan, OVERLAYS));
+      return EXIT.done;
+    }),
+  );
+
+const secretsCommand = withName(new Command('secrets'))
+  .description('print new Secrets with a join token and TLS certificates; needs the openssl command')
+  .option('--days <n>', 'how long the certificate holds', wholeNumber, 365)
+  .addHelpText('after', '\nExample:\n  onebyte k8s secrets | kubectl create -f -\n')
+  .action((plan: SecretsPlan) =>
+    runCommand(async () => {
+      checkName('--name', plan.name, 40);
+      checkName('--namespace', plan.namespace, 63);
+      if (plan.days < 1) throw usageError(`--days ${plan.days}: expected at least 1`);
+      process.stdout.write(toYaml(launchSecrets(plan)));
+      return EXIT.done;
+    }),
+  );
+
+export const k8sCommand = new Command('k8s')
+  .description('what Kubernetes needs to run a run: objects and secrets as YAML')
+  .addCommand(renderCommand)
+  .addCommand(secretsCommand);
+
+function writeFiles(directory: string, files: { readonly [path: string]: string }): void {
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(directory, path)), { recursive: true });
+    writeFileSync(join(directory, path), text);
+  }
+}

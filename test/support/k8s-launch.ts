@@ -1,0 +1,30 @@
+/** Launches for tests: what `onebyte k8s render` would print, as objects. */
+import { join } from 'node:path';
+import { parseAllDocuments } from 'yaml';
+import { toYaml } from '../../cli/k8s-kustomize.ts';
+import { launchObjects } from '../../cli/k8s-objects.ts';
+import { type LaunchPlan, launchPlan, type RenderFlags } from '../../cli/k8s-plan.ts';
+import type { Loose } from './k8s-policy.ts';
+import { tinyReviews } from './onebyte.ts';
+
+export const tinyRunFile = join(tinyReviews, 'run.yaml');
+
+const DEFAULTS: RenderFlags = {
+  ...{ name: 'onebyte', namespace: 'onebyte', gpus: 0, cpu: '1', memory: '2Gi', storage: '1Gi' },
+};
+
+export const tinyPlan = (flags: Partial<RenderFlags> = {}): LaunchPlan =>
+  launchPlan(tinyRunFile, { ...DEFAULTS, ...flags });
+
+export const parseObjects = (text: string): Loose[] => parseAllDocuments(text).map((document) => document.toJS());
+
+/** Objects of the tiny example's launch, as kubectl would read them. */
+export const tinyLaunch = (flags: Partial<RenderFlags> = {}): Loose[] =>
+  parseObjects(toYaml(Object.values(launchObjects(tinyPlan(flags))).flat()));
+
+/** The pod of the trainer's or the workers' Job. */
+export const podOf = (objects: Loose[], component: 'trainer' | 'worker'): Loose =>
+  jobOf(objects, component).spec.template.spec;
+
+export const jobOf = (objects: Loose[], component: 'trainer' | 'worker'): Loose =>
+  objects.find(({ kind, metadata }) => kind === 'Job' && metadata.name.endsWith(component));
