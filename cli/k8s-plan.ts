@@ -68,6 +68,7 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
   checkImage(image);
   checkName('--name', flags.name, 40);
   checkName('--namespace', flags.namespace, 63);
+  for (const flag of ['cpu', 'memory', 'storage'] as const) checkQuantity(`--${flag}`, flags[flag]);
   const workers = flags.workers ?? run.workers;
   if (workers < 1 || workers > 1024) throw usageError(`--workers ${workers}: expected 1…1024`);
   const model = claimPath('--model-claim', flags.modelClaim);
@@ -138,6 +139,12 @@ function checkImage(image: string): void {
 export function checkName(flag: string, name: string, longest: number): void {
   if (!/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(name) || name.length > longest)
     throw usageError(`${flag} ${name}: expected at most ${longest} of a-z, 0-9 and -, not at an end`);
+}
+
+/** Kubernetes quantities as people write them: 500m, 2, 1.5Gi. */
+function checkQuantity(flag: string, quantity: string): void {
+  if (!/^\d+(\.\d+)?(m|k|[MGT]|[KMGT]i)?$/.test(quantity))
+    throw usageError(`${flag} ${quantity}: expected a quantity like 500m, 2 or 4Gi`);
 }
 
 function claimPath(flag: string, text: string | undefined): ClaimPath | undefined {

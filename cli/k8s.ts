@@ -69,7 +69,8 @@ const secretsCommand = withName(new Command('secrets'))
 export const k8sCommand = new Command('k8s')
   .description('what Kubernetes needs to run a run: objects and secrets as YAML')
   .addCommand(renderCommand)
-  .addCommand(secretsCommand);
+  .addCommand(secretsCommand)
+  .addHelpText('after', '\nExample:\n  onebyte k8s render run.yaml | kubectl apply -f -\n');
 
 function writeFiles(directory: string, files: { readonly [path: string]: string }): void {
   for (const [path, text] of Object.entries(files)) {

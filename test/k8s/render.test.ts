@@ -87,6 +87,8 @@ for (const [flags, expected] of [
   [{ name: 'One' }, /--name/],
   [{ namespace: '-x' }, /--namespace/],
   [{ workers: 0 }, /--workers 0/],
+  [{ memory: '4 GB' }, /--memory 4 GB/],
+  [{ cpu: '-1' }, /--cpu -1/],
   [{ modelClaim: 'm/../secret' }, /--model-claim/],
   [{ dataByIndex: true }, /--data-by-index needs --data-claim/],
 ] as const)
