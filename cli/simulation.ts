@@ -145,8 +145,8 @@ class Simulation {
         break;
       case 'dashboard':
         // A trainer that is started again serves its page where the browsers look for it.
+        if (this.dashboard !== new URL(message.url).host) this.options.view.say(`dashboard: ${message.url}`);
         this.dashboard = new URL(message.url).host;
-        this.options.view.say(`dashboard: ${message.url}`);
         break;
       case 'trainer':
         this.options.view.onReport(message.report, message.wire);

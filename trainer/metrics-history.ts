@@ -131,7 +131,7 @@ export function observe(history: RunHistory, seen: Observation): void {
       break;
     case 'digest': {
       const { round, sha256, agrees } = seen;
-      update(history, seen.worker, () => ({ state: 'active', digest: { round, sha256, agrees } }));
+      update(history, seen.worker, () => ({ state: agrees ? 'active' : 'joining', digest: { round, sha256, agrees } }));
       break;
     }
   }

@@ -1,5 +1,5 @@
 /** The line charts over rounds, by uPlot. */
-import { byId, bytes, duration, nats, whole } from './format.js';
+import { byId, bytes, nats, whole } from './format.js';
 import uPlot from './uPlot.esm.js';
 
 /** @typedef {import('./page-state.d.ts').PageState} PageState */
@@ -38,7 +38,7 @@ function createChart(id, lines, { log = false, format, data, say }, colours) {
       cursor: { points: { size: 6 } },
       axes: [
         { ...axis(), size: 30, incrs: WHOLE },
-        { ...axis(only), size: 66, values: (_, ticks) => ticks.map((y) => (y === null ? '' : format(y))) },
+        { ...axis(only), size: 68, values: (_, ticks) => ticks.map((y) => (y === null ? '' : format(y))) },
       ],
       series: [
         { label: 'round', value: (_, x) => (x === null ? '–' : whole(x)) },
@@ -114,7 +114,8 @@ function sayEvaluations({ evaluations }, key, name, format) {
 /** All charts of the page. @param {() => Record<ColourName, string>} colours @returns {Chart[]} */
 export function createCharts(colours) {
   const percent = (/** @type {number} */ y) => `${Math.round(y * 10) / 10} %`;
-  const ms = (/** @type {number} */ y) => (y > 0 && y < 1 ? `${y} ms` : duration(y));
+  const ms = (/** @type {number} */ y) =>
+    y < 1000 ? `${Number(y.toPrecision(3))} ms` : `${Number((y / 1000).toPrecision(3))} s`;
   /** @type {Line[]} */
   const evaluated = [
     { label: 'measured', colour: 'three', width: 1, points: true },
