@@ -13,6 +13,11 @@ describe('a TensorBoard event file', () => {
     assert.equal(crc32c(Buffer.from('123456789')), 0xe3069283);
   });
 
+  it("masks it as TensorBoard's own writer does", () => {
+    // python -c "from tensorboard.summary.writer.record_writer import masked_crc32c as m; print(hex(m(b'123456789')))"
+    assert.equal(maskedCrc32c(Buffer.from('123456789')), MASKED);
+  });
+
   it('frames a record as length, masked CRC, data, masked CRC', () => {
     const frame = tfRecord(Buffer.from('abc'));
     assert.equal(frame.length, 8 + 4 + 3 + 4);

@@ -18,7 +18,9 @@ const found = process.env.CHROMIUM ?? PLACES.find((place) => existsSync(place));
 
 /** Why no browser test can run here; false when it can. */
 export const noBrowser: string | false =
-  found === undefined ? `no Chromium in ${PLACES.join(', ')}: run scripts/install-test-tools.sh or set CHROMIUM` : false;
+  found === undefined
+    ? `no Chromium in ${PLACES.join(', ')}: run scripts/install-test-tools.sh or set CHROMIUM`
+    : false;
 
 export const launchBrowser = (): Promise<Browser> =>
   chromium.launch({ executablePath: found, args: FLAGS, timeout: 60_000 });
