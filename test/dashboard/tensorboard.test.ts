@@ -15,7 +15,7 @@ describe('a TensorBoard event file', () => {
 
   it("masks it as TensorBoard's own writer does", () => {
     // python -c "from tensorboard.summary.writer.record_writer import masked_crc32c as m; print(hex(m(b'123456789')))"
-    assert.equal(maskedCrc32c(Buffer.from('123456789')), MASKED);
+    assert.equal(maskedCrc32c(Buffer.from('123456789')), 0xc78ab0e5);
   });
 
   it('frames a record as length, masked CRC, data, masked CRC', () => {
