@@ -139,7 +139,9 @@ function summarise(
   seconds: number,
 ): Summary {
   const { exitCode: _, text: __, replicaDigest: ___, ...counts } = trainer;
-  const digests = workers.flatMap(({ adapterDigest }) => adapterDigest ?? []);
+  // A worker that was still catching up when the run ended does not hold its last adapter.
+  const atTheEnd = workers.filter(({ rounds }) => rounds === trainer.rounds);
+  const digests = atTheEnd.flatMap(({ adapterDigest }) => adapterDigest ?? []);
   return {
     accuracyBefore: before?.accuracy,
     accuracyAfter: after?.accuracy,
