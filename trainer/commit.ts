@@ -8,7 +8,7 @@ import { deadlineMs } from './deadline.ts';
 import { startEvaluation } from './evaluation.ts';
 import { notice } from './messages.ts';
 import { roundDetail } from './metrics-round.ts';
-import type { ContributionPlace, Effect, TrainerState } from './state.ts';
+import type { ContributionPlace, Effect, Member, TrainerState } from './state.ts';
 
 /** Records in a row without a live byte after which a run has diverged. */
 const EMPTY_RECORDS = 3;
@@ -29,7 +29,12 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
   const { normaliser, step } = absorb(state.normaliser, learning, record);
   const { ms, ...times } = timesOf(state, atMs);
   const { deadlineMs: closesAfterMs } = state;
-  const detail = roundDetail(record, normaliser, state.answeredMs, recovered ? [] : waitedFor(state));
+  const detail = roundDetail(
+    record,
+    normaliser,
+    state.answeredMs,
+    recovered ? [] : expectedMembers(state).map(({ worker }) => worker),
+  );
   const gradients = liveGradients(record);
   noteRecord(state, record);
   for (const { worker, gradientBytes } of record.entries) {
@@ -66,9 +71,15 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
   return [...effects, ...afterRound(state, done)];
 }
 
-/** Workers that the open round waits for. */
-const waitedFor = ({ members, normaliser: { round } }: TrainerState): number[] =>
-  [...members.values()].flatMap(({ worker, expectedFrom = round + 1 }) => (expectedFrom <= round ? [worker] : []));
+/**
+ * Members whose answer the open round waits for: those who caught up before it opened, or, when they are all gone, those
+ * who were to count from the next round on.
+ */
+export function expectedMembers({ members, normaliser: { round } }: TrainerState): Member[] {
+  const ready = [...members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined);
+  const due = ready.filter(({ expectedFrom }) => expectedFrom! <= round);
+  return due.length > 0 ? due : ready;
+}
 
 /** Length of the round that ends, and the part of it that those who answered waited for others. */
 function timesOf(state: TrainerState, atMs: number): { ms: number; idleFraction: number } {
