@@ -1,4 +1,5 @@
 /** `onebyte bench liars`: what workers that lie do to a run, with and without winsorising. In one process, real model and kernels. */
+
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import seedrandom from 'seedrandom';
@@ -9,6 +10,7 @@ import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kerne
 import { selectBackend } from '../kernels/select-backend.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
 import { describeAdapter } from '../proto/peft-describe.ts';
+import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { parseRunConfig, type RunConfig } from '../proto/run-config.ts';
 import { type Dataset, readDataset } from '../worker/data/dataset.ts';
 import { type DataOrder, dataOrder } from '../worker/data/order.ts';
@@ -111,7 +113,7 @@ async function run(
   const clipped = { liars: 0, honest: 0 };
   let replica: ReplicaState = initialReplica(rule, owned);
   for (let round = 0; round < rounds; round++) {
-    const entries: Record['entries'] = [];
+    const entries: RecordEntry[] = [];
     for (const [worker, { data, order }] of lab.shards.entries()) {
       const rows = order(round, config.learning.rows).map((i) => {
         const { options, right } = data.examples[i]!;
@@ -126,7 +128,7 @@ async function run(
       const gradientBytes = isLiar ? measured.map((byte) => lied(trial.lie, byte, random)) : measured;
       entries.push({ staleness: 0, worker, firstDirection: 0, gradientBytes: Buffer.from(gradientBytes) });
     }
-    const record: Record = { round, exponent: exponentInForce(replica.normaliser), entries };
+    const record = recordOf(round, exponentInForce(replica.normaliser), entries);
     count(clipped, replica, rule, record, liars);
     replica = await applyRecord(replica, rule, record, backend);
   }
@@ -153,7 +155,7 @@ function count(
 ): void {
   const cut = absorb(normaliser, rule, record).step?.terms ?? [];
   const whole = absorb(normaliser, { ...rule, clip: CLIP.off }, record).step?.terms ?? [];
-  const directions = record.entries[0]!.gradientBytes.length;
+  const directions = record.gradientBytes.length / record.workers.length;
   cut.forEach(({ q }, i) => {
     if (q !== whole[i]?.q) clipped[Math.floor(i / directions) < liars ? 'liars' : 'honest']++;
   });

@@ -2,9 +2,11 @@
  * The learning rule: how the gradient bytes of a record become a step of θ. A pure function of the bytes; no float that a
  * worker measured enters. test/golden/reference.py is the same rule in Python and makes the golden vectors.
  */
+
 import assert from 'node:assert/strict';
 import { DECODED_512, isAbstention, LARGEST_512 } from '../proto/e4m3.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
+import { entriesOf } from '../proto/record.ts';
 import type { Term } from './backend.ts';
 import { binaryExponent, powerOfTwo } from './float64.ts';
 import { roundKey } from './random-keys.ts';
@@ -70,10 +72,7 @@ export const exponentInForce = (normaliser: Normaliser): number => normaliser.ex
 
 /** Gradient bytes of a record that are no abstentions. */
 export const liveGradients = (record: Record): number =>
-  record.entries.reduce(
-    (sum, { gradientBytes }) => sum + gradientBytes.filter((byte) => !isAbstention(byte)).length,
-    0,
-  );
+  record.gradientBytes.reduce((sum, byte) => (isAbstention(byte) ? sum : sum + 1), 0);
 
 /** True when a contribution measured `staleness` rounds before the open one can still be decoded. */
 export const isDecodable = (normaliser: Normaliser, staleness: number): boolean =>
@@ -81,7 +80,7 @@ export const isDecodable = (normaliser: Normaliser, staleness: number): boolean 
 
 /**
  * The normaliser after `record`, and the step that the record asks of θ (undefined: θ stays).
- * The record's entries are sorted by measured round, worker, first direction, and decodable (`isDecodable`).
+ * The record's contributions are sorted by measured round, worker, first direction, and decodable (`isDecodable`).
  */
 export function absorb(
   normaliser: Normaliser,
@@ -127,7 +126,7 @@ const advance = (
 /** The record's bytes that are no abstentions, each Q brought to the exponent in force. */
 function liveTerms(normaliser: Normaliser, rule: LearningRule, record: Record): Term[] {
   const terms: Term[] = [];
-  for (const { staleness, worker, firstDirection, gradientBytes } of record.entries) {
+  for (const { staleness, worker, firstDirection, gradientBytes } of entriesOf(record)) {
     assert(isDecodable(normaliser, staleness), `record ${record.round} holds bytes ${staleness} rounds old`);
     const measuredRound = record.round - staleness;
     const shift = normaliser.exponents.at(-1 - staleness)! - record.exponent;

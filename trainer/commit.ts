@@ -1,8 +1,9 @@
 /** Commits a record: the one place where a round ends. Everything it asks for comes behind the append. */
 import { absorb, exponentInForce, liveGradients } from '../kernels/learning-rule.ts';
-import { Notice_Kind, type Record, type RecordEntry } from '../proto/gen/onebyte.ts';
+import { Notice_Kind, type Record } from '../proto/gen/onebyte.ts';
 import { DIGEST_EVERY, MAX_RECENT_RECORDS } from '../proto/limits.ts';
 import { EXIT, type ExitCode } from '../proto/operating-error.ts';
+import { entriesOf, type RecordEntry, recordOf } from '../proto/record.ts';
 import { withProof } from '../proto/record-proof.ts';
 import { deadlineMs } from './deadline.ts';
 import { startEvaluation } from './evaluation.ts';
@@ -18,9 +19,9 @@ const byPlace = (a: RecordEntry, b: RecordEntry): number =>
 
 /** Closes the open round with what it holds. */
 export function closeRound(state: TrainerState, atMs: number): Effect[] {
-  const { round } = state.normaliser;
-  const entries = [...state.pending].sort(byPlace);
-  return commitRecord(state, { round, exponent: exponentInForce(state.normaliser), entries }, atMs, false);
+  const { normaliser, pending } = state;
+  const record = recordOf(normaliser.round, exponentInForce(normaliser), [...pending].sort(byPlace));
+  return commitRecord(state, record, atMs, false);
 }
 
 /** Makes `record` (without proof) the next of the run. `recovered`: a worker gave it back; `atMs`: now. */
@@ -37,7 +38,7 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
   );
   const gradients = liveGradients(record);
   noteRecord(state, record);
-  for (const { worker, gradientBytes } of record.entries) {
+  for (const { worker, gradientBytes } of entriesOf(record)) {
     const member = state.members.get(worker);
     if (member) member.gradients += gradientBytes.length;
   }
@@ -55,7 +56,7 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
       report: {
         kind: 'round',
         round: normaliser.round,
-        contributions: record.entries.length,
+        contributions: record.workers.length,
         gradients,
         clipped: step?.clipped ?? 0,
         members: state.members.size,
@@ -96,7 +97,7 @@ export function noteRecord(state: TrainerState, record: Record): void {
   state.emptyRecords = gradients === 0 ? state.emptyRecords + 1 : 0;
   state.recent.push(record);
   if (state.recent.length > MAX_RECENT_RECORDS) state.recent.shift();
-  for (const { worker, staleness, firstDirection } of record.entries) {
+  for (const { worker, staleness, firstDirection } of entriesOf(record)) {
     const place = { measuredRound: record.round - staleness, firstDirection };
     const last = state.accepted.get(worker);
     if (!last || isLater(place, last)) state.accepted.set(worker, place);

@@ -35,7 +35,7 @@ export function backfill(frames: readonly LogFrame[], rule: LearningRule, noted:
         if (after.round <= noted.round) break;
         const gradients = liveGradients(record);
         const clipped = step?.clipped ?? 0;
-        const contributions = record.entries.length;
+        const contributions = record.workers.length;
         const detail = lineDetail(roundDetail(record, after, new Map(), []));
         const counts = { gradients, contributions, clipped, members: members.size };
         lines.push({ kind: 'round', at, round: after.round, ...counts, ...detail, slowest: [] });

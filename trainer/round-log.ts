@@ -5,7 +5,7 @@ import { decodeLogFrames, encodeLogFrame } from '../proto/log-framing.ts';
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
 
 /** Version of the frames' meaning. */
-export const LOG_FORMAT = 1;
+export const LOG_FORMAT = 2;
 
 export interface LogContents {
   readonly header: LogHeader;

@@ -7,11 +7,11 @@ import type {
   Hello,
   LogFrame,
   Record,
-  RecordEntry,
   ReplicaDigest,
   TrainerMessage,
 } from '../proto/gen/onebyte.ts';
 import type { ExitCode } from '../proto/operating-error.ts';
+import type { RecordEntry } from '../proto/record.ts';
 import type { ArrivalTimes } from './deadline.ts';
 import type { RoundDetail } from './metrics-round.ts';
 import type { TrainerSettings } from './settings.ts';

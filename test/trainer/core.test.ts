@@ -1,7 +1,9 @@
 /** The trainer's core, sentence by sentence of DESIGN's "Rounds and membership". */
+
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type Hello, Notice_Kind, type Record, Welcome_CatchUp } from '../../proto/gen/onebyte.ts';
+import { recordOf } from '../../proto/record.ts';
 import { withProof } from '../../proto/record-proof.ts';
 import { step } from '../../trainer/core.ts';
 import { restoreTrainer } from '../../trainer/restore.ts';
@@ -215,11 +217,10 @@ describe('the trainer', () => {
 });
 
 describe('a trainer that opens its log again', () => {
-  const lost = (state: TrainerState): Record => ({
-    round: state.normaliser.round,
-    exponent: 0,
-    entries: [{ staleness: 0, worker: 0, firstDirection: 0, gradientBytes: Buffer.from([0x40]) }],
-  });
+  const lost = (state: TrainerState): Record =>
+    recordOf(state.normaliser.round, 0, [
+      { staleness: 0, worker: 0, firstDirection: 0, gradientBytes: Buffer.from([0x40]) },
+    ]);
   const reopened = (): TrainerState => {
     const frames = ['a', 'b'].map((name, worker) => ({ frame: { $case: 'joined' as const, value: { worker, name } } }));
     return restoreTrainer(rulesOf(), frames, undefined, 0);
