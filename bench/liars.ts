@@ -8,7 +8,6 @@ import { absorb, exponentInForce } from '../kernels/learning-rule.ts';
 import { applyRecord, initialReplica, type ReplicaState } from '../kernels/replica.ts';
 import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
-import type { Record } from '../proto/gen/onebyte.ts';
 import { describeAdapter } from '../proto/peft-describe.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { parseRunConfig, type RunConfig } from '../proto/run-config.ts';
@@ -129,7 +128,8 @@ async function run(
       entries.push({ staleness: 0, worker, firstDirection: 0, gradientBytes: Buffer.from(gradientBytes) });
     }
     const record = recordOf(round, exponentInForce(replica.normaliser), entries);
-    count(clipped, replica, rule, record, liars);
+    for (const [worker, bytes] of absorb(replica.normaliser, rule, record).step?.clipped ?? [])
+      clipped[worker < liars ? 'liars' : 'honest'] += bytes;
     replica = await applyRecord(replica, rule, record, backend);
   }
   const { correct, classified, lossSum } = countResults(
@@ -143,22 +143,6 @@ async function run(
     clippedOfLiars: clipped.liars / bytes(liars),
     clippedOfHonest: clipped.honest / bytes(WORKERS - liars),
   };
-}
-
-/** Adds how many bytes of the record the learning rule cuts: its terms are in the order of the entries. */
-function count(
-  clipped: { liars: number; honest: number },
-  { normaliser }: ReplicaState,
-  rule: ReturnType<typeof learningRuleOf>,
-  record: Record,
-  liars: number,
-): void {
-  const cut = absorb(normaliser, rule, record).step?.terms ?? [];
-  const whole = absorb(normaliser, { ...rule, clip: CLIP.off }, record).step?.terms ?? [];
-  const directions = record.gradientBytes.length / record.workers.length;
-  cut.forEach(({ q }, i) => {
-    if (q !== whole[i]?.q) clipped[Math.floor(i / directions) < liars ? 'liars' : 'honest']++;
-  });
 }
 
 function lied(lie: LiarsRow['lie'], byte: number, random: () => number): number {

@@ -55,9 +55,13 @@ export interface Normaliser {
 export interface Step {
   readonly terms: readonly Term[];
   readonly scale: number;
-  /** Terms whose byte was cut to the winsorising limit. */
-  readonly clipped: number;
+  /** Bytes cut to the winsorising limit, by worker; a worker without any is left out. */
+  readonly clipped: ReadonlyMap<number, number>;
 }
+
+/** Bytes of a record that were cut to the winsorising limit. */
+export const clippedGradients = (step: Step | undefined): number =>
+  [...(step?.clipped.values() ?? [])].reduce((sum, bytes) => sum + bytes, 0);
 
 export const initialNormaliser = (rule: LearningRule): Normaliser => ({
   round: 0,
@@ -98,7 +102,8 @@ export function absorb(
   const seen = [...live.map(({ q }) => Math.abs(q) * p), ...normaliser.window].slice(0, Math.max(n, rule.window));
   const limit = winsorisingLimit(seen, rule.clip, p);
   const terms = live.map((term) => ({ ...term, q: Math.max(-limit, Math.min(limit, term.q)) }));
-  const clipped = live.reduce((count, { q }) => count + (Math.abs(q) > limit ? 1 : 0), 0);
+  const clipped = new Map<number, number>();
+  for (const { q, worker } of live) if (Math.abs(q) > limit) clipped.set(worker, (clipped.get(worker) ?? 0) + 1);
   const window = seen.slice(0, rule.window);
 
   const squares = terms.reduce((sum, { q }) => sum + q * q, 0); // an exact integer below 2⁵³
@@ -124,8 +129,8 @@ const advance = (
 });
 
 /** The record's bytes that are no abstentions, each Q brought to the exponent in force. */
-function liveTerms(normaliser: Normaliser, rule: LearningRule, record: Record): Term[] {
-  const terms: Term[] = [];
+function liveTerms(normaliser: Normaliser, rule: LearningRule, record: Record): (Term & { worker: number })[] {
+  const terms: (Term & { worker: number })[] = [];
   for (const { staleness, worker, firstDirection, gradientBytes } of entriesOf(record)) {
     assert(isDecodable(normaliser, staleness), `record ${record.round} holds bytes ${staleness} rounds old`);
     const measuredRound = record.round - staleness;
@@ -133,7 +138,7 @@ function liveTerms(normaliser: Normaliser, rule: LearningRule, record: Record): 
     const key = roundKey(rule.runKey, measuredRound, worker);
     gradientBytes.forEach((byte, i) => {
       if (isAbstention(byte)) return;
-      terms.push({ roundKey: key, direction: firstDirection + i, q: requantise(DECODED_512[byte]!, shift) });
+      terms.push({ worker, roundKey: key, direction: firstDirection + i, q: requantise(DECODED_512[byte]!, shift) });
     });
   }
   assert(terms.length <= MAX_GRADIENTS_PER_RECORD, `record ${record.round} holds ${terms.length} gradients`);

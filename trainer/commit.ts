@@ -1,5 +1,5 @@
 /** Commits a record: the one place where a round ends. Everything it asks for comes behind the append. */
-import { absorb, exponentInForce, liveGradients } from '../kernels/learning-rule.ts';
+import { absorb, clippedGradients, exponentInForce, liveGradients } from '../kernels/learning-rule.ts';
 import { Notice_Kind, type Record } from '../proto/gen/onebyte.ts';
 import { DIGEST_EVERY, MAX_RECENT_RECORDS } from '../proto/limits.ts';
 import { EXIT, type ExitCode } from '../proto/operating-error.ts';
@@ -42,6 +42,10 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
     const member = state.members.get(worker);
     if (member) member.gradients += gradientBytes.length;
   }
+  for (const [worker, bytes] of step?.clipped ?? []) {
+    const member = state.members.get(worker);
+    if (member) member.clipped += bytes;
+  }
   state.normaliser = normaliser;
   state.idleFraction = times.idleFraction;
   openRound(state, atMs);
@@ -58,7 +62,7 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
         round: normaliser.round,
         contributions: record.workers.length,
         gradients,
-        clipped: step?.clipped ?? 0,
+        clipped: clippedGradients(step),
         members: state.members.size,
         ms,
         deadlineMs: closesAfterMs,

@@ -90,6 +90,7 @@ const newMember = (worker: number, name: string): Member => ({
   lastHeardMs: 0,
   expectedFrom: undefined,
   gradients: 0,
+  clipped: 0,
   late: 0,
   digestMismatches: 0,
   claim: undefined,

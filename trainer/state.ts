@@ -52,7 +52,9 @@ export interface Member {
   lastHeardMs: number;
   /** The first round that waits for this member; undefined until it has caught up. */
   expectedFrom: number | undefined;
+  /** Gradient bytes that counted, and those of them that were cut to the winsorising limit. */
   gradients: number;
+  clipped: number;
   late: number;
   digestMismatches: number;
   /** Records that it says it holds beyond the trainer's, until they are given or found wanting. */

@@ -272,7 +272,11 @@ export interface MemberStatus {
   contributions: number;
   missed: number;
   shard: number;
-  digest?: DigestStatus | undefined;
+  digest?:
+    | DigestStatus
+    | undefined;
+  /** Gradient bytes that were cut to the winsorising limit: many of a worker that lies or is broken. */
+  clipped: number;
 }
 
 /** The last replica digest of a worker. */
@@ -1947,6 +1951,7 @@ function createBaseMemberStatus(): MemberStatus {
     missed: 0,
     shard: 0,
     digest: undefined,
+    clipped: 0,
   };
 }
 
@@ -1984,6 +1989,9 @@ export const MemberStatus: MessageFns<MemberStatus> = {
     }
     if (message.digest !== undefined) {
       DigestStatus.encode(message.digest, writer.uint32(90).fork()).join();
+    }
+    if (message.clipped !== 0) {
+      writer.uint32(96).uint64(message.clipped);
     }
     return writer;
   },
@@ -2087,6 +2095,14 @@ export const MemberStatus: MessageFns<MemberStatus> = {
             }
 
             message.digest = DigestStatus.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.clipped = longToNumber(reader.uint64());
             continue;
           }
         }

@@ -9,6 +9,7 @@ import { step } from '../../trainer/core.ts';
 import { restoreTrainer } from '../../trainer/restore.ts';
 import { TrainerSettings } from '../../trainer/settings.ts';
 import type { Effect, Event, TrainerRules, TrainerState } from '../../trainer/state.ts';
+import { statusOf } from '../../trainer/status.ts';
 import { virtualRule } from '../simulation/virtual-replica.ts';
 
 const rulesOf = (settings: object = {}, maxStaleness = 0): TrainerRules => ({
@@ -94,6 +95,27 @@ describe('the trainer', () => {
     const effects = step(state, contribution(2, 0));
     assert.deepEqual(notices(effects), [Notice_Kind.LATE]);
     assert.equal(state.pending.length, 0);
+  });
+
+  it('says how many bytes of a worker were cut', () => {
+    const state = trainer({ startWorkers: 2, quorum: 'all' });
+    for (const [stream, name] of ['honest', 'loud'].entries()) join(state, name, stream);
+    for (let round = 0; round < 10; round++)
+      for (const [stream, byte] of [0x40, 0x7e].entries())
+        step(state, {
+          kind: 'contribution',
+          atMs: 1,
+          stream,
+          contribution: { measuredRound: round, firstDirection: 0, gradientBytes: Buffer.of(byte) },
+        });
+    const { members } = statusOf(state);
+    assert.deepEqual(
+      members.map(({ name, gradients, clipped }) => [name, gradients, clipped]),
+      [
+        ['honest', 10, 0],
+        ['loud', 10, 10],
+      ],
+    );
   });
 
   it('takes each (measured round, worker, direction) once', () => {
