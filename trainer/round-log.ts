@@ -94,7 +94,9 @@ function appender(handle: FileHandle, file: string, position: number): RoundLog 
         end += part.length;
       }
       try {
-        await handle.writev(parts, position);
+        // A file system that fills up may take a part and report no error.
+        const { bytesWritten } = await handle.writev(parts, position);
+        if (bytesWritten < end - position) throw Object.assign(new Error('short write'), { code: 'ENOSPC' });
         await handle.datasync();
       } catch (cause) {
         failed = true;
