@@ -83,6 +83,11 @@ export class Invariants {
     this.numberOfName.set(name, worker);
   }
 
+  /** The flipped bit may have been in the frame that gave a name its number: only `known` names are sure to keep theirs. */
+  onNumbersLost(known: ReadonlySet<string>): void {
+    for (const name of this.numberOfName.keys()) if (!known.has(name)) this.numberOfName.delete(name);
+  }
+
   check(holds: boolean, text: string): void {
     if (!holds) throw new Breach(text);
   }
