@@ -8,16 +8,16 @@ import { absorb, exponentInForce } from '../kernels/learning-rule.ts';
 import { applyRecord, initialReplica, type ReplicaState } from '../kernels/replica.ts';
 import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
-import { describeAdapter } from '../proto/peft-describe.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
-import { parseRunConfig, type RunConfig } from '../proto/run-config.ts';
+import type { RunConfig } from '../proto/run-config.ts';
 import { type Dataset, readDataset } from '../worker/data/dataset.ts';
 import { type DataOrder, dataOrder } from '../worker/data/order.ts';
 import { countResults, evaluateExamples } from '../worker/evaluate.ts';
-import { type BaseModel, fingerprintBaseModel, openBaseModel } from '../worker/model/base-model.ts';
+import { type BaseModel, openBaseModel } from '../worker/model/base-model.ts';
 import { createForward, type Forward } from '../worker/model/forward.ts';
 import { loadTokenizer } from '../worker/model/tokenizer.ts';
 import { measureContribution, Scratch } from '../worker/spsa-step.ts';
+import { benchRunConfig } from './run-config.ts';
 
 /** flip: the sign of what it measured; random: any byte that is a number; saturate: ±448. */
 export type Lie = 'flip' | 'random' | 'saturate';
@@ -66,7 +66,7 @@ export async function benchLiars(
 ): Promise<{ rows: LiarsRow[]; rounds: number; seed: number }> {
   const { example, rounds = 50, seed = 1, percentages = [20, 10, 30], onRow } = options;
   const model = openBaseModel(join(example, 'model'));
-  const config = await runConfigOf(model, seed);
+  const config = await benchRunConfig(model, { seed, shards: WORKERS, learning: { directions: DIRECTIONS } });
   const threads = availableParallelism();
   const { backend } = await selectBackend('auto', threads);
   const tokenizer = loadTokenizer(model.directory);
@@ -149,26 +149,4 @@ function lied(lie: LiarsRow['lie'], byte: number, random: () => number): number 
   const sign = random() < 0.5 ? 0 : 0x80;
   if (lie === 'flip') return byte ^ 0x80;
   return lie === 'saturate' ? sign | 0x7e : sign | Math.floor(random() * 0x7f);
-}
-
-async function runConfigOf(model: BaseModel, seed: number): Promise<RunConfig> {
-  const { linearModules, fanInFanOut } = model;
-  const settings = {
-    baseModel: '',
-    rank: 8,
-    alpha: 16,
-    targets: 'all-linear',
-    useRslora: false,
-    train: 'both',
-  } as const;
-  return parseRunConfig(
-    JSON.stringify({
-      seed,
-      learning: { decayRounds: 0, directions: DIRECTIONS },
-      data: { maxLength: 128, shards: WORKERS },
-      adapter: describeAdapter(settings, linearModules, fanInFanOut),
-      baseModelSha256: await fingerprintBaseModel(model),
-    }),
-    'the benchmark',
-  );
 }

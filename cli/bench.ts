@@ -53,6 +53,32 @@ const forward = new Command('forward')
     }),
   );
 
+interface StepsFlags {
+  readonly model: string;
+  readonly data: string;
+  readonly python?: string;
+  readonly directions?: number;
+  readonly rows?: number;
+  readonly quantize?: 'none' | 'int8';
+  readonly json?: boolean;
+}
+
+const steps = new Command('steps')
+  .description('whole training steps: rows times directions a second, beside PyTorch in turns')
+  .requiredOption('--model <dir>', 'model directory or org/name')
+  .requiredOption('--data <file>', 'rows of a task')
+  .option('--python <file>', 'interpreter with torch, transformers and peft (bench/peers/install.sh)')
+  .option('--directions <K>', 'directions of a contribution (16)', wholeNumber)
+  .option('--rows <n>', 'rows of a minibatch (4)', wholeNumber)
+  .option('--quantize <how>', 'none or int8')
+  .option('--json', 'end with one line of JSON on stdout')
+  .action(({ model, json, ...options }: StepsFlags) =>
+    runCommand(async () => {
+      const { benchSteps } = await import('../bench/steps.ts');
+      return show(await benchSteps({ model: await resolveModel(model), ...options }), json);
+    }),
+  );
+
 interface ProtocolFlags {
   readonly workers?: number;
   readonly rounds?: number;
@@ -97,9 +123,10 @@ const liars = new Command('liars')
   );
 
 export const benchCommand = new Command('bench')
-  .description('measure this machine: kernels, forward, protocol, liars')
+  .description('measure this machine: kernels, forward, steps, protocol, liars')
   .addCommand(kernels)
   .addCommand(forward)
+  .addCommand(steps)
   .addCommand(protocol)
   .addCommand(liars)
   .addHelpText('after', '\nExample:\n  onebyte bench kernels --only simd --json\n');
