@@ -79,6 +79,26 @@ const steps = new Command('steps')
     }),
   );
 
+interface AgreementFlags {
+  readonly model: string;
+  readonly data: string;
+  readonly directions?: number;
+  readonly json?: boolean;
+}
+
+const agreement = new Command('agreement')
+  .description('projected gradients with int8 weights against those with float32 weights')
+  .requiredOption('--model <dir>', 'model directory or org/name')
+  .requiredOption('--data <file>', 'rows of a task')
+  .option('--directions <n>', 'directions in all (200)', wholeNumber)
+  .option('--json', 'end with one line of JSON on stdout')
+  .action(({ model, json, ...options }: AgreementFlags) =>
+    runCommand(async () => {
+      const { benchAgreement } = await import('../bench/agreement.ts');
+      return show(await benchAgreement({ model: await resolveModel(model), ...options }), json);
+    }),
+  );
+
 interface ProtocolFlags {
   readonly workers?: number;
   readonly rounds?: number;
@@ -123,10 +143,11 @@ const liars = new Command('liars')
   );
 
 export const benchCommand = new Command('bench')
-  .description('measure this machine: kernels, forward, steps, protocol, liars')
+  .description('measure this machine: kernels, forward, steps, agreement, protocol, liars')
   .addCommand(kernels)
   .addCommand(forward)
   .addCommand(steps)
+  .addCommand(agreement)
   .addCommand(protocol)
   .addCommand(liars)
   .addHelpText('after', '\nExample:\n  onebyte bench kernels --only simd --json\n');

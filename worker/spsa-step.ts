@@ -51,27 +51,40 @@ export async function measureContribution(
   firstDirection: number,
   rows: readonly TokenRow[],
 ): Promise<Buffer> {
-  const { learning, rule, forward, worker } = context;
-  const { directions, estimator } = learning;
+  const { learning, rule, worker } = context;
   const key = roundKey(rule.runKey, replica.normaliser.round, worker);
   const scale = powerOfTwo(-exponentInForce(replica.normaliser));
-  const sides = estimator === 'spsa' ? 'both' : 'plus';
-  const perRun = forward.adaptersPerRun(rows, adaptersOf({ directions, sides }));
+  const gradients = await projectedGradients(context, replica, firstDirection, learning.directions, rows);
+  return Buffer.from(
+    gradients.map((g, j) =>
+      Number.isFinite(g * scale) ? encodeE4m3(g * scale, roundingWord(key, firstDirection + j)) : ABSTAIN,
+    ),
+  );
+}
+
+/** Projected gradients of `count` directions from `firstDirection` on, float64 `[count]`, in as few forward passes as fit memory. */
+export async function projectedGradients(
+  context: SpsaContext,
+  replica: ReplicaState,
+  firstDirection: number,
+  count: number,
+  rows: readonly TokenRow[],
+): Promise<number[]> {
+  const { learning, rule, forward, worker } = context;
+  const key = roundKey(rule.runKey, replica.normaliser.round, worker);
+  const sides = learning.estimator === 'spsa' ? 'both' : 'plus';
+  const perRun = forward.adaptersPerRun(rows, adaptersOf({ directions: count, sides }));
   const directionsPerRun = Math.max(1, sides === 'both' ? perRun >> 1 : perRun - 1);
-  const bytes = Buffer.alloc(directions);
-  for (let j = 0; j < directions; j += directionsPerRun) {
-    const count = Math.min(directionsPerRun, directions - j);
-    const gradients = await projectedGradients(context, replica.theta, key, firstDirection + j, count, sides, rows);
-    gradients.forEach((g, i) => {
-      const word = roundingWord(key, firstDirection + j + i);
-      bytes[j + i] = Number.isFinite(g * scale) ? encodeE4m3(g * scale, word) : ABSTAIN;
-    });
+  const gradients: number[] = [];
+  for (let j = 0; j < count; j += directionsPerRun) {
+    const directions = Math.min(directionsPerRun, count - j);
+    gradients.push(...(await inOnePass(context, replica.theta, key, firstDirection + j, directions, sides, rows)));
   }
-  return bytes;
+  return gradients;
 }
 
 /** Projected gradients of `directions` directions in one forward pass, float64 `[directions]`. */
-async function projectedGradients(
+async function inOnePass(
   { learning, layout, backend, forward, scratch }: SpsaContext,
   theta: Float32Array,
   key: WordPair,
