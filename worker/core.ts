@@ -208,16 +208,18 @@ function onApplied(state: WorkerState, round: number): WorkerEffect[] {
   return [{ kind: 'report', report: { kind: 'round', round } }];
 }
 
+const isRunDone = ({ message }: TrainerMessage): boolean =>
+  message?.$case === 'notice' && message.value.kind === Notice_Kind.RUN_DONE;
+
 /** Leaves a stream that is of no use. The caller's answer to `hangUp` is nothing; the retry is ours. */
 function breakOff(state: WorkerState, reason: string): WorkerEffect[] {
   return [{ kind: 'hangUp' }, ...wait(state, reason, 0)];
 }
 
 function onLost(state: WorkerState, { atMs, reason, jitter }: Extract<WorkerEvent, { kind: 'lost' }>): WorkerEffect[] {
-  const done = state.inbox.find(
-    ({ message }) => message?.$case === 'notice' && message.value.kind === Notice_Kind.RUN_DONE,
-  );
-  if (done) return finish(state, EXIT.done, 'the run is done');
+  // The trainer had said all: the records before its last word are still applied. Only a snapshot cannot come any more.
+  if (state.inbox.some(isRunDone))
+    return state.phase === 'catchingUp' ? finish(state, EXIT.done, 'the run is done') : [];
   const silentMs = atMs - state.lastContactMs;
   if (silentMs > state.rules.giveUpMs) {
     const text = `not reached for ${Math.round(silentMs / 1000)} s (${reason}). Is it running, and is the address right?`;

@@ -1,0 +1,53 @@
+/** The worker's core: what it does when the trainer is gone after its last word. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Notice_Kind, type TrainerMessage, Welcome_CatchUp } from '../../proto/gen/onebyte.ts';
+import { EXIT } from '../../proto/operating-error.ts';
+import { recordOf } from '../../proto/record.ts';
+import { step } from '../../worker/core.ts';
+import { initialWorker, type TaskResult, type WorkerEffect, type WorkerState } from '../../worker/state.ts';
+
+const ROUNDS = 3;
+const rules = { name: 'w', requestedWorker: undefined, giveUpMs: 60_000 };
+const terms = { runConfigSha256: Buffer.alloc(32), directions: 1, maxStaleness: 0 };
+
+const message = (state: WorkerState, said: TrainerMessage['message']): WorkerEffect[] =>
+  step(state, { kind: 'message', atMs: 1, message: { message: said } });
+const computed = (state: WorkerState, result: TaskResult): WorkerEffect[] =>
+  step(state, { kind: 'computed', atMs: 1, result });
+const lost = (state: WorkerState): WorkerEffect[] => step(state, { kind: 'lost', atMs: 2, reason: 'gone', jitter: 0 });
+const ends = (effects: readonly WorkerEffect[]): number[] =>
+  effects.flatMap((effect) => (effect.kind === 'finish' ? [effect.exitCode] : []));
+
+/** A worker that measures round 0 while all records of the run and the trainer's last word wait in its inbox. */
+function behind(catchUp: Welcome_CatchUp): WorkerState {
+  const state = initialWorker(rules, 0);
+  step(state, { kind: 'start', atMs: 0 });
+  step(state, { kind: 'opened', atMs: 0, terms });
+  const welcome = { worker: 0, resumeSecret: Buffer.alloc(16), round: 0, heartbeatMs: 500, rounds: ROUNDS, epoch: 1 };
+  message(state, { $case: 'welcome', value: { ...welcome, catchUp } });
+  for (let round = 0; round < ROUNDS; round++) message(state, { $case: 'record', value: recordOf(round, 0, []) });
+  message(state, { $case: 'notice', value: { kind: Notice_Kind.RUN_DONE, text: 'done' } });
+  return state;
+}
+
+describe('a worker whose trainer is gone after the end of the run', () => {
+  it('applies the records that it was sent, then ends', () => {
+    const state = behind(Welcome_CatchUp.NONE);
+    assert.deepEqual(ends(lost(state)), []);
+    const codes: number[] = [];
+    for (let tasks = 0; state.running && tasks < 20; tasks++) {
+      const { task } = state.running;
+      const { round } = state;
+      if (task.kind === 'join')
+        codes.push(...ends(computed(state, { kind: 'join', data: { rows: 1, truncated: 0, merged: 0 } })));
+      else if (task.kind === 'apply') codes.push(...ends(computed(state, { kind: 'apply', round: round + 1 })));
+      else codes.push(...ends(computed(state, { kind: 'digest', digest: { round, sha256: Buffer.alloc(32) } })));
+    }
+    assert.deepEqual([state.round, codes], [ROUNDS, [EXIT.done]]);
+  });
+
+  it('ends at once when it waits for a snapshot, which cannot come', () => {
+    assert.deepEqual(ends(lost(behind(Welcome_CatchUp.SNAPSHOT))), [EXIT.done]);
+  });
+});
