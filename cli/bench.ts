@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { EXIT, type ExitCode } from '../proto/operating-error.ts';
 import { resolveModel } from '../worker/model/hub.ts';
+import { startChild } from './child-process.ts';
 import { printJson, runCommand, wholeNumber } from './command.ts';
 
 /** Prints a benchmark's result: as JSON, or its rows as a table. */
@@ -96,10 +97,36 @@ const liars = new Command('liars')
     }),
   );
 
+interface BandwidthFlags {
+  readonly example: string;
+  readonly only?: string;
+  readonly python?: string;
+  readonly loopback?: boolean;
+  readonly json?: boolean;
+}
+
+const bandwidth = new Command('bandwidth')
+  .description(
+    'a real trainer and workers over slow links: bytes per gradient, round times; beside it float32 averaging',
+  )
+  .option('--example <dir>', 'directory with model/ and train.jsonl', 'examples/tiny-reviews')
+  .option('--only <part>', 'cells whose name contains this')
+  .option('--python <file>', 'Python that has torch, for all-reduce with gloo (default: left out)')
+  .option('--loopback', 'no network namespaces, also where they can be had')
+  .option('--json', 'end with one line of JSON on stdout')
+  .action(({ json, ...options }: BandwidthFlags) =>
+    runCommand(async () => {
+      const { benchBandwidth } = await import('../bench/bandwidth.ts');
+      const onRow = (row: object): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
+      return show(await benchBandwidth({ ...options, start: startChild, onRow }), json);
+    }),
+  );
+
 export const benchCommand = new Command('bench')
-  .description('measure this machine: kernels, forward, protocol, liars')
+  .description('measure this machine: kernels, forward, protocol, bandwidth, liars')
   .addCommand(kernels)
   .addCommand(forward)
   .addCommand(protocol)
+  .addCommand(bandwidth)
   .addCommand(liars)
   .addHelpText('after', '\nExample:\n  onebyte bench kernels --only simd --json\n');
