@@ -39,6 +39,7 @@ export interface RunCell extends LinkProperties {
   readonly directions: number;
   readonly maxStaleness: number;
   readonly tls: boolean;
+  /** Records that count. */
   readonly rounds: number;
 }
 
@@ -54,14 +55,15 @@ export interface RunMeasurement {
   readonly interface?: Way<number>;
   /** Socket bytes of one worker before the first record. */
   readonly join: Way<number>;
-  /** Socket bytes as the trainer counted them, over those that the interfaces saw beside headers, in the whole run. */
+  /** Bytes of gradients that the trainer received, for each that it applied. */
+  readonly payload: number;
+  /** Socket bytes as the trainer counted them, over the bytes beside headers that the interfaces saw in the same rounds. */
   readonly countedOverSeen?: Way<number>;
 }
 
-/** Records before those that count. */
+/** Records before those that count, and after them: workers that leave send more. */
 const WARM_UP = 5;
-/** A SYN has eight bytes of options more than other packets; one each way and connection. */
-const SYN_EXTRA_BYTES = 8;
+const COOL_DOWN = 2;
 /** A run that takes longer has failed. */
 const MAX_RUN_MS = 480_000;
 
@@ -121,7 +123,7 @@ async function runProcesses(
     if (message.kind !== 'trainer' || message.report.kind !== 'round') return;
     const { round, gradients: more } = message.report;
     gradients += more;
-    const isEdge = round === WARM_UP || round === cell.rounds;
+    const isEdge = round === WARM_UP || round === WARM_UP + cell.rounds;
     const traffic = isEdge ? network.traffic() : undefined;
     moments.set(round, { atMs: performance.now(), gradients, wire: message.wire, traffic });
   };
@@ -140,32 +142,39 @@ async function runProcesses(
   stop.push(() => clearTimeout(timer));
   const trainer = await result.promise;
   await Promise.race([Promise.all(processes), once(AbortSignal.timeout(10_000), 'abort')]);
-  return summary(cell, moments, trainer, network.traffic());
+  return summary(cell, moments, trainer);
 }
 
 function summary(
   { rounds, workers }: RunCell,
   moments: ReadonlyMap<number, Moment>,
   trainer: TrainerResult,
-  total: ReturnType<Network['traffic']>,
 ): RunMeasurement {
-  const [start, first, last] = [moments.get(1)!, moments.get(WARM_UP)!, moments.get(rounds)!];
-  const counted = rounds - WARM_UP;
+  const [start, first, last] = [1, WARM_UP, WARM_UP + rounds].map((round) => moments.get(round)!) as [
+    Moment,
+    Moment,
+    Moment,
+  ];
   const ways = <T>(of: (way: 'up' | 'down') => T): Way<T> => ({ up: of('up'), down: of('down') });
-  const roundMs = (last.atMs - first.atMs) / counted;
+  const roundMs = (last.atMs - first.atMs) / rounds;
   const gradients = last.gradients - first.gradients;
-  const socket = ways((way) => (last.wire[way] - first.wire[way]) / counted);
+  const socket = ways((way) => (last.wire[way] - first.wire[way]) / rounds);
   const [before, after] = [first.traffic, last.traffic];
-  const payload = ({ bytes, packets }: Traffic): number => bytes - HEADER_BYTES * packets - SYN_EXTRA_BYTES * workers;
-  const countedBytes = { up: trainer.wireBytesUp, down: trainer.wireBytesDown };
+  const withoutHeaders = ({ bytes, packets }: Traffic): number => bytes - HEADER_BYTES * packets;
   return {
     roundMs,
     gradientsPerSecond: gradients / ((last.atMs - first.atMs) / 1000),
-    gradientsPerRound: gradients / counted,
+    gradientsPerRound: gradients / rounds,
     socket,
     join: ways((way) => (start.wire[way] - socket[way]) / workers),
-    ...(before && after && { interface: ways((way) => (after[way].bytes - before[way].bytes) / counted) }),
-    ...(total && { countedOverSeen: ways((way) => countedBytes[way] / payload(total[way])) }),
+    payload: trainer.payloadBytesUp / trainer.gradients,
+    ...(before &&
+      after && {
+        interface: ways((way) => (after[way].bytes - before[way].bytes) / rounds),
+        countedOverSeen: ways(
+          (way) => (socket[way] * rounds) / (withoutHeaders(after[way]) - withoutHeaders(before[way])),
+        ),
+      }),
   };
 }
 
@@ -176,7 +185,7 @@ function writeRunFile(example: string, cell: RunCell, directory: string): string
   const run = {
     model: resolve(example, 'model'),
     seed: 1,
-    rounds,
+    rounds: WARM_UP + rounds + COOL_DOWN,
     data: { train: resolve(example, 'train.jsonl'), maxLength: 128, shards: workers },
     learning: { directions, maxStaleness },
     trainer: { startWorkers: workers, quorum: 'all', evaluateEvery: 0, checkpointEvery: 0, leaseMs: 120_000 },
