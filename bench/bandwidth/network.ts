@@ -82,7 +82,7 @@ function namespaces(workers: number, rate: number): Network {
 
 function addNamespace(name: string): void {
   run('ip', 'netns', 'add', name);
-  run('ip', 'netns', 'exec', name, 'sysctl', '-qw', 'net.ipv6.conf.all.disable_ipv6=1');
+  run('ip', 'netns', 'exec', name, 'sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1');
   run('ip', '-n', name, 'link', 'set', 'lo', 'up');
 }
 
