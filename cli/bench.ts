@@ -1,5 +1,7 @@
 /** `onebyte bench …`: measurements, each loaded when it is asked for. */
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
+import type { LearningRow } from '../bench/learning.ts';
+import { TABLES, type TableName } from '../bench/learning-tables.ts';
 import { EXIT, type ExitCode } from '../proto/operating-error.ts';
 import { resolveModel } from '../worker/model/hub.ts';
 import { startChild } from './child-process.ts';
@@ -122,11 +124,37 @@ const bandwidth = new Command('bandwidth')
     }),
   );
 
+interface LearningFlags {
+  readonly example: string;
+  readonly table?: TableName[];
+  readonly seeds?: number;
+  readonly budget?: number;
+  readonly json?: boolean;
+}
+
+const learning = new Command('learning')
+  .description(
+    'accuracy and loss of every choice over seeds: codecs, workers, directions, estimator, stripes, staleness',
+  )
+  .option('--example <dir>', 'directory with model/, train.jsonl and dev.jsonl', 'examples/tiny-reviews')
+  .addOption(new Option('--table <names...>', 'tables to measure (all)').choices(TABLES))
+  .option('--seeds <n>', 'runs of each choice (3)', wholeNumber)
+  .option('--budget <n>', 'directions of a run (3200)', wholeNumber)
+  .option('--json', 'end with one line of JSON on stdout')
+  .action(({ json, table, ...options }: LearningFlags) =>
+    runCommand(async () => {
+      const { benchLearning } = await import('../bench/learning.ts');
+      const onRow = ({ curve: _, ...row }: LearningRow): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
+      return show(await benchLearning({ ...options, ...(table && { tables: table }), onRow }), json);
+    }),
+  );
+
 export const benchCommand = new Command('bench')
-  .description('measure this machine: kernels, forward, protocol, bandwidth, liars')
+  .description('measure this machine: kernels, forward, protocol, bandwidth, learning, liars')
   .addCommand(kernels)
   .addCommand(forward)
   .addCommand(protocol)
   .addCommand(bandwidth)
+  .addCommand(learning)
   .addCommand(liars)
   .addHelpText('after', '\nExample:\n  onebyte bench kernels --only simd --json\n');
