@@ -1,10 +1,9 @@
 /** `onebyte bench protocol`: what a round costs with many workers: real streams, a durable log, a trainer that applies. */
-import { type ChildProcess, fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { ServerCredentials } from '@grpc/grpc-js';
 import seedrandom from 'seedrandom';
 import type { Backend } from '../kernels/backend.ts';
@@ -17,6 +16,7 @@ import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { canonicalJson, parseRunConfig, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import { runTrainer, type TrainerResult } from '../trainer/run-trainer.ts';
 import { TrainerSettings } from '../trainer/settings.ts';
+import { forkModule } from './fork-module.ts';
 import type { Account, Assignment } from './protocol-workers.ts';
 
 export interface ProtocolBenchOptions {
@@ -156,10 +156,7 @@ async function measure(
 }
 
 function startWorkers(assignment: Assignment): ChildProcess {
-  const own = fileURLToPath(import.meta.url);
-  const isSource = own.endsWith('.ts');
-  const file = join(own, '..', `protocol-workers.${isSource ? 'ts' : 'js'}`);
-  const child = fork(file, [], { execArgv: isSource ? ['--import', 'tsx'] : [] });
+  const child = forkModule(new URL('protocol-workers', import.meta.url));
   child.send(assignment);
   return child;
 }

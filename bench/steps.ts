@@ -1,25 +1,16 @@
 /** `onebyte bench steps`: whole training steps on a model's own task, beside PyTorch's where it is installed, in turns. */
-import { availableParallelism, cpus } from 'node:os';
-import { exponentInForce } from '../kernels/learning-rule.ts';
-import { applyRecord, initialReplica, type ReplicaState } from '../kernels/replica.ts';
-import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
-import { selectBackend } from '../kernels/select-backend.ts';
-import { recordOf } from '../proto/record.ts';
+import { join } from 'node:path';
+import { applyRecord } from '../kernels/replica.ts';
 import { usableCores } from '../worker/cores.ts';
-import { readDataset } from '../worker/data/dataset.ts';
-import { dataOrder } from '../worker/data/order.ts';
 import type { TokenRow } from '../worker/data/token-row.ts';
-import { openBaseModel } from '../worker/model/base-model.ts';
-import { createForward } from '../worker/model/forward.ts';
-import { loadTokenizer } from '../worker/model/tokenizer.ts';
-import { measureContribution, Scratch } from '../worker/spsa-step.ts';
+import { measureContribution } from '../worker/spsa-step.ts';
+import { Lab, nextRecord } from './lab.ts';
+import { describeMachine, type Machine } from './machine.ts';
 import { PEER_DTYPES, Peer, type PeerDtype } from './peers/peer.ts';
-import { benchRunConfig } from './run-config.ts';
 
 export interface StepsBenchOptions {
-  /** A Hugging Face directory, and rows of its task. */
-  readonly model: string;
-  readonly data: string;
+  /** Directory with model/ and train.jsonl. */
+  readonly example: string;
   /** An interpreter with torch, transformers and peft; undefined: no PyTorch. */
   readonly python?: string;
   /** K. Default 16. */
@@ -47,10 +38,10 @@ export interface StepsBench {
   readonly ratios: { readonly [dtype: string]: number };
   readonly settings: { readonly [name: string]: number | string };
   readonly versions: { readonly [library: string]: string };
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string };
+  readonly machine: Machine;
 }
 
-/** Rows that all sides work on, and PyTorch's minibatches that are tried. */
+/** Rows that all sides work on, a multiple of every minibatch, and PyTorch's minibatches that are tried. */
 const ROWS = 64;
 const BATCHES = [1, 4, 16, 64];
 
@@ -60,11 +51,12 @@ interface Turn {
 }
 
 export async function benchSteps(options: StepsBenchOptions): Promise<StepsBench> {
-  const { model, data, python, directions = 16, rows: batch = 4, turns = 4, quantize = 'none' } = options;
+  const { example, python, directions = 16, rows: batch = 4, turns = 4, quantize = 'none' } = options;
+  const machine = describeMachine();
   const threads = usableCores();
-  const ours = await ourSteps({ model, data, directions, batch, quantize, threads });
+  const ours = await ourSteps({ example, directions, batch, quantize });
   const sides = [{ what: `onebyte ${quantize === 'none' ? 'float32' : quantize}`, batch, turn: ours.turn }];
-  const peer = python === undefined ? undefined : await Peer.start(python, model, threads, ours.rows);
+  const peer = python === undefined ? undefined : await Peer.start(python, join(example, 'model'), threads, ours.rows);
   try {
     if (peer) for (const dtype of PEER_DTYPES) sides.push(await fastestBatch(peer, dtype));
     await ours.turn(0);
@@ -78,7 +70,7 @@ export async function benchSteps(options: StepsBenchOptions): Promise<StepsBench
       ratios: Object.fromEntries(others.map((o) => [o.what, own!.rowDirectionsPerSecond / o.rowDirectionsPerSecond])),
       settings: { directions, turns, threads, rows: ROWS, quantize },
       versions: peer?.versions ?? {},
-      machine: { cpu: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version },
+      machine,
     };
   } finally {
     peer?.close();
@@ -98,40 +90,23 @@ async function fastestBatch(peer: Peer, dtype: PeerDtype) {
 }
 
 interface OurOptions {
-  readonly model: string;
-  readonly data: string;
+  readonly example: string;
   readonly directions: number;
   readonly batch: number;
   readonly quantize: 'none' | 'int8';
-  readonly threads: number;
 }
 
 /** A worker's step without the network: K projected gradients of a minibatch, then the record of their bytes. */
-async function ourSteps({ model: directory, data, directions, batch, quantize, threads }: OurOptions) {
-  const model = openBaseModel(directory);
-  const config = await benchRunConfig(model, { seed: 1, shards: 1, learning: { directions, rows: batch } });
-  const [layout, rule] = [layoutOf(config), learningRuleOf(config)];
-  const { backend } = await selectBackend('auto', threads);
-  const forward = await createForward(model, { layout }, { provider: 'cpu', threads, quantize });
-  const { examples } = readDataset(data, loadTokenizer(directory), config.data);
-  const rows = dataOrder(
-    1,
-    0,
-    examples.length,
-  )(0, ROWS).map((i): TokenRow => {
-    const { options, right } = examples[i]!;
-    return options[right]!;
-  });
-  const theta = backend.allocate(layout.elements);
-  theta.set(trainedPart(layout, initialMatrices(config, Buffer.alloc(0))));
-  let replica: ReplicaState = initialReplica(rule, theta);
-  const scratch = new Scratch(backend);
-  const context = { learning: config.learning, rule, layout, backend, forward, scratch, worker: 0 };
+async function ourSteps({ example, directions, batch, quantize }: OurOptions) {
+  const lab = await Lab.open(example);
+  const trial = await lab.begin({ seed: 1, workers: 1, learning: { directions, rows: batch }, quantize });
+  const [{ context, rows: minibatchOf }] = trial.workers as [(typeof trial.workers)[0]];
+  const rows = Array.from({ length: ROWS / batch }, (_, round) => minibatchOf(round)).flat();
+  let { replica } = trial;
   const step = async (minibatch: readonly TokenRow[]): Promise<void> => {
-    const { round } = replica.normaliser;
     const gradientBytes = await measureContribution(context, replica, 0, minibatch);
-    const entry = { worker: 0, staleness: 0, firstDirection: 0, gradientBytes };
-    replica = await applyRecord(replica, rule, recordOf(round, exponentInForce(replica.normaliser), [entry]), backend);
+    const record = nextRecord(replica, [{ worker: 0, staleness: 0, firstDirection: 0, gradientBytes }]);
+    replica = await applyRecord(replica, trial.rule, record, lab.backend);
   };
   return {
     rows,
@@ -146,10 +121,7 @@ async function ourSteps({ model: directory, data, directions, batch, quantize, t
       }
       return { seconds: (performance.now() - start) / 1000, rowDirections };
     },
-    async close(): Promise<void> {
-      await forward.close();
-      await backend.close();
-    },
+    close: () => lab.close(),
   };
 }
 

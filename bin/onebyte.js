@@ -5,6 +5,9 @@ import { existsSync } from 'node:fs';
 // As process 1 of a container a signal that nobody listens to is lost. Until a command listens, the process is drained at once.
 if (process.pid === 1) process.on('SIGTERM', () => process.exit(75));
 
+// ONNX Runtime reports its use to its makers unless told not to; it reads this when it is loaded.
+process.env.ORT_DISABLE_TELEMETRY ??= '1';
+
 const source = new URL('../cli/main.ts', import.meta.url);
 if (existsSync(source)) {
   const { register } = await import('tsx/esm/api');

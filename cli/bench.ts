@@ -1,7 +1,10 @@
 /** `onebyte bench …`: measurements, each loaded when it is asked for. */
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
+import type { LearningRow } from '../bench/learning.ts';
+import { TABLES, type TableName } from '../bench/learning-tables.ts';
 import { EXIT, type ExitCode } from '../proto/operating-error.ts';
 import { resolveModel } from '../worker/model/hub.ts';
+import { startChild } from './child-process.ts';
 import { printJson, runCommand, wholeNumber } from './command.ts';
 
 /** Prints a benchmark's result: as JSON, or its rows as a table. */
@@ -54,8 +57,7 @@ const forward = new Command('forward')
   );
 
 interface StepsFlags {
-  readonly model: string;
-  readonly data: string;
+  readonly example: string;
   readonly python?: string;
   readonly directions?: number;
   readonly rows?: number;
@@ -65,37 +67,34 @@ interface StepsFlags {
 
 const steps = new Command('steps')
   .description('whole training steps: rows times directions a second, beside PyTorch in turns')
-  .requiredOption('--model <dir>', 'model directory or org/name')
-  .requiredOption('--data <file>', 'rows of a task')
+  .option('--example <dir>', 'directory with model/ and train.jsonl', 'examples/smollm2-sentiment')
   .option('--python <file>', 'interpreter with torch, transformers and peft (bench/peers/install.sh)')
   .option('--directions <K>', 'directions of a contribution (16)', wholeNumber)
   .option('--rows <n>', 'rows of a minibatch (4)', wholeNumber)
   .option('--quantize <how>', 'none or int8')
   .option('--json', 'end with one line of JSON on stdout')
-  .action(({ model, json, ...options }: StepsFlags) =>
+  .action(({ json, ...options }: StepsFlags) =>
     runCommand(async () => {
       const { benchSteps } = await import('../bench/steps.ts');
-      return show(await benchSteps({ model: await resolveModel(model), ...options }), json);
+      return show(await benchSteps(options), json);
     }),
   );
 
 interface AgreementFlags {
-  readonly model: string;
-  readonly data: string;
+  readonly example: string;
   readonly directions?: number;
   readonly json?: boolean;
 }
 
 const agreement = new Command('agreement')
   .description('projected gradients with int8 weights against those with float32 weights')
-  .requiredOption('--model <dir>', 'model directory or org/name')
-  .requiredOption('--data <file>', 'rows of a task')
+  .option('--example <dir>', 'directory with model/ and train.jsonl', 'examples/smollm2-sentiment')
   .option('--directions <n>', 'directions in all (200)', wholeNumber)
   .option('--json', 'end with one line of JSON on stdout')
-  .action(({ model, json, ...options }: AgreementFlags) =>
+  .action(({ json, ...options }: AgreementFlags) =>
     runCommand(async () => {
       const { benchAgreement } = await import('../bench/agreement.ts');
-      return show(await benchAgreement({ model: await resolveModel(model), ...options }), json);
+      return show(await benchAgreement(options), json);
     }),
   );
 
@@ -142,12 +141,64 @@ const liars = new Command('liars')
     }),
   );
 
+interface BandwidthFlags {
+  readonly example: string;
+  readonly only?: string;
+  readonly python?: string;
+  readonly loopback?: boolean;
+  readonly json?: boolean;
+}
+
+const bandwidth = new Command('bandwidth')
+  .description(
+    'a real trainer and workers over slow links: bytes per gradient, round times; beside it float32 averaging',
+  )
+  .option('--example <dir>', 'directory with model/ and train.jsonl', 'examples/tiny-reviews')
+  .option('--only <part>', 'cells whose name contains this')
+  .option('--python <file>', 'Python that has torch, for all-reduce with gloo (default: left out)')
+  .option('--loopback', 'no network namespaces, also where they can be had')
+  .option('--json', 'end with one line of JSON on stdout')
+  .action(({ json, ...options }: BandwidthFlags) =>
+    runCommand(async () => {
+      const { benchBandwidth } = await import('../bench/bandwidth.ts');
+      const onRow = (row: object): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
+      return show(await benchBandwidth({ ...options, start: startChild, onRow }), json);
+    }),
+  );
+
+interface LearningFlags {
+  readonly example: string;
+  readonly table?: TableName[];
+  readonly seeds?: number;
+  readonly budget?: number;
+  readonly json?: boolean;
+}
+
+const learning = new Command('learning')
+  .description(
+    'accuracy and loss of every choice over seeds: codecs, workers, directions, estimator, stripes, staleness',
+  )
+  .option('--example <dir>', 'directory with model/, train.jsonl and dev.jsonl', 'examples/tiny-reviews')
+  .addOption(new Option('--table <names...>', 'tables to measure (all)').choices(TABLES))
+  .option('--seeds <n>', 'runs of each choice (3)', wholeNumber)
+  .option('--budget <n>', 'directions of a run (3200)', wholeNumber)
+  .option('--json', 'end with one line of JSON on stdout')
+  .action(({ json, table, ...options }: LearningFlags) =>
+    runCommand(async () => {
+      const { benchLearning } = await import('../bench/learning.ts');
+      const onRow = ({ curve: _, ...row }: LearningRow): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
+      return show(await benchLearning({ ...options, ...(table && { tables: table }), onRow }), json);
+    }),
+  );
+
 export const benchCommand = new Command('bench')
-  .description('measure this machine: kernels, forward, steps, agreement, protocol, liars')
+  .description('measure this machine: kernels, forward, steps, agreement, protocol, bandwidth, learning, liars')
   .addCommand(kernels)
   .addCommand(forward)
   .addCommand(steps)
   .addCommand(agreement)
   .addCommand(protocol)
+  .addCommand(bandwidth)
+  .addCommand(learning)
   .addCommand(liars)
   .addHelpText('after', '\nExample:\n  onebyte bench kernels --only simd --json\n');

@@ -10,15 +10,21 @@ export interface Child {
   readonly exit: Promise<{ code: number | null; signal: NodeJS.Signals | null; stdout: string }>;
 }
 
-/** Starts `onebyte <args>` with its log (JSON lines) appended to `logFile`. */
+/**
+ * Starts `onebyte <args>` with its log (JSON lines) appended to `logFile`.
+ * @param inside command that the process runs under (`ip netns exec NAME`); empty: none
+ */
 export function startChild(
   args: readonly string[],
   logFile: string,
   onMessage: (message: ChildMessage) => void,
+  inside: readonly string[] = [],
 ): Child {
+  const [execPath, ...execArgv] = [...inside, process.execPath];
   const child = fork(process.argv[1]!, args, {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    execArgv: [],
+    execPath: execPath!,
+    execArgv,
     env: { ...process.env, ONEBYTE_LOG_FORMAT: 'json' },
     // Ctrl-C in a terminal reaches this process alone: it asks its children to drain.
     detached: true,

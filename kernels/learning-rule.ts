@@ -59,6 +59,11 @@ export interface Step {
   readonly clipped: ReadonlyMap<number, number>;
 }
 
+/** A term and who measured it. */
+export interface WorkerTerm extends Term {
+  readonly worker: number;
+}
+
 /** Bytes of a record that were cut to the winsorising limit. */
 export const clippedGradients = (step: Step | undefined): number =>
   [...(step?.clipped.values() ?? [])].reduce((sum, bytes) => sum + bytes, 0);
@@ -92,10 +97,18 @@ export function absorb(
   record: Record,
 ): { normaliser: Normaliser; step: Step | undefined } {
   assert.equal(record.round, normaliser.round, 'records are absorbed in order');
+  assert.equal(record.exponent, exponentInForce(normaliser), `exponent of record ${record.round}`);
+  return absorbTerms(normaliser, rule, liveTerms(normaliser, rule, record));
+}
+
+/** `absorb` of the terms that a record holds, at the exponent in force. Benchmarks of other codecs begin here. */
+export function absorbTerms(
+  normaliser: Normaliser,
+  rule: LearningRule,
+  live: readonly WorkerTerm[],
+): { normaliser: Normaliser; step: Step | undefined } {
   const exponent = exponentInForce(normaliser);
-  assert.equal(record.exponent, exponent, `exponent of record ${record.round}`);
   const p = powerOfTwo(exponent);
-  const live = liveTerms(normaliser, rule, record);
   const n = live.length;
   if (n === 0) return { normaliser: { ...normaliser, ...advance(normaliser, rule, exponent) }, step: undefined };
 
@@ -115,7 +128,7 @@ export function absorb(
 
   const vMax = Math.max(normaliser.vMax, v);
   const next = Math.max(-60, Math.min(60, (binaryExponent(v) >> 1) - 3)); // the next bytes have an rms of 5.7 to 11.3
-  const scale = stepScale(rule, record.round, n, vMax, p);
+  const scale = stepScale(rule, normaliser.round, n, vMax, p);
   return { normaliser: { ...advance(normaliser, rule, next), v, vMax, window }, step: { terms, scale, clipped } };
 }
 
@@ -129,8 +142,8 @@ const advance = (
 });
 
 /** The record's bytes that are no abstentions, each Q brought to the exponent in force. */
-function liveTerms(normaliser: Normaliser, rule: LearningRule, record: Record): (Term & { worker: number })[] {
-  const terms: (Term & { worker: number })[] = [];
+function liveTerms(normaliser: Normaliser, rule: LearningRule, record: Record): WorkerTerm[] {
+  const terms: WorkerTerm[] = [];
   for (const { staleness, worker, firstDirection, gradientBytes } of entriesOf(record)) {
     assert(isDecodable(normaliser, staleness), `record ${record.round} holds bytes ${staleness} rounds old`);
     const measuredRound = record.round - staleness;

@@ -20,6 +20,7 @@ const run = spawnSync(
   {
     cwd: root,
     stdio: 'inherit',
+    env: { ORT_DISABLE_TELEMETRY: '1', ...process.env },
   },
 );
 process.exit(run.status ?? 1);

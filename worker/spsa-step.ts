@@ -40,9 +40,7 @@ export class Scratch {
 }
 
 /**
- * Measures directions `firstDirection` … + K − 1 at the replica's θ, all on the same `rows`.
- * g = (L₊ − L₋)/(2ε√m), or (L₊ − L₀)/(ε√m) one-sided (Spall 1992; Malladi et al. 2023, algorithm 1), L the mean over the
- * rows of the summed negative log likelihood of the completion, nats; byte = E4M3(g·2⁻ˢ).
+ * Measures directions `firstDirection` … + K − 1 at the replica's θ, all on the same `rows`: byte = E4M3(g·2⁻ˢ).
  * @returns K gradient bytes; a direction whose losses are not finite abstains
  */
 export async function measureContribution(
@@ -51,10 +49,9 @@ export async function measureContribution(
   firstDirection: number,
   rows: readonly TokenRow[],
 ): Promise<Buffer> {
-  const { learning, rule, worker } = context;
-  const key = roundKey(rule.runKey, replica.normaliser.round, worker);
+  const key = roundKey(context.rule.runKey, replica.normaliser.round, context.worker);
   const scale = powerOfTwo(-exponentInForce(replica.normaliser));
-  const gradients = await projectedGradients(context, replica, firstDirection, learning.directions, rows);
+  const gradients = await measureGradients(context, replica, firstDirection, rows);
   return Buffer.from(
     gradients.map((g, j) =>
       Number.isFinite(g * scale) ? encodeE4m3(g * scale, roundingWord(key, firstDirection + j)) : ABSTAIN,
@@ -62,29 +59,33 @@ export async function measureContribution(
   );
 }
 
-/** Projected gradients of `count` directions from `firstDirection` on, float64 `[count]`, in as few forward passes as fit memory. */
-export async function projectedGradients(
+/**
+ * g = (L₊ − L₋)/(2ε√m), or (L₊ − L₀)/(ε√m) one-sided (Spall 1992; Malladi et al. 2023, algorithm 1), L the mean over the
+ * rows of the summed negative log likelihood of the completion, nats.
+ * @returns K projected gradients, float64; not finite where a loss is not
+ */
+export async function measureGradients(
   context: SpsaContext,
   replica: ReplicaState,
   firstDirection: number,
-  count: number,
   rows: readonly TokenRow[],
 ): Promise<number[]> {
   const { learning, rule, forward, worker } = context;
+  const { directions, estimator } = learning;
   const key = roundKey(rule.runKey, replica.normaliser.round, worker);
-  const sides = learning.estimator === 'spsa' ? 'both' : 'plus';
-  const perRun = forward.adaptersPerRun(rows, adaptersOf({ directions: count, sides }));
+  const sides = estimator === 'spsa' ? 'both' : 'plus';
+  const perRun = forward.adaptersPerRun(rows, adaptersOf({ directions, sides }));
   const directionsPerRun = Math.max(1, sides === 'both' ? perRun >> 1 : perRun - 1);
   const gradients: number[] = [];
-  for (let j = 0; j < count; j += directionsPerRun) {
-    const directions = Math.min(directionsPerRun, count - j);
-    gradients.push(...(await inOnePass(context, replica.theta, key, firstDirection + j, directions, sides, rows)));
+  for (let j = 0; j < directions; j += directionsPerRun) {
+    const count = Math.min(directionsPerRun, directions - j);
+    gradients.push(...(await projectedGradients(context, replica.theta, key, firstDirection + j, count, sides, rows)));
   }
   return gradients;
 }
 
 /** Projected gradients of `directions` directions in one forward pass, float64 `[directions]`. */
-async function inOnePass(
+async function projectedGradients(
   { learning, layout, backend, forward, scratch }: SpsaContext,
   theta: Float32Array,
   key: WordPair,

@@ -1,0 +1,128 @@
+/** Runs in one process for the benchmarks of learning: real model, data, kernels and learning rule; no network, no round log. */
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import type { Backend } from '../kernels/backend.ts';
+import { exponentInForce, type LearningRule } from '../kernels/learning-rule.ts';
+import { initialReplica, type ReplicaState } from '../kernels/replica.ts';
+import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
+import { selectBackend } from '../kernels/select-backend.ts';
+import type { Record } from '../proto/gen/onebyte.ts';
+import { describeAdapter } from '../proto/peft-describe.ts';
+import { type RecordEntry, recordOf } from '../proto/record.ts';
+import { type Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
+import { type Dataset, readDataset } from '../worker/data/dataset.ts';
+import { dataOrder } from '../worker/data/order.ts';
+import type { TokenRow } from '../worker/data/token-row.ts';
+import { countResults, evaluateExamples } from '../worker/evaluate.ts';
+import { type BaseModel, fingerprintBaseModel, openBaseModel } from '../worker/model/base-model.ts';
+import { createForward, type Forward } from '../worker/model/forward.ts';
+import { loadTokenizer } from '../worker/model/tokenizer.ts';
+import { Scratch, type SpsaContext } from '../worker/spsa-step.ts';
+
+export interface TrialSettings {
+  readonly seed: number;
+  readonly workers: number;
+  readonly learning: Partial<Learning>;
+  readonly train?: 'both' | 'B';
+  readonly quantize?: 'none' | 'int8';
+}
+
+/** A run that is about to begin: N workers that share one replica. */
+export interface Trial {
+  readonly rule: LearningRule;
+  /** Of round 0. */
+  readonly replica: ReplicaState;
+  readonly workers: readonly {
+    readonly context: SpsaContext;
+    /** Its minibatch at a round. */
+    rows(round: number): TokenRow[];
+  }[];
+  evaluate(theta: Float32Array, data: Dataset): Promise<{ accuracy: number | undefined; loss: number }>;
+}
+
+export class Lab {
+  readonly backend: Backend;
+  private readonly example: string;
+  private readonly model: BaseModel;
+  private readonly fingerprint: string;
+  private readonly threads: number;
+  private readonly forwards = new Map<string, Promise<Forward>>();
+
+  private constructor(example: string, model: BaseModel, fingerprint: string, backend: Backend, threads: number) {
+    this.example = example;
+    this.model = model;
+    this.fingerprint = fingerprint;
+    this.backend = backend;
+    this.threads = threads;
+  }
+
+  /** @param example directory with model/ and the data files */
+  static async open(example: string): Promise<Lab> {
+    const model = openBaseModel(join(example, 'model'));
+    const threads = availableParallelism();
+    const { backend } = await selectBackend('auto', threads);
+    return new Lab(example, model, await fingerprintBaseModel(model), backend, threads);
+  }
+
+  async close(): Promise<void> {
+    for (const forward of this.forwards.values()) await (await forward).close();
+    await this.backend.close();
+  }
+
+  /** @param name file in the example's directory */
+  read(name: string, shard?: { shard: number; shards: number }): Dataset {
+    return readDataset(
+      join(this.example, name),
+      loadTokenizer(this.model.directory),
+      { maxLength: 128, appendEos: false },
+      shard,
+    );
+  }
+
+  async begin({ seed, workers, learning, train = 'both', quantize = 'none' }: TrialSettings): Promise<Trial> {
+    const config = this.config(seed, workers, learning, train);
+    const [layout, rule] = [layoutOf(config), learningRuleOf(config)];
+    const options = { provider: 'cpu', threads: this.threads, quantize } as const;
+    const kind = `${train} ${quantize}`;
+    if (!this.forwards.has(kind)) this.forwards.set(kind, createForward(this.model, { layout }, options));
+    const forward = await this.forwards.get(kind)!;
+    const { backend } = this;
+    const owned = backend.allocate(layout.elements);
+    owned.set(trainedPart(layout, initialMatrices(config, Buffer.alloc(0))));
+    const common = { learning: config.learning, rule, layout, backend, forward, scratch: new Scratch(backend) };
+    return {
+      rule,
+      replica: initialReplica(rule, owned),
+      workers: Array.from({ length: workers }, (_, worker) => {
+        const { examples } = this.read('train.jsonl', { shard: worker, shards: workers });
+        const order = dataOrder(seed, worker, examples.length);
+        const rows = (round: number): TokenRow[] =>
+          order(round, config.learning.rows).map((i) => examples[i]!.options[examples[i]!.right]!);
+        return { context: { ...common, worker }, rows };
+      }),
+      async evaluate(theta, { examples }) {
+        const { correct, classified, lossSum } = countResults(await evaluateExamples(forward, examples, theta));
+        return { accuracy: classified === 0 ? undefined : correct / classified, loss: lossSum / examples.length };
+      },
+    };
+  }
+
+  private config(seed: number, shards: number, learning: Partial<Learning>, train: 'both' | 'B'): RunConfig {
+    const { linearModules, fanInFanOut } = this.model;
+    const settings = { baseModel: '', rank: 8, alpha: 16, targets: 'all-linear', useRslora: false, train } as const;
+    return parseRunConfig(
+      JSON.stringify({
+        seed,
+        learning: { decayRounds: 0, ...learning },
+        data: { maxLength: 128, shards },
+        adapter: describeAdapter(settings, linearModules, fanInFanOut),
+        baseModelSha256: this.fingerprint,
+      }),
+      'the benchmark',
+    );
+  }
+}
+
+/** The record of the replica's open round. @param entries sorted by measured round, worker, first direction */
+export const nextRecord = ({ normaliser }: ReplicaState, entries: readonly RecordEntry[]): Record =>
+  recordOf(normaliser.round, exponentInForce(normaliser), entries);
