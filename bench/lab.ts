@@ -73,7 +73,7 @@ export class Lab {
   read(name: string, shard?: { shard: number; shards: number }): Dataset {
     return readDataset(
       join(this.example, name),
-      loadTokenizer(this.model.directory),
+      loadTokenizer(this.model.directory, this.model.vocabularySize),
       { maxLength: 128, appendEos: false },
       shard,
     );

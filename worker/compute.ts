@@ -82,7 +82,7 @@ export class Compute {
       throw usageError(
         `model ${modelDirectory}: another base model than the trainer's (sha-256 ${fingerprint}, expected ${config.baseModelSha256})`,
       );
-    const tokenizer = loadTokenizer(modelDirectory);
+    const tokenizer = loadTokenizer(modelDirectory, model.vocabularySize);
     const { backend, reason } = await selectBackend(settings.kernels, threads);
     const layout = layoutOf(config);
     const forward = await createForward(model, { layout, ...frozenPart(config) }, { ...settings, threads });

@@ -21,8 +21,6 @@ export interface Tokenizer {
   readonly trailing: number;
   /** The end-of-text token: eos_token of tokenizer_config.json, else eos_token_id of config.json (its first). */
   readonly eosId: number | undefined;
-  /** No id is larger. A model's embedding must have more rows than this. */
-  readonly largestId: number;
 }
 
 /** A row as ids. The completion is ids[firstCompletion …]. */
@@ -33,10 +31,15 @@ export interface EncodedRow {
   readonly merged: boolean;
 }
 
-/** Loads the tokenizer of a model directory. @throws OperatingError (usage) that names the file */
-export function loadTokenizer(directory: string): Tokenizer {
+/**
+ * Loads the tokenizer of a model directory.
+ * @param vocabularySize of the model: a text that needs a larger id is refused
+ * @throws OperatingError (usage) that names the file
+ */
+export function loadTokenizer(directory: string, vocabularySize = MAX_ID + 1): Tokenizer {
   const file = join(directory, 'tokenizer.json');
   const library = buildTokenizer(file, readJsonFile(file, MAX_TOKENIZER_BYTES));
+  checkIds(file, library);
   const encode = (text: string, special: boolean): number[] => {
     try {
       const { ids, tokens } = library.encode(text.replace(/\p{Surrogate}/gu, '\ufffd'), {
@@ -44,6 +47,10 @@ export function loadTokenizer(directory: string): Tokenizer {
       });
       return ids.map((id, i) => {
         if (id === undefined) throw new Error(`no id for ${JSON.stringify(tokens[i])}`);
+        if (id >= vocabularySize)
+          throw new Error(
+            `token ${JSON.stringify(tokens[i])} has id ${id}, the model of this directory knows ids below ${vocabularySize}`,
+          );
         return id;
       });
     } catch (error) {
@@ -57,7 +64,6 @@ export function loadTokenizer(directory: string): Tokenizer {
     encode: (text) => encode(text, true),
     ...specialTokens(encode('a', true), encode('a', false)),
     eosId: eosId(directory, library),
-    largestId: largestId(file, library),
   };
 }
 
@@ -122,17 +128,14 @@ function readConfig<T>(directory: string, name: string, schema: z.ZodType<T>): T
   return parsed.data;
 }
 
-function largestId(file: string, library: LibraryTokenizer): number {
-  let largest = -1;
+function checkIds(file: string, library: LibraryTokenizer): void {
   for (const [token, id] of [
     ...library.model.tokens_to_ids,
     ...Array.from(library.get_added_tokens_decoder().values(), ({ content, id }): [string, number] => [content, id]),
   ]) {
     if (!Number.isSafeInteger(id) || id < 0 || id > MAX_ID)
       throw usageError(`${file}: token ${JSON.stringify(token)} has id ${id}, expected an integer from 0 to ${MAX_ID}`);
-    if (id > largest) largest = id;
   }
-  return largest;
 }
 
 const reason = (error: unknown): string => (error instanceof Error ? error.message : String(error)).slice(0, 500);

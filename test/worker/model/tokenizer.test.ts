@@ -148,6 +148,10 @@ describe('a tokenizer is refused by name', () => {
   it('when it is not there, or its config has another shape', (t) => {
     const directory = temporaryDirectory(t);
     assert.throws(() => loadTokenizer(directory), /tokenizer.json: cannot be read/);
+    assert.throws(
+      () => loadTokenizer(TINY, 300).encode('a good film'),
+      /tokenizer.json: cannot encode .*: token .* has id \d+, the model of this directory knows ids below 300/,
+    );
     copyFileSync(join(TINY, 'tokenizer.json'), join(directory, 'tokenizer.json'));
     writeFileSync(join(directory, 'tokenizer_config.json'), '{"eos_token": 5}');
     assert.throws(() => loadTokenizer(directory), /tokenizer_config.json: .*eos_token/s);
