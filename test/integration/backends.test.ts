@@ -25,7 +25,7 @@ const skip = existsSync(SWIFTSHADER)
 
 it('reference, simd, gpu.js webgpu and ONNX Runtime webgpu hold the same replica on tiny-reviews', {
   skip,
-  timeout: 900_000,
+  timeout: NIGHTLY ? 3_600_000 : 900_000,
 }, async (test) => {
   useSoftwareAdapter();
   const directory = temporaryDirectory(test);
