@@ -1,4 +1,4 @@
-/** `onebyte bench forward`: what perturbed adapters cost beside the same graph without any, side by side in one run. */
+/** `onebyte bench forward`: what perturbed adapters cost beside the same graph without any, and how fast each estimator measures. */
 import { availableParallelism, cpus } from 'node:os';
 import { type AdapterLayout, adapterLayout } from '../kernels/adapter-layout.ts';
 import { initialAdapter } from '../kernels/initial-adapter.ts';
@@ -7,6 +7,7 @@ import { referenceBackend } from '../kernels/reference.ts';
 import type { TokenRow } from '../worker/data/token-row.ts';
 import { type BaseModel, openBaseModel } from '../worker/model/base-model.ts';
 import { createForward, type Forward, type ForwardOptions } from '../worker/model/forward.ts';
+import { benchDirections, type DirectionsRow } from './directions.ts';
 
 export interface ForwardBenchOptions extends Partial<ForwardOptions> {
   /** A Hugging Face directory. */
@@ -20,6 +21,8 @@ export interface ForwardBenchOptions extends Partial<ForwardOptions> {
   /** Tokens of a row; the last `completion` of them are predicted. Default 64 and 4. */
   readonly tokens?: number;
   readonly completion?: number;
+  /** K of the estimators' contributions. Default 16. */
+  readonly directions?: number;
   /** Runs of each side, alternating; the fastest counts. Default 5. */
   readonly runs?: number;
 }
@@ -36,6 +39,8 @@ export interface ForwardRow {
 
 export interface ForwardBench {
   readonly rows: readonly ForwardRow[];
+  /** The estimators on the same minibatch; empty with quantized weights, which `forward` does not take. */
+  readonly directions: readonly DirectionsRow[];
   /** Tokens per second with adapters over those without. */
   readonly ratio: number;
   /** Of this process after the first runs with G = 16, MiB; its buffer of perturbed adapters included. */
@@ -50,7 +55,7 @@ export interface ForwardBench {
 const MEMORY_ADAPTERS = 16;
 
 export async function benchForward(options: ForwardBenchOptions): Promise<ForwardBench> {
-  const { adapters = 32, rank = 8, rows = 4, tokens = 64, completion = 4, runs = 5 } = options;
+  const { adapters = 32, rank = 8, rows = 4, tokens = 64, completion = 4, directions = 16, runs = 5 } = options;
   const { provider = 'cpu', threads = availableParallelism(), quantize = 'none' } = options;
   const model = openBaseModel(options.model);
   const modules = model.linearModules.map(({ name, fanIn, fanOut }) => ({ name, fanIn, fanOut, rank, scale: 2 }));
@@ -70,14 +75,18 @@ export async function benchForward(options: ForwardBenchOptions): Promise<Forwar
   }
   await adapted.close();
   await plain.close();
+  const settings = { provider, threads, quantize };
+  const estimators =
+    quantize === 'none' ? await benchDirections(model, layout, minibatch, directions, runs, settings) : [];
   const count = adapters * rows * tokens;
   const measured = (['adapters', 'none'] as const).map((what) => rowOf(what, count, seconds[what]));
   return {
     rows: measured,
+    directions: estimators,
     ratio: measured[0]!.tokensPerSecond / measured[1]!.tokensPerSecond,
     peakRssMiB,
     weightsMiB: Math.round(weightElements(model) / 2 ** 18),
-    settings: { model: options.model, adapters, rank, rows, tokens, completion, runs, provider, threads, quantize },
+    settings: { model: options.model, adapters, rank, rows, tokens, completion, directions, runs, ...settings },
     machine: { cpu: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version },
   };
 }

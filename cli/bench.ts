@@ -37,15 +37,21 @@ const kernels = new Command('kernels')
 interface ForwardFlags {
   readonly model: string;
   readonly adapters?: number;
+  readonly directions?: number;
+  readonly runs?: number;
   readonly threads?: number;
   readonly quantize?: 'none' | 'int8';
   readonly json?: boolean;
 }
 
 const forward = new Command('forward')
-  .description('the forward pass with perturbed adapters, beside the same graph without any')
+  .description(
+    'the forward pass with perturbed adapters, beside the same graph without any; directions per second by estimator',
+  )
   .requiredOption('--model <dir>', 'model directory or org/name')
   .option('--adapters <n>', 'adapters in one forward pass, even (32)', wholeNumber)
+  .option('--directions <K>', 'directions of one contribution (16)', wholeNumber)
+  .option('--runs <n>', 'runs of each side (5)', wholeNumber)
   .option('--threads <n>', 'threads', wholeNumber)
   .option('--quantize <how>', 'none or int8')
   .option('--json', 'end with one line of JSON on stdout')

@@ -9,6 +9,7 @@ import { readPeftAdapter } from '../proto/peft-adapter.ts';
 import { describeAdapter } from '../proto/peft-describe.ts';
 import type { RunConfig } from '../proto/run-config.ts';
 import { type BaseModel, fingerprintBaseModel, openBaseModel } from '../worker/model/base-model.ts';
+import { tangentsOf } from '../worker/settings.ts';
 import type { RunFile } from './run-file.ts';
 
 /** A run config, and what a trainer needs with it. */
@@ -20,6 +21,7 @@ export interface PreparedRun {
 
 /** Opens the model of `run`, a directory by now, and makes its run config. @throws OperatingError (usage) */
 export async function prepareRun(run: RunFile): Promise<PreparedRun> {
+  tangentsOf(run.learning, run.worker);
   const model = openBaseModel(run.model);
   const { description, initialAdapter } = adapterOf(run, model);
   const { maxLength, appendEos, template, verbalizers } = run.data;

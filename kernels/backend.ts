@@ -20,13 +20,14 @@ export interface Perturbation {
   /**
    * `both`: G = 2K adapters, θ + step·z of direction j at 2j and θ − step·z at 2j + 1.
    * `plus`: G = K + 1 adapters, θ + step·z of direction j at j and θ itself at K.
+   * `plusOnly`: G = K adapters, θ + step·z of direction j at j.
    */
-  readonly sides: 'both' | 'plus';
+  readonly sides: 'both' | 'plus' | 'plusOnly';
 }
 
 /** G, the number of adapters that a perturbation writes. */
-export const adaptersOf = (p: Pick<Perturbation, 'directions' | 'sides'>): number =>
-  p.sides === 'both' ? 2 * p.directions : p.directions + 1;
+export const adaptersOf = ({ directions, sides }: Pick<Perturbation, 'directions' | 'sides'>): number =>
+  ({ both: 2 * directions, plus: directions + 1, plusOnly: directions })[sides];
 
 /** One gradient of a record: its direction, and Q = 512 × its decoded, requantised, winsorised byte. */
 export interface Term {

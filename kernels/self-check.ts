@@ -28,7 +28,7 @@ export async function selfCheck(backend: Backend): Promise<string | undefined> {
     await referenceBackend.update(expected, terms, 1.1e-9, stripes);
     await backend.update(actual, terms, 1.1e-9, stripes);
     if (!equalBytes(actual, expected)) return `update differs from the reference (stripes ${stripes})`;
-    for (const sides of ['both', 'plus'] as const) {
+    for (const sides of ['both', 'plus', 'plusOnly'] as const) {
       const p: Perturbation = {
         layout,
         theta: actual,

@@ -21,9 +21,11 @@ export const Learning = z.strictObject({
     .describe('the learning rate falls linearly to 1/16 over this many rounds; 0: constant; default: rounds'),
   epsilon: positive.default(1e-2).describe('length of the step along a direction when a loss is measured'),
   estimator: z
-    .enum(['spsa', 'oneSided'])
+    .enum(['spsa', 'oneSided', 'forward'])
     .default('spsa')
-    .describe('spsa: two losses per direction; oneSided: one, and a clean loss per contribution'),
+    .describe(
+      'spsa: two losses per direction; oneSided: one, and a clean loss per contribution; forward: the derivative itself, no epsilon',
+    ),
   directions: count.max(MAX_DIRECTIONS).default(8).describe('K, directions of one contribution'),
   rows: count.max(4096).default(4).describe('rows of a minibatch, the same for all directions of a contribution'),
   directionStripes: z

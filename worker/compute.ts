@@ -13,7 +13,7 @@ import { countResults, evaluateExamples } from './evaluate.ts';
 import { fingerprintBaseModel, openBaseModel } from './model/base-model.ts';
 import { createForward, type Forward } from './model/forward.ts';
 import { loadTokenizer, type Tokenizer } from './model/tokenizer.ts';
-import type { WorkerSettings } from './settings.ts';
+import { tangentsOf, type WorkerSettings } from './settings.ts';
 import { measureContribution, Scratch, type SpsaContext } from './spsa-step.ts';
 
 export interface ComputeOptions {
@@ -76,6 +76,7 @@ export class Compute {
   /** Loads model and kernels. @throws OperatingError usage: wrong model, data or settings */
   static async create(options: ComputeOptions): Promise<Compute> {
     const { config, modelDirectory, settings, threads } = options;
+    const tangents = tangentsOf(config.learning, settings);
     const model = openBaseModel(modelDirectory);
     const fingerprint = await fingerprintBaseModel(model);
     if (fingerprint !== config.baseModelSha256)
@@ -85,7 +86,7 @@ export class Compute {
     const tokenizer = loadTokenizer(modelDirectory, model.vocabularySize);
     const { backend, reason } = await selectBackend(settings.kernels, threads);
     const layout = layoutOf(config);
-    const forward = await createForward(model, { layout, ...frozenPart(config) }, { ...settings, threads });
+    const forward = await createForward(model, { layout, ...frozenPart(config) }, { ...settings, threads, tangents });
     return new Compute(options, tokenizer, backend, forward, reason);
   }
 

@@ -1,11 +1,17 @@
 /** What belongs to one worker machine: the keys of `worker:` in a run file and their defaults. None is compared between machines. */
 import { z } from 'zod';
 import { BACKEND_CHOICES } from '../kernels/select-backend.ts';
+import { usageError } from '../proto/operating-error.ts';
+import type { Learning } from '../proto/run-config.ts';
 
 export const WorkerSettings = z.strictObject({
   threads: z.int().min(1).max(1024).optional().describe('threads of the forward pass; default: the cores it may use'),
   provider: z.enum(['auto', 'cpu', 'webgpu', 'cuda']).default('auto').describe('what runs the forward pass'),
   quantize: z.enum(['none', 'int8']).default('none').describe('int8: base weights held in 8 bits, float32 arithmetic'),
+  tangentPrecision: z
+    .enum(['float32', 'int8'])
+    .optional()
+    .describe('estimator forward: products of tangents with base weights; int8 on provider cpu only; default: float32'),
   kernels: z.enum(BACKEND_CHOICES).default('auto').describe('what makes directions and updates'),
   giveUpMs: z
     .int()
@@ -14,3 +20,21 @@ export const WorkerSettings = z.strictObject({
     .describe('a trainer not reached for so long ends the worker with exit code 4'),
 });
 export type WorkerSettings = z.infer<typeof WorkerSettings>;
+
+/** The precision of tangents; undefined where the estimator needs none. @throws OperatingError (usage): keys that do not go together */
+export function tangentsOf(
+  { estimator }: Pick<Learning, 'estimator'>,
+  { tangentPrecision, quantize }: WorkerSettings,
+): 'float32' | 'int8' | undefined {
+  if (estimator !== 'forward') {
+    if (tangentPrecision === undefined) return undefined;
+    throw usageError(
+      `worker.tangentPrecision ${tangentPrecision}: learning.estimator is ${estimator}, expected forward; leave worker.tangentPrecision out, or set learning.estimator: forward`,
+    );
+  }
+  if (quantize !== 'none')
+    throw usageError(
+      `worker.quantize ${quantize}: not supported with learning.estimator forward; set worker.quantize: none (worker.tangentPrecision: int8 makes the products of tangents 8-bit), or learning.estimator: spsa`,
+    );
+  return tangentPrecision ?? 'float32';
+}

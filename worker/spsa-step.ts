@@ -1,7 +1,8 @@
-/** One contribution: K projected gradients of a minibatch by simultaneous perturbation, each as one byte. */
+/** One contribution: K projected gradients of a minibatch, by simultaneous perturbation or forward-mode differentiation, each as one byte. */
 
+import assert from 'node:assert/strict';
 import type { AdapterLayout } from '../kernels/adapter-layout.ts';
-import { adaptersOf, type Backend, type Perturbation } from '../kernels/backend.ts';
+import { adaptersOf, type Backend } from '../kernels/backend.ts';
 import { powerOfTwo } from '../kernels/float64.ts';
 import { exponentInForce, type LearningRule } from '../kernels/learning-rule.ts';
 import { roundingWord, roundKey } from '../kernels/random-keys.ts';
@@ -23,10 +24,11 @@ export interface SpsaContext {
   readonly worker: number;
 }
 
-/** The buffer of perturbed adapters `[G · d]`: as large as the largest forward pass so far needed. */
+/** The buffer of perturbed adapters or directions `[G · d]`: as large as the largest forward pass so far needed. */
 export class Scratch {
   private readonly backend: Backend;
   private buffer: Float32Array = new Float32Array();
+  private origin: Float32Array = new Float32Array();
 
   constructor(backend: Backend) {
     this.backend = backend;
@@ -36,6 +38,12 @@ export class Scratch {
   take(elements: number): Float32Array {
     if (this.buffer.length < elements) this.buffer = this.backend.allocate(elements);
     return this.buffer.subarray(0, elements);
+  }
+
+  /** An adapter of zeros. */
+  zeros(elements: number): Float32Array {
+    if (this.origin.length < elements) this.origin = this.backend.allocate(elements);
+    return this.origin.subarray(0, elements);
   }
 }
 
@@ -60,9 +68,12 @@ export async function measureContribution(
 }
 
 /**
- * g = (L₊ − L₋)/(2ε√m), or (L₊ − L₀)/(ε√m) one-sided (Spall 1992; Malladi et al. 2023, algorithm 1), L the mean over the
- * rows of the summed negative log likelihood of the completion, nats.
- * @returns K projected gradients, float64; not finite where a loss is not
+ * Projected gradients g, float64 `[K]`. L is the mean over the rows of the summed negative log likelihood of the completion,
+ * nats. By estimator g is
+ * - spsa: (L₊ − L₋)/(2ε√m) (Spall 1992; Malladi et al. 2023, algorithm 1);
+ * - oneSided: (L₊ − L₀)/(ε√m);
+ * - forward: ∇L·z (Baydin et al. 2022), what the others tend to as ε → 0: their step is ε√m, so all three have one scale.
+ * @returns not finite where losses or slope are not
  */
 export async function measureGradients(
   context: SpsaContext,
@@ -70,45 +81,73 @@ export async function measureGradients(
   firstDirection: number,
   rows: readonly TokenRow[],
 ): Promise<number[]> {
-  const { learning, rule, forward, worker } = context;
+  const { learning, rule, worker } = context;
   const { directions, estimator } = learning;
   const key = roundKey(rule.runKey, replica.normaliser.round, worker);
-  const sides = estimator === 'spsa' ? 'both' : 'plus';
-  const perRun = forward.adaptersPerRun(rows, adaptersOf({ directions, sides }));
-  const directionsPerRun = Math.max(1, sides === 'both' ? perRun >> 1 : perRun - 1);
+  const gradientsOf = estimator === 'forward' ? slopes : finiteDifferences;
+  const atOnce = directionsPerRun(context, rows);
   const gradients: number[] = [];
-  for (let j = 0; j < directions; j += directionsPerRun) {
-    const count = Math.min(directionsPerRun, directions - j);
-    gradients.push(...(await projectedGradients(context, replica.theta, key, firstDirection + j, count, sides, rows)));
+  for (let j = 0; j < directions; j += atOnce) {
+    const count = Math.min(atOnce, directions - j);
+    gradients.push(...(await gradientsOf(context, replica.theta, key, firstDirection + j, count, rows)));
   }
   return gradients;
 }
 
-/** Projected gradients of `directions` directions in one forward pass, float64 `[directions]`. */
-async function projectedGradients(
+function directionsPerRun({ learning, forward }: SpsaContext, rows: readonly TokenRow[]): number {
+  const { directions, estimator } = learning;
+  if (estimator === 'forward') return forward.directionsPerRun(rows, directions);
+  const sides = SIDES[estimator];
+  const adapters = forward.adaptersPerRun(rows, adaptersOf({ directions, sides }));
+  return Math.max(1, sides === 'both' ? adapters >> 1 : adapters - 1);
+}
+
+const SIDES = { spsa: 'both', oneSided: 'plus' } as const;
+
+/** Projected gradients of `directions` directions from losses of perturbed adapters in one forward pass, float64 `[directions]`. */
+async function finiteDifferences(
   { learning, layout, backend, forward, scratch }: SpsaContext,
   theta: Float32Array,
   key: WordPair,
   firstDirection: number,
   directions: number,
-  sides: Perturbation['sides'],
   rows: readonly TokenRow[],
-): Promise<number[]> {
-  const { epsilon, directionStripes: stripes } = learning;
+): Promise<Float64Array> {
+  const { epsilon, directionStripes: stripes, estimator } = learning;
+  assert(estimator !== 'forward');
+  const sides = SIDES[estimator];
   const length = epsilon * Math.sqrt(stripes);
   const adapters = adaptersOf({ directions, sides });
   const perturbed = scratch.take(adapters * layout.elements);
   const step = Math.fround(length);
   await backend.perturb({ layout, theta, roundKey: key, firstDirection, directions, step, stripes, sides }, perturbed);
   const losses = meanOverRows(await forward.losses(rows, adapters, perturbed), adapters);
-  return Array.from({ length: directions }, (_, j) =>
+  return Float64Array.from({ length: directions }, (_, j) =>
     sides === 'both'
       ? (losses[2 * j]! - losses[2 * j + 1]!) / (2 * length)
       : (losses[j]! - losses[directions]!) / length,
   );
 }
 
-/** `[G · rows]` → `[G]`. */
+/** Projected gradients of `directions` directions as derivatives, float64 `[directions]`. */
+async function slopes(
+  { learning, layout, backend, forward, scratch }: SpsaContext,
+  theta: Float32Array,
+  key: WordPair,
+  firstDirection: number,
+  directions: number,
+  rows: readonly TokenRow[],
+): Promise<Float64Array> {
+  const { directionStripes: stripes } = learning;
+  const z = scratch.take(directions * layout.elements);
+  // The directions themselves: 0 + 1·z.
+  const origin = scratch.zeros(layout.elements);
+  const perturbation = { layout, theta: origin, roundKey: key, firstDirection, directions, step: 1, stripes } as const;
+  await backend.perturb({ ...perturbation, sides: 'plusOnly' }, z);
+  return meanOverRows(await forward.slopes(rows, theta, z), directions);
+}
+
+/** Losses or slopes `[G · rows]` → `[G]`. */
 function meanOverRows(losses: Float64Array, adapters: number): Float64Array {
   const rows = losses.length / adapters;
   return Float64Array.from({ length: adapters }, (_, g) => {

@@ -47,6 +47,7 @@ export interface AttributeProto {
   f?: number | undefined;
   i?: number | undefined;
   s?: Buffer | undefined;
+  g?: GraphProto | undefined;
   ints: number[];
   type: AttributeProto_AttributeType;
 }
@@ -56,6 +57,7 @@ export const AttributeProto_AttributeType = {
   FLOAT: 1,
   INT: 2,
   STRING: 3,
+  GRAPH: 5,
   INTS: 7,
   UNRECOGNIZED: -1,
 } as const;
@@ -68,6 +70,7 @@ export namespace AttributeProto_AttributeType {
   export type FLOAT = typeof AttributeProto_AttributeType.FLOAT;
   export type INT = typeof AttributeProto_AttributeType.INT;
   export type STRING = typeof AttributeProto_AttributeType.STRING;
+  export type GRAPH = typeof AttributeProto_AttributeType.GRAPH;
   export type INTS = typeof AttributeProto_AttributeType.INTS;
   export type UNRECOGNIZED = typeof AttributeProto_AttributeType.UNRECOGNIZED;
 }
@@ -89,6 +92,7 @@ export const TensorProto_DataType = {
   INT8: 3,
   INT32: 6,
   INT64: 7,
+  BOOL: 9,
   FLOAT16: 10,
   BFLOAT16: 16,
   UNRECOGNIZED: -1,
@@ -103,6 +107,7 @@ export namespace TensorProto_DataType {
   export type INT8 = typeof TensorProto_DataType.INT8;
   export type INT32 = typeof TensorProto_DataType.INT32;
   export type INT64 = typeof TensorProto_DataType.INT64;
+  export type BOOL = typeof TensorProto_DataType.BOOL;
   export type FLOAT16 = typeof TensorProto_DataType.FLOAT16;
   export type BFLOAT16 = typeof TensorProto_DataType.BFLOAT16;
   export type UNRECOGNIZED = typeof TensorProto_DataType.UNRECOGNIZED;
@@ -473,7 +478,7 @@ export const NodeProto: MessageFns<NodeProto> = {
 };
 
 function createBaseAttributeProto(): AttributeProto {
-  return { name: "", f: undefined, i: undefined, s: undefined, ints: [], type: 0 };
+  return { name: "", f: undefined, i: undefined, s: undefined, g: undefined, ints: [], type: 0 };
 }
 
 export const AttributeProto: MessageFns<AttributeProto> = {
@@ -489,6 +494,9 @@ export const AttributeProto: MessageFns<AttributeProto> = {
     }
     if (message.s !== undefined) {
       writer.uint32(34).bytes(message.s);
+    }
+    if (message.g !== undefined) {
+      GraphProto.encode(message.g, writer.uint32(50).fork()).join();
     }
     if (message.ints.length !== 0) {
       writer.uint32(66).fork();
@@ -546,6 +554,14 @@ export const AttributeProto: MessageFns<AttributeProto> = {
             }
 
             message.s = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.g = GraphProto.decode(reader, reader.uint32());
             continue;
           }
           case 8: {

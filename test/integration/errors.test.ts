@@ -56,6 +56,7 @@ describe('a run file', () => {
     ['an unknown key', ['--set', 'learning.learning_rate=1'], /learning_rate/],
     ['a value out of range', ['--set', 'learning.directions=1000'], /learning\.directions/],
     ['stripes that do not fit', ['--set', 'learning.directionStripes=5'], /directionStripes/],
+    ['tangents that nothing needs', ['--set', 'worker.tangentPrecision=int8'], /tangentPrecision int8.*is spsa/],
     ['an address that is none', ['--listen', 'nonsense'], /nonsense.*host:port/],
     ['plain text beyond loopback', ['--listen', '0.0.0.0:0'], /--insecure/],
   ];

@@ -70,7 +70,7 @@ function somePerturbation(layout: AdapterLayout): Perturbation {
     directions: 1 + below(8),
     step: Math.fround(pick([1e-2, 1, 1e-7])),
     stripes: pick(largestStripes(layout.elements)),
-    sides: pick(['both', 'plus'] as const),
+    sides: pick(['both', 'plus', 'plusOnly'] as const),
   };
 }
 

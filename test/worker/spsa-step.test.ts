@@ -18,18 +18,30 @@ const layout = adapterLayout([
 const slope = Float64Array.from({ length: layout.elements }, (_, i) => ((i * 37) % 19) / 8 - 1);
 const rows = [1, 2, 3].map((id) => ({ ids: [0, id], firstCompletion: 1 }));
 
+/** slope · adapter g of the scratch buffer. */
+function along(scratch: Float32Array, adapters: number, g: number): number {
+  let sum = 0;
+  for (const tensor of layout.tensors)
+    for (let k = 0; k < tensor.elements; k++)
+      sum += slope[tensor.offset + k]! * scratch[scratchOffset(tensor, adapters, g) + k]!;
+  return sum;
+}
+
 /** Loss of every row: slope · θ, plus the row's first completion id. */
 function linearLoss(adaptersPerRun: number): Forward {
   return {
     adaptersPerRun: (_, adapters) => Math.min(adapters, adaptersPerRun),
+    directionsPerRun: (_, directions) => Math.min(directions, adaptersPerRun),
+    async slopes(batch, theta, directions) {
+      const count = directions.length / theta.length;
+      return Float64Array.from({ length: count * batch.length }, (_, i) =>
+        along(directions, count, Math.floor(i / batch.length)),
+      );
+    },
     async losses(batch, adapters, scratch) {
       return Float64Array.from({ length: adapters * batch.length }, (_, i) => {
         const g = Math.floor(i / batch.length);
-        let loss = batch[i % batch.length]!.ids[1]!;
-        for (const tensor of layout.tensors)
-          for (let k = 0; k < tensor.elements; k++)
-            loss += slope[tensor.offset + k]! * scratch![scratchOffset(tensor, adapters, g) + k]!;
-        return loss;
+        return batch[i % batch.length]!.ids[1]! + along(scratch!, adapters, g);
       });
     },
     logits: () => Promise.reject(new Error('not used')),
@@ -46,7 +58,7 @@ function measure(settings: Partial<Learning>, adaptersPerRun = 1000, forward = l
 }
 
 describe('a contribution', () => {
-  for (const estimator of ['spsa', 'oneSided'] as const)
+  for (const estimator of ['spsa', 'oneSided', 'forward'] as const)
     for (const directionStripes of [1, 4] as const)
       it(`holds the slope along each direction (${estimator}, stripes ${directionStripes})`, async () => {
         const bytes = await measure({ estimator, directionStripes });
@@ -63,7 +75,7 @@ describe('a contribution', () => {
         });
       });
 
-  for (const estimator of ['spsa', 'oneSided'] as const)
+  for (const estimator of ['spsa', 'oneSided', 'forward'] as const)
     it(`is the same however many adapters one forward pass takes (${estimator})`, async () => {
       const whole = await measure({ estimator });
       for (const adaptersPerRun of [1, 2, 3, 5, 8])

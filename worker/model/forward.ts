@@ -2,22 +2,27 @@
 import assert from 'node:assert/strict';
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { type AdapterLayout, scratchOffset } from '../../kernels/adapter-layout.ts';
+import { usageError } from '../../proto/operating-error.ts';
 import type { TokenRow } from '../data/token-row.ts';
 import type { BaseModel } from './base-model.ts';
-import { headGraph } from './graph/head.ts';
-import { adapterInput, trunkGraph } from './graph/trunk.ts';
+import { type HeadOutput, headGraph } from './graph/head.ts';
+import type { TangentPrecision } from './graph/model-graph.ts';
+import { adapterInput, tangentInput, trunkGraph } from './graph/trunk.ts';
+import { hasExactInt8 } from './int8-support.ts';
 import { int8Weights } from './int8-weights.ts';
 import { int64, type PackedRows, packRows } from './packing.ts';
 import { type Provider, resolveProvider } from './provider.ts';
 import { explainLoss } from './self-check.ts';
 import { createSession, type SessionOptions } from './session.ts';
-import { planTiles, type TilePlan } from './tiles.ts';
+import { directionsLimit, planTiles, type TilePlan } from './tiles.ts';
 
 export interface ForwardOptions {
   readonly provider: Provider | 'auto';
   /** Threads of the CPU provider. */
   readonly threads: number;
   readonly quantize: 'none' | 'int8';
+  /** Precision of tangents; undefined where no slopes are wanted. */
+  readonly tangents?: TangentPrecision | undefined;
   /** Float32 elements of activations at once, by estimate; see tiles.ts for the default. */
   readonly maxActivationElements?: number;
 }
@@ -36,6 +41,13 @@ export interface Forward {
    */
   losses(rows: readonly TokenRow[], adapters: number, scratch?: Float32Array): Promise<Float64Array>;
   /**
+   * Directional derivatives of each row's loss at θ `[d]`, `[K · rows]`, direction by direction: exact but for rounding, by
+   * forward-mode differentiation. `directions` `[K · d]` is tensor-major like `scratch`. For a forward pass made with `tangents`.
+   */
+  slopes(rows: readonly TokenRow[], theta: Float32Array, directions: Float32Array): Promise<Float64Array>;
+  /** How many directions one run takes for these rows, at most `directions`, as `adaptersPerRun`. */
+  directionsPerRun(rows: readonly TokenRow[], directions: number): number;
+  /**
    * How many adapters one run takes for these rows, at most `adapters`. A caller that perturbs and measures no more at once
    * gets the same losses as fast, with a scratch buffer of that many adapters.
    */
@@ -50,7 +62,8 @@ const MAX_LOGITS_ELEMENTS = 2 ** 23;
 
 /**
  * Loads the model, and runs two tokens through it once.
- * @throws OperatingError (usage) that names the tensor that is not finite, or the provider that is not there
+ * @throws OperatingError (usage) that names the tensor that is not finite, the provider that is not there, or why tangents in
+ * int8 are not possible
  */
 export async function createForward(
   model: BaseModel,
@@ -60,17 +73,21 @@ export async function createForward(
   checkAdapter(model, adapter);
   const elements = adapter?.layout.elements ?? 0;
   const session: SessionOptions = { provider: await resolveProvider(options.provider), threads: options.threads };
+  const { tangents } = options;
+  if (tangents === 'int8') await checkInt8(session.provider);
   const int8 = options.quantize === 'int8' ? int8Weights(model) : undefined;
-  const heads = new Map<'nll' | 'logits', InferenceSession>();
-  const headFor = async (output: 'nll' | 'logits'): Promise<InferenceSession> => {
-    const head = heads.get(output) ?? (await createSession(headGraph(model, output, int8), session, false));
+  const heads = new Map<HeadOutput, InferenceSession>();
+  const headFor = async (output: HeadOutput): Promise<InferenceSession> => {
+    const kind = { arena: false, shared: output === 'slope' };
+    const head = heads.get(output) ?? (await createSession(headGraph(model, output, int8), session, kind));
     heads.set(output, head);
     return head;
   };
   // The head first: reading its table takes more memory for a moment than all else.
-  await headFor('nll');
-  const trunk = await createSession(trunkGraph(model, adapter?.layout, int8), session, true);
-  const pass = new ForwardPass(model, adapter, trunk, headFor, options.maxActivationElements);
+  await headFor(tangents === undefined ? 'nll' : 'slope');
+  const kind = { arena: true, shared: tangents === 'float32' };
+  const trunk = await createSession(trunkGraph(model, adapter?.layout, { int8, tangents }), session, kind);
+  const pass = new ForwardPass(model, adapter, trunk, headFor, tangents !== undefined, options.maxActivationElements);
   const close = async (): Promise<void> => {
     for (const session of [trunk, ...heads.values()]) await session.release();
   };
@@ -81,10 +98,22 @@ export async function createForward(
   }
   return {
     losses: (rows, adapters, scratch) => pass.losses(rows, adapters, scratch),
+    slopes: (rows, theta, directions) => pass.slopes(rows, theta, directions),
     adaptersPerRun: (rows, adapters) => pass.plan(rows, adapters).adapters,
+    directionsPerRun: (rows, directions) => pass.planDirections(rows, directions).adapters,
     logits: (rows, adapters, scratch) => pass.logits(rows, adapters, scratch),
     close,
   };
+}
+
+async function checkInt8(provider: Provider): Promise<void> {
+  const advice = 'set worker.tangentPrecision: float32';
+  if (provider !== 'cpu')
+    throw usageError(
+      `worker.tangentPrecision int8: the provider is ${provider}, expected cpu; set worker.provider: cpu, or ${advice}`,
+    );
+  if (!(await hasExactInt8()))
+    throw usageError(`worker.tangentPrecision int8: 8-bit sums saturate on this CPU (x86 without VNNI); ${advice}`);
 }
 
 function checkAdapter(model: BaseModel, adapter: ForwardAdapter | undefined): void {
@@ -103,27 +132,31 @@ class ForwardPass {
   private readonly model: BaseModel;
   private readonly adapter: ForwardAdapter | undefined;
   private readonly trunk: InferenceSession;
-  private readonly headFor: (output: 'nll' | 'logits') => Promise<InferenceSession>;
+  private readonly headFor: (output: HeadOutput) => Promise<InferenceSession>;
+  private readonly tangents: boolean;
   private readonly maxActivationElements: number | undefined;
 
   constructor(
     model: BaseModel,
     adapter: ForwardAdapter | undefined,
     trunk: InferenceSession,
-    headFor: (output: 'nll' | 'logits') => Promise<InferenceSession>,
+    headFor: (output: HeadOutput) => Promise<InferenceSession>,
+    tangents: boolean,
     maxActivationElements: number | undefined,
   ) {
     this.model = model;
     this.adapter = adapter;
     this.trunk = trunk;
     this.headFor = headFor;
+    this.tangents = tangents;
     this.maxActivationElements = maxActivationElements;
   }
 
   async losses(rows: readonly TokenRow[], adapters: number, scratch?: Float32Array): Promise<Float64Array> {
     const losses = new Float64Array(adapters * rows.length);
     await this.eachTile(rows, adapters, scratch, async (hidden, packed, tile) => {
-      const nll = await this.nll(hidden, packed.targets, tile.adapters);
+      const targets = Array.from({ length: tile.adapters }, () => packed.targets).flat();
+      const { nll } = await this.head(hidden, targets, false);
       let at = 0;
       for (let g = 0; g < tile.adapters; g++)
         for (const row of tile.rows) {
@@ -155,9 +188,50 @@ class ForwardPass {
     return logits;
   }
 
+  async slopes(rows: readonly TokenRow[], theta: Float32Array, directions: Float32Array): Promise<Float64Array> {
+    assert(this.tangents && this.adapter !== undefined, 'a forward pass made with tangents');
+    const { layout } = this.adapter;
+    const count = directions.length / layout.elements;
+    const slopes = new Float64Array(count * rows.length);
+    const plan = this.planDirections(rows, count);
+    for (const tileRows of plan.rows) {
+      const packed = packRows(
+        tileRows.map((row) => rows[row]!),
+        this.model.architecture,
+      );
+      for (let first = 0; first < count; first += plan.adapters) {
+        const taken = Math.min(plan.adapters, count - first);
+        const output = await this.trunk.run({
+          ...packed.feeds,
+          group: int64([0], [1]),
+          differentiate: bool(true),
+          ...this.adapterFeeds(adapterInput, theta, 1, 0, 1),
+          ...this.adapterFeeds(tangentInput, directions, count, first, taken),
+        });
+        const { slope } = await this.head(output.hidden!.data as Float32Array, packed.targets, true);
+        const products = rowProducts(output.tangents!.data as Float32Array, slope, packed.targets.length * taken);
+        let at = 0;
+        for (let k = 0; k < taken; k++)
+          for (const row of tileRows) {
+            const labels = rows[row]!.ids.length - rows[row]!.firstCompletion;
+            let sum = 0;
+            for (let label = 0; label < labels; label++) sum += products[at++]!;
+            slopes[(first + k) * rows.length + row] = sum;
+          }
+      }
+    }
+    return slopes;
+  }
+
   plan(rows: readonly TokenRow[], adapters: number): TilePlan {
     const lengths = rows.map(({ ids }) => ids.length);
     return planTiles(this.model.architecture, lengths, adapters, this.maxActivationElements);
+  }
+
+  planDirections(rows: readonly TokenRow[], directions: number): TilePlan {
+    const lengths = rows.map(({ ids }) => ids.length);
+    const limit = this.maxActivationElements ?? directionsLimit(this.model.architecture);
+    return planTiles(this.model.architecture, lengths, directions, limit);
   }
 
   /** Runs the trunk tile by tile; `use` gets the hidden states `[G, L, size]` of each. */
@@ -169,7 +243,10 @@ class ForwardPass {
   ): Promise<void> {
     const elements = this.adapter?.layout.elements ?? 0;
     assert.equal(scratch?.length ?? 0, adapters * elements, 'scratch holds G adapters of d elements');
-    assert(this.adapter !== undefined || adapters === 1, 'without a layout there is one adapter: none');
+    assert(
+      (this.adapter !== undefined && !this.tangents) || adapters === 1,
+      'one adapter, without a layout or with tangents',
+    );
     const plan = this.plan(rows, adapters);
     for (const tileRows of plan.rows) {
       const packed = packRows(
@@ -181,24 +258,34 @@ class ForwardPass {
         const output = await this.trunk.run({
           ...packed.feeds,
           group: int64(new Array(tile.adapters).fill(0), [tile.adapters]),
-          ...this.adapterFeeds(adapters, tile, scratch),
+          ...this.adapterFeeds(adapterInput, scratch, adapters, tile.firstAdapter, tile.adapters),
+          ...(this.tangents && {
+            differentiate: bool(false),
+            ...this.adapterFeeds(tangentInput, new Float32Array(), 0, 0, 0),
+          }),
         });
         await use(output.hidden!.data as Float32Array, packed, tile);
       }
     }
   }
 
-  /** Views of `scratch`, not copies. */
-  private adapterFeeds(adapters: number, tile: Tile, scratch: Float32Array | undefined): Record<string, Tensor> {
+  /** Inputs of `count` adapters from `first` on, of the `copies` in `scratch`: views, not copies. */
+  private adapterFeeds(
+    inputOf: typeof adapterInput,
+    scratch: Float32Array | undefined,
+    copies: number,
+    first: number,
+    count: number,
+  ): Record<string, Tensor> {
     const feeds: Record<string, Tensor> = {};
     if (this.adapter === undefined || scratch === undefined) return feeds;
     const { layout, frozenA } = this.adapter;
     for (const tensor of layout.tensors) {
-      const from = scratchOffset(tensor, adapters, tile.firstAdapter);
-      const view = scratch.subarray(from, from + tile.adapters * tensor.elements);
-      feeds[adapterInput(tensor.matrix, tensor.module)] = new Tensor('float32', view, [tile.adapters, ...tensor.shape]);
+      const from = scratchOffset(tensor, copies, first);
+      const view = scratch.subarray(from, from + count * tensor.elements);
+      feeds[inputOf(tensor.matrix, tensor.module)] = new Tensor('float32', view, [count, ...tensor.shape]);
     }
-    if (frozenA !== undefined && layout.train === 'B') {
+    if (frozenA !== undefined && layout.train === 'B' && inputOf === adapterInput) {
       let at = 0;
       layout.modules.forEach(({ rank, fanIn }, module) => {
         const view = frozenA.subarray(at, at + rank * fanIn);
@@ -209,24 +296,43 @@ class ForwardPass {
     return feeds;
   }
 
-  /** `hidden` `[G, L, size]` to nll `[G · L]`, in pieces that bound the memory of the logits. */
-  private async nll(hidden: Float32Array, targets: readonly number[], adapters: number): Promise<Float32Array> {
+  /** `hidden` `[M, size]` to nll `[M]`, and slope `[M, size]` if wanted, in pieces that bound the memory of the logits. */
+  private async head(
+    hidden: Float32Array,
+    targets: readonly number[],
+    slopes: boolean,
+  ): Promise<{ nll: Float32Array; slope: Float32Array }> {
     const { size } = this.model.architecture.embedding;
-    const head = await this.headFor('nll');
-    const all = Array.from({ length: adapters }, () => targets).flat();
+    const head = await this.headFor(this.tangents ? 'slope' : 'nll');
     const piece = Math.max(1, Math.floor(MAX_LOGITS_ELEMENTS / this.model.vocabularySize));
-    const nll = new Float32Array(all.length);
-    for (let from = 0; from < all.length; from += piece) {
-      const part = all.slice(from, from + piece);
+    const nll = new Float32Array(targets.length);
+    const slope = new Float32Array(slopes ? hidden.length : 0);
+    for (let from = 0; from < targets.length; from += piece) {
+      const part = targets.slice(from, from + piece);
       const view = hidden.subarray(from * size, (from + part.length) * size);
       const output = await head.run({
         hidden: new Tensor('float32', view, [part.length, size]),
         targets: int64(part, [part.length, 1]),
+        ...(this.tangents && { differentiate: bool(slopes) }),
       });
       nll.set(output.nll!.data as Float32Array, from);
+      if (slopes) slope.set(output.slope!.data as Float32Array, from * size);
     }
-    return nll;
+    return { nll, slope };
   }
+}
+
+const bool = (value: boolean): Tensor => new Tensor('bool', [value], [1]);
+
+/** Products of rows `[rows, size]` with rows `[n, size]` taken in turn, float64 `[rows]`. */
+function rowProducts(a: Float32Array, b: Float32Array, rows: number): Float64Array {
+  const size = a.length / rows;
+  return Float64Array.from({ length: rows }, (_, row) => {
+    const [at, other] = [row * size, (row * size) % b.length];
+    let sum = 0;
+    for (let i = 0; i < size; i++) sum += a[at + i]! * b[other + i]!;
+    return sum;
+  });
 }
 
 /** What one run of the trunk holds. */

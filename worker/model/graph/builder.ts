@@ -17,7 +17,7 @@ export type Value = string;
 
 export type Attribute = number | string | readonly number[] | { readonly float: number };
 
-const ELEMENT_TYPES = { float32: DataType.FLOAT, int64: DataType.INT64 } as const;
+const ELEMENT_TYPES = { float32: DataType.FLOAT, int64: DataType.INT64, bool: DataType.BOOL } as const;
 const WEIGHT_TYPES: Readonly<Record<string, DataType>> = {
   U8: DataType.UINT8,
   F32: DataType.FLOAT,
@@ -25,9 +25,18 @@ const WEIGHT_TYPES: Readonly<Record<string, DataType>> = {
   BF16: DataType.BFLOAT16,
 };
 
+/** ONNX's number of the element type int8, for attributes. */
+export const INT8: number = DataType.INT8;
+
 /** Operators of ONNX Runtime that are not in the ONNX standard. */
 const MICROSOFT = 'com.microsoft';
-const MICROSOFT_OPERATORS = new Set(['FusedMatMul', 'RotaryEmbedding', 'QuickGelu', 'MatMulNBits']);
+const MICROSOFT_OPERATORS = new Set([
+  'FusedMatMul',
+  'RotaryEmbedding',
+  'QuickGelu',
+  'MatMulNBits',
+  'MatMulIntegerToFloat',
+]);
 const OPSET = 21;
 const IR_VERSION = 10;
 
@@ -35,6 +44,10 @@ export class GraphBuilder {
   /** Where the weights' locations are relative to: the nearest directory that holds all their files. */
   readonly weightsDirectory: string;
   private readonly nodes: NodeProto[] = [];
+  /** Nodes of the branch that is being made. */
+  private branch: NodeProto[] = [];
+  /** Where the next node goes: one of the two above. */
+  private target = this.nodes;
   private readonly initializers = new Map<Value, TensorProto>();
   private readonly inputs: ValueInfoProto[] = [];
   private readonly outputs: ValueInfoProto[] = [];
@@ -51,7 +64,7 @@ export class GraphBuilder {
   }
 
   output(value: Value, name: string, shape: readonly (number | string)[]): void {
-    this.nodes.push({ input: [value], output: [name], name: '', opType: 'Identity', attribute: [], domain: '' });
+    this.nodes.push(nodeOf('Identity', [value], [name]));
     this.outputs.push(valueInfo(name, DataType.FLOAT, shape));
   }
 
@@ -67,15 +80,38 @@ export class GraphBuilder {
     attributes: Readonly<Record<string, Attribute>> = {},
   ): Value[] {
     const output = Array.from({ length: outputs }, () => `v${this.values++}`);
-    this.nodes.push({
-      input: [...inputs],
-      output,
-      name: output[0]!,
-      opType,
-      attribute: Object.entries(attributes).map(([name, value]) => attributeOf(name, value)),
-      domain: MICROSOFT_OPERATORS.has(opType) ? MICROSOFT : '',
-    });
+    this.target.push(nodeOf(opType, inputs, output, attributes));
     return output;
+  }
+
+  /** Makes nodes that belong to a branch; `endBranch` gives their result back to the graph. */
+  inBranch<T>(make: () => T): T {
+    const outer = this.target;
+    this.target = this.branch;
+    try {
+      return make();
+    } finally {
+      this.target = outer;
+    }
+  }
+
+  /**
+   * Ends the branch. Its nodes run where `condition` (bool `[1]`) holds and give `result`; elsewhere there is an empty value in its
+   * place. `passed` comes back unchanged, behind the branch: ONNX Runtime may run all that does not wait for a branch before it, and
+   * keeps what the branch needs until then.
+   */
+  endBranch(condition: Value, result: Value, passed: readonly Value[] = []): Value[] {
+    const outputs = this.nodeWithOutputs('If', [condition], 1 + passed.length);
+    const branch = (name: string, made: NodeProto[], first: Value): AttributeProto => {
+      const copies = passed.map((value, i) => nodeOf('Identity', [value], [`${outputs[1 + i]}_${name}`]));
+      const node = [...made, nodeOf('Identity', [first], [`${outputs[0]}_${name}`]), ...copies];
+      const output = outputs.map((value) => ({ name: `${value}_${name}`, type: FLOAT_OF_ANY_SHAPE }));
+      return { name, g: { name, node, initializer: [], input: [], output }, ints: [], type: AttributeType.GRAPH };
+    };
+    const branches = [branch('then_branch', this.branch, result), branch('else_branch', [], this.filled(0, 0))];
+    this.nodes.at(-1)!.attribute.push(...branches);
+    this.branch = [];
+    return outputs;
   }
 
   /** A constant of int64, 1-D. */
@@ -87,6 +123,11 @@ export class GraphBuilder {
   /** A float32 scalar. */
   scalar(value: number): Value {
     return this.constant(`f_${value}`, DataType.FLOAT, [], Float32Array.of(value));
+  }
+
+  /** A uint8 scalar. */
+  byte(value: number): Value {
+    return this.constant(`u_${value}`, DataType.UINT8, [], Uint8Array.of(value));
   }
 
   /** A float32 vector of `size` equal elements. */
@@ -142,7 +183,12 @@ export class GraphBuilder {
     }).finish();
   }
 
-  private constant(name: Value, dataType: DataType, dims: number[], data: BigInt64Array | Float32Array): Value {
+  private constant(
+    name: Value,
+    dataType: DataType,
+    dims: number[],
+    data: BigInt64Array | Float32Array | Uint8Array,
+  ): Value {
     this.initializers.set(name, {
       dims,
       dataType,
@@ -155,6 +201,22 @@ export class GraphBuilder {
   }
 }
 
+function nodeOf(
+  opType: string,
+  input: readonly Value[],
+  output: readonly Value[],
+  attributes: Readonly<Record<string, Attribute>> = {},
+): NodeProto {
+  return {
+    input: [...input],
+    output: [...output],
+    name: output[0]!,
+    opType,
+    attribute: Object.entries(attributes).map(([name, value]) => attributeOf(name, value)),
+    domain: MICROSOFT_OPERATORS.has(opType) ? MICROSOFT : '',
+  };
+}
+
 function attributeOf(name: string, value: Attribute): AttributeProto {
   const attribute = { name, ints: [] as number[], f: undefined, i: undefined, s: undefined };
   if (typeof value === 'number') return { ...attribute, i: value, type: AttributeType.INT };
@@ -162,6 +224,8 @@ function attributeOf(name: string, value: Attribute): AttributeProto {
   if ('float' in value) return { ...attribute, f: value.float, type: AttributeType.FLOAT };
   return { ...attribute, ints: [...value], type: AttributeType.INTS };
 }
+
+const FLOAT_OF_ANY_SHAPE = { tensorType: { elemType: DataType.FLOAT, shape: undefined } };
 
 function valueInfo(name: string, elemType: DataType, shape: readonly (number | string)[]): ValueInfoProto {
   const dim = shape.map((size) => ({

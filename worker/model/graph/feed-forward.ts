@@ -1,40 +1,44 @@
-/** The feed-forward sublayer: down(act(gate(x))·up(x)), or down(act(up(x))). */
+/** The feed-forward sublayer: gated, or a plain activation between two layers. */
 import type { Activation, FeedForward } from '../architecture.ts';
+import { activate, activationSlope } from './activation.ts';
 import type { GraphBuilder, Value } from './builder.ts';
+import { type Dual, split, through } from './dual.ts';
 import { linear, linears } from './linear.ts';
 import type { ModelGraph } from './model-graph.ts';
-import { split } from './split.ts';
 
 /** `x` `[G, N, C]` to `[G, N, C]`. */
-export function feedForward(g: ModelGraph, { input, down, activation }: FeedForward, x: Value): Value {
+export function feedForward(g: ModelGraph, { input, down, activation }: FeedForward, x: Dual): Dual {
   return linear(g, down, inner(g, input, activation, x));
 }
 
-function inner(g: ModelGraph, input: FeedForward['input'], activation: Activation, x: Value): Value {
+function inner(g: ModelGraph, input: FeedForward['input'], activation: Activation, x: Dual): Dual {
   const { graph } = g;
   if ('gateUp' in input) {
     const half = input.gateUp.fanOut / 2;
     const [gate, up] = split(graph, linear(g, input.gateUp, x), [half, half]);
-    return graph.node('Mul', [activate(graph, activation, gate!), up!]);
+    return gated(graph, activation, gate!, up!);
   }
   if ('gate' in input) {
     const [gate, up] = linears(g, [input.gate, input.up], x);
-    return graph.node('Mul', [activate(graph, activation, gate!), up!]);
+    return gated(graph, activation, gate!, up!);
   }
-  return activate(graph, activation, linear(g, input.up, x));
+  const up = linear(g, input.up, x);
+  const slope = (): Value => activationSlope(graph, activation, up.value);
+  return {
+    value: activate(graph, activation, up.value),
+    tangent: through(graph, [[up, (dx) => graph.node('Mul', [slope(), dx])]]),
+  };
 }
 
-function activate(graph: GraphBuilder, activation: Activation, x: Value): Value {
-  switch (activation) {
-    case 'relu':
-      return graph.node('Relu', [x]);
-    case 'gelu':
-      return graph.node('Gelu', [x], { approximate: 'none' });
-    case 'gelu_tanh':
-      return graph.node('Gelu', [x], { approximate: 'tanh' });
-    case 'silu':
-      return graph.node('QuickGelu', [x], { alpha: { float: 1 } });
-    case 'quick_gelu':
-      return graph.node('QuickGelu', [x], { alpha: { float: 1.702 } });
-  }
+/** act(gate)·up, with tangent act′(gate)·up·dgate + act(gate)·dup. */
+function gated(graph: GraphBuilder, activation: Activation, gate: Dual, up: Dual): Dual {
+  const active = activate(graph, activation, gate.value);
+  const slope = (): Value => graph.node('Mul', [activationSlope(graph, activation, gate.value), up.value]);
+  return {
+    value: graph.node('Mul', [active, up.value]),
+    tangent: through(graph, [
+      [gate, (dx) => graph.node('Mul', [slope(), dx])],
+      [up, (dx) => graph.node('Mul', [active, dx])],
+    ]),
+  };
 }

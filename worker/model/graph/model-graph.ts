@@ -4,13 +4,25 @@ import type { Architecture, Linear } from '../architecture.ts';
 import type { BaseModel } from '../base-model.ts';
 import { BLOCK, type Int8Weights, int8Parts } from '../int8-weights.ts';
 import { GraphBuilder, type Value } from './builder.ts';
+import { type Dual, linearly, through } from './dual.ts';
+import { int8Product } from './int8-product.ts';
 
 /** The inputs of one adapted layer: A `[G, R, fanIn]`, B `[G, fanOut, R]` (or 1 in place of G, where all share it). */
 export interface AdapterInputs {
-  readonly a: Value;
-  readonly b: Value;
+  readonly a: Dual;
+  readonly b: Dual;
   readonly rank: number;
   readonly scale: number;
+}
+
+/** Precision of the products of tangents with base weights. */
+export type TangentPrecision = 'float32' | 'int8';
+
+export interface GraphOptions {
+  /** Base weights in 8 bits, in place of the model's own. */
+  readonly int8?: Int8Weights | undefined;
+  /** Undefined: a graph without directions. */
+  readonly tangents?: TangentPrecision | undefined;
 }
 
 export class ModelGraph {
@@ -20,11 +32,13 @@ export class ModelGraph {
   readonly adapters = new Map<string, AdapterInputs>();
   private readonly model: BaseModel;
   private readonly int8: Int8Weights | undefined;
+  private readonly tangents: TangentPrecision | undefined;
   private readonly made = new Map<string, Value>();
 
-  constructor(model: BaseModel, int8?: Int8Weights) {
+  constructor(model: BaseModel, { int8, tangents }: GraphOptions) {
     this.model = model;
     this.int8 = int8;
+    this.tangents = tangents;
     this.architecture = model.architecture;
     const quantized = [...(int8?.values() ?? [])].map((weight) => weight.quantized);
     this.graph = new GraphBuilder([...model.weights.values(), ...quantized]);
@@ -42,7 +56,18 @@ export class ModelGraph {
   }
 
   /** x·Wᵀ: `x` `[…, fanIn]` to `[…, fanOut]`, with W from the quantized weights where there are some. */
-  product(x: Value, name: string, { fanIn, fanOut, stored }: Pick<Linear, 'fanIn' | 'fanOut' | 'stored'>): Value {
+  product(x: Dual, name: string, layer: Pick<Linear, 'fanIn' | 'fanOut' | 'stored'>): Dual {
+    const exactly = (x: Value): Value => this.exactProduct(x, name, layer);
+    if (this.tangents !== 'int8') return linearly(this.graph, x, exactly);
+    const value = exactly(x.value);
+    return { value, tangent: through(this.graph, [[x, (dx) => int8Product(this, dx, name, layer)]]) };
+  }
+
+  private exactProduct(
+    x: Value,
+    name: string,
+    { fanIn, fanOut, stored }: Pick<Linear, 'fanIn' | 'fanOut' | 'stored'>,
+  ): Value {
     const int8 = this.int8?.get(name);
     if (int8 === undefined)
       return this.graph.node('FusedMatMul', [x, this.weight(name)], { transB: stored === 'out-in' ? 1 : 0 });
@@ -53,6 +78,11 @@ export class ModelGraph {
       return this.graph.node('MatMulNBits', [x, ...weights], { ...attributes, N: quantized.shape[0]! });
     });
     return parts.length === 1 ? parts[0]! : this.graph.node('Concat', parts, { axis: -1 });
+  }
+
+  /** Whether tangents are wanted, bool `[1]`. */
+  differentiate(): Value {
+    return this.once('differentiate', () => this.graph.input('differentiate', 'bool', [1]));
   }
 
   /** Index of the packed token at each padded place, `[B, T]`. Places behind a row's end hold any token. */
@@ -75,12 +105,18 @@ export class ModelGraph {
   }
 
   /** cap · tanh(x / cap). */
-  softcapped(x: Value, cap: number): Value {
-    const bounded = this.graph.node('Tanh', [this.graph.node('Div', [x, this.graph.scalar(cap)])]);
-    return this.graph.node('Mul', [bounded, this.graph.scalar(cap)]);
+  softcapped(x: Dual, cap: number): Dual {
+    const { graph } = this;
+    const bounded = graph.node('Tanh', [graph.node('Div', [x.value, graph.scalar(cap)])]);
+    const slope = (): Value => graph.node('Sub', [graph.scalar(1), graph.node('Mul', [bounded, bounded])]);
+    return {
+      value: graph.node('Mul', [bounded, graph.scalar(cap)]),
+      tangent: through(graph, [[x, (dx) => graph.node('Mul', [slope(), dx])]]),
+    };
   }
 
-  private once(name: string, make: () => Value): Value {
+  /** The value of that name, made at first. */
+  once(name: string, make: () => Value): Value {
     const value = this.made.get(name) ?? make();
     this.made.set(name, value);
     return value;

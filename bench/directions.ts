@@ -1,0 +1,68 @@
+/** How many directions a second each estimator measures: whole contributions, from making the directions to the bytes. */
+import type { AdapterLayout } from '../kernels/adapter-layout.ts';
+import { initialAdapter } from '../kernels/initial-adapter.ts';
+import { runKey } from '../kernels/random-keys.ts';
+import { initialReplica } from '../kernels/replica.ts';
+import { selectBackend } from '../kernels/select-backend.ts';
+import { Learning } from '../proto/run-config.ts';
+import type { TokenRow } from '../worker/data/token-row.ts';
+import type { BaseModel } from '../worker/model/base-model.ts';
+import { createForward, type ForwardOptions } from '../worker/model/forward.ts';
+import { hasExactInt8 } from '../worker/model/int8-support.ts';
+import { measureContribution, Scratch } from '../worker/spsa-step.ts';
+
+export interface DirectionsRow {
+  readonly estimator: Learning['estimator'];
+  readonly precision: 'float32' | 'int8';
+  /** Directions × rows of the minibatch, of the fastest run. */
+  readonly rowDirectionsPerSecond: number;
+  readonly medianRowDirectionsPerSecond: number;
+  /** Median over that of spsa. */
+  readonly ratio: number;
+}
+
+/** Runs of all estimators, alternating, on one minibatch at a run's first adapter. int8 where the CPU has it. */
+export async function benchDirections(
+  model: BaseModel,
+  layout: AdapterLayout,
+  rows: readonly TokenRow[],
+  directions: number,
+  runs: number,
+  options: ForwardOptions,
+): Promise<DirectionsRow[]> {
+  const { backend } = await selectBackend('auto', options.threads);
+  const int8 = options.provider === 'cpu' && (await hasExactInt8());
+  const sides = [
+    { estimator: 'spsa', precision: 'float32' },
+    { estimator: 'forward', precision: 'float32' },
+    ...(int8 ? [{ estimator: 'forward', precision: 'int8' } as const] : []),
+  ] as const;
+  const measured = [];
+  for (const { estimator, precision } of sides) {
+    const learning = Learning.parse({ estimator, directions });
+    const rule = { ...learning, decayRounds: 0, runKey: runKey(1) };
+    const tangents = estimator === 'forward' ? precision : undefined;
+    const forward = await createForward(model, { layout }, { ...options, tangents });
+    const context = { learning, rule, layout, backend, forward, scratch: new Scratch(backend), worker: 0 };
+    const replica = initialReplica(rule, initialAdapter(1, layout.modules));
+    measured.push({ estimator, precision, forward, measure: () => measureContribution(context, replica, 0, rows) });
+  }
+  const seconds = measured.map(() => [] as number[]);
+  for (let run = 0; run < runs; run++)
+    for (const [i, { measure }] of measured.entries()) {
+      const begin = performance.now();
+      await measure();
+      seconds[i]!.push((performance.now() - begin) / 1000);
+    }
+  for (const { forward } of measured) await forward.close();
+  await backend.close();
+  const rates = seconds.map((all) => all.sort((a, b) => a - b).map((s) => (directions * rows.length) / s));
+  const middle = Math.floor(runs / 2);
+  return measured.map(({ estimator, precision }, i) => ({
+    estimator,
+    precision,
+    rowDirectionsPerSecond: rates[i]![0]!,
+    medianRowDirectionsPerSecond: rates[i]![middle]!,
+    ratio: rates[i]![middle]! / rates[0]![middle]!,
+  }));
+}
