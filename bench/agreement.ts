@@ -1,6 +1,6 @@
-/** `onebyte bench agreement`: projected gradients as a cheaper arithmetic measures them, against float32's, same rows and directions. */
+/** `onebyte bench agreement`: projected gradients as one arithmetic or estimator measures them, against another, same rows and directions. */
 import { measureGradients } from '../worker/spsa-step.ts';
-import { Lab } from './lab.ts';
+import { Lab, type TrialSettings } from './lab.ts';
 import { describeMachine, type Machine } from './machine.ts';
 
 export interface AgreementOptions {
@@ -12,10 +12,12 @@ export interface AgreementOptions {
 
 export interface AgreementRow {
   readonly what: string;
+  /** The float32 measurement that it is compared with: `spsa`, or `forward`, the exact derivative. */
+  readonly against: string;
   readonly directions: number;
-  /** Pearson's, of the projected gradients with those of float32 weights. */
+  /** Pearson's, of the projected gradients with those. */
   readonly correlation: number;
-  /** Root mean square of the difference, and of float32's projected gradients, nats. */
+  /** Root mean square of the difference, and of those projected gradients, nats. */
   readonly rmsError: number;
   readonly rms: number;
 }
@@ -27,8 +29,9 @@ export async function benchAgreement(options: AgreementOptions): Promise<{ rows:
   const { example, directions = 200 } = options;
   const machine = describeMachine();
   const lab = await Lab.open(example);
-  const measure = async (quantize: 'none' | 'int8'): Promise<number[]> => {
-    const trial = await lab.begin({ seed: 1, workers: 1, learning: { directions: PER_MINIBATCH, rows: 4 }, quantize });
+  const measure = async (how: Partial<TrialSettings> = {}): Promise<number[]> => {
+    const learning = { directions: PER_MINIBATCH, rows: 4, ...how.learning };
+    const trial = await lab.begin({ ...how, seed: 1, workers: 1, learning });
     const [{ context, rows }] = trial.workers as [(typeof trial.workers)[0]];
     const gradients: number[] = [];
     for (let round = 0; gradients.length < directions; round++) {
@@ -38,14 +41,25 @@ export async function benchAgreement(options: AgreementOptions): Promise<{ rows:
     return gradients;
   };
   try {
-    const float32 = await measure('none');
-    return { rows: [rowOf('int8 weights', await measure('int8'), float32)], machine };
+    const { learning } = FORWARD;
+    const spsa = await measure();
+    const forward = await measure(FORWARD);
+    return {
+      rows: [
+        rowOf('spsa, int8 weights', 'spsa', await measure({ quantize: 'int8' }), spsa),
+        rowOf('spsa', 'forward', spsa, forward),
+        rowOf('forward, int8 tangents', 'forward', await measure({ learning, tangents: 'int8' }), forward),
+      ],
+      machine,
+    };
   } finally {
     await lab.close();
   }
 }
 
-function rowOf(what: string, measured: readonly number[], float32: readonly number[]): AgreementRow {
+const FORWARD = { learning: { estimator: 'forward' }, tangents: 'float32' } as const;
+
+function rowOf(what: string, against: string, measured: readonly number[], float32: readonly number[]): AgreementRow {
   const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
   const product = (a: readonly number[], b: readonly number[]): number => {
     const [meanA, meanB] = [mean(a), mean(b)];
@@ -54,6 +68,7 @@ function rowOf(what: string, measured: readonly number[], float32: readonly numb
   const rms = (values: readonly number[]): number => Math.sqrt(mean(values.map((value) => value * value)));
   return {
     what,
+    against,
     directions: float32.length,
     correlation: product(measured, float32) / Math.sqrt(product(measured, measured) * product(float32, float32)),
     rmsError: rms(measured.map((value, i) => value - float32[i]!)),

@@ -25,6 +25,8 @@ export interface TrialSettings {
   readonly learning: Partial<Learning>;
   readonly train?: 'both' | 'B';
   readonly quantize?: 'none' | 'int8';
+  /** For the estimator `forward`. */
+  readonly tangents?: 'float32' | 'int8' | undefined;
 }
 
 /** A run that is about to begin: N workers that share one replica. */
@@ -79,11 +81,11 @@ export class Lab {
     );
   }
 
-  async begin({ seed, workers, learning, train = 'both', quantize = 'none' }: TrialSettings): Promise<Trial> {
+  async begin({ seed, workers, learning, train = 'both', quantize = 'none', tangents }: TrialSettings): Promise<Trial> {
     const config = this.config(seed, workers, learning, train);
     const [layout, rule] = [layoutOf(config), learningRuleOf(config)];
-    const options = { provider: 'cpu', threads: this.threads, quantize } as const;
-    const kind = `${train} ${quantize}`;
+    const options = { provider: 'cpu', threads: this.threads, quantize, tangents } as const;
+    const kind = `${train} ${quantize} ${tangents}`;
     if (!this.forwards.has(kind)) this.forwards.set(kind, createForward(this.model, { layout }, options));
     const forward = await this.forwards.get(kind)!;
     const { backend } = this;

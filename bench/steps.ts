@@ -4,7 +4,7 @@ import { applyRecord } from '../kernels/replica.ts';
 import { usableCores } from '../worker/cores.ts';
 import type { TokenRow } from '../worker/data/token-row.ts';
 import { measureContribution } from '../worker/spsa-step.ts';
-import { Lab, nextRecord } from './lab.ts';
+import { Lab, nextRecord, type TrialSettings } from './lab.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { PEER_DTYPES, Peer, type PeerDtype } from './peers/peer.ts';
 
@@ -19,7 +19,6 @@ export interface StepsBenchOptions {
   readonly rows?: number;
   /** Turns of each side. Default 4. */
   readonly turns?: number;
-  readonly quantize?: 'none' | 'int8';
 }
 
 export interface StepsRow {
@@ -34,8 +33,8 @@ export interface StepsRow {
 
 export interface StepsBench {
   readonly rows: readonly StepsRow[];
-  /** Our rate over PyTorch's, by dtype. */
-  readonly ratios: { readonly [dtype: string]: number };
+  /** Our rates over PyTorch's: `ours / PyTorch's` → ratio. */
+  readonly ratios: { readonly [pair: string]: number };
   readonly settings: { readonly [name: string]: number | string };
   readonly versions: { readonly [library: string]: string };
   readonly machine: Machine;
@@ -45,41 +44,54 @@ export interface StepsBench {
 const ROWS = 64;
 const BATCHES = [1, 4, 16, 64];
 
+interface Side {
+  readonly what: string;
+  readonly batch: number;
+  readonly turn: (turn: number) => Promise<Turn>;
+}
+
 interface Turn {
   readonly seconds: number;
   readonly rowDirections: number;
 }
 
 export async function benchSteps(options: StepsBenchOptions): Promise<StepsBench> {
-  const { example, python, directions = 16, rows: batch = 4, turns = 4, quantize = 'none' } = options;
+  const { example, python, directions = 16, rows: batch = 4, turns = 4 } = options;
   const machine = describeMachine();
   const threads = usableCores();
-  const ours = await ourSteps({ example, directions, batch, quantize });
-  const sides = [{ what: `onebyte ${quantize === 'none' ? 'float32' : quantize}`, batch, turn: ours.turn }];
-  const peer = python === undefined ? undefined : await Peer.start(python, join(example, 'model'), threads, ours.rows);
+  const lab = await Lab.open(example);
+  const ours = [];
+  for (const [what, how] of Object.entries(OURS)) ours.push(await ourSide(lab, what, how, directions, batch));
+  const rowsOfAll = ours[0]!.rows;
+  const peer = python === undefined ? undefined : await Peer.start(python, join(example, 'model'), threads, rowsOfAll);
+  const sides: Side[] = [...ours];
   try {
     if (peer) for (const dtype of PEER_DTYPES) sides.push(await fastestBatch(peer, dtype));
-    await ours.turn(0);
+    for (const side of ours) await side.turn(0);
     const measured = sides.map((): Turn[] => []);
     for (let turn = 0; turn < turns; turn++)
       for (const [i, side] of sides.entries()) measured[i]!.push(await side.turn(turn));
     const rows = sides.map(({ what, batch: size }, i) => rowOf(what, size, measured[i]!));
-    const [own, ...others] = rows;
+    const [own, others] = [rows.slice(0, ours.length), rows.slice(ours.length)];
     return {
       rows,
-      ratios: Object.fromEntries(others.map((o) => [o.what, own!.rowDirectionsPerSecond / o.rowDirectionsPerSecond])),
-      settings: { directions, turns, threads, rows: ROWS, quantize },
+      ratios: Object.fromEntries(
+        own.flatMap(({ what, rowDirectionsPerSecond: rate }) =>
+          others.map((other) => [`${what} / ${other.what}`, rate / other.rowDirectionsPerSecond]),
+        ),
+      ),
+      settings: { directions, turns, threads, rows: ROWS },
       versions: peer?.versions ?? {},
       machine,
     };
   } finally {
     peer?.close();
-    await ours.close();
+    await lab.close();
   }
 }
 
 /** PyTorch at the minibatch that is fastest for it. */
-async function fastestBatch(peer: Peer, dtype: PeerDtype) {
+async function fastestBatch(peer: Peer, dtype: PeerDtype): Promise<Side> {
   await peer.pass(dtype, BATCHES[0]!);
   let best = { batch: 0, rate: 0 };
   for (const batch of BATCHES) {
@@ -89,17 +101,22 @@ async function fastestBatch(peer: Peer, dtype: PeerDtype) {
   return { what: `PyTorch ${dtype}`, batch: best.batch, turn: () => peer.pass(dtype, best.batch) };
 }
 
-interface OurOptions {
-  readonly example: string;
-  readonly directions: number;
-  readonly batch: number;
-  readonly quantize: 'none' | 'int8';
-}
+/** How we measure. */
+const OURS: { readonly [what: string]: Partial<TrialSettings> } = {
+  'spsa float32': {},
+  'spsa int8 weights': { quantize: 'int8' },
+  'forward float32': { learning: { estimator: 'forward' }, tangents: 'float32' },
+  'forward int8': { learning: { estimator: 'forward' }, tangents: 'int8' },
+};
 
 /** A worker's step without the network: K projected gradients of a minibatch, then the record of their bytes. */
-async function ourSteps({ example, directions, batch, quantize }: OurOptions) {
-  const lab = await Lab.open(example);
-  const trial = await lab.begin({ seed: 1, workers: 1, learning: { directions, rows: batch }, quantize });
+async function ourSide(lab: Lab, what: string, how: Partial<TrialSettings>, directions: number, batch: number) {
+  const trial = await lab.begin({
+    ...how,
+    seed: 1,
+    workers: 1,
+    learning: { directions, rows: batch, ...how.learning },
+  });
   const [{ context, rows: minibatchOf }] = trial.workers as [(typeof trial.workers)[0]];
   const rows = Array.from({ length: ROWS / batch }, (_, round) => minibatchOf(round)).flat();
   let { replica } = trial;
@@ -109,6 +126,8 @@ async function ourSteps({ example, directions, batch, quantize }: OurOptions) {
     replica = await applyRecord(replica, trial.rule, record, lab.backend);
   };
   return {
+    what,
+    batch,
     rows,
     /** Every fourth minibatch, so that four turns see all rows. */
     async turn(turn: number): Promise<Turn> {
@@ -121,7 +140,6 @@ async function ourSteps({ example, directions, batch, quantize }: OurOptions) {
       }
       return { seconds: (performance.now() - start) / 1000, rowDirections };
     },
-    close: () => lab.close(),
   };
 }
 

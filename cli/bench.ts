@@ -67,7 +67,6 @@ interface StepsFlags {
   readonly python?: string;
   readonly directions?: number;
   readonly rows?: number;
-  readonly quantize?: 'none' | 'int8';
   readonly json?: boolean;
 }
 
@@ -77,7 +76,6 @@ const steps = new Command('steps')
   .option('--python <file>', 'interpreter with torch, transformers and peft (bench/peers/install.sh)')
   .option('--directions <K>', 'directions of a contribution (16)', wholeNumber)
   .option('--rows <n>', 'rows of a minibatch (4)', wholeNumber)
-  .option('--quantize <how>', 'none or int8')
   .option('--json', 'end with one line of JSON on stdout')
   .action(({ json, ...options }: StepsFlags) =>
     runCommand(async () => {
@@ -93,7 +91,7 @@ interface AgreementFlags {
 }
 
 const agreement = new Command('agreement')
-  .description('projected gradients with int8 weights against those with float32 weights')
+  .description('projected gradients of int8 weights, of finite differences and of int8 tangents against exact ones')
   .option('--example <dir>', 'directory with model/ and train.jsonl', 'examples/smollm2-sentiment')
   .option('--directions <n>', 'directions in all (200)', wholeNumber)
   .option('--json', 'end with one line of JSON on stdout')
