@@ -45,6 +45,7 @@ try {
       process.exitCode = 1;
     }
   }
+  execFileSync(process.execPath, ['bin/onebyte.js', 'bench', 'report', '--check'], { cwd: root, stdio: 'inherit' });
 } finally {
   rmSync(fresh, { recursive: true, force: true });
 }
