@@ -62,8 +62,10 @@ const forward = new Command('forward')
     }),
   );
 
+const wholeNumbers = (value: string, before: number[] = []): number[] => [...before, wholeNumber(value)];
+
 interface ProtocolFlags {
-  readonly workers?: number;
+  readonly workers?: number[];
   readonly rounds?: number;
   readonly directions?: number;
   readonly processes?: number;
@@ -72,7 +74,7 @@ interface ProtocolFlags {
 
 const protocol = new Command('protocol')
   .description('rounds of a trainer with many workers: real streams, durable records, workers that only decode')
-  .option('--workers <n>', 'workers (1000)', wholeNumber)
+  .option('--workers <n...>', 'workers, one line for each number (1000)', wholeNumbers)
   .option('--rounds <n>', 'rounds that count (100)', wholeNumber)
   .option('--directions <K>', 'gradient bytes of a worker and round (8)', wholeNumber)
   .option('--processes <n>', 'processes that hold the workers (2)', wholeNumber)
@@ -181,14 +183,16 @@ interface ReportFlags {
 }
 
 const report = new Command('report')
-  .description('write the tables of README.md and docs/benchmarks.md anew from result files, and one HTML page of all')
+  .description(
+    'write the tables of README.md, docs/benchmarks.md and docs/scale.md anew from result files, and one HTML page of all',
+  )
   .option('--results <dir>', 'result files: last lines of onebyte bench … --json', 'bench/results')
   .option('--page <file>', 'HTML page to write', 'bench/results/report.html')
   .option('--check', 'write nothing; fail where a table is not what the results give')
   .action((flags: ReportFlags) =>
     runCommand(async () => {
       const { benchReport } = await import('../bench/report.ts');
-      const written = benchReport({ ...flags, documents: ['README.md', 'docs/benchmarks.md'] });
+      const written = benchReport({ ...flags, documents: ['README.md', 'docs/benchmarks.md', 'docs/scale.md'] });
       if (!flags.check) process.stdout.write(`${written.join('\n')}\n`);
       return EXIT.done;
     }),

@@ -13,7 +13,8 @@ export const bitRate = (rate: number): string =>
 /** 196608 → "197 kB". */
 export function byteCount(bytes: number): string {
   if (bytes < 1000) return `${short(bytes)} B`;
-  return bytes < 1e6 ? `${short(bytes / 1e3)} kB` : `${short(bytes / 1e6)} MB`;
+  if (bytes < 1e6) return `${short(bytes / 1e3)} kB`;
+  return bytes < 1e9 ? `${short(bytes / 1e6)} MB` : `${short(bytes / 1e9)} GB`;
 }
 
 /** Milliseconds or seconds. */

@@ -32,7 +32,7 @@ export interface Results {
   readonly files: readonly ResultFile[];
   readonly bandwidth?: Measured<BandwidthBench>;
   readonly learning?: Measured<LearningBench>;
-  readonly protocol?: Measured<Pick<ProtocolBench, 'rows' | 'elements'>>;
+  readonly protocol?: Measured<Pick<ProtocolBench, 'rows' | 'settings'>>;
   readonly quality?: Measured<QualityBench>;
 }
 type Measured<Bench> = Pick<ResultFile, 'benchmark' | 'command' | 'date' | 'machine'> & Bench;

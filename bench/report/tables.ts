@@ -5,6 +5,7 @@ import type { LearningRow } from '../learning.ts';
 import { TABLES, type TableName } from '../learning-tables.ts';
 import { bitRate, byteCount, duration, percent, percentSpread, short, spreadOf } from './format.ts';
 import type { Results } from './results.ts';
+import { scaleTable } from './scale.ts';
 import type { Table } from './table.ts';
 
 export const allTables = (results: Results): Table[] => [
@@ -13,6 +14,7 @@ export const allTables = (results: Results): Table[] => [
   roundsTable(results),
   ...TABLES.map((name) => learningTable(name, results)),
   protocolTable(results),
+  scaleTable(results),
 ];
 
 const commandOf = (benchmark: string): string => `onebyte bench ${benchmark} --json > bench/results/${benchmark}.json`;
@@ -216,7 +218,7 @@ function protocolTable({ protocol }: Results): Table {
       ...[row.bytesUp, row.bytesDown].map(byteCount),
     ]),
     notes: ['Socket bytes of one worker and round.'],
-    command: commandOf('protocol'),
+    command: 'onebyte bench protocol --workers 10 100 300 1000 --json > bench/results/protocol.json',
     ...from(protocol),
   };
 }
