@@ -52,7 +52,6 @@ export interface Spread {
 }
 
 export interface LearningBench {
-  readonly benchmark: 'learning';
   readonly rows: readonly LearningRow[];
   readonly seeds: number;
   readonly budget: number;
@@ -110,7 +109,7 @@ export async function benchLearning(options: LearningBenchOptions): Promise<Lear
   } finally {
     await lab.close();
   }
-  return { benchmark: 'learning', rows, seeds, budget, machine };
+  return { rows, seeds, budget, machine };
 }
 
 async function over(

@@ -1,4 +1,5 @@
 /** The machine that a benchmark ran on, as its results state it. */
+import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os';
 
 export interface Machine {
@@ -7,6 +8,8 @@ export interface Machine {
   readonly memoryGiB: number;
   readonly system: string;
   readonly node: string;
+  /** Versions of onebyte and of what its times depend on. */
+  readonly versions: { readonly [name: string]: string };
   /** Load average over a minute when the benchmark began: above `cores`, its times are not to be believed. */
   readonly loadBefore: number;
 }
@@ -17,5 +20,16 @@ export const describeMachine = (): Machine => ({
   memoryGiB: Math.round(totalmem() / 2 ** 30),
   system: `${process.platform} ${release()}`,
   node: process.version,
+  versions: versions(),
   loadBefore: Math.round((loadavg()[0] ?? 0) * 10) / 10,
 });
+
+function versions(): { [name: string]: string } {
+  for (const place of ['../package.json', '../../package.json'])
+    try {
+      const { version, dependencies } = JSON.parse(readFileSync(new URL(place, import.meta.url), 'utf8'));
+      const named = ['onnxruntime-node', '@grpc/grpc-js'].map((name) => [name, dependencies[name]]);
+      return { onebyte: version, ...Object.fromEntries(named) };
+    } catch {} // the package lies one level up from bench/, two from dist/bench/
+  return {};
+}

@@ -2,7 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ServerCredentials } from '@grpc/grpc-js';
 import seedrandom from 'seedrandom';
@@ -17,11 +17,12 @@ import { canonicalJson, parseRunConfig, type RunConfig, runConfigSha256 } from '
 import { runTrainer, type TrainerResult } from '../trainer/run-trainer.ts';
 import { TrainerSettings } from '../trainer/settings.ts';
 import { forkModule } from './fork-module.ts';
+import { describeMachine, type Machine } from './machine.ts';
 import type { Account, Assignment } from './protocol-workers.ts';
 
 export interface ProtocolBenchOptions {
-  /** Default 1,000. */
-  readonly workers?: number;
+  /** One row for each. Default 1,000. */
+  readonly workers?: readonly number[];
   /** Rounds that count. Default 100. */
   readonly rounds?: number;
   /** K. Default 8. */
@@ -36,8 +37,8 @@ export interface ProtocolBench {
   readonly elements: number;
   /** What a worker that is behind has to do: decode records and apply them. */
   readonly catchUp: { readonly elements: number; readonly gradients: number; readonly seconds: number };
-  readonly settings: { readonly [name: string]: number };
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string };
+  readonly settings: { readonly [name in 'rounds' | 'directions' | 'processes' | 'warmUp']: number };
+  readonly machine: Machine;
 }
 
 export interface ProtocolRow {
@@ -60,18 +61,23 @@ const WARM_UP = 10;
 const MODULE = { name: 'm', rank: 8, fanIn: 3072, fanOut: 3072, scale: 1 };
 
 export async function benchProtocol(options: ProtocolBenchOptions = {}): Promise<ProtocolBench> {
-  const { workers = 1000, rounds = 100, directions = 8, processes = 2 } = options;
+  const { workers = [1000], rounds = 100, directions = 8, processes = 2 } = options;
   const config = runConfig(directions);
+  const machine = describeMachine();
   const directory = mkdtempSync(join(tmpdir(), 'onebyte-bench-'));
   const { backend } = await selectBackend('auto', availableParallelism());
   try {
-    const row = await measure({ workers, rounds, directions, processes }, config, directory, backend);
+    const rows: ProtocolRow[] = [];
+    for (const n of workers) {
+      const share = { workers: n, rounds, directions, processes };
+      rows.push(await measure(share, config, join(directory, String(n)), backend));
+    }
     return {
-      rows: [row],
+      rows,
       elements: MODULE.rank * (MODULE.fanIn + MODULE.fanOut),
       catchUp: await measureCatchUp(backend),
       settings: { rounds, directions, processes, warmUp: WARM_UP },
-      machine: { cpu: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version },
+      machine,
     };
   } finally {
     await backend.close();
@@ -113,7 +119,7 @@ interface Moment {
 }
 
 async function measure(
-  { workers, rounds, directions, processes }: Required<ProtocolBenchOptions>,
+  { workers, rounds, directions, processes }: { [name in 'workers' | 'rounds' | 'directions' | 'processes']: number },
   config: RunConfig,
   directory: string,
   backend: Backend,
@@ -132,7 +138,7 @@ async function measure(
     settings: TrainerSettings.parse({ quorum: 'all', startWorkers: workers, evaluateEvery: 0, checkpointEvery: 0 }),
     rounds: rounds + WARM_UP,
     devRows: 0,
-    directory: join(directory, 'run'),
+    directory,
     resume: false,
     initialAdapter: Buffer.alloc(0),
     backend,

@@ -1,18 +1,24 @@
 /** `onebyte bench …`: measurements, each loaded when it is asked for. */
+import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import type { LearningRow } from '../bench/learning.ts';
 import { TABLES, type TableName } from '../bench/learning-tables.ts';
-import { EXIT, type ExitCode } from '../proto/operating-error.ts';
+import type { QualityRow } from '../bench/quality.ts';
+import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
+import { usableCores } from '../worker/cores.ts';
 import { resolveModel } from '../worker/model/hub.ts';
 import { startChild } from './child-process.ts';
 import { printJson, runCommand, wholeNumber } from './command.ts';
+import { readRunFile } from './run-file.ts';
 
-/** Prints a benchmark's result: as JSON, or its rows as a table. */
-function show(result: { readonly rows?: readonly object[] }, json: boolean | undefined): ExitCode {
-  if (json) printJson(result);
+/** Prints a benchmark's result: as JSON for `bench report`, or its rows as a table. */
+function show(benchmark: string, result: { readonly rows: readonly object[] }, json: boolean | undefined): ExitCode {
+  const command = `onebyte ${process.argv.slice(2).join(' ')}`;
+  const date = new Date().toISOString().slice(0, 10);
+  const { rows, ...rest } = result;
+  if (json) printJson({ benchmark, command, date, ...rest, rows });
   else {
-    const { rows, ...rest } = result;
-    if (rows) console.table(rows);
+    console.table(rows);
     process.stdout.write(`${JSON.stringify(rest, undefined, 2)}\n`);
   }
   return EXIT.done;
@@ -30,7 +36,7 @@ const kernels = new Command('kernels')
   .action(({ only, json }: KernelFlags) =>
     runCommand(async () => {
       const { benchKernels } = await import('../bench/kernels.ts');
-      return show(await benchKernels(only === undefined ? {} : { only }), json);
+      return show('kernels', await benchKernels(only === undefined ? {} : { only }), json);
     }),
   );
 
@@ -58,7 +64,7 @@ const forward = new Command('forward')
   .action(({ model, json, ...options }: ForwardFlags) =>
     runCommand(async () => {
       const { benchForward } = await import('../bench/forward.ts');
-      return show(await benchForward({ model: await resolveModel(model), ...options }), json);
+      return show('forward', await benchForward({ model: await resolveModel(model), ...options }), json);
     }),
   );
 
@@ -102,8 +108,10 @@ const agreement = new Command('agreement')
     }),
   );
 
+const wholeNumbers = (value: string, before: number[] = []): number[] => [...before, wholeNumber(value)];
+
 interface ProtocolFlags {
-  readonly workers?: number;
+  readonly workers?: number[];
   readonly rounds?: number;
   readonly directions?: number;
   readonly processes?: number;
@@ -112,7 +120,7 @@ interface ProtocolFlags {
 
 const protocol = new Command('protocol')
   .description('rounds of a trainer with many workers: real streams, durable records, workers that only decode')
-  .option('--workers <n>', 'workers (1000)', wholeNumber)
+  .option('--workers <n...>', 'workers, one line for each number (1000)', wholeNumbers)
   .option('--rounds <n>', 'rounds that count (100)', wholeNumber)
   .option('--directions <K>', 'gradient bytes of a worker and round (8)', wholeNumber)
   .option('--processes <n>', 'processes that hold the workers (2)', wholeNumber)
@@ -120,7 +128,7 @@ const protocol = new Command('protocol')
   .action(({ json, ...options }: ProtocolFlags) =>
     runCommand(async () => {
       const { benchProtocol } = await import('../bench/protocol.ts');
-      return show(await benchProtocol(options), json);
+      return show('protocol', await benchProtocol(options), json);
     }),
   );
 
@@ -141,7 +149,7 @@ const liars = new Command('liars')
     runCommand(async () => {
       const { benchLiars } = await import('../bench/liars.ts');
       const onRow = (row: object): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
-      return show(await benchLiars({ ...options, onRow }), json);
+      return show('liars', await benchLiars({ ...options, onRow }), json);
     }),
   );
 
@@ -166,7 +174,7 @@ const bandwidth = new Command('bandwidth')
     runCommand(async () => {
       const { benchBandwidth } = await import('../bench/bandwidth.ts');
       const onRow = (row: object): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
-      return show(await benchBandwidth({ ...options, start: startChild, onRow }), json);
+      return show('bandwidth', await benchBandwidth({ ...options, start: startChild, onRow }), json);
     }),
   );
 
@@ -191,12 +199,55 @@ const learning = new Command('learning')
     runCommand(async () => {
       const { benchLearning } = await import('../bench/learning.ts');
       const onRow = ({ curve: _, ...row }: LearningRow): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
-      return show(await benchLearning({ ...options, ...(table && { tables: table }), onRow }), json);
+      return show('learning', await benchLearning({ ...options, ...(table && { tables: table }), onRow }), json);
+    }),
+  );
+
+const quality = new Command('quality')
+  .description('finished runs on the test split: before, and the checkpoint that was best on the dev split')
+  .argument('<rundir...>', 'run directories of onebyte simulate')
+  .option('--threads <n>', 'threads', wholeNumber)
+  .option('--json', 'end with one line of JSON on stdout')
+  .action((directories: string[], { threads, json }: { threads?: number; json?: boolean }) =>
+    runCommand(async () => {
+      const { benchQuality } = await import('../bench/quality.ts');
+      const runs = directories.map((directory) => {
+        const file = join(directory, 'run.yaml');
+        const { model, data, seed } = readRunFile(file);
+        if (data.test === undefined) throw usageError(`${file}: data.test is missing; quality is measured on it`);
+        return { directory, model, test: data.test, data, seed, threads: threads ?? usableCores() };
+      });
+      const onRow = ({ curve: _, ...row }: QualityRow): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
+      return show('quality', await benchQuality(runs, onRow), json);
+    }),
+  );
+
+interface ReportFlags {
+  readonly results: string;
+  readonly page: string;
+  readonly check?: boolean;
+}
+
+const report = new Command('report')
+  .description(
+    'write the tables of README.md, docs/benchmarks.md and docs/scale.md anew from result files, and one HTML page of all',
+  )
+  .option('--results <dir>', 'result files: last lines of onebyte bench … --json', 'bench/results')
+  .option('--page <file>', 'HTML page to write', 'bench/results/report.html')
+  .option('--check', 'write nothing; fail where a table is not what the results give')
+  .action((flags: ReportFlags) =>
+    runCommand(async () => {
+      const { benchReport } = await import('../bench/report.ts');
+      const written = benchReport({ ...flags, documents: ['README.md', 'docs/benchmarks.md', 'docs/scale.md'] });
+      if (!flags.check) process.stdout.write(`${written.join('\n')}\n`);
+      return EXIT.done;
     }),
   );
 
 export const benchCommand = new Command('bench')
-  .description('measure this machine: kernels, forward, steps, agreement, protocol, bandwidth, learning, liars')
+  .description(
+    'measure this machine: kernels, forward, steps, agreement, protocol, bandwidth, learning, quality, liars; report',
+  )
   .addCommand(kernels)
   .addCommand(forward)
   .addCommand(steps)
@@ -204,5 +255,7 @@ export const benchCommand = new Command('bench')
   .addCommand(protocol)
   .addCommand(bandwidth)
   .addCommand(learning)
+  .addCommand(quality)
+  .addCommand(report)
   .addCommand(liars)
   .addHelpText('after', '\nExample:\n  onebyte bench kernels --only simd --json\n');

@@ -1,5 +1,5 @@
 // Fails when a committed generated file differs from what its source generates now.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,6 +45,8 @@ try {
       process.exitCode = 1;
     }
   }
+  const report = ['bin/onebyte.js', 'bench', 'report', '--check'];
+  if (spawnSync(process.execPath, report, { cwd: root, stdio: 'inherit' }).status !== 0) process.exitCode = 1;
 } finally {
   rmSync(fresh, { recursive: true, force: true });
 }

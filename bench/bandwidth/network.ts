@@ -53,14 +53,15 @@ const run = (command: 'ip' | 'tc', ...args: string[]): string =>
 function namespaces(workers: number, rate: number): Network {
   const name = (place: 'trainer' | number): string => `onebyte-${process.pid}-${place}`;
   const places = ['trainer' as const, ...Array.from({ length: workers }, (_, i) => i)];
+  const interrupt = (): void => process.exit(130);
   const close = (): void => {
-    process.off('exit', close);
+    process.off('exit', close).off('SIGINT', interrupt).off('SIGTERM', interrupt);
     for (const place of places)
       try {
         run('ip', 'netns', 'del', name(place));
       } catch {} // it was not made
   };
-  process.once('exit', close);
+  process.once('exit', close).once('SIGINT', interrupt).once('SIGTERM', interrupt);
   try {
     for (const place of places) addNamespace(name(place));
     run('ip', '-n', name('trainer'), 'addr', 'add', `${TRAINER_HOST}/32`, 'dev', 'lo');

@@ -1,0 +1,115 @@
+/** `onebyte bench quality`: what finished runs were worth on the test split: before, and with the checkpoint that was best on dev. */
+import { existsSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { adapterLayout } from '../kernels/adapter-layout.ts';
+import { usageError } from '../proto/operating-error.ts';
+import { readPeftAdapter } from '../proto/peft-adapter.ts';
+import type { DataRules } from '../proto/run-config.ts';
+import { metricsFile } from '../trainer/metrics-file.ts';
+import { type MetricsLine, parseMetrics } from '../trainer/metrics-line.ts';
+import { readDataset } from '../worker/data/dataset.ts';
+import { countResults, evaluateExamples } from '../worker/evaluate.ts';
+import { openBaseModel } from '../worker/model/base-model.ts';
+import { createForward } from '../worker/model/forward.ts';
+import { loadTokenizer } from '../worker/model/tokenizer.ts';
+import { describeMachine, type Machine } from './machine.ts';
+import { rounded } from './rounded.ts';
+
+/** A finished run: its directory, and what its run file says. */
+export interface FinishedRun {
+  readonly directory: string;
+  readonly model: string;
+  readonly test: string;
+  readonly data: DataRules;
+  readonly seed: number;
+  readonly threads: number;
+}
+
+export interface QualityRow {
+  readonly run: string;
+  readonly seed: number;
+  readonly before: Score;
+  readonly after: Score;
+  readonly rounds: number;
+  /** Applied: directions. */
+  readonly gradients: number;
+  /** From the first record to the last. */
+  readonly minutes: number;
+  /** Socket bytes of one worker in the whole run, its join included. */
+  readonly sentByWorker: number;
+  readonly receivedByWorker: number;
+  /** On the dev split. */
+  readonly curve: readonly { readonly round: number; readonly accuracy?: number; readonly loss?: number }[];
+}
+
+interface Score {
+  readonly accuracy?: number;
+  /** Nats. */
+  readonly loss: number;
+}
+
+export interface QualityBench {
+  readonly rows: readonly QualityRow[];
+  readonly machine: Machine;
+}
+
+export async function benchQuality(
+  runs: readonly FinishedRun[],
+  onRow?: (row: QualityRow) => void,
+): Promise<QualityBench> {
+  const machine = describeMachine();
+  const before = new Map<string, Score>();
+  const rows: QualityRow[] = [];
+  for (const run of runs) {
+    const start = `${run.model}\n${run.test}`;
+    if (!before.has(start)) before.set(start, await score(run, undefined));
+    const after = await score(run, join(run.directory, 'checkpoints', 'best'));
+    const row = rounded({ ...course(run), before: before.get(start)!, after });
+    rows.push(row);
+    onRow?.(row);
+  }
+  return { rows, machine };
+}
+
+async function score(
+  { model: directory, test, data, threads }: FinishedRun,
+  adapter: string | undefined,
+): Promise<Score> {
+  const model = openBaseModel(directory);
+  const peft = adapter === undefined ? undefined : readPeftAdapter(adapter, model.linearModules);
+  const layout = peft && adapterLayout(peft.description.modules);
+  const forward = await createForward(model, layout && { layout }, { provider: 'cpu', threads, quantize: 'none' });
+  try {
+    const { examples } = readDataset(test, loadTokenizer(directory), data);
+    const { correct, classified, lossSum } = countResults(await evaluateExamples(forward, examples, peft?.matrices));
+    return { ...(classified > 0 && { accuracy: correct / classified }), loss: lossSum / examples.length };
+  } finally {
+    await forward.close();
+  }
+}
+
+/** What metrics.jsonl knows. */
+function course({ directory, seed }: FinishedRun): Omit<QualityRow, 'before' | 'after'> {
+  const file = metricsFile(directory);
+  if (!existsSync(file)) throw usageError(`${file}: missing; expected the directory of a run`);
+  const { lines } = parseMetrics(readFileSync(file, 'utf8'), file);
+  const rounds = lines.filter((line): line is Extract<MetricsLine, { kind: 'round' }> => line.kind === 'round');
+  const [first, last] = [rounds[0], rounds.at(-1)];
+  if (!first || !last) throw usageError(`${file}: holds no round`);
+  const workers = Math.max(1, ...rounds.map(({ members }) => members));
+  const { up, down } = last.wire ?? { up: Number.NaN, down: Number.NaN };
+  return {
+    run: basename(directory),
+    seed,
+    rounds: last.round,
+    gradients: rounds.reduce((sum, { gradients }) => sum + gradients, 0),
+    minutes: (last.at - first.at) / 60_000,
+    sentByWorker: up / workers,
+    receivedByWorker: down / workers,
+    curve: lines.flatMap((line) => {
+      if (line.kind !== 'evaluation') return [];
+      const { round, accuracy, loss } = line;
+      return [{ round, ...(accuracy !== undefined && { accuracy }), ...(loss !== undefined && { loss }) }];
+    }),
+  };
+}

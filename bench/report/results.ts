@@ -1,0 +1,67 @@
+/** Result files: what `onebyte bench … --json` printed, kept in bench/results with the machine that it was measured on. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { usageError } from '../../proto/operating-error.ts';
+import type { BandwidthBench } from '../bandwidth.ts';
+import type { LearningBench } from '../learning.ts';
+import type { ProtocolBench } from '../protocol.ts';
+import type { QualityBench } from '../quality.ts';
+
+const Machine = z.looseObject({
+  cpu: z.string(),
+  cores: z.number(),
+  node: z.string(),
+  memoryGiB: z.number().optional(),
+  loadBefore: z.number().optional(),
+  versions: z.record(z.string(), z.string()).optional(),
+});
+const ResultFile = z.looseObject({
+  benchmark: z.string(),
+  /** What was typed. */
+  command: z.string(),
+  /** Day of the measurement, ISO. */
+  date: z.string(),
+  machine: Machine.optional(),
+  rows: z.array(z.record(z.string(), z.unknown())),
+});
+export type ResultFile = z.infer<typeof ResultFile>;
+
+/** By the name of the benchmark. Files of benchmarks that the report has no table for are shown as they are. */
+export interface Results {
+  readonly files: readonly ResultFile[];
+  readonly bandwidth?: Measured<BandwidthBench>;
+  readonly learning?: Measured<LearningBench>;
+  readonly protocol?: Measured<Pick<ProtocolBench, 'rows' | 'settings'>>;
+  readonly quality?: Measured<QualityBench>;
+}
+type Measured<Bench> = Pick<ResultFile, 'benchmark' | 'command' | 'date' | 'machine'> & Bench;
+
+/** The latest file of each benchmark in `directory`. @throws OperatingError (usage) that names the file and the key */
+export function readResults(directory: string): Results {
+  const names = existsSync(directory) ? readdirSync(directory).filter((name) => name.endsWith('.json')) : [];
+  const files = names.sort().map((name) => readResult(join(directory, name)));
+  return { files, ...Object.fromEntries(files.map((file) => [file.benchmark, file])) };
+}
+
+function readResult(file: string): ResultFile {
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw usageError(`${file}: not JSON; expected the last line of onebyte bench … --json`, { cause });
+  }
+  const parsed = ResultFile.safeParse(value);
+  if (!parsed.success) throw usageError(`${file}: ${z.prettifyError(parsed.error)}`);
+  return parsed.data;
+}
+
+/** Where and how a result was measured, in one line. */
+export function provenance({ command, date, machine }: Pick<ResultFile, 'command' | 'date' | 'machine'>): string {
+  if (!machine) return `${command}, ${date}`;
+  const { cpu, cores, memoryGiB, node, versions = {}, loadBefore } = machine;
+  const memory = memoryGiB === undefined ? '' : `, ${memoryGiB} GiB`;
+  const software = [`Node.js ${node}`, ...Object.entries(versions).map(([name, version]) => `${name} ${version}`)];
+  const load = loadBefore === undefined ? '' : `; load average before: ${loadBefore}`;
+  return `${command}, ${date}; ${cpu}, ${cores} cores${memory}; ${software.join(', ')}${load}`;
+}

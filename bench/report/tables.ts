@@ -1,0 +1,224 @@
+/** The tables of the report, from results alone. */
+import type { AveragingRow } from '../bandwidth/alternatives.ts';
+import type { BandwidthRow } from '../bandwidth.ts';
+import type { LearningRow } from '../learning.ts';
+import { TABLES, type TableName } from '../learning-tables.ts';
+import { bitRate, byteCount, duration, percent, percentSpread, short, spreadOf } from './format.ts';
+import type { Results } from './results.ts';
+import { scaleTable } from './scale.ts';
+import type { Table } from './table.ts';
+
+export const allTables = (results: Results): Table[] => [
+  qualityTable(results),
+  bytesTable(results),
+  roundsTable(results),
+  ...TABLES.map((name) => learningTable(name, results)),
+  protocolTable(results),
+  scaleTable(results),
+];
+
+const commandOf = (benchmark: string): string => `onebyte bench ${benchmark} --json > bench/results/${benchmark}.json`;
+const from = (file: Table['from']): Pick<Table, 'from'> => (file ? { from: file } : {});
+
+function qualityTable({ quality }: Results): Table {
+  const rows = quality?.rows ?? [];
+  const figures = (of: (row: (typeof rows)[number]) => number | undefined): string => {
+    const values = rows.flatMap((row) => of(row) ?? []);
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+    const sd = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, values.length - 1));
+    return percentSpread({ mean, sd });
+  };
+  return {
+    name: 'quality',
+    caption: 'SmolLM2-135M-Instruct on IMDB sentences, test split',
+    head: [
+      'run',
+      'seed',
+      'before',
+      'after',
+      'loss before',
+      'loss after',
+      'directions',
+      'minutes',
+      'sent by a worker',
+      'received',
+    ],
+    rows: [
+      ...rows.map((row) => [
+        row.run,
+        String(row.seed),
+        percent(row.before.accuracy ?? Number.NaN),
+        percent(row.after.accuracy ?? Number.NaN),
+        short(row.before.loss),
+        short(row.after.loss),
+        short(row.gradients),
+        short(row.minutes),
+        byteCount(row.sentByWorker),
+        byteCount(row.receivedByWorker),
+      ]),
+      [
+        'mean',
+        '',
+        figures(({ before }) => before.accuracy),
+        figures(({ after }) => after.accuracy),
+        '',
+        '',
+        '',
+        '',
+        '',
+        '',
+      ],
+    ],
+    notes: ['After: the checkpoint that was best on the dev split.'],
+    command: 'onebyte bench quality runs/smollm2-sentiment* --json > bench/results/quality.json',
+    ...from(quality),
+  };
+}
+
+const lineOf = ({ rate, roundTripMs }: Pick<BandwidthRow, 'rate' | 'roundTripMs'>): string =>
+  rate === undefined ? 'none' : `${bitRate(rate)}, ${short(roundTripMs)} ms`;
+const sized = (bytes: number | undefined): string => (bytes === undefined ? '–' : bytes.toFixed(2));
+
+function bytesTable({ bandwidth }: Results): Table {
+  const rows = (bandwidth?.rows ?? []).filter(({ workers, rate, maxStaleness, roundTripMs }) => {
+    return workers === 4 && rate === 1e6 && roundTripMs === 50 && maxStaleness === 0;
+  });
+  return {
+    name: 'bytes',
+    caption: 'Bytes per gradient, 4 workers, joins apart',
+    head: ['K', 'TLS', 'payload', 'socket up', 'socket down', 'interface up', 'interface down', 'join up', 'join down'],
+    rows: rows.map((row) => [
+      String(row.directions),
+      row.tls ? 'yes' : 'no',
+      sized(row.payload),
+      ...[row.socket.up, row.socket.down, row.interface?.up, row.interface?.down].map(sized),
+      ...[row.join.up, row.join.down].map(byteCount),
+    ]),
+    notes: [
+      'K: gradients of one contribution. Up: of a worker, for each of its gradients. Down: of a worker, for each gradient of a record.',
+      'Interface bytes hold Ethernet, IP and TCP headers and acknowledgements.',
+    ],
+    command: commandOf('bandwidth'),
+    ...from(bandwidth),
+  };
+}
+
+function roundsTable({ bandwidth }: Results): Table {
+  const plain = (bandwidth?.rows ?? []).filter(({ tls, directions }) => !tls && directions === 8);
+  const otherwise = (row: BandwidthRow): AveragingRow | undefined =>
+    row.maxStaleness > 0
+      ? undefined
+      : bandwidth?.averaging.find(
+          ({ rate, roundTripMs, workers }) =>
+            rate === row.rate && roundTripMs === row.roundTripMs && workers === row.workers,
+        );
+  const seconds = (value: number | undefined): string => (value === undefined ? '–' : duration(1000 * value));
+  return {
+    name: 'rounds',
+    caption: 'Rounds over slow links, K = 8, tiny-reviews',
+    head: [
+      'line, round trip',
+      'workers',
+      'staleness',
+      'round',
+      'expected',
+      'gradients/s',
+      'communication',
+      'float32 averaging: gRPC',
+      'gloo',
+    ],
+    rows: plain.map((row) => {
+      const averaging = otherwise(row);
+      const computed = averaging?.how === 'computed' ? ' (computed)' : '';
+      return [
+        lineOf(row),
+        String(row.workers),
+        String(row.maxStaleness),
+        duration(row.roundMs),
+        row.expectedRoundMs === undefined ? '–' : duration(row.expectedRoundMs),
+        short(row.gradientsPerSecond),
+        row.communication === undefined ? '–' : percent(row.communication, 0),
+        `${seconds(averaging?.grpcSeconds)}${computed}`,
+        seconds(averaging?.glooSeconds),
+      ];
+    }),
+    notes: [
+      'Expected: a round without a link, the round trip, and a contribution up and a record down at the rate. Communication: the part of a round that a round without a link does not take.',
+      `Float32 averaging: one step that sends the ${byteCount(4 * (bandwidth?.elements ?? 0))} of the adapter's float32 gradients up and their mean down, over the same gRPC; a first-order step is worth more than a round, and needs memory for backpropagation.`,
+      ...(bandwidth?.notes ?? []),
+    ],
+    command: commandOf('bandwidth'),
+    ...from(bandwidth),
+  };
+}
+
+const LEARNING: { readonly [table in TableName]: { readonly caption: string; readonly column: string } } = {
+  codecs: { caption: 'Codecs', column: 'codec' },
+  workers: { caption: 'Workers, each with the same work', column: 'workers' },
+  directions: { caption: 'Directions of a contribution', column: 'K' },
+  estimator: { caption: 'Estimators', column: 'estimator' },
+  train: { caption: 'What is trained', column: 'matrices' },
+  stripes: { caption: 'Stripes', column: 'm' },
+  staleness: { caption: 'Staleness, every gradient as late as it may be', column: 'rounds late' },
+};
+
+function learningTable(table: TableName, { learning }: Results): Table {
+  const rows = (learning?.rows ?? []).filter((row) => row.table === table);
+  const measured = rows.length > 0;
+  const rounds = (row: LearningRow | undefined): number | undefined => row?.to90?.rounds.mean;
+  const speedUp = (row: LearningRow): string => {
+    const [first, own] = [rounds(rows[0]), rounds(row)];
+    return first === undefined || own === undefined ? '–' : `${short(first / own)}×`;
+  };
+  const { caption, column } = LEARNING[table];
+  return {
+    name: `learning-${table}`,
+    caption: `${caption}, tiny-reviews, ${learning?.seeds ?? 3} seeds`,
+    head: [
+      column,
+      'gradients a round',
+      'accuracy',
+      'loss',
+      'directions to 90 %',
+      'rounds to 90 %',
+      'speed-up',
+      'row forwards',
+      'sent by a worker',
+    ],
+    rows: rows.map((row) => [
+      row.choice,
+      String(row.gradients),
+      percentSpread(row.accuracy),
+      spreadOf(row.loss),
+      row.to90 ? `${spreadOf(row.to90.directions)}${missed(row, learning?.seeds)}` : 'not reached',
+      row.to90 ? spreadOf(row.to90.rounds) : '–',
+      speedUp(row),
+      short(row.rowForwards),
+      byteCount(row.bytes),
+    ]),
+    notes: [
+      `Every run has ${short(learning?.budget ?? 0)} directions at a constant learning rate; accuracy and loss on the dev split at its end. Speed-up: rounds to 90 % beside those of the first line.`,
+    ],
+    command: commandOf('learning'),
+    ...from(measured ? learning : undefined),
+  };
+}
+
+const missed = ({ to90 }: LearningRow, seeds: number | undefined): string =>
+  to90 && seeds !== undefined && to90.seeds < seeds ? ` (${to90.seeds} of ${seeds} seeds)` : '';
+
+function protocolTable({ protocol }: Results): Table {
+  return {
+    name: 'protocol',
+    caption: 'Rounds of one trainer with many workers that only decode, on one machine',
+    head: ['workers', 'median', 'p99', 'trainer CPU a round', 'workers CPU a round', 'bytes up', 'bytes down'],
+    rows: (protocol?.rows ?? []).map((row) => [
+      short(row.workers),
+      ...[row.p50Ms, row.p99Ms, row.trainerCpuMs, row.workersCpuMs].map(duration),
+      ...[row.bytesUp, row.bytesDown].map(byteCount),
+    ]),
+    notes: ['Socket bytes of one worker and round.'],
+    command: 'onebyte bench protocol --workers 10 100 300 1000 --json > bench/results/protocol.json',
+    ...from(protocol),
+  };
+}
