@@ -57,7 +57,7 @@ export async function benchAgreement(options: AgreementOptions): Promise<{ rows:
   }
 }
 
-const FORWARD = { learning: { estimator: 'forward' }, tangents: 'float32' } as const;
+const FORWARD = { learning: { estimator: 'forward' } } as const;
 
 function rowOf(what: string, against: string, measured: readonly number[], float32: readonly number[]): AgreementRow {
   const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;

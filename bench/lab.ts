@@ -25,7 +25,7 @@ export interface TrialSettings {
   readonly learning: Partial<Learning>;
   readonly train?: 'both' | 'B';
   readonly quantize?: 'none' | 'int8';
-  /** For the estimator `forward`. */
+  /** For the estimator `forward`. Default float32. */
   readonly tangents?: 'float32' | 'int8' | undefined;
 }
 
@@ -81,7 +81,8 @@ export class Lab {
     );
   }
 
-  async begin({ seed, workers, learning, train = 'both', quantize = 'none', tangents }: TrialSettings): Promise<Trial> {
+  async begin({ seed, workers, learning, train = 'both', quantize = 'none', ...how }: TrialSettings): Promise<Trial> {
+    const tangents = how.tangents ?? (learning.estimator === 'forward' ? 'float32' : undefined);
     const config = this.config(seed, workers, learning, train);
     const [layout, rule] = [layoutOf(config), learningRuleOf(config)];
     const options = { provider: 'cpu', threads: this.threads, quantize, tangents } as const;

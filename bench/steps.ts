@@ -105,7 +105,7 @@ async function fastestBatch(peer: Peer, dtype: PeerDtype): Promise<Side> {
 const OURS: { readonly [what: string]: Partial<TrialSettings> } = {
   'spsa float32': {},
   'spsa int8 weights': { quantize: 'int8' },
-  'forward float32': { learning: { estimator: 'forward' }, tangents: 'float32' },
+  'forward float32': { learning: { estimator: 'forward' } },
   'forward int8': { learning: { estimator: 'forward' }, tangents: 'int8' },
 };
 

@@ -86,7 +86,7 @@ const steps = new Command('steps')
   .action(({ json, ...options }: StepsFlags) =>
     runCommand(async () => {
       const { benchSteps } = await import('../bench/steps.ts');
-      return show(await benchSteps(options), json);
+      return show('steps', await benchSteps(options), json);
     }),
   );
 
@@ -104,7 +104,7 @@ const agreement = new Command('agreement')
   .action(({ json, ...options }: AgreementFlags) =>
     runCommand(async () => {
       const { benchAgreement } = await import('../bench/agreement.ts');
-      return show(await benchAgreement(options), json);
+      return show('agreement', await benchAgreement(options), json);
     }),
   );
 
