@@ -9,6 +9,7 @@ import { selectBackend } from '../kernels/select-backend.ts';
 import type { Record, RecordEntry } from '../proto/gen/onebyte.ts';
 import { describeAdapter } from '../proto/peft-describe.ts';
 import { type Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
+import { frozenPart } from '../worker/compute.ts';
 import { type Dataset, readDataset } from '../worker/data/dataset.ts';
 import { dataOrder } from '../worker/data/order.ts';
 import type { TokenRow } from '../worker/data/token-row.ts';
@@ -44,7 +45,8 @@ export class Lab {
   private readonly model: BaseModel;
   private readonly fingerprint: string;
   private readonly threads: number;
-  private readonly forwards = new Map<'both' | 'B', Promise<Forward>>();
+  /** By what is trained, and by the seed where A stays: it is a part of the forward pass then. */
+  private readonly forwards = new Map<string, Promise<Forward>>();
 
   private constructor(example: string, model: BaseModel, fingerprint: string, backend: Backend, threads: number) {
     this.example = example;
@@ -81,8 +83,10 @@ export class Lab {
     const config = this.config(seed, workers, learning, train);
     const [layout, rule] = [layoutOf(config), learningRuleOf(config)];
     const options = { provider: 'cpu', threads: this.threads, quantize: 'none' } as const;
-    if (!this.forwards.has(train)) this.forwards.set(train, createForward(this.model, { layout }, options));
-    const forward = await this.forwards.get(train)!;
+    const key = train === 'both' ? train : `${train} ${seed}`;
+    if (!this.forwards.has(key))
+      this.forwards.set(key, createForward(this.model, { layout, ...frozenPart(config) }, options));
+    const forward = await this.forwards.get(key)!;
     const { backend } = this;
     const owned = backend.allocate(layout.elements);
     owned.set(trainedPart(layout, initialMatrices(config, Buffer.alloc(0))));
