@@ -2,11 +2,10 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Backend } from '../kernels/backend.ts';
-import { exponentInForce, type LearningRule } from '../kernels/learning-rule.ts';
+import type { LearningRule } from '../kernels/learning-rule.ts';
 import { initialReplica, type ReplicaState } from '../kernels/replica.ts';
 import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
-import type { Record, RecordEntry } from '../proto/gen/onebyte.ts';
 import { describeAdapter } from '../proto/peft-describe.ts';
 import { type Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
 import { frozenPart } from '../worker/compute.ts';
@@ -123,10 +122,3 @@ export class Lab {
     );
   }
 }
-
-/** The record of the replica's open round. @param entries sorted by measured round, worker, first direction */
-export const recordOf = ({ normaliser }: ReplicaState, entries: RecordEntry[]): Record => ({
-  round: normaliser.round,
-  exponent: exponentInForce(normaliser),
-  entries,
-});

@@ -1,13 +1,13 @@
 /** `onebyte bench learning`: what each choice costs in accuracy, over seeds. In one process, real model and kernels, no network. */
 import { powerOfTwo } from '../kernels/float64.ts';
-import { absorbTerms, exponentInForce } from '../kernels/learning-rule.ts';
+import { absorbTerms, exponentInForce, type LiveTerm } from '../kernels/learning-rule.ts';
 import { roundingWord, roundKey } from '../kernels/random-keys.ts';
 import { applyRecord, type ReplicaState } from '../kernels/replica.ts';
-import type { RecordEntry } from '../proto/gen/onebyte.ts';
+import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { Learning } from '../proto/run-config.ts';
 import type { Dataset } from '../worker/data/dataset.ts';
 import { measureContribution, measureGradients } from '../worker/spsa-step.ts';
-import { Lab, recordOf, type Trial, type TrialSettings } from './lab.ts';
+import { Lab, type Trial, type TrialSettings } from './lab.ts';
 import { CODECS, type CodecName } from './learning-codecs.ts';
 import { TABLES, type TableName } from './learning-tables.ts';
 import { describeMachine, type Machine } from './machine.ts';
@@ -190,7 +190,7 @@ function recordsOf(lab: Lab, { rule, workers }: Trial): (replica: ReplicaState) 
     waiting.push(measured);
     const due = waiting.length > rule.maxStaleness ? waiting.shift()! : [];
     const entries = due.map((entry) => ({ ...entry, staleness: rule.maxStaleness }));
-    return applyRecord(replica, rule, recordOf(replica, entries), lab.backend);
+    return applyRecord(replica, rule, recordOf(round, exponentInForce(replica.normaliser), entries), lab.backend);
   };
 }
 
@@ -199,12 +199,18 @@ function termsOf(lab: Lab, { rule, workers }: Trial, codec: CodecName): (r: Repl
   return async (replica) => {
     const { normaliser, theta } = replica;
     const scale = powerOfTwo(-exponentInForce(normaliser));
-    const terms = [];
+    const terms: LiveTerm[] = [];
     for (const { context, rows } of workers) {
-      const key = roundKey(rule.runKey, normaliser.round, context.worker);
+      const { worker } = context;
+      const key = roundKey(rule.runKey, normaliser.round, worker);
       const gradients = await measureGradients(context, replica, 0, rows(normaliser.round));
       for (const [direction, g] of gradients.entries())
-        terms.push({ roundKey: key, direction, q: CODECS[codec].quantise(g * scale, roundingWord(key, direction)) });
+        terms.push({
+          worker,
+          roundKey: key,
+          direction,
+          q: CODECS[codec].quantise(g * scale, roundingWord(key, direction)),
+        });
     }
     const next = absorbTerms(normaliser, rule, terms);
     if (next.step) await lab.backend.update(theta, next.step.terms, next.step.scale, rule.directionStripes);

@@ -1,11 +1,11 @@
 /** `onebyte bench liars`: what workers that lie do to a run, with and without winsorising. In one process, real model and kernels. */
 import seedrandom from 'seedrandom';
-import { absorb, type LearningRule } from '../kernels/learning-rule.ts';
-import { applyRecord, type ReplicaState } from '../kernels/replica.ts';
-import type { Record } from '../proto/gen/onebyte.ts';
+import { absorb, exponentInForce } from '../kernels/learning-rule.ts';
+import { applyRecord } from '../kernels/replica.ts';
+import { type RecordEntry, recordOf } from '../proto/record.ts';
 import type { Dataset } from '../worker/data/dataset.ts';
 import { measureContribution } from '../worker/spsa-step.ts';
-import { Lab, recordOf } from './lab.ts';
+import { Lab } from './lab.ts';
 
 /** flip: the sign of what it measured; random: any byte that is a number; saturate: ±448. */
 export type Lie = 'flip' | 'random' | 'saturate';
@@ -76,7 +76,7 @@ async function run(
   const clipped = { liars: 0, honest: 0 };
   let { replica } = start;
   for (let round = 0; round < rounds; round++) {
-    const entries: Record['entries'] = [];
+    const entries: RecordEntry[] = [];
     for (const { context, rows } of workers) {
       const { worker } = context;
       const isLiar = worker < liars;
@@ -87,8 +87,9 @@ async function run(
       const gradientBytes = isLiar ? measured.map((byte) => lied(trial.lie, byte, random)) : measured;
       entries.push({ staleness: 0, worker, firstDirection: 0, gradientBytes: Buffer.from(gradientBytes) });
     }
-    const record = recordOf(replica, entries);
-    count(clipped, replica, rule, record, liars);
+    const record = recordOf(round, exponentInForce(replica.normaliser), entries);
+    for (const [worker, bytes] of absorb(replica.normaliser, rule, record).step?.clipped ?? [])
+      clipped[worker < liars ? 'liars' : 'honest'] += bytes;
     replica = await applyRecord(replica, rule, record, lab.backend);
   }
   const bytes = (workers: number): number => Math.max(1, workers * rounds * DIRECTIONS);
@@ -98,22 +99,6 @@ async function run(
     clippedOfLiars: clipped.liars / bytes(liars),
     clippedOfHonest: clipped.honest / bytes(WORKERS - liars),
   };
-}
-
-/** Adds how many bytes of the record the learning rule cuts: its terms are in the order of the entries. */
-function count(
-  clipped: { liars: number; honest: number },
-  { normaliser }: ReplicaState,
-  rule: LearningRule,
-  record: Record,
-  liars: number,
-): void {
-  const cut = absorb(normaliser, rule, record).step?.terms ?? [];
-  const whole = absorb(normaliser, { ...rule, clip: CLIP.off }, record).step?.terms ?? [];
-  const directions = record.entries[0]!.gradientBytes.length;
-  cut.forEach(({ q }, i) => {
-    if (q !== whole[i]?.q) clipped[Math.floor(i / directions) < liars ? 'liars' : 'honest']++;
-  });
 }
 
 function lied(lie: LiarsRow['lie'], byte: number, random: () => number): number {

@@ -5,10 +5,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ServerCredentials } from '@grpc/grpc-js';
+import seedrandom from 'seedrandom';
 import type { Backend } from '../kernels/backend.ts';
-import { initialReplica, replicaDigest } from '../kernels/replica.ts';
+import { exponentInForce } from '../kernels/learning-rule.ts';
+import { applyRecord, initialReplica, replicaDigest } from '../kernels/replica.ts';
 import { initialMatrices, learningRuleOf } from '../kernels/run-replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
+import { Record } from '../proto/gen/onebyte.ts';
+import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { canonicalJson, parseRunConfig, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import { runTrainer, type TrainerResult } from '../trainer/run-trainer.ts';
 import { TrainerSettings } from '../trainer/settings.ts';
@@ -31,6 +35,8 @@ export interface ProtocolBench {
   readonly rows: readonly ProtocolRow[];
   /** Adapter elements. */
   readonly elements: number;
+  /** What a worker that is behind has to do: decode records and apply them. */
+  readonly catchUp: { readonly elements: number; readonly gradients: number; readonly seconds: number };
   readonly settings: { readonly [name in 'rounds' | 'directions' | 'processes' | 'warmUp']: number };
   readonly machine: Machine;
 }
@@ -69,6 +75,7 @@ export async function benchProtocol(options: ProtocolBenchOptions = {}): Promise
     return {
       rows,
       elements: MODULE.rank * (MODULE.fanIn + MODULE.fanOut),
+      catchUp: await measureCatchUp(backend),
       settings: { rounds, directions, processes, warmUp: WARM_UP },
       machine,
     };
@@ -76,6 +83,31 @@ export async function benchProtocol(options: ProtocolBenchOptions = {}): Promise
     await backend.close();
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** What a worker missed: 10,240 gradient bytes. */
+const CATCH_UP = { elements: 250_000, records: 80, contributions: 16, directions: 8 };
+
+async function measureCatchUp(backend: Backend): Promise<ProtocolBench['catchUp']> {
+  const { elements, records, contributions, directions } = CATCH_UP;
+  const rule = learningRuleOf(runConfig(directions));
+  const random = seedrandom('bench/protocol');
+  const entries = (): RecordEntry[] =>
+    Array.from({ length: contributions }, (_, worker) => ({
+      worker,
+      staleness: 0,
+      firstDirection: 0,
+      gradientBytes: Buffer.from(Array.from({ length: directions }, () => 40 + 30 * random())),
+    }));
+  let replica = initialReplica(rule, backend.allocate(elements));
+  let seconds = 0;
+  for (let round = 0; round < records; round++) {
+    const sent = Record.encode(recordOf(round, exponentInForce(replica.normaliser), entries())).finish();
+    const start = performance.now();
+    replica = await applyRecord(replica, rule, Record.decode(sent), backend);
+    seconds += (performance.now() - start) / 1000;
+  }
+  return { elements, gradients: records * contributions * directions, seconds: Math.round(seconds * 1000) / 1000 };
 }
 
 /** The trainer's counters at the end of a round. */

@@ -1,4 +1,5 @@
 /** `onebyte eval`: loss and accuracy of a model, with or without an adapter, on a data file. */
+
 import { Command } from 'commander';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
@@ -12,6 +13,7 @@ import { createForward } from '../worker/model/forward.ts';
 import { resolveModel } from '../worker/model/hub.ts';
 import { loadTokenizer } from '../worker/model/tokenizer.ts';
 import { WorkerSettings } from '../worker/settings.ts';
+import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
 import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { readRunFile } from './run-file.ts';
 
@@ -42,7 +44,7 @@ export const evalCommand = withSettings(
   new Command('eval')
     .description('loss and accuracy of a model, with or without an adapter, on a JSONL or TSV file')
     .option('--model <dir>', 'model directory or org/name')
-    .option('--adapter <dir>', 'PEFT directory')
+    .option('--adapter <dir>', ADAPTER_HELP)
     .option('--data <file>', 'rows to evaluate')
     .option('--run <run.yaml>', 'run file: its model, its test split and its data rules are the defaults')
     .option('--threads <n>', 'threads', wholeNumber)
@@ -66,7 +68,10 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
   const rules = run?.data ?? { ...DataRules.parse({}), maxLength: base.maxPositions };
   const dataset = readDataset(data, loadTokenizer(directory), rules);
   const settings = run?.worker ?? WorkerSettings.parse({});
-  const adapter = flags.adapter === undefined ? undefined : readPeftAdapter(flags.adapter, base.linearModules);
+  const adapter =
+    flags.adapter === undefined
+      ? undefined
+      : readPeftAdapter(await adapterDirectory(flags.adapter), base.linearModules);
   const layout = adapter && { layout: adapterLayout(adapter.description.modules) };
   const forward = await createForward(base, layout, {
     ...settings,

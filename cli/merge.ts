@@ -1,9 +1,11 @@
 /** `onebyte merge`: folds an adapter into its base model. */
+
 import { Command } from 'commander';
 import { EXIT, type ExitCode } from '../proto/operating-error.ts';
 import { openBaseModel } from '../worker/model/base-model.ts';
 import { resolveModel } from '../worker/model/hub.ts';
 import { mergeAdapter } from '../worker/model/merge.ts';
+import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
 import { printJson, runCommand } from './command.ts';
 
 interface Flags {
@@ -16,7 +18,7 @@ interface Flags {
 export const mergeCommand = new Command('merge')
   .description('fold an adapter into its base model: a Hugging Face directory in the dtypes of the base')
   .requiredOption('--model <dir>', 'model directory or org/name')
-  .requiredOption('--adapter <dir>', 'PEFT directory')
+  .requiredOption('--adapter <dir>', ADAPTER_HELP)
   .requiredOption('--out <dir>', 'new directory')
   .option('--json', 'end with one line of JSON on stdout')
   .addHelpText(
@@ -26,7 +28,11 @@ export const mergeCommand = new Command('merge')
   .action((flags: Flags) => runCommand(() => merge(flags)));
 
 async function merge({ model, adapter, out, json }: Flags): Promise<ExitCode> {
-  const { merged, leftOut } = mergeAdapter(openBaseModel(await resolveModel(model)), adapter, out);
+  const { merged, leftOut } = mergeAdapter(
+    openBaseModel(await resolveModel(model)),
+    await adapterDirectory(adapter),
+    out,
+  );
   if (json) printJson({ out, merged, leftOut });
   else {
     if (leftOut.length > 0) process.stdout.write(`left out: ${leftOut.join(', ')}\n`);

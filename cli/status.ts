@@ -92,14 +92,37 @@ export function statusTable(status: GetStatusResponse): string {
   return `${[...lines, '', ...columns([HEAD, ...members.map(cells)])].join('\n')}\n`;
 }
 
-const HEAD = ['worker', 'name', 'state', 'round trip', 'gradients', 'late', 'missed', 'shard', 'last digest'];
+const HEAD = [
+  'worker',
+  'name',
+  'state',
+  'round trip',
+  'gradients',
+  'clipped',
+  'late',
+  'missed',
+  'shard',
+  'last digest',
+];
 
-const cells = ({ worker, name, state, answerMs, gradients, late, missed, shard, digest }: MemberStatus): string[] => [
+const cells = ({
+  worker,
+  name,
+  state,
+  answerMs,
+  gradients,
+  clipped,
+  late,
+  missed,
+  shard,
+  digest,
+}: MemberStatus): string[] => [
   `${worker}`,
   name,
   state,
   answerMs === undefined ? '-' : `${Math.round(answerMs)} ms`,
   `${gradients}`,
+  gradients === 0 ? '-' : `${Math.round((100 * clipped) / gradients)} %`,
   `${late}`,
   `${missed}`,
   `${shard}`,

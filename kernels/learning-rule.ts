@@ -2,9 +2,11 @@
  * The learning rule: how the gradient bytes of a record become a step of θ. A pure function of the bytes; no float that a
  * worker measured enters. test/golden/reference.py is the same rule in Python and makes the golden vectors.
  */
+
 import assert from 'node:assert/strict';
 import { DECODED_512, isAbstention, LARGEST_512 } from '../proto/e4m3.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
+import { entriesOf } from '../proto/record.ts';
 import type { Term } from './backend.ts';
 import { binaryExponent, powerOfTwo } from './float64.ts';
 import { roundKey } from './random-keys.ts';
@@ -53,9 +55,13 @@ export interface Normaliser {
 export interface Step {
   readonly terms: readonly Term[];
   readonly scale: number;
-  /** Terms whose byte was cut to the winsorising limit. */
-  readonly clipped: number;
+  /** Bytes cut to the winsorising limit, by worker; a worker without any is left out. */
+  readonly clipped: ReadonlyMap<number, number>;
 }
+
+/** Bytes of a record that were cut to the winsorising limit. */
+export const clippedGradients = (step: Step | undefined): number =>
+  [...(step?.clipped.values() ?? [])].reduce((sum, bytes) => sum + bytes, 0);
 
 export const initialNormaliser = (rule: LearningRule): Normaliser => ({
   round: 0,
@@ -70,10 +76,7 @@ export const exponentInForce = (normaliser: Normaliser): number => normaliser.ex
 
 /** Gradient bytes of a record that are no abstentions. */
 export const liveGradients = (record: Record): number =>
-  record.entries.reduce(
-    (sum, { gradientBytes }) => sum + gradientBytes.filter((byte) => !isAbstention(byte)).length,
-    0,
-  );
+  record.gradientBytes.reduce((sum, byte) => (isAbstention(byte) ? sum : sum + 1), 0);
 
 /** True when a contribution measured `staleness` rounds before the open one can still be decoded. */
 export const isDecodable = (normaliser: Normaliser, staleness: number): boolean =>
@@ -81,7 +84,7 @@ export const isDecodable = (normaliser: Normaliser, staleness: number): boolean 
 
 /**
  * The normaliser after `record`, and the step that the record asks of θ (undefined: θ stays).
- * The record's entries are sorted by measured round, worker, first direction, and decodable (`isDecodable`).
+ * The record's contributions are sorted by measured round, worker, first direction, and decodable (`isDecodable`).
  */
 export function absorb(
   normaliser: Normaliser,
@@ -93,11 +96,16 @@ export function absorb(
   return absorbTerms(normaliser, rule, liveTerms(normaliser, rule, record));
 }
 
+/** A gradient byte that is no abstention, and whose it is. */
+export interface LiveTerm extends Term {
+  readonly worker: number;
+}
+
 /** `absorb` of the terms that a record holds, at the exponent in force. Benchmarks of other codecs begin here. */
 export function absorbTerms(
   normaliser: Normaliser,
   rule: LearningRule,
-  live: readonly Term[],
+  live: readonly LiveTerm[],
 ): { normaliser: Normaliser; step: Step | undefined } {
   const exponent = exponentInForce(normaliser);
   const p = powerOfTwo(exponent);
@@ -107,7 +115,8 @@ export function absorbTerms(
   const seen = [...live.map(({ q }) => Math.abs(q) * p), ...normaliser.window].slice(0, Math.max(n, rule.window));
   const limit = winsorisingLimit(seen, rule.clip, p);
   const terms = live.map((term) => ({ ...term, q: Math.max(-limit, Math.min(limit, term.q)) }));
-  const clipped = live.reduce((count, { q }) => count + (Math.abs(q) > limit ? 1 : 0), 0);
+  const clipped = new Map<number, number>();
+  for (const { q, worker } of live) if (Math.abs(q) > limit) clipped.set(worker, (clipped.get(worker) ?? 0) + 1);
   const window = seen.slice(0, rule.window);
 
   const squares = terms.reduce((sum, { q }) => sum + q * q, 0); // an exact integer below 2⁵³
@@ -133,16 +142,16 @@ const advance = (
 });
 
 /** The record's bytes that are no abstentions, each Q brought to the exponent in force. */
-function liveTerms(normaliser: Normaliser, rule: LearningRule, record: Record): Term[] {
-  const terms: Term[] = [];
-  for (const { staleness, worker, firstDirection, gradientBytes } of record.entries) {
+function liveTerms(normaliser: Normaliser, rule: LearningRule, record: Record): LiveTerm[] {
+  const terms: LiveTerm[] = [];
+  for (const { staleness, worker, firstDirection, gradientBytes } of entriesOf(record)) {
     assert(isDecodable(normaliser, staleness), `record ${record.round} holds bytes ${staleness} rounds old`);
     const measuredRound = record.round - staleness;
     const shift = normaliser.exponents.at(-1 - staleness)! - record.exponent;
     const key = roundKey(rule.runKey, measuredRound, worker);
     gradientBytes.forEach((byte, i) => {
       if (isAbstention(byte)) return;
-      terms.push({ roundKey: key, direction: firstDirection + i, q: requantise(DECODED_512[byte]!, shift) });
+      terms.push({ worker, roundKey: key, direction: firstDirection + i, q: requantise(DECODED_512[byte]!, shift) });
     });
   }
   assert(terms.length <= MAX_GRADIENTS_PER_RECORD, `record ${record.round} holds ${terms.length} gradients`);

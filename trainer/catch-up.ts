@@ -34,12 +34,8 @@ const snapshotSeconds = ({ rules }: TrainerState): number =>
   (4 * rules.adapterElements + 8 * rules.learning.window) / LINK_BYTES_PER_S;
 
 function replaySeconds(records: readonly Record[], elements: number): number {
-  let gradients = 0;
-  let bytes = 0;
-  for (const { entries } of records)
-    for (const { gradientBytes } of entries) {
-      gradients += gradientBytes.length;
-      bytes += gradientBytes.length + 12;
-    }
+  const sum = (of: (record: Record) => number): number => records.reduce((total, record) => total + of(record), 0);
+  const gradients = sum(({ gradientBytes }) => gradientBytes.length);
+  const bytes = gradients + sum(({ workers }) => 16 + 4 * workers.length);
   return bytes / LINK_BYTES_PER_S + (gradients * elements) / SIGNS_PER_S;
 }

@@ -1,5 +1,6 @@
 /** Checkpoints: PEFT directories with the replica's numbers beside them. Written whole or not at all. */
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { adapterDigest, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
@@ -63,6 +64,9 @@ async function writeManifest(directory: string): Promise<void> {
   await writeFile(join(directory, MANIFEST), `${JSON.stringify(sums, null, 2)}\n`, { flush: true });
 }
 
+/** True when `directory` is a checkpoint of a run, not any other PEFT directory. */
+export const isCheckpoint = (directory: string): boolean => existsSync(join(directory, MANIFEST));
+
 /** What is wrong with the checkpoint at `directory`; undefined when every file is as its manifest says. */
 export async function checkpointProblem(directory: string): Promise<string | undefined> {
   try {
@@ -79,9 +83,9 @@ export async function checkpointProblem(directory: string): Promise<string | und
   }
 }
 
-/** The newest checkpoint in `parent` that verifies; those that do not are passed over. */
+/** The newest checkpoint in `parent` that verifies; those that do not are passed over. Undefined where there is none. */
 export async function newestCheckpoint(parent: string): Promise<string | undefined> {
-  const names = (await readdir(parent)).filter((name) => /^round-\d+$/.test(name)).sort();
+  const names = (await readdir(parent).catch(() => [])).filter((name) => /^round-\d+$/.test(name)).sort();
   for (const name of names.reverse()) if (!(await checkpointProblem(join(parent, name)))) return join(parent, name);
   return undefined;
 }

@@ -1,14 +1,15 @@
 /** Commits a record: the one place where a round ends. Everything it asks for comes behind the append. */
-import { absorb, exponentInForce, liveGradients } from '../kernels/learning-rule.ts';
-import { Notice_Kind, type Record, type RecordEntry } from '../proto/gen/onebyte.ts';
+import { absorb, clippedGradients, exponentInForce, liveGradients } from '../kernels/learning-rule.ts';
+import { Notice_Kind, type Record } from '../proto/gen/onebyte.ts';
 import { DIGEST_EVERY, MAX_RECENT_RECORDS } from '../proto/limits.ts';
 import { EXIT, type ExitCode } from '../proto/operating-error.ts';
+import { entriesOf, type RecordEntry, recordOf } from '../proto/record.ts';
 import { withProof } from '../proto/record-proof.ts';
 import { deadlineMs } from './deadline.ts';
 import { startEvaluation } from './evaluation.ts';
 import { notice } from './messages.ts';
 import { roundDetail } from './metrics-round.ts';
-import type { ContributionPlace, Effect, TrainerState } from './state.ts';
+import type { ContributionPlace, Effect, Member, TrainerState } from './state.ts';
 
 /** Records in a row without a live byte after which a run has diverged. */
 const EMPTY_RECORDS = 3;
@@ -18,9 +19,9 @@ const byPlace = (a: RecordEntry, b: RecordEntry): number =>
 
 /** Closes the open round with what it holds. */
 export function closeRound(state: TrainerState, atMs: number): Effect[] {
-  const { round } = state.normaliser;
-  const entries = [...state.pending].sort(byPlace);
-  return commitRecord(state, { round, exponent: exponentInForce(state.normaliser), entries }, atMs, false);
+  const { normaliser, pending } = state;
+  const record = recordOf(normaliser.round, exponentInForce(normaliser), [...pending].sort(byPlace));
+  return commitRecord(state, record, atMs, false);
 }
 
 /** Makes `record` (without proof) the next of the run. `recovered`: a worker gave it back; `atMs`: now. */
@@ -29,12 +30,21 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
   const { normaliser, step } = absorb(state.normaliser, learning, record);
   const { ms, ...times } = timesOf(state, atMs);
   const { deadlineMs: closesAfterMs } = state;
-  const detail = roundDetail(record, normaliser, state.answeredMs, recovered ? [] : waitedFor(state));
+  const detail = roundDetail(
+    record,
+    normaliser,
+    state.answeredMs,
+    recovered ? [] : expectedMembers(state).map(({ worker }) => worker),
+  );
   const gradients = liveGradients(record);
   noteRecord(state, record);
-  for (const { worker, gradientBytes } of record.entries) {
+  for (const { worker, gradientBytes } of entriesOf(record)) {
     const member = state.members.get(worker);
     if (member) member.gradients += gradientBytes.length;
+  }
+  for (const [worker, bytes] of step?.clipped ?? []) {
+    const member = state.members.get(worker);
+    if (member) member.clipped += bytes;
   }
   state.normaliser = normaliser;
   state.idleFraction = times.idleFraction;
@@ -50,9 +60,9 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
       report: {
         kind: 'round',
         round: normaliser.round,
-        contributions: record.entries.length,
+        contributions: record.workers.length,
         gradients,
-        clipped: step?.clipped ?? 0,
+        clipped: clippedGradients(step),
         members: state.members.size,
         ms,
         deadlineMs: closesAfterMs,
@@ -66,9 +76,15 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
   return [...effects, ...afterRound(state, done)];
 }
 
-/** Workers that the open round waits for. */
-const waitedFor = ({ members, normaliser: { round } }: TrainerState): number[] =>
-  [...members.values()].flatMap(({ worker, expectedFrom = round + 1 }) => (expectedFrom <= round ? [worker] : []));
+/**
+ * Members whose answer the open round waits for: those who caught up before it opened, or, when they are all gone, those
+ * who were to count from the next round on.
+ */
+export function expectedMembers({ members, normaliser: { round } }: TrainerState): Member[] {
+  const ready = [...members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined);
+  const due = ready.filter(({ expectedFrom }) => expectedFrom! <= round);
+  return due.length > 0 ? due : ready;
+}
 
 /** Length of the round that ends, and the part of it that those who answered waited for others. */
 function timesOf(state: TrainerState, atMs: number): { ms: number; idleFraction: number } {
@@ -85,7 +101,7 @@ export function noteRecord(state: TrainerState, record: Record): void {
   state.emptyRecords = gradients === 0 ? state.emptyRecords + 1 : 0;
   state.recent.push(record);
   if (state.recent.length > MAX_RECENT_RECORDS) state.recent.shift();
-  for (const { worker, staleness, firstDirection } of record.entries) {
+  for (const { worker, staleness, firstDirection } of entriesOf(record)) {
     const place = { measuredRound: record.round - staleness, firstDirection };
     const last = state.accepted.get(worker);
     if (!last || isLater(place, last)) state.accepted.set(worker, place);

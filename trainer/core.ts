@@ -7,7 +7,7 @@ import { isDecodable, MAX_GRADIENTS_PER_RECORD } from '../kernels/learning-rule.
 import { type Contribution, Notice_Kind } from '../proto/gen/onebyte.ts';
 import { MAX_DIRECTION_INDEX } from '../proto/limits.ts';
 import { EXIT } from '../proto/operating-error.ts';
-import { closeRound, finish, finishWhenDone, isLater } from './commit.ts';
+import { closeRound, expectedMembers, finish, finishWhenDone, isLater } from './commit.ts';
 import { withArrival } from './deadline.ts';
 import { onCounts } from './evaluation.ts';
 import { expelSilent, onClosed, onDigest, onHello, onLeave } from './membership.ts';
@@ -24,7 +24,8 @@ export function step(state: TrainerState, event: Event): Effect[] {
   if ('stream' in event && event.kind !== 'hello') {
     const member = memberOfStream(state, event.stream);
     if (!member) return [];
-    member.lastHeardMs = event.atMs;
+    // The end of a stream is no sign of life: it may be heard of long after the worker died.
+    if (event.kind !== 'closed') member.lastHeardMs = event.atMs;
   }
   switch (event.kind) {
     case 'hello':
@@ -57,10 +58,6 @@ export function step(state: TrainerState, event: Event): Effect[] {
 
 export const memberOfStream = (state: TrainerState, stream: StreamId): Member | undefined =>
   state.members.get(state.workerOfStream.get(stream) ?? -1);
-
-/** Members whose answer the open round waits for. */
-const expected = (state: TrainerState): Member[] =>
-  [...state.members.values()].filter((m) => m.expectedFrom !== undefined && m.expectedFrom <= state.normaliser.round);
 
 function onContribution(state: TrainerState, atMs: number, stream: StreamId, c: Contribution): Effect[] {
   const member = memberOfStream(state, stream)!;
@@ -137,7 +134,7 @@ function advance(state: TrainerState, atMs: number): Effect[] {
 function reasonToWait(state: TrainerState, atMs: number): string | undefined {
   const { settings } = state.rules;
   const { round } = state.normaliser;
-  const members = expected(state);
+  const members = expectedMembers(state);
   if (round === 0 && members.length < settings.startWorkers)
     return `${members.length} of ${settings.startWorkers} workers are ready to start`;
   if (members.length === 0) return 'no worker is ready';

@@ -90,6 +90,7 @@ const newMember = (worker: number, name: string): Member => ({
   lastHeardMs: 0,
   expectedFrom: undefined,
   gradients: 0,
+  clipped: 0,
   late: 0,
   digestMismatches: 0,
   claim: undefined,
@@ -116,7 +117,7 @@ function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | un
 
 /**
  * A worker says where its replica stands. The first digest after a welcome makes it a member that rounds wait for: at
- * once before the first record or when no other is, from the next round on otherwise. A digest that differs from the trainer's means catching up.
+ * once before the first record, from the next round on otherwise. A digest that differs from the trainer's means catching up.
  */
 export function onDigest(state: TrainerState, stream: StreamId, digest: ReplicaDigest): Effect[] {
   const member = state.members.get(state.workerOfStream.get(stream)!)!;
@@ -138,8 +139,7 @@ const digestReport = (worker: number, { round, sha256 }: ReplicaDigest, agrees: 
 function onAgreed(state: TrainerState, member: Member, stream: StreamId): Effect[] {
   if (member.expectedFrom !== undefined) return [];
   const { round } = state.normaliser;
-  const others = [...state.members.values()].some((m) => m.expectedFrom !== undefined && m.expectedFrom <= round);
-  member.expectedFrom = round === 0 || !others ? round : round + 1;
+  member.expectedFrom = round === 0 ? 0 : round + 1;
   const ready = [...state.members.values()].filter((m) => m.expectedFrom !== undefined).length;
   const first = round === 0 && ready === state.rules.settings.startWorkers;
   if (first || (state.phase === 'finalEvaluation' && !state.evaluation)) return startEvaluation(state);

@@ -1,5 +1,11 @@
 /** Lines of metrics.jsonl from a round log, for rounds that were committed and not noted: all but the times is there. */
-import { absorb, initialNormaliser, type LearningRule, liveGradients } from '../kernels/learning-rule.ts';
+import {
+  absorb,
+  clippedGradients,
+  initialNormaliser,
+  type LearningRule,
+  liveGradients,
+} from '../kernels/learning-rule.ts';
 import type { LogFrame } from '../proto/gen/onebyte.ts';
 import { isBetter } from './evaluation.ts';
 import type { MetricsLine } from './metrics-line.ts';
@@ -34,8 +40,8 @@ export function backfill(frames: readonly LogFrame[], rule: LearningRule, noted:
         normaliser = after;
         if (after.round <= noted.round) break;
         const gradients = liveGradients(record);
-        const clipped = step?.clipped ?? 0;
-        const contributions = record.entries.length;
+        const clipped = clippedGradients(step);
+        const contributions = record.workers.length;
         const detail = lineDetail(roundDetail(record, after, new Map(), []));
         const counts = { gradients, contributions, clipped, members: members.size };
         lines.push({ kind: 'round', at, round: after.round, ...counts, ...detail, slowest: [] });

@@ -2,6 +2,7 @@
 import type { Normaliser } from '../kernels/learning-rule.ts';
 import { isAbstention } from '../proto/e4m3.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
+import { entriesOf } from '../proto/record.ts';
 
 /** Buckets of a byte distribution: by sign and E4M3 exponent, then the abstentions. */
 export const BUCKETS = 33;
@@ -9,8 +10,7 @@ export const BUCKETS = 33;
 /** Bucket `byte >> 3`: 0…15 positive by rising exponent, 16…31 negative by rising exponent, 32 abstained. `[33]` */
 export function byteBuckets(record: Record): number[] {
   const buckets = new Array<number>(BUCKETS).fill(0);
-  for (const { gradientBytes } of record.entries)
-    for (const byte of gradientBytes) buckets[isAbstention(byte) ? 32 : byte >> 3]!++;
+  for (const byte of record.gradientBytes) buckets[isAbstention(byte) ? 32 : byte >> 3]!++;
   return buckets;
 }
 
@@ -37,12 +37,12 @@ export function roundDetail(
   expected: readonly number[],
 ): RoundDetail {
   const shares = new Map<number, number>();
-  for (const { worker, gradientBytes } of record.entries)
+  for (const { worker, gradientBytes } of entriesOf(record))
     shares.set(worker, (shares.get(worker) ?? 0) + gradientBytes.length);
   return {
     exponent: record.exponent,
     rms: Math.sqrt(normaliser.v),
-    payloadBytes: [...shares.values()].reduce((sum, bytes) => sum + bytes, 0),
+    payloadBytes: record.gradientBytes.length,
     buckets: byteBuckets(record),
     shares,
     answeredMs: new Map(answeredMs),

@@ -19,7 +19,7 @@ export function onHeld(state: TrainerState, member: Member, record: Record, atMs
   recovery.provenRounds = Math.max(recovery.provenRounds, record.round + 1);
   const { round } = state.normaliser;
   if (record.round !== round || state.phase !== 'training') return [];
-  if (record.entries.some(({ staleness }) => !isDecodable(state.normaliser, staleness)))
+  if (record.staleness.some((staleness) => !isDecodable(state.normaliser, staleness)))
     return refuseClaim(state, member, `record ${round} of worker ${member.worker} does not follow on this log`);
   return commitRecord(state, { ...record, proof: undefined }, atMs, true);
 }

@@ -5,7 +5,7 @@ import { decodeLogFrames, encodeLogFrame } from '../proto/log-framing.ts';
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
 
 /** Version of the frames' meaning. */
-export const LOG_FORMAT = 1;
+export const LOG_FORMAT = 2;
 
 export interface LogContents {
   readonly header: LogHeader;
@@ -94,7 +94,9 @@ function appender(handle: FileHandle, file: string, position: number): RoundLog 
         end += part.length;
       }
       try {
-        await handle.writev(parts, position);
+        // A file system that fills up may take a part and report no error.
+        const { bytesWritten } = await handle.writev(parts, position);
+        if (bytesWritten < end - position) throw Object.assign(new Error('short write'), { code: 'ENOSPC' });
         await handle.datasync();
       } catch (cause) {
         failed = true;

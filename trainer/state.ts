@@ -7,11 +7,11 @@ import type {
   Hello,
   LogFrame,
   Record,
-  RecordEntry,
   ReplicaDigest,
   TrainerMessage,
 } from '../proto/gen/onebyte.ts';
 import type { ExitCode } from '../proto/operating-error.ts';
+import type { RecordEntry } from '../proto/record.ts';
 import type { ArrivalTimes } from './deadline.ts';
 import type { RoundDetail } from './metrics-round.ts';
 import type { TrainerSettings } from './settings.ts';
@@ -52,7 +52,9 @@ export interface Member {
   lastHeardMs: number;
   /** The first round that waits for this member; undefined until it has caught up. */
   expectedFrom: number | undefined;
+  /** Gradient bytes that counted, and those of them that were cut to the winsorising limit. */
   gradients: number;
+  clipped: number;
   late: number;
   digestMismatches: number;
   /** Records that it says it holds beyond the trainer's, until they are given or found wanting. */

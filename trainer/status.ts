@@ -19,11 +19,12 @@ export const statusOf = (state: TrainerState): GetStatusResponse => ({
   evaluation: undefined,
 });
 
-const memberStatus = ({ worker, name, stream, expectedFrom, gradients, late }: Member): MemberStatus => ({
+const memberStatus = ({ worker, name, stream, expectedFrom, gradients, clipped, late }: Member): MemberStatus => ({
   worker,
   name,
   active: stream !== undefined,
   gradients,
+  clipped,
   late,
   state: stream === undefined ? 'disconnected' : expectedFrom === undefined ? 'joining' : 'active',
   answerMs: undefined,

@@ -178,22 +178,20 @@ export namespace Notice_Kind {
   export type UNRECOGNIZED = typeof Notice_Kind.UNRECOGNIZED;
 }
 
-/** What round `round` committed. Sorted by measured round, worker, first direction. */
+/** What round `round` committed: contributions as columns, sorted by measured round, worker, first direction. */
 export interface Record {
   round: number;
   /** s: the bytes measured in this round are E4M3 of g·2⁻ˢ. Replicas assert that it is their own. */
   exponent: number;
-  entries: RecordEntry[];
+  workers: number[];
+  /** round − measured round; empty: all 0. */
+  staleness: number[];
+  /** Empty: all 0. */
+  firstDirections: number[];
+  /** The contributions' bytes one behind the other, equally many of each. */
+  gradientBytes: Buffer;
   /** On a stream only: shows the trainer, should its log lose this record, that it is one of its own. */
   proof?: Buffer | undefined;
-}
-
-export interface RecordEntry {
-  /** round − measured round. */
-  staleness: number;
-  worker: number;
-  firstDirection: number;
-  gradientBytes: Buffer;
 }
 
 export interface GetSnapshotRequest {
@@ -274,7 +272,11 @@ export interface MemberStatus {
   contributions: number;
   missed: number;
   shard: number;
-  digest?: DigestStatus | undefined;
+  digest?:
+    | DigestStatus
+    | undefined;
+  /** Gradient bytes that were cut to the winsorising limit: many of a worker that lies or is broken. */
+  clipped: number;
 }
 
 /** The last replica digest of a worker. */
@@ -1178,7 +1180,15 @@ export const Notice: MessageFns<Notice> = {
 };
 
 function createBaseRecord(): Record {
-  return { round: 0, exponent: 0, entries: [], proof: undefined };
+  return {
+    round: 0,
+    exponent: 0,
+    workers: [],
+    staleness: [],
+    firstDirections: [],
+    gradientBytes: Buffer.alloc(0),
+    proof: undefined,
+  };
 }
 
 export const Record: MessageFns<Record> = {
@@ -1189,11 +1199,32 @@ export const Record: MessageFns<Record> = {
     if (message.exponent !== 0) {
       writer.uint32(16).sint32(message.exponent);
     }
-    for (const v of message.entries) {
-      RecordEntry.encode(v!, writer.uint32(26).fork()).join();
+    if (message.workers.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.workers) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.staleness.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.staleness) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.firstDirections.length !== 0) {
+      writer.uint32(42).fork();
+      for (const v of message.firstDirections) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.gradientBytes.length !== 0) {
+      writer.uint32(50).bytes(message.gradientBytes);
     }
     if (message.proof !== undefined) {
-      writer.uint32(34).bytes(message.proof);
+      writer.uint32(58).bytes(message.proof);
     }
     return writer;
   },
@@ -1228,98 +1259,73 @@ export const Record: MessageFns<Record> = {
             continue;
           }
           case 3: {
-            if (tag !== 26) {
-              break;
+            if (tag === 24) {
+              message.workers.push(reader.uint32());
+
+              continue;
             }
 
-            message.entries.push(RecordEntry.decode(reader, reader.uint32()));
-            continue;
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.workers.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
           }
           case 4: {
-            if (tag !== 34) {
-              break;
+            if (tag === 32) {
+              message.staleness.push(reader.uint32());
+
+              continue;
             }
 
-            message.proof = Buffer.from(reader.bytes());
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.staleness.push(reader.uint32());
+              }
 
-function createBaseRecordEntry(): RecordEntry {
-  return { staleness: 0, worker: 0, firstDirection: 0, gradientBytes: Buffer.alloc(0) };
-}
-
-export const RecordEntry: MessageFns<RecordEntry> = {
-  encode(message: RecordEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.staleness !== 0) {
-      writer.uint32(8).uint32(message.staleness);
-    }
-    if (message.worker !== 0) {
-      writer.uint32(16).uint32(message.worker);
-    }
-    if (message.firstDirection !== 0) {
-      writer.uint32(24).uint32(message.firstDirection);
-    }
-    if (message.gradientBytes.length !== 0) {
-      writer.uint32(34).bytes(message.gradientBytes);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): RecordEntry {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseRecordEntry();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 8) {
-              break;
+              continue;
             }
 
-            message.staleness = reader.uint32();
-            continue;
+            break;
           }
-          case 2: {
-            if (tag !== 16) {
-              break;
+          case 5: {
+            if (tag === 40) {
+              message.firstDirections.push(reader.uint32());
+
+              continue;
             }
 
-            message.worker = reader.uint32();
-            continue;
-          }
-          case 3: {
-            if (tag !== 24) {
-              break;
+            if (tag === 42) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.firstDirections.push(reader.uint32());
+              }
+
+              continue;
             }
 
-            message.firstDirection = reader.uint32();
-            continue;
+            break;
           }
-          case 4: {
-            if (tag !== 34) {
+          case 6: {
+            if (tag !== 50) {
               break;
             }
 
             message.gradientBytes = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.proof = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -1945,6 +1951,7 @@ function createBaseMemberStatus(): MemberStatus {
     missed: 0,
     shard: 0,
     digest: undefined,
+    clipped: 0,
   };
 }
 
@@ -1982,6 +1989,9 @@ export const MemberStatus: MessageFns<MemberStatus> = {
     }
     if (message.digest !== undefined) {
       DigestStatus.encode(message.digest, writer.uint32(90).fork()).join();
+    }
+    if (message.clipped !== 0) {
+      writer.uint32(96).uint64(message.clipped);
     }
     return writer;
   },
@@ -2085,6 +2095,14 @@ export const MemberStatus: MessageFns<MemberStatus> = {
             }
 
             message.digest = DigestStatus.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.clipped = longToNumber(reader.uint64());
             continue;
           }
         }

@@ -118,7 +118,10 @@ describe('slow readers', () => {
     const session = rawSession(all.trainer.address);
     const { stream } = rawCall(session, 'Join');
     stream.pause().write(hello('slow'));
+    // It lives: its lease must not end before the backlog is full.
+    const beats = setInterval(() => stream.write(heartbeat), 300);
     await once(session, 'close');
+    clearInterval(beats);
     await all.finish();
   });
 

@@ -1,4 +1,5 @@
 /** Messages that no worker would send, to a real trainer at work: honest workers go on, and their replicas stay equal. */
+
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
@@ -7,6 +8,7 @@ import { status } from '@grpc/grpc-js';
 import seedrandom from 'seedrandom';
 import { WorkerMessage } from '../../proto/gen/onebyte.ts';
 import { MAX_WORKER_MESSAGE_BYTES } from '../../proto/limits.ts';
+import { entriesOf } from '../../proto/record.ts';
 import { canonicalJson, runConfigSha256 } from '../../proto/run-config.ts';
 import { roundLogFile } from '../../trainer/open-run.ts';
 import { readRoundLog } from '../../trainer/round-log.ts';
@@ -111,7 +113,7 @@ describe('a hostile stream', () => {
     await finish();
     const places = (await readRoundLog(roundLogFile(trainer.directory))).frames.flatMap(({ frame }) =>
       frame?.$case === 'record'
-        ? frame.value.entries.map((e) => `${frame.value.round - e.staleness} ${e.worker} ${e.firstDirection}`)
+        ? entriesOf(frame.value).map((e) => `${frame.value.round - e.staleness} ${e.worker} ${e.firstDirection}`)
         : [],
     );
     assert(

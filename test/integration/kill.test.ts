@@ -1,4 +1,5 @@
 /** kill -9 of anything, at named points and at random: the run goes on, loses nothing, and its log gives its digest. */
+
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import seedrandom from 'seedrandom';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
+import { entriesOf } from '../../proto/record.ts';
 import { readRoundLog } from '../../trainer/round-log.ts';
 import type { CrashPlan } from '../support/crash-points.ts';
 import { type Finished, lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
@@ -38,8 +40,8 @@ async function assertWhole(finished: Finished, rounds: number): Promise<{ restar
     records.map(({ round }) => round),
     Array.from({ length: rounds }, (_, round) => round),
   );
-  const places = records.flatMap(({ round, entries }) =>
-    entries.map((e) => `${round - e.staleness} ${e.worker} ${e.firstDirection}`),
+  const places = records.flatMap((record) =>
+    entriesOf(record).map((e) => `${record.round - e.staleness} ${e.worker} ${e.firstDirection}`),
   );
   assert.equal(new Set(places).size, places.length, 'each contribution counts once');
   return result;

@@ -1,4 +1,5 @@
 /** Every backend against the reference, byte for byte, over odd sizes and all that a record can hold. */
+
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import seedrandom from 'seedrandom';
@@ -18,6 +19,7 @@ import { simdBackend } from '../../kernels/simd/simd-backend.ts';
 import { unitsOf } from '../../kernels/simd/units.ts';
 import { DECODED_512, isAbstention, LARGEST_512 } from '../../proto/e4m3.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
+import { recordOf } from '../../proto/record.ts';
 import { useSoftwareAdapter } from '../support/software-adapter.ts';
 
 const SEEDS = [0, 1, 2 ** 32 - 1, 2 ** 32 + 12345, 2 ** 53 - 1];
@@ -93,7 +95,7 @@ function someRecord(round: number, normaliser: Normaliser): Record {
     firstDirection: below(100),
     gradientBytes: Buffer.from(Array.from({ length: 4 }, () => pick([below(256), 0x7e, 0xfe, 0x01, 0x7f]))),
   }));
-  return { round, exponent: exponentInForce(normaliser), entries };
+  return recordOf(round, exponentInForce(normaliser), entries);
 }
 
 const copyInto = (target: Float32Array, source: Float32Array): Float32Array => {

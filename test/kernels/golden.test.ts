@@ -1,4 +1,5 @@
 /** The reference backend and the learning rule against the vectors that test/golden/reference.py made. */
+
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
@@ -10,6 +11,7 @@ import { referenceBackend } from '../../kernels/reference.ts';
 import { adapterDigest, applyRecord, initialReplica } from '../../kernels/replica.ts';
 import { threefry, type WordPair } from '../../kernels/threefry.ts';
 import { DECODED_512, encodeE4m3, isAbstention } from '../../proto/e4m3.ts';
+import { recordOf } from '../../proto/record.ts';
 
 // Made by: python3 test/golden/reference.py
 const golden = JSON.parse(readFileSync(new URL('../golden/golden.json', import.meta.url), 'utf8'));
@@ -76,9 +78,9 @@ describe('a replica', () => {
           staleness: g.round - measured!,
           worker,
           firstDirection: index,
-          gradientBytes: Uint8Array.of(byte!),
+          gradientBytes: Buffer.of(byte!),
         }));
-        state = await applyRecord(state, rule, { round: g.round, exponent: g.exponent, entries }, referenceBackend);
+        state = await applyRecord(state, rule, recordOf(g.round, g.exponent, entries), referenceBackend);
         const { v, vMax, window } = state.normaliser;
         assert.deepEqual(
           {

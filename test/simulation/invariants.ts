@@ -1,7 +1,9 @@
 /** What must hold after every event, whatever fails. The first breach ends a simulation. */
+
 import type { LearningRule } from '../../kernels/learning-rule.ts';
 import { type ReplicaState, replicaDigest } from '../../kernels/replica.ts';
 import { Record } from '../../proto/gen/onebyte.ts';
+import { entriesOf } from '../../proto/record.ts';
 import { measureVirtually } from './virtual-replica.ts';
 
 export class Breach extends Error {}
@@ -32,7 +34,7 @@ export class Invariants {
     this.check(record.round === knownRounds, `record ${round} appended behind ${knownRounds} records`);
     const before = this.issued[round];
     this.check(before === undefined || before === encoded(record), `record ${round} was acknowledged and remade`);
-    for (const entry of record.entries) {
+    for (const entry of entriesOf(record)) {
       const measured = round - entry.staleness;
       this.check(entry.staleness <= this.rule.maxStaleness, `record ${round} holds bytes of round ${measured}`);
       const bytes = measureVirtually(this.rule, entry.worker, measured, entry.firstDirection);
@@ -45,10 +47,10 @@ export class Invariants {
 
   /** A log that a crash left lost these records before anybody saw them: they may count elsewhere. */
   onDropped(records: readonly Record[]): void {
-    for (const { round, entries } of records)
-      if (this.issued[round] === undefined)
-        for (const { staleness, worker, firstDirection } of entries)
-          this.counted.delete(`${round - staleness}/${worker}/${firstDirection}`);
+    for (const record of records)
+      if (this.issued[record.round] === undefined)
+        for (const { staleness, worker, firstDirection } of entriesOf(record))
+          this.counted.delete(`${record.round - staleness}/${worker}/${firstDirection}`);
   }
 
   /** `record` goes to a worker. */
@@ -79,6 +81,11 @@ export class Invariants {
     for (const [other, number] of this.numberOfName)
       this.check(other === name || number !== worker, `worker number ${worker} of ${other} went to ${name}`);
     this.numberOfName.set(name, worker);
+  }
+
+  /** The flipped bit may have been in the frame that gave a name its number: only `known` names are sure to keep theirs. */
+  onNumbersLost(known: ReadonlySet<string>): void {
+    for (const name of this.numberOfName.keys()) if (!known.has(name)) this.numberOfName.delete(name);
   }
 
   check(holds: boolean, text: string): void {

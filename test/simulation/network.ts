@@ -169,7 +169,10 @@ export class VirtualNetwork implements WorkerNetwork {
     if (this.world.invariants.issuedRounds < rounds) return true;
     const mayGive = this.workers.some(
       (worker) =>
-        worker.isReachable && worker.corruptedAt === undefined && worker.state.recent.at(-1)?.round === rounds - 1,
+        worker.isReachable &&
+        worker.crashIn === undefined &&
+        worker.corruptedAt === undefined &&
+        worker.state.recent.at(-1)?.round === rounds - 1,
     );
     if (mayGive) this.world.quietUntilMs = this.world.clock.nowMs + 15_000;
     return mayGive;

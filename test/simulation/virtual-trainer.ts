@@ -93,6 +93,10 @@ export class VirtualTrainer {
     );
     world.invariants.onDropped(this.appended.slice(records.length));
     this.appended = records;
+    if (this.flipped)
+      world.invariants.onNumbersLost(
+        new Set(frames.flatMap(({ frame }) => (frame?.$case === 'joined' ? [frame.value.name] : []))),
+      );
     this.flipped = false;
     this.durableRounds = records.length;
     world.invariants.onReplica('a replay of the log', this.replica);

@@ -34,7 +34,8 @@ export class World {
     this.invariants = new Invariants(this.rule);
     this.rules = {
       settings: TrainerSettings.parse({
-        startWorkers: 1 + this.below(3),
+        // Fewer than there are: one may leave for good.
+        startWorkers: 1 + this.below(Math.min(3, this.workers - 1)),
         quorum: this.random() < 0.3 ? 'all' : 0.5,
         deadlineFloorMs: 50,
         deadlineCeilingMs: 500,

@@ -1,8 +1,10 @@
 /** Checkpoints appear whole, and damage in one is noticed. */
+
 import assert from 'node:assert/strict';
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { adapterDirectory } from '../../cli/adapter-directory.ts';
 import { initialReplica } from '../../kernels/replica.ts';
 import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../../kernels/run-replica.ts';
 import { checkpointName, checkpointProblem, newestCheckpoint, writeCheckpoint } from '../../trainer/checkpoint.ts';
@@ -29,6 +31,8 @@ describe('a checkpoint', () => {
     appendFileSync(join(newer!, 'adapter_model.safetensors'), 'x');
     assert.match((await checkpointProblem(newer!))!, /adapter_model.safetensors: sha-256/);
     assert.equal(await newestCheckpoint(parent), older);
+    assert.equal(await adapterDirectory(parent), older);
+    await assert.rejects(adapterDirectory(newer!), /checkpoint .*: damaged \(.*sha-256/);
   });
 
   it('that does not verify is written anew', async (test) => {

@@ -1,12 +1,15 @@
 /** The trainer's core, sentence by sentence of DESIGN's "Rounds and membership". */
+
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type Hello, Notice_Kind, type Record, Welcome_CatchUp } from '../../proto/gen/onebyte.ts';
+import { recordOf } from '../../proto/record.ts';
 import { withProof } from '../../proto/record-proof.ts';
 import { step } from '../../trainer/core.ts';
 import { restoreTrainer } from '../../trainer/restore.ts';
 import { TrainerSettings } from '../../trainer/settings.ts';
 import type { Effect, Event, TrainerRules, TrainerState } from '../../trainer/state.ts';
+import { statusOf } from '../../trainer/status.ts';
 import { virtualRule } from '../simulation/virtual-replica.ts';
 
 const rulesOf = (settings: object = {}, maxStaleness = 0): TrainerRules => ({
@@ -92,6 +95,27 @@ describe('the trainer', () => {
     const effects = step(state, contribution(2, 0));
     assert.deepEqual(notices(effects), [Notice_Kind.LATE]);
     assert.equal(state.pending.length, 0);
+  });
+
+  it('says how many bytes of a worker were cut', () => {
+    const state = trainer({ startWorkers: 2, quorum: 'all' });
+    for (const [stream, name] of ['honest', 'loud'].entries()) join(state, name, stream);
+    for (let round = 0; round < 10; round++)
+      for (const [stream, byte] of [0x40, 0x7e].entries())
+        step(state, {
+          kind: 'contribution',
+          atMs: 1,
+          stream,
+          contribution: { measuredRound: round, firstDirection: 0, gradientBytes: Buffer.of(byte) },
+        });
+    const { members } = statusOf(state);
+    assert.deepEqual(
+      members.map(({ name, gradients, clipped }) => [name, gradients, clipped]),
+      [
+        ['honest', 10, 0],
+        ['loud', 10, 10],
+      ],
+    );
   });
 
   it('takes each (measured round, worker, direction) once', () => {
@@ -215,11 +239,10 @@ describe('the trainer', () => {
 });
 
 describe('a trainer that opens its log again', () => {
-  const lost = (state: TrainerState): Record => ({
-    round: state.normaliser.round,
-    exponent: 0,
-    entries: [{ staleness: 0, worker: 0, firstDirection: 0, gradientBytes: Buffer.from([0x40]) }],
-  });
+  const lost = (state: TrainerState): Record =>
+    recordOf(state.normaliser.round, 0, [
+      { staleness: 0, worker: 0, firstDirection: 0, gradientBytes: Buffer.from([0x40]) },
+    ]);
   const reopened = (): TrainerState => {
     const frames = ['a', 'b'].map((name, worker) => ({ frame: { $case: 'joined' as const, value: { worker, name } } }));
     return restoreTrainer(rulesOf(), frames, undefined, 0);

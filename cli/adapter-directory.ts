@@ -1,0 +1,26 @@
+/** What `--adapter` names. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { usageError } from '../proto/operating-error.ts';
+import { checkpointProblem, isCheckpoint, newestCheckpoint } from '../trainer/checkpoint.ts';
+
+export const ADAPTER_HELP = 'PEFT directory, or the checkpoints/ of a run: its newest whole one';
+
+/**
+ * The PEFT directory that `path` names: itself, or the newest checkpoint in it whose files are as its manifest says.
+ * @throws OperatingError usage: a checkpoint is damaged
+ */
+export async function adapterDirectory(path: string): Promise<string> {
+  if (isCheckpoint(path)) {
+    const problem = await checkpointProblem(path);
+    if (problem)
+      throw usageError(
+        `checkpoint ${path}: damaged (${problem}). Take another of the run, or remove its manifest.json if the change is yours`,
+      );
+    return path;
+  }
+  const newest = existsSync(join(path, 'adapter_config.json')) ? undefined : await newestCheckpoint(path);
+  if (newest === undefined) return path;
+  process.stderr.write(`adapter ${newest}\n`);
+  return newest;
+}
