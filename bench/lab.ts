@@ -10,6 +10,7 @@ import type { Record } from '../proto/gen/onebyte.ts';
 import { describeAdapter } from '../proto/peft-describe.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { type Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
+import { frozenPart } from '../worker/compute.ts';
 import { type Dataset, readDataset } from '../worker/data/dataset.ts';
 import { dataOrder } from '../worker/data/order.ts';
 import type { TokenRow } from '../worker/data/token-row.ts';
@@ -48,6 +49,7 @@ export class Lab {
   private readonly model: BaseModel;
   private readonly fingerprint: string;
   private readonly threads: number;
+  /** By how it measures, and by the seed where A stays: it is a part of the forward pass then. */
   private readonly forwards = new Map<string, Promise<Forward>>();
 
   private constructor(example: string, model: BaseModel, fingerprint: string, backend: Backend, threads: number) {
@@ -86,9 +88,10 @@ export class Lab {
     const config = this.config(seed, workers, learning, train);
     const [layout, rule] = [layoutOf(config), learningRuleOf(config)];
     const options = { provider: 'cpu', threads: this.threads, quantize, tangents } as const;
-    const kind = `${train} ${quantize} ${tangents}`;
-    if (!this.forwards.has(kind)) this.forwards.set(kind, createForward(this.model, { layout }, options));
-    const forward = await this.forwards.get(kind)!;
+    const key = `${train === 'both' ? train : `${train} ${seed}`} ${quantize} ${tangents}`;
+    if (!this.forwards.has(key))
+      this.forwards.set(key, createForward(this.model, { layout, ...frozenPart(config) }, options));
+    const forward = await this.forwards.get(key)!;
     const { backend } = this;
     const owned = backend.allocate(layout.elements);
     owned.set(trainedPart(layout, initialMatrices(config, Buffer.alloc(0))));

@@ -1,6 +1,6 @@
 /** `onebyte bench learning`: what each choice costs in accuracy, over seeds. In one process, real model and kernels, no network. */
 import { powerOfTwo } from '../kernels/float64.ts';
-import { absorbTerms, exponentInForce } from '../kernels/learning-rule.ts';
+import { absorbTerms, exponentInForce, type LiveTerm } from '../kernels/learning-rule.ts';
 import { roundingWord, roundKey } from '../kernels/random-keys.ts';
 import { applyRecord, type ReplicaState } from '../kernels/replica.ts';
 import type { RecordEntry } from '../proto/record.ts';
@@ -199,13 +199,14 @@ function termsOf(lab: Lab, { rule, workers }: Trial, codec: CodecName): (r: Repl
   return async (replica) => {
     const { normaliser, theta } = replica;
     const scale = powerOfTwo(-exponentInForce(normaliser));
-    const terms = [];
+    const terms: LiveTerm[] = [];
     for (const { context, rows } of workers) {
-      const key = roundKey(rule.runKey, normaliser.round, context.worker);
+      const { worker } = context;
+      const key = roundKey(rule.runKey, normaliser.round, worker);
       const gradients = await measureGradients(context, replica, 0, rows(normaliser.round));
       for (const [direction, g] of gradients.entries())
         terms.push({
-          worker: context.worker,
+          worker,
           roundKey: key,
           direction,
           q: CODECS[codec].quantise(g * scale, roundingWord(key, direction)),

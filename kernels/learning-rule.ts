@@ -59,11 +59,6 @@ export interface Step {
   readonly clipped: ReadonlyMap<number, number>;
 }
 
-/** A term and who measured it. */
-export interface WorkerTerm extends Term {
-  readonly worker: number;
-}
-
 /** Bytes of a record that were cut to the winsorising limit. */
 export const clippedGradients = (step: Step | undefined): number =>
   [...(step?.clipped.values() ?? [])].reduce((sum, bytes) => sum + bytes, 0);
@@ -101,11 +96,16 @@ export function absorb(
   return absorbTerms(normaliser, rule, liveTerms(normaliser, rule, record));
 }
 
+/** A gradient byte that is no abstention, and whose it is. */
+export interface LiveTerm extends Term {
+  readonly worker: number;
+}
+
 /** `absorb` of the terms that a record holds, at the exponent in force. Benchmarks of other codecs begin here. */
 export function absorbTerms(
   normaliser: Normaliser,
   rule: LearningRule,
-  live: readonly WorkerTerm[],
+  live: readonly LiveTerm[],
 ): { normaliser: Normaliser; step: Step | undefined } {
   const exponent = exponentInForce(normaliser);
   const p = powerOfTwo(exponent);
@@ -142,8 +142,8 @@ const advance = (
 });
 
 /** The record's bytes that are no abstentions, each Q brought to the exponent in force. */
-function liveTerms(normaliser: Normaliser, rule: LearningRule, record: Record): WorkerTerm[] {
-  const terms: WorkerTerm[] = [];
+function liveTerms(normaliser: Normaliser, rule: LearningRule, record: Record): LiveTerm[] {
+  const terms: LiveTerm[] = [];
   for (const { staleness, worker, firstDirection, gradientBytes } of entriesOf(record)) {
     assert(isDecodable(normaliser, staleness), `record ${record.round} holds bytes ${staleness} rounds old`);
     const measuredRound = record.round - staleness;

@@ -172,7 +172,7 @@ export class Compute {
 }
 
 /** The matrices that are not trained, where the layout trains B alone: A of every module, one after another. */
-function frozenPart(config: RunConfig): { frozenA?: Float32Array } {
+export function frozenPart(config: RunConfig): { frozenA?: Float32Array } {
   if (config.adapter.train === 'both') return {};
   const matrices = initialMatrices(config, new Uint8Array());
   const parts: number[] = [];
