@@ -2,10 +2,17 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { OperatingError } from '../../../proto/operating-error.ts';
+import { openBaseModel } from '../../../worker/model/base-model.ts';
+import { createForward } from '../../../worker/model/forward.ts';
 import { resolveProvider } from '../../../worker/model/provider.ts';
-import { assertGolden, fixtures } from '../../support/golden-models.ts';
+import { readFixtureAdapter } from '../../support/fixture-adapter.ts';
+import { assertGolden, fixtures, rowOf } from '../../support/golden-models.ts';
+
+const models = fileURLToPath(new URL('../../golden/models', import.meta.url));
 
 // SwiftShader, a GPU in software: the Debian packages chromium and libvulkan1.
 const softwareAdapter = '/usr/lib/chromium/vk_swiftshader_icd.json';
@@ -28,6 +35,37 @@ describe('the WebGPU provider', { skip: reason === undefined ? false : `no adapt
         const options = { provider: 'webgpu', threads: 1, quantize: 'none' } as const;
         await assertGolden(fixture, variant, options, { nll, logit });
       });
+
+  // One family with RMS norms, one with layer norms: their slopes come from different nodes.
+  for (const name of ['llama', 'opt'])
+    it(`gives the slopes of the CPU: ${name}`, async () => {
+      const directory = join(models, name);
+      const model = openBaseModel(directory);
+      const { layout, theta } = readFixtureAdapter(join(directory, 'adapter'), model);
+      const rows = fixtures()
+        .find((fixture) => fixture.name === name)!
+        .golden.examples.map(rowOf);
+      const direction = Float32Array.from(theta, (_, i) => (i % 3 === 0 ? 1 : -1));
+      const [expected, got] = await Promise.all(
+        (['cpu', 'webgpu'] as const).map(async (provider) => {
+          const options = { provider, threads: 1, quantize: 'none', tangents: 'float32' } as const;
+          const forward = await createForward(model, { layout }, options);
+          const slopes = await forward.slopes(rows, theta, direction);
+          await forward.close();
+          return slopes;
+        }),
+      );
+      got!.forEach((slope, row) => {
+        const error = Math.abs(slope - expected![row]!);
+        assert(error < 1e-3 * Math.max(1, Math.abs(slope)), `row ${row}: ${slope}, CPU ${expected![row]}`);
+      });
+    });
+
+  it('is refused for tangents in int8', async () => {
+    const options = { provider: 'webgpu', threads: 1, quantize: 'none', tangents: 'int8' } as const;
+    const refused = createForward(openBaseModel(join(models, 'llama')), undefined, options);
+    await assert.rejects(refused, /worker.tangentPrecision int8: the provider is webgpu, expected cpu/);
+  });
 });
 
 describe('a provider that is not there', () => {

@@ -10,30 +10,26 @@ export function normalization(g: ModelGraph, norm: Normalization, x: Dual): Dual
   const attributes = { axis: -1, epsilon: { float: norm.epsilon } };
   const stored = norm.affine ? g.weight(`${norm.name}.weight`) : graph.filled(1, norm.size);
   const weight = norm.unitOffset ? graph.node('Add', [stored, graph.scalar(1)]) : stored;
-  const unit = (x: Value, inverse: Value): Value => graph.node('Mul', [x, inverse]);
+  const tangent = through(graph, [[x, (dx) => tangentOf(g, norm, x.value, dx, weight)]]);
   if (norm.kind === 'rms') {
-    const outputs = x.tangent ? 2 : 1;
-    const inputs = [x.value, weight];
-    const [value, inverse] = graph.nodeWithOutputs('SimplifiedLayerNormalization', inputs, outputs, attributes);
-    const tangent = through(graph, [[x, (dx) => tangentOf(g, unit(x.value, inverse!), dx, weight, inverse!)]]);
-    return { value: value!, tangent };
+    return { value: graph.node('SimplifiedLayerNormalization', [x.value, weight], attributes), tangent };
   }
   const bias = norm.affine ? g.weight(`${norm.name}.bias`) : graph.filled(0, norm.size);
-  const inputs = [x.value, weight, bias];
-  const [value, mean, inverse] = graph.nodeWithOutputs('LayerNormalization', inputs, x.tangent ? 3 : 1, attributes);
-  const centred = (): Value => unit(graph.node('Sub', [x.value, mean!]), inverse!);
-  const change = (dx: Value): Value => graph.node('Sub', [dx, meanOf(g, dx)]);
-  const tangent = through(graph, [[x, (dx) => tangentOf(g, centred(), change(dx), weight, inverse!)]]);
-  return { value: value!, tangent };
+  return { value: graph.node('LayerNormalization', [x.value, weight, bias], attributes), tangent };
 }
 
-/** dy of y = w·x̂, x̂ = r·x, r = 1/√(mean x² + ε): w·r·(dx − x̂·mean(x̂·dx)). `unit` is x̂, `inverse` r. */
-function tangentOf(g: ModelGraph, unit: Value, dx: Value, weight: Value, inverse: Value): Value {
+/**
+ * With c = x (rms) or x − mean x (layer), dc alike, r = 1/√(mean c² + ε) and ĉ = r·c: dy = w·r·(dc − ĉ·mean(ĉ·dc)).
+ * r is made anew: WebGPU's normalizations do not give it as their other output (ONNX Runtime 1.30, rms).
+ */
+function tangentOf(g: ModelGraph, { kind, epsilon }: Normalization, x: Value, dx: Value, weight: Value): Value {
   const { graph } = g;
-  const along = graph.node('Mul', [unit, meanOf(g, graph.node('Mul', [unit, dx]))]);
-  return graph.node('Mul', [graph.node('Mul', [weight, inverse]), graph.node('Sub', [dx, along])]);
-}
-
-function meanOf({ graph }: ModelGraph, x: Value): Value {
-  return graph.node('ReduceMean', [x, graph.integers([-1])], { keepdims: 1 });
+  const mean = (x: Value): Value => graph.node('ReduceMean', [x, graph.integers([-1])], { keepdims: 1 });
+  const times = (a: Value, b: Value): Value => graph.node('Mul', [a, b]);
+  const [c, dc] = kind === 'rms' ? [x, dx] : [x, dx].map((x) => graph.node('Sub', [x, mean(x)]));
+  const square = graph.node('Add', [mean(times(c!, c!)), graph.scalar(epsilon)]);
+  const inverse = graph.node('Reciprocal', [graph.node('Sqrt', [square])]);
+  const unit = times(c!, inverse);
+  const along = times(unit, mean(times(unit, dc!)));
+  return times(times(weight, inverse), graph.node('Sub', [dc!, along]));
 }
