@@ -1,4 +1,5 @@
 /** `onebyte bench agreement`: projected gradients as one arithmetic or estimator measures them, against another, same rows and directions. */
+import { hasExactInt8 } from '../worker/model/int8-support.ts';
 import { measureGradients } from '../worker/spsa-step.ts';
 import { Lab, type TrialSettings } from './lab.ts';
 import { describeMachine, type Machine } from './machine.ts';
@@ -48,7 +49,9 @@ export async function benchAgreement(options: AgreementOptions): Promise<{ rows:
       rows: [
         rowOf('spsa, int8 weights', 'spsa', await measure({ quantize: 'int8' }), spsa),
         rowOf('spsa', 'forward', spsa, forward),
-        rowOf('forward, int8 tangents', 'forward', await measure({ learning, tangents: 'int8' }), forward),
+        ...((await hasExactInt8())
+          ? [rowOf('forward, int8 tangents', 'forward', await measure({ learning, tangents: 'int8' }), forward)]
+          : []),
       ],
       machine,
     };

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { applyRecord } from '../kernels/replica.ts';
 import { usableCores } from '../worker/cores.ts';
 import type { TokenRow } from '../worker/data/token-row.ts';
+import { hasExactInt8 } from '../worker/model/int8-support.ts';
 import { measureContribution } from '../worker/spsa-step.ts';
 import { Lab, nextRecord, type TrialSettings } from './lab.ts';
 import { describeMachine, type Machine } from './machine.ts';
@@ -61,7 +62,9 @@ export async function benchSteps(options: StepsBenchOptions): Promise<StepsBench
   const threads = usableCores();
   const lab = await Lab.open(example);
   const ours = [];
-  for (const [what, how] of Object.entries(OURS)) ours.push(await ourSide(lab, what, how, directions, batch));
+  const int8 = await hasExactInt8();
+  for (const [what, how] of Object.entries(OURS))
+    if (int8 || how.tangents !== 'int8') ours.push(await ourSide(lab, what, how, directions, batch));
   const rowsOfAll = ours[0]!.rows;
   const peer = python === undefined ? undefined : await Peer.start(python, join(example, 'model'), threads, rowsOfAll);
   const sides: Side[] = [...ours];
