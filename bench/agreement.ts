@@ -26,7 +26,12 @@ export interface AgreementRow {
 /** Directions of one minibatch of four rows. */
 const PER_MINIBATCH = 8;
 
-export async function benchAgreement(options: AgreementOptions): Promise<{ rows: AgreementRow[]; machine: Machine }> {
+export interface AgreementBench {
+  readonly rows: readonly AgreementRow[];
+  readonly machine: Machine;
+}
+
+export async function benchAgreement(options: AgreementOptions): Promise<AgreementBench> {
   const { example, directions = 200 } = options;
   const machine = describeMachine();
   const lab = await Lab.open(example);

@@ -19,7 +19,7 @@ export interface ReportOptions {
 }
 
 /** Results that have tables. */
-const KNOWN = ['bandwidth', 'learning', 'protocol', 'quality'];
+const KNOWN = ['agreement', 'bandwidth', 'learning', 'protocol', 'quality', 'steps'];
 
 /** @returns the files that were written @throws OperatingError (usage) with `check`, for a document that is out of date */
 export function benchReport({ results: directory, documents, page: pageFile, check }: ReportOptions): string[] {

@@ -3,10 +3,12 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { usageError } from '../../proto/operating-error.ts';
+import type { AgreementBench } from '../agreement.ts';
 import type { BandwidthBench } from '../bandwidth.ts';
 import type { LearningBench } from '../learning.ts';
 import type { ProtocolBench } from '../protocol.ts';
 import type { QualityBench } from '../quality.ts';
+import type { StepsBench } from '../steps.ts';
 
 const Machine = z.looseObject({
   cpu: z.string(),
@@ -34,6 +36,8 @@ export interface Results {
   readonly learning?: Measured<LearningBench>;
   readonly protocol?: Measured<Pick<ProtocolBench, 'rows' | 'settings'>>;
   readonly quality?: Measured<QualityBench>;
+  readonly steps?: Measured<StepsBench>;
+  readonly agreement?: Measured<Pick<AgreementBench, 'rows'>>;
 }
 type Measured<Bench> = Pick<ResultFile, 'benchmark' | 'command' | 'date' | 'machine'> & Bench;
 

@@ -13,6 +13,8 @@ export const allTables = (results: Results): Table[] => [
   bytesTable(results),
   roundsTable(results),
   ...TABLES.map((name) => learningTable(name, results)),
+  stepsTable(results),
+  agreementTable(results),
   protocolTable(results),
   scaleTable(results),
 ];
@@ -206,6 +208,55 @@ function learningTable(table: TableName, { learning }: Results): Table {
 
 const missed = ({ to90 }: LearningRow, seeds: number | undefined): string =>
   to90 && seeds !== undefined && to90.seeds < seeds ? ` (${to90.seeds} of ${seeds} seeds)` : '';
+
+function stepsTable({ steps }: Results): Table {
+  const rows = steps?.rows ?? [];
+  const peers = rows.filter(({ what }) => what.startsWith('PyTorch'));
+  return {
+    name: 'steps',
+    caption: 'Whole training steps, SmolLM2-135M-Instruct on IMDB sentences, all linear layers, rank 8',
+    head: [
+      'what',
+      'rows of a minibatch',
+      'row-directions/s',
+      'slowest, fastest turn',
+      ...peers.map((p) => `beside ${p.what}`),
+    ],
+    rows: rows.map(({ what, batch, rowDirectionsPerSecond: rate, slowest, fastest }) => [
+      what,
+      String(batch),
+      rate.toFixed(1),
+      `${slowest.toFixed(1)}, ${fastest.toFixed(1)}`,
+      ...peers.map((peer) => `${(rate / peer.rowDirectionsPerSecond).toFixed(2)}×`),
+    ]),
+    notes: [
+      'Rows times directions a second, update included; all sides in turns on the same 64 rows. PyTorch: a two-sided MeZO step on a PEFT adapter at its fastest minibatch, logits at the labels only.',
+    ],
+    command: 'onebyte bench steps --python PYTHON --json > bench/results/steps.json',
+    ...from(steps),
+  };
+}
+
+function agreementTable({ agreement }: Results): Table {
+  return {
+    name: 'agreement',
+    caption: 'Projected gradients against exact or float32 ones, SmolLM2-135M-Instruct on IMDB sentences, B = 0',
+    head: ['what', 'against', 'directions', 'correlation', 'rms error', 'rms'],
+    rows: (agreement?.rows ?? []).map((row) => [
+      row.what,
+      row.against,
+      short(row.directions),
+      row.correlation.toFixed(4),
+      short(row.rmsError),
+      short(row.rms),
+    ]),
+    notes: [
+      'The same rows and directions; spsa with epsilon 1e-2, forward: the derivative itself; float32 unless it says otherwise.',
+    ],
+    command: commandOf('agreement'),
+    ...from(agreement),
+  };
+}
 
 function protocolTable({ protocol }: Results): Table {
   return {
