@@ -203,7 +203,6 @@ class ForwardPass {
         const taken = Math.min(plan.adapters, count - first);
         const output = await this.trunk.run({
           ...packed.feeds,
-          group: int64([0], [1]),
           differentiate: bool(true),
           ...this.adapterFeeds(adapterInput, theta, 1, 0, 1),
           ...this.adapterFeeds(tangentInput, directions, count, first, taken),
@@ -257,7 +256,6 @@ class ForwardPass {
         const tile = { rows: tileRows, firstAdapter: first, adapters: Math.min(plan.adapters, adapters - first) };
         const output = await this.trunk.run({
           ...packed.feeds,
-          group: int64(new Array(tile.adapters).fill(0), [tile.adapters]),
           ...this.adapterFeeds(adapterInput, scratch, adapters, tile.firstAdapter, tile.adapters),
           ...(this.tangents && {
             differentiate: bool(false),

@@ -1,16 +1,22 @@
-/** Rows of tokens to the inputs of the trunk: packed one after another, with the indices that pad and unpad them. */
+/** Rows of tokens to the inputs of the trunk: each token that must be computed once, and the indices that pad and unpad them. */
 import assert from 'node:assert/strict';
 import { Tensor } from 'onnxruntime-node';
 import type { TokenRow } from '../data/token-row.ts';
 import type { Architecture } from './architecture.ts';
 import { maskName } from './graph/model-graph.ts';
-import { ropeTables } from './rope.ts';
+import { dependsOnLength, type RowPosition, ropeTables } from './rope.ts';
 
 export interface PackedRows {
-  /** Inputs of the trunk, but for the group and the adapters. */
+  /** Inputs of the trunk, but for the adapters. */
   readonly feeds: Readonly<Record<string, Tensor>>;
   /** Token id that each label position must predict, `[L]`: the rows' completions, one after another. */
   readonly targets: readonly number[];
+}
+
+interface PackedToken extends RowPosition {
+  readonly id: number;
+  /** In `[B·T]`: of the first row that has it. */
+  readonly place: number;
 }
 
 /** Asserts that the rows are what the data layer promises: in the vocabulary, not too long, with a completion. */
@@ -23,45 +29,40 @@ export function packRows(rows: readonly TokenRow[], architecture: Architecture):
     assert(firstCompletion >= 1 && firstCompletion < ids.length, 'a row has a prompt and a completion');
     for (const id of ids) assert(Number.isInteger(id) && id >= 0 && id < architecture.vocabularySize, `token id ${id}`);
   }
-  const lengths = rows.map(({ ids }) => ids.length);
-  const longest = Math.max(...lengths);
+  // The last token of a row is predicted, never read.
+  const longest = Math.max(...rows.map(({ ids }) => ids.length)) - 1;
   const padding = new Array<number>(rows.length * longest).fill(0);
-  const places: number[] = [];
-  const positions: number[] = [];
+  const tokens: PackedToken[] = [];
   const labels: number[] = [];
   const targets: number[] = [];
+  const known = new Map<string, number>();
   rows.forEach(({ ids, firstCompletion }, row) => {
-    ids.forEach((id, position) => {
-      padding[row * longest + position] = places.length;
-      if (position >= firstCompletion) {
-        labels.push(places.length - 1);
-        targets.push(id);
-      }
-      places.push(row * longest + position);
-      positions.push(position);
-    });
+    let token = architecture.ropes.some(dependsOnLength) ? -ids.length : -1;
+    for (let position = 0; position < ids.length - 1; position++) {
+      // A token is known by what lies before it and by itself: rows that begin alike share their first tokens.
+      const key = `${token} ${ids[position]!}`;
+      const place = row * longest + position;
+      token = known.get(key) ?? tokens.push({ id: ids[position]!, position, place, length: ids.length }) - 1;
+      known.set(key, token);
+      padding[place] = token;
+      if (position + 1 < firstCompletion) continue;
+      labels.push(token);
+      targets.push(ids[position + 1]!);
+    }
   });
+  const column = (values: readonly number[]): Tensor => int64(values, [values.length]);
+  const line = (values: readonly number[]): Tensor => int64(values, [1, values.length]);
   const feeds: Record<string, Tensor> = {
-    ids: int64(
-      rows.flatMap(({ ids }) => ids),
-      [1, places.length],
-    ),
+    ids: line(tokens.map(({ id }) => id)),
     padding: int64(padding, [rows.length, longest]),
-    places: int64(places, [places.length]),
-    labels: int64(labels, [labels.length]),
-    labelPlaces: int64(
-      labels.map((token) => places[token]!),
-      [labels.length],
-    ),
+    places: column(tokens.map(({ place }) => place)),
+    labels: column(labels),
+    labelPlaces: column(labels.map((token) => tokens[token]!.place)),
     ...maskFeeds(architecture, longest),
-    ...ropeFeeds(architecture, lengths),
+    ...ropeFeeds(architecture, tokens),
   };
   const offset = architecture.embedding.positions?.offset;
-  if (offset !== undefined)
-    feeds.positions = int64(
-      positions.map((position) => position + offset),
-      [1, positions.length],
-    );
+  if (offset !== undefined) feeds.positions = line(tokens.map(({ position }) => position + offset));
   return { feeds, targets };
 }
 
@@ -84,13 +85,13 @@ function maskFeeds({ layers }: Architecture, longest: number): Record<string, Te
   return feeds;
 }
 
-function ropeFeeds({ ropes, layers }: Architecture, lengths: readonly number[]): Record<string, Tensor> {
+function ropeFeeds({ ropes, layers }: Architecture, tokens: readonly RowPosition[]): Record<string, Tensor> {
   const feeds: Record<string, Tensor> = {};
   const used = new Set(layers.map(({ attention }) => attention.inner.rope));
   ropes.forEach((rope, index) => {
     if (!used.has(index)) return;
-    const { cos, sin } = ropeTables(rope, lengths);
-    const shape = [cos.length / (rope.rotated / 2), rope.rotated / 2];
+    const { cos, sin } = ropeTables(rope, tokens);
+    const shape = [tokens.length, rope.rotated / 2];
     feeds[`cos${index}`] = new Tensor('float32', cos, shape);
     feeds[`sin${index}`] = new Tensor('float32', sin, shape);
   });

@@ -1,5 +1,5 @@
 /**
- * Rotary positions: the frequencies of each scaling, and the cos and sin of packed tokens. Computed on the host, row by row,
+ * Rotary positions: the frequencies of each scaling, and the cos and sin of packed tokens. Computed on the host,
  * because `dynamic` and `longrope` depend on a row's own length. Rounded to float32 where transformers rounds.
  * Source: Su et al. 2021 (arXiv 2104.09864); scalings as in transformers' modeling_rope_utils.
  */
@@ -63,21 +63,31 @@ function yarnFrequencies(rope: Rope, scaling: RopeScaling & { type: 'yarn' }, pl
   });
 }
 
-/** cos and sin `[N, rotated / 2]` of packed rows with the given numbers of tokens, N their sum. */
-export function ropeTables(rope: Rope, lengths: readonly number[]): { cos: Float32Array; sin: Float32Array } {
+/** Where a token stands, and how many tokens its row has. */
+export interface RowPosition {
+  readonly position: number;
+  readonly length: number;
+}
+
+/** Whether a token's rotation depends on its row's length, not on its position alone. */
+export const dependsOnLength = ({ scaling }: Rope): boolean =>
+  scaling.type === 'dynamic' || scaling.type === 'longrope';
+
+/** cos and sin `[N, rotated / 2]` of N tokens. */
+export function ropeTables(rope: Rope, tokens: readonly RowPosition[]): { cos: Float32Array; sin: Float32Array } {
   const half = rope.rotated / 2;
-  const total = lengths.reduce((sum, length) => sum + length, 0);
-  const cos = new Float32Array(total * half);
-  const sin = new Float32Array(total * half);
+  const cos = new Float32Array(tokens.length * half);
+  const sin = new Float32Array(tokens.length * half);
+  const ofLength = new Map<number, ReturnType<typeof ropeFrequencies>>();
   let at = 0;
-  for (const length of lengths) {
-    const { frequencies, factor } = ropeFrequencies(rope, length);
-    for (let position = 0; position < length; position++)
-      for (const frequency of frequencies) {
-        const angle = Math.fround(position * frequency);
-        cos[at] = Math.fround(Math.cos(angle)) * factor;
-        sin[at++] = Math.fround(Math.sin(angle)) * factor;
-      }
+  for (const { position, length } of tokens) {
+    const { frequencies, factor } = ofLength.get(length) ?? ropeFrequencies(rope, length);
+    ofLength.set(length, { frequencies, factor });
+    for (const frequency of frequencies) {
+      const angle = Math.fround(position * frequency);
+      cos[at] = Math.fround(Math.cos(angle)) * factor;
+      sin[at++] = Math.fround(Math.sin(angle)) * factor;
+    }
   }
   return { cos, sin };
 }

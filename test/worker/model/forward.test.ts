@@ -8,9 +8,11 @@ import { adapterLayout, scratchOffset } from '../../../kernels/adapter-layout.ts
 import type { TokenRow } from '../../../worker/data/token-row.ts';
 import { type BaseModel, openBaseModel } from '../../../worker/model/base-model.ts';
 import { createForward } from '../../../worker/model/forward.ts';
+import { packRows } from '../../../worker/model/packing.ts';
 import { planTiles } from '../../../worker/model/tiles.ts';
 
-const models = fileURLToPath(new URL('../../golden/models', import.meta.url));
+const golden = fileURLToPath(new URL('../../golden', import.meta.url));
+const models = join(golden, 'models');
 const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 const llama = openBaseModel(join(models, 'llama'));
 
@@ -95,6 +97,46 @@ describe('a batch of adapters', () => {
     assertClose(await frozen.losses(rows, 2, b), await both.losses(rows, 2, shared));
     await both.close();
     await frozen.close();
+  });
+});
+
+describe('rows that begin alike', () => {
+  const directories = [
+    'models/llama',
+    'models/opt',
+    'models/gemma3',
+    'variations/llama_dynamic',
+    'variations/phi3_longrope',
+  ];
+  for (const directory of directories)
+    it(`share their first tokens and give what each gives alone (${directory})`, async () => {
+      const model = openBaseModel(join(golden, directory));
+      const { layout, scratch } = adaptersOf(model, 1);
+      const ids = Array.from({ length: 40 }, (_, i) => (7 * i + 3) % model.vocabularySize);
+      const rows = [
+        { ids, firstCompletion: 38 },
+        { ids: [...ids.slice(0, 39), 1], firstCompletion: 39 },
+        { ids: [...ids.slice(0, 12), 1, 2], firstCompletion: 10 },
+        { ids: ids.slice(0, 5), firstCompletion: 4 },
+      ];
+      const forward = await createForward(model, { layout }, options);
+      const together = await forward.losses(rows, 1, scratch);
+      for (const [i, row] of rows.entries()) assertClose([together[i]!], await forward.losses([row], 1, scratch));
+      await forward.close();
+    });
+
+  const tokensOf = (rows: TokenRow[], model: BaseModel): number => packRows(rows, model.architecture).feeds.ids!.size;
+  const rows = [
+    { ids: [5, 6, 7, 8], firstCompletion: 3 },
+    { ids: [5, 6, 7, 9], firstCompletion: 3 },
+    { ids: [5, 7, 7, 9, 9], firstCompletion: 3 },
+  ];
+  it('are computed as far as they differ, and no token that is only predicted', () => {
+    assert.equal(tokensOf(rows, llama), 3 + 3);
+  });
+  it('share nothing between lengths where positions turn by the length', () => {
+    const model = openBaseModel(join(golden, 'variations/llama_dynamic'));
+    assert.equal(tokensOf(rows, model), 3 + 4);
   });
 });
 

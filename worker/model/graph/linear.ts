@@ -70,8 +70,17 @@ function timesEach(graph: GraphBuilder, x: Value, m: Value, rank: number, fanIn:
   return graph.node('Transpose', [byDirection], { perm: [1, 0, 2] });
 }
 
-/** y = scale·u·Bᵀ, `[G, N, fanOut]`; dy = scale·(du·Bᵀ + u·dBᵀ). */
+/** y = scale·u·Bᵀ, `[G, N, fanOut]`; dy = scale·(du·Bᵀ + u·dBᵀ), one product of twice the rank. */
 function expand({ graph }: ModelGraph, { b, scale }: AdapterInputs, u: Dual): Dual {
-  const attributes = { transB: 1, alpha: { float: scale } };
-  return bilinearly(graph, u, b, (u, b) => graph.node('FusedMatMul', [u, b], attributes));
+  const times = (u: Value, b: Value): Value =>
+    graph.node('FusedMatMul', [u, b], { transB: 1, alpha: { float: scale } });
+  if (u.tangent === undefined || b.tangent === undefined) return bilinearly(graph, u, b, times);
+  const [du, dB] = [u.tangent, b.tangent];
+  const beside = (dx: Value, x: Value): Value =>
+    graph.node('Concat', [dx, graph.node('Expand', [x, graph.node('Shape', [dx])])], { axis: -1 });
+  const tangent = graph.inBranch(() => {
+    const values = graph.node('Concat', [graph.node('Expand', [b.value, graph.node('Shape', [dB])]), dB], { axis: -1 });
+    return times(beside(du, u.value), values);
+  });
+  return { value: times(u.value, b.value), tangent };
 }

@@ -21,7 +21,7 @@ export const adapterInput = (matrix: 'A' | 'B', module: number): string => `${ma
 export const tangentInput = (matrix: 'A' | 'B', module: number): string => `d${matrix}${module}`;
 
 /**
- * Inputs: ids `[1, N]`, group `[G]` zeros (says G where no adapter does), padding `[B, T]`, places `[N]` and labelPlaces `[L]`
+ * Inputs: ids `[1, N]`, padding `[B, T]`, places `[N]` and labelPlaces `[L]`
  * of tokens in `[B·T]`, labels `[L]` of tokens in `[N]`, masks, rope tables, adapters.
  * Output: hidden `[G, L, embedding size]`, the head's input at the L label positions.
  * With tangents G is 1, the trained matrices have tangents `[K, …]` as inputs too, and where the input differentiate (bool
@@ -61,13 +61,12 @@ export function trunkGraph(
   return { bytes: graph.serialize(), weightsDirectory: graph.weightsDirectory };
 }
 
-/** `[G, N, C]`: the rows of the table, the same for all G adapters. */
+/** `[1, N, C]`: the rows of the table. What no adapter has changed yet is held and computed once for all G. */
 function embedding(g: ModelGraph): Dual {
   const { graph } = g;
   const { tokens, scale, positions, projection } = g.architecture.embedding;
   const ids = graph.input('ids', 'int64', [1, 'N']);
-  const group = graph.input('group', 'int64', ['G']);
-  const found = graph.node('Gather', [row(g, tokens, ids), group], { axis: 0 });
+  const found = row(g, tokens, ids);
   let x: Dual = { value: scale === undefined ? found : graph.node('Mul', [found, graph.scalar(scale)]) };
   if (projection !== undefined) x = linear(g, projection, x);
   if (positions === undefined) return x;
