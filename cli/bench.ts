@@ -6,9 +6,9 @@ import { TABLES, type TableName } from '../bench/learning-tables.ts';
 import type { QualityRow } from '../bench/quality.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { usableCores } from '../worker/cores.ts';
-import { resolveModel } from '../worker/model/hub.ts';
 import { startChild } from './child-process.ts';
 import { printJson, runCommand, wholeNumber } from './command.ts';
+import { findModel, toStderr } from './find-model.ts';
 import { readRunFile } from './run-file.ts';
 
 /** Prints a benchmark's result: as JSON for `bench report`, or its rows as a table. */
@@ -64,7 +64,7 @@ const forward = new Command('forward')
   .action(({ model, json, ...options }: ForwardFlags) =>
     runCommand(async () => {
       const { benchForward } = await import('../bench/forward.ts');
-      return show('forward', await benchForward({ model: await resolveModel(model), ...options }), json);
+      return show('forward', await benchForward({ model: await findModel(model, toStderr), ...options }), json);
     }),
   );
 

@@ -1,12 +1,14 @@
 /** Child processes of ours: they speak over an IPC channel, log into files, and end when this process does. */
 import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
 import { createWriteStream, readFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
 import type { ChildMessage } from './supervision.ts';
 
 export interface Child {
   readonly process: ChildProcess;
-  /** Resolves when it has ended. */
+  /** Resolves when it has ended and its log is written. */
   readonly exit: Promise<{ code: number | null; signal: NodeJS.Signals | null; stdout: string }>;
 }
 
@@ -29,13 +31,13 @@ export function startChild(
     // Ctrl-C in a terminal reaches this process alone: it asks its children to drain.
     detached: true,
   });
-  child.stderr!.pipe(createWriteStream(logFile, { flags: 'a' }));
   child.on('message', (message) => onMessage(message as ChildMessage));
-  const stdout = text(child.stdout!);
-  const exit = new Promise<Awaited<Child['exit']>>((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', (code, signal) => stdout.then((out) => resolve({ code, signal, stdout: out }), reject));
-  });
+  const log = pipeline(child.stderr!, createWriteStream(logFile, { flags: 'a' }));
+  const exit = Promise.all([once(child, 'close'), text(child.stdout!), log]).then(([[code, signal], stdout]) => ({
+    code,
+    signal,
+    stdout,
+  }));
   return { process: child, exit };
 }
 

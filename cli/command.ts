@@ -14,7 +14,7 @@ export async function runCommand(action: () => Promise<ExitCode>): Promise<void>
 }
 
 /**
- * Aborted by the first SIGTERM or SIGINT; the second ends the process at once. A process that was started by another of
+ * Aborted by the first SIGTERM or SIGINT, with the error to end with; the second ends the process at once. A process that was started by another of
  * ours also ends when that one is gone.
  */
 export function drainOnSignal(): { signal: AbortSignal; interrupted: () => boolean } {
@@ -23,8 +23,9 @@ export function drainOnSignal(): { signal: AbortSignal; interrupted: () => boole
   for (const name of ['SIGTERM', 'SIGINT'] as const)
     process.removeAllListeners(name).on(name, () => {
       interrupted ||= name === 'SIGINT';
-      if (controller.signal.aborted) process.exit(interrupted ? EXIT.interrupted : EXIT.drained);
-      controller.abort();
+      const code = interrupted ? EXIT.interrupted : EXIT.drained;
+      if (controller.signal.aborted) process.exit(code);
+      controller.abort(new OperatingError(code, `stopped by ${name}`));
     });
   process.on('disconnect', () => process.exit(EXIT.interrupted));
   process.channel?.unref();

@@ -10,11 +10,11 @@ import { type Dataset, readDataset } from '../worker/data/dataset.ts';
 import { countResults, type ExampleResult, evaluateExamples } from '../worker/evaluate.ts';
 import { openBaseModel } from '../worker/model/base-model.ts';
 import { createForward } from '../worker/model/forward.ts';
-import { resolveModel } from '../worker/model/hub.ts';
 import { loadTokenizer } from '../worker/model/tokenizer.ts';
 import { WorkerSettings } from '../worker/settings.ts';
 import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
 import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
+import { findModel, toStderr } from './find-model.ts';
 import { readRunFile } from './run-file.ts';
 
 interface Flags {
@@ -62,7 +62,7 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
   const model = flags.model ?? run?.model;
   const data = flags.data ?? run?.data.test;
   if (model === undefined || data === undefined) throw usageError('--model and --data are needed (or --run with both)');
-  const directory = await resolveModel(model);
+  const directory = await findModel(model, toStderr);
   const base = openBaseModel(directory);
   // Without a run file nothing is cut that the model can read.
   const rules = run?.data ?? { ...DataRules.parse({}), maxLength: base.maxPositions };

@@ -3,10 +3,10 @@
 import { Command } from 'commander';
 import { EXIT, type ExitCode } from '../proto/operating-error.ts';
 import { openBaseModel } from '../worker/model/base-model.ts';
-import { resolveModel } from '../worker/model/hub.ts';
 import { mergeAdapter } from '../worker/model/merge.ts';
 import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
 import { printJson, runCommand } from './command.ts';
+import { findModel, toStderr } from './find-model.ts';
 
 interface Flags {
   readonly model: string;
@@ -29,7 +29,7 @@ export const mergeCommand = new Command('merge')
 
 async function merge({ model, adapter, out, json }: Flags): Promise<ExitCode> {
   const { merged, leftOut } = mergeAdapter(
-    openBaseModel(await resolveModel(model)),
+    openBaseModel(await findModel(model, toStderr)),
     await adapterDirectory(adapter),
     out,
   );

@@ -4,16 +4,15 @@ import { resolve } from 'node:path';
 import { parseRunConfig } from '../proto/run-config.ts';
 import { roundLogFile } from '../trainer/open-run.ts';
 import { readRoundLog } from '../trainer/round-log.ts';
-import type { Log } from './log.ts';
 import type { RunFile } from './run-file.ts';
 
 const isTaken = (directory: string): boolean => existsSync(directory) && readdirSync(directory).length > 0;
 
 /** `wanted`, or the first of wanted-2, wanted-3, … that is not in use; says so when it is another. Absolute. */
-export function freshDirectory(wanted: string, log: Pick<Log, 'info'>): string {
+export function freshDirectory(wanted: string, say: (text: string) => void): string {
   let directory = resolve(wanted);
   for (let i = 2; isTaken(directory); i++) directory = resolve(`${wanted}-${i}`);
-  if (directory !== resolve(wanted)) log.info({ directory }, `${wanted} exists: this run goes to ${directory}`);
+  if (directory !== resolve(wanted)) say(`${wanted} exists: this run goes to ${directory}`);
   return directory;
 }
 

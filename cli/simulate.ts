@@ -6,10 +6,10 @@ import { stringify } from 'yaml';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import { usableCores } from '../worker/cores.ts';
-import { resolveModel } from '../worker/model/hub.ts';
 import { logTail, startChild } from './child-process.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import type { EvalResult } from './eval.ts';
+import { findModel, toStderr } from './find-model.ts';
 import { bytes, LiveView } from './live-view.ts';
 import { freshDirectory, settle } from './run-directory.ts';
 import { type RunFile, readRunFile } from './run-file.ts';
@@ -43,13 +43,13 @@ export const simulateCommand = withSettings(
   .action((file: string, flags: Flags) => runCommand(() => simulate(file, flags)));
 
 /** What `--json` prints beside the trainer's result. */
-interface Summary extends Omit<TrainerResult, 'exitCode' | 'text' | 'replicaDigest'> {
+interface Summary extends Omit<TrainerResult, 'exitCode' | 'text'> {
   readonly accuracyBefore: number | undefined;
   readonly accuracyAfter: number | undefined;
   readonly lossBefore: number | undefined;
   readonly lossAfter: number | undefined;
   readonly seconds: number;
-  /** sha-256 of the adapter in the trainer, then in every worker that saw the end. */
+  /** The replica's digest in the trainer, then in every worker that saw the end. */
   readonly replicaDigests: readonly string[];
   readonly restarts: number;
 }
@@ -57,15 +57,17 @@ interface Summary extends Omit<TrainerResult, 'exitCode' | 'text' | 'replicaDige
 async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   const started = performance.now();
   const drain = drainOnSignal();
-  const { run, directory, runFile } = await prepare(file, flags);
+  const { run, directory, runFile } = await prepare(file, flags, drain.signal);
   const view = new LiveView(run.rounds, process.stderr, () => performance.now());
   view.say(`${run.workers} workers, ${run.rounds} rounds, run directory ${directory}`);
   const cores = usableCores();
+  // What fails first ends all the others.
+  const failed = new AbortController();
+  const signal = AbortSignal.any([drain.signal, failed.signal]);
   const test = (adapter?: string): Promise<EvalResult | undefined> =>
-    evaluateTest(run, runFile, directory, drain.signal, adapter);
+    evaluateTest(run, runFile, directory, signal, adapter);
   const before = test();
-  before.catch(() => {});
-  const result = await runSimulation({
+  const training = runSimulation({
     runFile,
     directory,
     rounds: run.rounds,
@@ -73,9 +75,13 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
     threads: run.worker.threads ?? Math.max(1, Math.floor(cores / run.workers)),
     dashboard: flags.dashboard === false ? undefined : flags.dashboard,
     view,
-    drain: drain.signal,
+    drain: signal,
   });
+  for (const part of [before, training]) part.catch((error) => failed.abort(error));
+  await Promise.allSettled([training, before]);
   view.end();
+  if (!drain.signal.aborted) failed.signal.throwIfAborted();
+  const result = await training;
   if (result.trainer.exitCode !== EXIT.done) {
     view.say(result.trainer.text);
     return drainedCode(result.trainer.exitCode, drain.interrupted());
@@ -90,14 +96,15 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
 }
 
 /** Settles the run file and writes it into the run directory, from where all processes read it. */
-async function prepare(file: string, flags: Flags): Promise<{ run: RunFile; directory: string; runFile: string }> {
+async function prepare(
+  file: string,
+  flags: Flags,
+  drain: AbortSignal,
+): Promise<{ run: RunFile; directory: string; runFile: string }> {
   const given = readRunFile(file, flags.set);
   const wanted = flags.out ?? given.out;
-  const say = { info: (_: unknown, text: string) => void process.stderr.write(`${text}\n`) };
-  const directory = flags.resume
-    ? resolve(wanted)
-    : freshDirectory(wanted, say as Parameters<typeof freshDirectory>[1]);
-  const model = await resolveModel(given.model);
+  const directory = flags.resume ? resolve(wanted) : freshDirectory(wanted, toStderr);
+  const model = await findModel(given.model, toStderr, drain);
   const workers = flags.workers ?? given.workers;
   const overridden = { ...given, model, workers, rounds: flags.rounds ?? given.rounds, seed: flags.seed ?? given.seed };
   const settled = await settle(overridden, directory);
@@ -138,10 +145,9 @@ function summarise(
   after: EvalResult | undefined,
   seconds: number,
 ): Summary {
-  const { exitCode: _, text: __, replicaDigest: ___, ...counts } = trainer;
+  const { exitCode: _, text: __, ...counts } = trainer;
   // A worker that was still catching up when the run ended does not hold its last adapter.
   const atTheEnd = workers.filter(({ rounds }) => rounds === trainer.rounds);
-  const digests = atTheEnd.flatMap(({ adapterDigest }) => adapterDigest ?? []);
   return {
     accuracyBefore: before?.accuracy,
     accuracyAfter: after?.accuracy,
@@ -149,7 +155,7 @@ function summarise(
     lossAfter: after?.loss,
     ...counts,
     seconds,
-    replicaDigests: [trainer.adapterDigest, ...digests],
+    replicaDigests: [trainer.replicaDigest, ...atTheEnd.flatMap(({ replicaDigest }) => replicaDigest ?? [])],
     restarts,
   };
 }

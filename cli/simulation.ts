@@ -128,11 +128,11 @@ class Simulation {
       this.children.delete(child);
       if (code === EXIT.done || this.draining || this.over || (code === EXIT.drained && this.trainerResult)) return;
       const how = signal === null ? `ended with code ${code}` : `was killed by ${signal}`;
-      if (FINAL.includes(code) || ++this.restarts > MAX_RESTARTS)
-        this.failure.reject(
-          new OperatingError((code ?? EXIT.internal) as ExitCode, `${name} ${how}:\n${logTail(logFile)}`),
-        );
-      if (FINAL.includes(code) || this.restarts > MAX_RESTARTS) return;
+      if (FINAL.includes(code) || ++this.restarts > MAX_RESTARTS) {
+        const text = `${name} ${how}:\n${logTail(logFile)}`;
+        this.failure.reject(new OperatingError((code ?? EXIT.internal) as ExitCode, text));
+        return;
+      }
       this.options.view.say(`${name} ${how}; starting it again`);
     }
   }

@@ -7,10 +7,10 @@ import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts
 import { runTrainer } from '../trainer/run-trainer.ts';
 import { usableCores } from '../worker/cores.ts';
 import { readDataset } from '../worker/data/dataset.ts';
-import { resolveModel } from '../worker/model/hub.ts';
 import { loadTokenizer } from '../worker/model/tokenizer.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { serverAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
+import { findModel } from './find-model.ts';
 import { type Health, withHealth } from './health.ts';
 import { createLog, type Log, type Place } from './log.ts';
 import { prepareRun } from './run-config-of.ts';
@@ -69,9 +69,10 @@ async function trainUntilDone(
   const given = readRunFile(file, flags.set);
   const rounds = flags.rounds ?? given.rounds;
   const out = flags.out ?? given.out;
-  const directory = flags.resume ? resolve(out) : freshDirectory(out, log);
+  const directory = flags.resume ? resolve(out) : freshDirectory(out, (text) => log.info(text));
   place.run = basename(directory);
-  const run = await settle({ ...given, rounds, model: await resolveModel(given.model) }, directory);
+  const model = await findModel(given.model, (text) => log.info(text), drain.signal);
+  const run = await settle({ ...given, rounds, model }, directory);
   const settings = { ...run.trainer, listen: flags.listen ?? run.trainer.listen };
   const access = serverAccess(splitAddress(settings.listen).host, flags);
   const { config, initialAdapter } = await prepareRun(run);

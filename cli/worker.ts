@@ -6,11 +6,11 @@ import { splitAddress } from '../proto/address.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
 import { type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
 import { usableCores } from '../worker/cores.ts';
-import { resolveModel } from '../worker/model/hub.ts';
 import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
 import { WorkerSettings } from '../worker/settings.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { clientAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
+import { findModel } from './find-model.ts';
 import { type Health, withHealth } from './health.ts';
 import { createLog, type Log, type Place } from './log.ts';
 import { prepareRun } from './run-config-of.ts';
@@ -85,7 +85,7 @@ async function workUntilDone(
   const trainFile = flags.data ?? run?.data.train;
   if (model === undefined || trainFile === undefined)
     throw usageError('without a run file, --model and --data are needed');
-  const modelDirectory = await resolveModel(model);
+  const modelDirectory = await findModel(model, (text) => log.info(text), drain.signal);
   const own = run && { ...run, model: modelDirectory };
   const settings = run?.worker ?? WorkerSettings.parse({});
   const result = await runWorker({

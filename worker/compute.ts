@@ -20,7 +20,7 @@ export interface ComputeOptions {
   readonly config: RunConfig;
   readonly modelDirectory: string;
   readonly trainFile: string;
-  /** Needed to evaluate; a worker without it evaluates nothing. */
+  /** Needed when the trainer asks for an evaluation. */
   readonly devFile: string | undefined;
   /** The file is this worker's own: all of it is its shard. */
   readonly ownData: boolean;
@@ -175,11 +175,11 @@ export class Compute {
 export function frozenPart(config: RunConfig): { frozenA?: Float32Array } {
   if (config.adapter.train === 'both') return {};
   const matrices = initialMatrices(config, new Uint8Array());
-  const parts: number[] = [];
-  let at = 0;
+  let [at, end] = [0, 0];
   for (const { rank, fanIn, fanOut } of config.adapter.modules) {
-    parts.push(...matrices.subarray(at, at + rank * fanIn));
+    matrices.copyWithin(end, at, at + rank * fanIn);
+    end += rank * fanIn;
     at += rank * (fanIn + fanOut);
   }
-  return { frozenA: Float32Array.from(parts) };
+  return { frozenA: matrices.slice(0, end) };
 }

@@ -4,6 +4,7 @@ import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import { deferred } from '../../proto/deferred.ts';
 import { runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -86,6 +87,46 @@ describe('data', () => {
       const { code, stderr } = await runOnebyte('eval', '--model', join(tinyReviews, 'model'), '--data', file);
       assert.equal(code, 2, stderr);
       assert.match(stderr, expected);
+    });
+});
+
+describe('onebyte simulate', () => {
+  it('ends the run when the test split cannot be read, exit code 2', async () => {
+    const file = join(directory, 'test.jsonl');
+    writeFileSync(file, 'no JSON\n');
+    const endless = ['--rounds', '1000000', '--no-dashboard', '--out', join(directory, 'endless')];
+    const { code, stderr } = await runOnebyte('simulate', runFile, '--set', `data.test=${file}`, ...endless);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /evaluation of the test split failed:.*test\.jsonl:1: /s);
+  });
+});
+
+describe('a model that is being downloaded', () => {
+  for (const [command, ...flags] of [['simulate'], ['trainer'], ['worker', '--trainer', '127.0.0.1:1']] as const)
+    it(`lets ${command} be stopped, exit code 75`, async () => {
+      const asked = deferred<void>();
+      const silent = createServer(() => asked.resolve());
+      await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+      const running = startOnebyte(
+        [
+          command,
+          runFile,
+          ...flags,
+          '--set',
+          'model=org/tiny',
+          ...(command === 'worker' ? [] : ['--out', join(directory, `${command}-stopped`)]),
+        ],
+        {
+          HF_ENDPOINT: `http://127.0.0.1:${(silent.address() as { port: number }).port}`,
+          HF_HOME: join(directory, 'hf'),
+        },
+      );
+      await asked.promise;
+      running.process.kill('SIGTERM');
+      const { code, stderr } = await running.finished;
+      silent.close();
+      assert.equal(code, 75, stderr);
+      assert.match(stderr, /stopped by SIGTERM/);
     });
 });
 

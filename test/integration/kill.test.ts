@@ -32,7 +32,7 @@ async function assertWhole(finished: Finished, rounds: number): Promise<{ restar
   assert.equal(finished.code, 0, finished.stderr);
   const result = lastJson(finished);
   assert.equal(result.rounds, rounds);
-  for (const digest of result.replicaDigests) assert.equal(digest, result.adapterDigest, finished.stderr);
+  for (const digest of result.replicaDigests) assert.equal(digest, result.replicaDigest, finished.stderr);
   const replayed = lastJson(await runOnebyte('replay', '--log', result.roundLog, '--json'));
   assert.deepEqual([replayed.round, replayed.adapterDigest], [rounds, result.adapterDigest]);
   const records = await recordsOf(result.roundLog);

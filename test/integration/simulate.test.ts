@@ -30,7 +30,7 @@ describe('onebyte simulate', () => {
     assert(result.lossAfter < result.lossBefore);
     assert.equal(result.rounds, 200);
     assert.equal(result.replicaDigests.length, 5);
-    for (const digest of result.replicaDigests) assert.equal(digest, result.adapterDigest);
+    for (const digest of result.replicaDigests) assert.equal(digest, result.replicaDigest);
     const replayed = lastJson(
       await runOnebyte('replay', '--log', result.roundLog, '--round', '200', '--out', out('replayed'), '--json'),
     );

@@ -5,10 +5,10 @@ import {
   createWriteStream,
   existsSync,
   mkdirSync,
-  readFileSync,
   renameSync,
   rmSync,
   statSync,
+  utimes,
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
@@ -38,6 +38,9 @@ export interface DownloadOptions {
 
 /** Between two looks at another process's lock, ms. */
 const LOCK_POLL_MS = 200;
+/** Between two signs of life of a lock's owner, and how long without one it counts as dead, ms. */
+const LOCK_BEAT_MS = 5_000;
+const LOCK_STALE_MS = 60_000;
 
 /**
  * Makes `blob` hold the data of `file`. Another process that fetches the same is waited for.
@@ -113,25 +116,24 @@ async function digest(path: string, { bytes, etag }: RemoteFile): Promise<string
   return hash.digest('hex');
 }
 
-/** Takes the lock `path`, which holds its owner's process id; that of a dead process is taken over. */
+/**
+ * Takes the lock `path`; its owner touches it as long as it lives, and one that was not touched for a minute is taken over. Not by
+ * process id: in containers that share a cache all owners may have the same.
+ */
 async function lock(path: string, signal: AbortSignal | undefined): Promise<() => void> {
   for (;;) {
     try {
-      writeFileSync(path, String(process.pid), { flag: 'wx' });
-      return () => rmSync(path, { force: true });
+      writeFileSync(path, '', { flag: 'wx' });
+      const beat = setInterval(() => utimes(path, new Date(), new Date(), () => {}), LOCK_BEAT_MS).unref();
+      return () => {
+        clearInterval(beat);
+        rmSync(path, { force: true });
+      };
     } catch (error) {
       if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
     }
-    if (!isAlive(path)) rmSync(path, { force: true });
+    const touchedMs = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
+    if (Date.now() - touchedMs > LOCK_STALE_MS) rmSync(path, { force: true });
     else await delay(LOCK_POLL_MS, undefined, { signal });
-  }
-}
-
-function isAlive(path: string): boolean {
-  try {
-    const owner = Number(readFileSync(path, 'utf8'));
-    return owner > 0 && process.kill(owner, 0);
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
 }
