@@ -19,20 +19,20 @@ export function step(state: WorkerState, event: WorkerEvent): WorkerEffect[] {
     case 'retry':
       return connect(state);
     case 'opened':
-      return [...onOpened(state, event), ...goOn(state, event.atMs)];
+      return [...onOpened(state, event), ...goOn(state)];
     case 'message':
       if (!isConnected(state)) return [];
       state.lastContactMs = event.atMs;
       state.backoffMs = FIRST_BACKOFF_MS;
       state.inbox.push(event.message);
-      return goOn(state, event.atMs);
+      return goOn(state);
     case 'snapshot':
       if (state.phase !== 'catchingUp') return [];
       state.phase = 'working';
       state.todo.push({ kind: 'restore', bytes: event.bytes }, { kind: 'digest', purpose: 'report' });
-      return goOn(state, event.atMs);
+      return goOn(state);
     case 'computed':
-      return [...onComputed(state, event.result), ...goOn(state, event.atMs)];
+      return [...onComputed(state, event.result), ...goOn(state)];
     case 'lost':
       return state.phase === 'away' ? [] : onLost(state, event);
     case 'refused':
@@ -77,13 +77,13 @@ function hello({ rules, resumeSecret, terms, epoch }: WorkerState, replica: Task
 type TaskDigest = Extract<TaskResult, { kind: 'digest' }>['digest'];
 
 /** Gives the compute its next task, or handles messages until there is one. */
-function goOn(state: WorkerState, atMs: number): WorkerEffect[] {
+function goOn(state: WorkerState): WorkerEffect[] {
   const effects: WorkerEffect[] = [];
   while (!state.running && isConnected(state)) {
     const task = state.todo.shift();
     if (task) return [...effects, run(state, task)];
     const message = state.phase === 'catchingUp' ? undefined : state.inbox.shift();
-    if (message) effects.push(...onMessage(state, message, atMs));
+    if (message) effects.push(...onMessage(state, message));
     else if (mayMeasure(state))
       return [...effects, run(state, { kind: 'measure', firstDirection: state.nextDirection })];
     else return effects;
@@ -102,14 +102,14 @@ function mayMeasure({ phase, terms, round, rounds, nextDirection, digestAt }: Wo
   return phase === 'working' && digestAt === undefined && round < rounds && nextDirection < contributions * directions;
 }
 
-function onMessage(state: WorkerState, { message }: TrainerMessage, atMs: number): WorkerEffect[] {
+function onMessage(state: WorkerState, { message }: TrainerMessage): WorkerEffect[] {
   switch (message?.$case) {
     case 'welcome':
-      return state.phase === 'greeting' ? onWelcome(state, message.value, atMs) : [];
+      return state.phase === 'greeting' ? onWelcome(state, message.value) : [];
     case 'record':
       if (message.value.round < state.round) return [];
       if (message.value.round > state.round)
-        return breakOff(state, `record ${message.value.round} came, record ${state.round} is missing`);
+        return wait(state, `record ${message.value.round} came, record ${state.round} is missing`);
       state.recent.push(message.value);
       if (state.recent.length > MAX_RECENT_RECORDS) state.recent.shift();
       state.todo.push({ kind: 'apply', record: message.value });
@@ -124,13 +124,12 @@ function onMessage(state: WorkerState, { message }: TrainerMessage, atMs: number
   }
 }
 
-function onWelcome(state: WorkerState, welcome: Welcome, atMs: number): WorkerEffect[] {
+function onWelcome(state: WorkerState, welcome: Welcome): WorkerEffect[] {
   if (welcome.epoch < (state.epoch ?? 0))
-    return breakOff(state, `a trainer of epoch ${welcome.epoch} answered; this worker follows epoch ${state.epoch}`);
+    return wait(state, `a trainer of epoch ${welcome.epoch} answered; this worker follows epoch ${state.epoch}`);
   const { worker, round, rounds, resumeSecret, epoch, heartbeatMs, catchUp } = welcome;
   const isNew = state.worker !== worker;
   Object.assign(state, { worker, rounds, resumeSecret, epoch, phase: 'working', nextDirection: 0 });
-  state.lastContactMs = atMs;
   if (isNew) state.todo.push({ kind: 'join', worker });
   const effects: WorkerEffect[] = [{ kind: 'heartbeatEvery', ms: heartbeatMs }];
   switch (catchUp) {
@@ -162,7 +161,7 @@ function heed(state: WorkerState, { kind, text }: Notice): WorkerEffect[] {
     case Notice_Kind.RUN_FAILED:
       return finish(state, EXIT.diverged, `the run stopped: ${text}`);
     case Notice_Kind.TRAINER_DRAINS:
-      return breakOff(state, text);
+      return wait(state, text);
     case Notice_Kind.CATCH_UP:
       return askForSnapshot(state);
     default:
@@ -211,11 +210,6 @@ function onApplied(state: WorkerState, round: number): WorkerEffect[] {
 const isRunDone = ({ message }: TrainerMessage): boolean =>
   message?.$case === 'notice' && message.value.kind === Notice_Kind.RUN_DONE;
 
-/** Leaves a stream that is of no use. The caller's answer to `hangUp` is nothing; the retry is ours. */
-function breakOff(state: WorkerState, reason: string): WorkerEffect[] {
-  return [{ kind: 'hangUp' }, ...wait(state, reason, 0)];
-}
-
 function onLost(state: WorkerState, { atMs, reason, jitter }: Extract<WorkerEvent, { kind: 'lost' }>): WorkerEffect[] {
   // The trainer had said all: the records before its last word are still applied. Only a snapshot cannot come any more.
   if (state.inbox.some(isRunDone))
@@ -228,12 +222,14 @@ function onLost(state: WorkerState, { atMs, reason, jitter }: Extract<WorkerEven
   return wait(state, reason, jitter);
 }
 
-function wait(state: WorkerState, reason: string, jitter: number): WorkerEffect[] {
+/** Leaves the stream, if there is one, and tries again later. */
+function wait(state: WorkerState, reason: string, jitter = 0): WorkerEffect[] {
   const backoffMs = Math.max(FIRST_BACKOFF_MS, state.backoffMs);
   const waitMs = Math.round(backoffMs * (0.5 + jitter / 2));
   state.backoffMs = Math.min(LAST_BACKOFF_MS, backoffMs * 2);
   state.phase = 'away';
   return [
+    { kind: 'hangUp' },
     { kind: 'report', report: { kind: 'retrying', reason, waitMs } },
     { kind: 'retryIn', ms: waitMs },
   ];

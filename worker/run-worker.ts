@@ -89,7 +89,7 @@ class RunningWorker {
     const { drain, trainer } = this.options;
     const onDrain = (): void => this.dispatch({ kind: 'drain' });
     drain.addEventListener('abort', onDrain, { once: true });
-    this.dispatch(drain.aborted ? { kind: 'drain' } : { kind: 'start', atMs: performance.now() });
+    this.dispatch(drain.aborted ? { kind: 'drain' } : { kind: 'start' });
     try {
       const { exitCode, text } = await this.outcome.promise;
       if (ORDERLY.includes(exitCode)) return await this.result(exitCode, text);
@@ -143,8 +143,7 @@ class RunningWorker {
         this.follow(this.runTask(effect.task));
         break;
       case 'retryIn':
-        this.hangUp();
-        this.retry = setTimeout(() => this.dispatch({ kind: 'retry', atMs: performance.now() }), effect.ms);
+        this.retry = setTimeout(() => this.dispatch({ kind: 'retry' }), effect.ms);
         break;
       case 'report':
         this.options.onReport(effect.report);
@@ -197,12 +196,12 @@ class RunningWorker {
   private async fetchSnapshot(): Promise<void> {
     const { session } = this.state;
     const bytes = await this.connection.snapshot();
-    if (session === this.state.session) this.dispatch({ kind: 'snapshot', atMs: performance.now(), bytes });
+    if (session === this.state.session) this.dispatch({ kind: 'snapshot', bytes });
   }
 
   private async runTask(task: Task): Promise<void> {
     const result = await perform(this.compute!, task);
-    this.dispatch({ kind: 'computed', atMs: performance.now(), result });
+    this.dispatch({ kind: 'computed', result });
   }
 
   private hangUp(): void {

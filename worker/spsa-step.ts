@@ -85,7 +85,8 @@ export async function measureGradients(
   const { directions, estimator } = learning;
   const key = roundKey(rule.runKey, replica.normaliser.round, worker);
   const gradientsOf = estimator === 'forward' ? slopes : finiteDifferences;
-  const atOnce = directionsPerRun(context, rows);
+  // Runs of equal size: a short one at the end would be the least efficient.
+  const atOnce = Math.ceil(directions / Math.ceil(directions / directionsPerRun(context, rows)));
   const gradients: number[] = [];
   for (let j = 0; j < directions; j += atOnce) {
     const count = Math.min(atOnce, directions - j);

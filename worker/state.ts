@@ -81,17 +81,17 @@ export interface WorkerState {
 }
 
 export type WorkerEvent =
-  | { kind: 'start'; atMs: number }
+  | { kind: 'start' }
   /** A stream is open; the model is loaded. */
   | { kind: 'opened'; atMs: number; terms: RunTerms }
   | { kind: 'message'; atMs: number; message: TrainerMessage }
-  | { kind: 'snapshot'; atMs: number; bytes: Uint8Array }
-  | { kind: 'computed'; atMs: number; result: TaskResult }
+  | { kind: 'snapshot'; bytes: Uint8Array }
+  | { kind: 'computed'; result: TaskResult }
   /** The stream or the way to the trainer broke. `jitter`: uniform in 0…1. */
   | { kind: 'lost'; atMs: number; reason: string; jitter: number }
   /** The trainer said no. */
   | { kind: 'refused'; text: string }
-  | { kind: 'retry'; atMs: number }
+  | { kind: 'retry' }
   | { kind: 'heartbeat' }
   | { kind: 'drain' };
 

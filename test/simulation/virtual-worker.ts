@@ -64,7 +64,7 @@ export class VirtualWorker {
     this.crashIn = undefined;
     this.replica = startReplica(this.world.rule);
     this.state = this.newState();
-    this.handle({ kind: 'start', atMs: this.world.clock.nowMs });
+    this.handle({ kind: 'start' });
   }
 
   crash(): void {
@@ -112,7 +112,7 @@ export class VirtualWorker {
   }
 
   private perform(effect: WorkerEffect): void {
-    const { network, world } = this;
+    const { network } = this;
     switch (effect.kind) {
       case 'connect':
         network.connect(this);
@@ -133,7 +133,7 @@ export class VirtualWorker {
         this.compute(effect.task);
         break;
       case 'retryIn':
-        this.later(effect.ms, () => ({ kind: 'retry', atMs: world.clock.nowMs }));
+        this.later(effect.ms, () => ({ kind: 'retry' }));
         break;
       case 'finish':
         this.exit = effect.exitCode;
@@ -158,7 +158,7 @@ export class VirtualWorker {
 
   private compute(task: Task): void {
     const cost = task.kind === 'measure' ? this.world.between(20, 80) * this.slowness : this.world.between(0.2, 3);
-    this.later(cost, () => ({ kind: 'computed', atMs: this.world.clock.nowMs, result: this.result(task) }));
+    this.later(cost, () => ({ kind: 'computed', result: this.result(task) }));
   }
 
   private result(task: Task): TaskResult {
@@ -195,7 +195,7 @@ export class VirtualWorker {
   onSnapshot(replica: ReplicaState): void {
     const bytes = new Uint8Array(1);
     this.restored.set(bytes, copyReplica(replica));
-    this.handle({ kind: 'snapshot', atMs: this.world.clock.nowMs, bytes });
+    this.handle({ kind: 'snapshot', bytes });
   }
 
   private digest(): { round: number; sha256: Buffer } {

@@ -13,8 +13,7 @@ const terms = { runConfigSha256: Buffer.alloc(32), directions: 1, maxStaleness: 
 
 const message = (state: WorkerState, said: TrainerMessage['message']): WorkerEffect[] =>
   step(state, { kind: 'message', atMs: 1, message: { message: said } });
-const computed = (state: WorkerState, result: TaskResult): WorkerEffect[] =>
-  step(state, { kind: 'computed', atMs: 1, result });
+const computed = (state: WorkerState, result: TaskResult): WorkerEffect[] => step(state, { kind: 'computed', result });
 const lost = (state: WorkerState): WorkerEffect[] => step(state, { kind: 'lost', atMs: 2, reason: 'gone', jitter: 0 });
 const ends = (effects: readonly WorkerEffect[]): number[] =>
   effects.flatMap((effect) => (effect.kind === 'finish' ? [effect.exitCode] : []));
@@ -22,7 +21,7 @@ const ends = (effects: readonly WorkerEffect[]): number[] =>
 /** A worker that measures round 0 while all records of the run and the trainer's last word wait in its inbox. */
 function behind(catchUp: Welcome_CatchUp): WorkerState {
   const state = initialWorker(rules, 0);
-  step(state, { kind: 'start', atMs: 0 });
+  step(state, { kind: 'start' });
   step(state, { kind: 'opened', atMs: 0, terms });
   const welcome = { worker: 0, resumeSecret: Buffer.alloc(16), round: 0, heartbeatMs: 500, rounds: ROUNDS, epoch: 1 };
   message(state, { $case: 'welcome', value: { ...welcome, catchUp } });
