@@ -8,6 +8,7 @@ import type { TokenRow } from '../worker/data/token-row.ts';
 import { type BaseModel, openBaseModel } from '../worker/model/base-model.ts';
 import { createForward, type Forward, type ForwardOptions } from '../worker/model/forward.ts';
 import { benchDirections, type DirectionsRow } from './directions.ts';
+import { median } from './statistics.ts';
 
 export interface ForwardBenchOptions extends Partial<ForwardOptions> {
   /** A Hugging Face directory. */
@@ -124,9 +125,12 @@ async function secondsOf(forward: Forward, rows: readonly TokenRow[], adapters: 
 }
 
 function rowOf(what: ForwardRow['what'], tokens: number, seconds: readonly number[]): ForwardRow {
-  const sorted = [...seconds].sort((a, b) => a - b);
-  const median = sorted[Math.floor(sorted.length / 2)]!;
-  return { what, tokens, tokensPerSecond: tokens / sorted[0]!, medianTokensPerSecond: tokens / median };
+  return {
+    what,
+    tokens,
+    tokensPerSecond: tokens / Math.min(...seconds),
+    medianTokensPerSecond: tokens / median(seconds),
+  };
 }
 
 /** A tied table counts once. */

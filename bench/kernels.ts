@@ -9,6 +9,7 @@ import { referenceBackend } from '../kernels/reference.ts';
 import { bytesOf } from '../kernels/replica.ts';
 import { BACKEND_CHOICES, selectBackend } from '../kernels/select-backend.ts';
 import { DECODED_512, encodeE4m3 } from '../proto/e4m3.ts';
+import { median } from './statistics.ts';
 import { torchNormalRate } from './torch-normal.ts';
 
 export interface KernelRow {
@@ -160,5 +161,3 @@ async function time(run: () => Promise<void>): Promise<number> {
   await run();
   return performance.now() - start;
 }
-
-const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;
