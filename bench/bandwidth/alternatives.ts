@@ -26,7 +26,7 @@ export interface AveragingRow {
 const MEASURABLE_MS = 60_000;
 
 /** A gradient up and the mean down, one after the other. */
-export const averagingMs = (gradientBytes: number, { rate, roundTripMs }: LinkProperties): number =>
+const averagingMs = (gradientBytes: number, { rate, roundTripMs }: LinkProperties): number =>
   2 * transmissionMs(withHeaders(gradientBytes), rate) + roundTripMs;
 
 export interface AveragingCell extends LinkProperties {
