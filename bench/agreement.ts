@@ -3,6 +3,7 @@ import { hasExactInt8 } from '../worker/model/int8-support.ts';
 import { measureGradients } from '../worker/spsa-step.ts';
 import { Lab, type TrialSettings } from './lab.ts';
 import { describeMachine, type Machine } from './machine.ts';
+import { mean } from './statistics.ts';
 
 export interface AgreementOptions {
   /** Directory with model/ and train.jsonl. */
@@ -68,7 +69,6 @@ export async function benchAgreement(options: AgreementOptions): Promise<Agreeme
 const FORWARD = { learning: { estimator: 'forward' } } as const;
 
 function rowOf(what: string, against: string, measured: readonly number[], float32: readonly number[]): AgreementRow {
-  const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
   const product = (a: readonly number[], b: readonly number[]): number => {
     const [meanA, meanB] = [mean(a), mean(b)];
     return mean(a.map((value, i) => (value - meanA) * (b[i]! - meanB)));

@@ -10,6 +10,7 @@ import type { BaseModel } from '../worker/model/base-model.ts';
 import { createForward, type ForwardOptions } from '../worker/model/forward.ts';
 import { hasExactInt8 } from '../worker/model/int8-support.ts';
 import { measureContribution, Scratch } from '../worker/spsa-step.ts';
+import { median } from './statistics.ts';
 
 export interface DirectionsRow {
   readonly estimator: Learning['estimator'];
@@ -56,13 +57,12 @@ export async function benchDirections(
     }
   for (const { forward } of measured) await forward.close();
   await backend.close();
-  const rates = seconds.map((all) => all.sort((a, b) => a - b).map((s) => (directions * rows.length) / s));
-  const middle = Math.floor(runs / 2);
+  const count = directions * rows.length;
   return measured.map(({ estimator, precision }, i) => ({
     estimator,
     precision,
-    rowDirectionsPerSecond: rates[i]![0]!,
-    medianRowDirectionsPerSecond: rates[i]![middle]!,
-    ratio: rates[i]![middle]! / rates[0]![middle]!,
+    rowDirectionsPerSecond: count / Math.min(...seconds[i]!),
+    medianRowDirectionsPerSecond: count / median(seconds[i]!),
+    ratio: median(seconds[0]!) / median(seconds[i]!),
   }));
 }

@@ -1,5 +1,6 @@
-/** Starts a module of the benchmarks as a process of its own, from the sources or compiled. */
+/** Starts a module of the benchmarks as a process of its own, from the sources or compiled, and hears its first message. */
 import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
 /**
@@ -11,4 +12,14 @@ export function forkModule(module: URL, inside: readonly string[] = []): ChildPr
   const own = [process.execPath, ...(isSource ? ['--import', 'tsx'] : [])];
   const [execPath, ...execArgv] = [...inside, ...own];
   return fork(`${fileURLToPath(module)}.${isSource ? 'ts' : 'js'}`, [], { execPath: execPath!, execArgv });
+}
+
+/** @throws when the process ends without one */
+export async function firstMessage<Message>(child: ChildProcess): Promise<Message> {
+  // Its messages come before `close`, not always before `exit`.
+  const ended = once(child, 'close').then(([code, signal]) => {
+    throw new Error(`${child.spawnargs.at(-1)} ended with ${code ?? signal} and said nothing`);
+  });
+  const [message] = await Promise.race([once(child, 'message'), ended]);
+  return message;
 }

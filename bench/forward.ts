@@ -1,5 +1,5 @@
 /** `onebyte bench forward`: what perturbed adapters cost beside the same graph without any, and how fast each estimator measures. */
-import { availableParallelism, cpus } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { type AdapterLayout, adapterLayout } from '../kernels/adapter-layout.ts';
 import { initialAdapter } from '../kernels/initial-adapter.ts';
 import { roundKey, runKey } from '../kernels/random-keys.ts';
@@ -8,8 +8,10 @@ import type { TokenRow } from '../worker/data/token-row.ts';
 import { type BaseModel, openBaseModel } from '../worker/model/base-model.ts';
 import { createForward, type Forward, type ForwardOptions } from '../worker/model/forward.ts';
 import { benchDirections, type DirectionsRow } from './directions.ts';
+import { describeMachine, type Machine } from './machine.ts';
+import { median } from './statistics.ts';
 
-export interface ForwardBenchOptions extends Partial<ForwardOptions> {
+export interface ForwardBenchOptions extends Partial<Pick<ForwardOptions, 'provider' | 'threads' | 'quantize'>> {
   /** A Hugging Face directory. */
   readonly model: string;
   /** G, even. Default 32. */
@@ -48,7 +50,7 @@ export interface ForwardBench {
   /** Bytes of all weights that the model reads, in float32, MiB. */
   readonly weightsMiB: number;
   readonly settings: Readonly<Record<string, number | string>>;
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string };
+  readonly machine: Machine;
 }
 
 /** G at which memory is measured: K = 8, two-sided. */
@@ -57,6 +59,7 @@ const MEMORY_ADAPTERS = 16;
 export async function benchForward(options: ForwardBenchOptions): Promise<ForwardBench> {
   const { adapters = 32, rank = 8, rows = 4, tokens = 64, completion = 4, directions = 16, runs = 5 } = options;
   const { provider = 'cpu', threads = availableParallelism(), quantize = 'none' } = options;
+  const machine = describeMachine();
   const model = openBaseModel(options.model);
   const modules = model.linearModules.map(({ name, fanIn, fanOut }) => ({ name, fanIn, fanOut, rank, scale: 2 }));
   const layout = adapterLayout(modules);
@@ -87,7 +90,7 @@ export async function benchForward(options: ForwardBenchOptions): Promise<Forwar
     peakRssMiB,
     weightsMiB: Math.round(weightElements(model) / 2 ** 18),
     settings: { model: options.model, adapters, rank, rows, tokens, completion, directions, runs, ...settings },
-    machine: { cpu: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version },
+    machine,
   };
 }
 
@@ -124,9 +127,12 @@ async function secondsOf(forward: Forward, rows: readonly TokenRow[], adapters: 
 }
 
 function rowOf(what: ForwardRow['what'], tokens: number, seconds: readonly number[]): ForwardRow {
-  const sorted = [...seconds].sort((a, b) => a - b);
-  const median = sorted[Math.floor(sorted.length / 2)]!;
-  return { what, tokens, tokensPerSecond: tokens / sorted[0]!, medianTokensPerSecond: tokens / median };
+  return {
+    what,
+    tokens,
+    tokensPerSecond: tokens / Math.min(...seconds),
+    medianTokensPerSecond: tokens / median(seconds),
+  };
 }
 
 /** A tied table counts once. */

@@ -1,6 +1,6 @@
 /** `onebyte bench kernels`: each backend's update and perturb as rates and as ratios to the reference in the same run. */
 import assert from 'node:assert/strict';
-import { availableParallelism, cpus } from 'node:os';
+import { availableParallelism } from 'node:os';
 import seedrandom from 'seedrandom';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
 import type { Backend, Perturbation, Term } from '../kernels/backend.ts';
@@ -9,6 +9,8 @@ import { referenceBackend } from '../kernels/reference.ts';
 import { bytesOf } from '../kernels/replica.ts';
 import { BACKEND_CHOICES, selectBackend } from '../kernels/select-backend.ts';
 import { DECODED_512, encodeE4m3 } from '../proto/e4m3.ts';
+import { describeMachine, type Machine } from './machine.ts';
+import { median } from './statistics.ts';
 import { torchNormalRate } from './torch-normal.ts';
 
 export interface KernelRow {
@@ -29,7 +31,7 @@ export interface KernelRow {
 
 export interface KernelBench {
   readonly rows: KernelRow[];
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string; readonly platform: string };
+  readonly machine: Machine;
   /** Backends that cannot run here, and why. */
   readonly absent: string[];
   /** torch.normal + add_ for one gradient, elements per second at d = 1,000,000; undefined without PyTorch. */
@@ -60,6 +62,7 @@ const SAMPLES = 5;
  */
 export async function benchKernels(options: { seconds?: number; only?: string } = {}): Promise<KernelBench> {
   const { seconds = 0.5, only = '' } = options;
+  const machine = describeMachine();
   const rows: KernelRow[] = [];
   const absent: string[] = [];
   const all = availableParallelism();
@@ -68,18 +71,17 @@ export async function benchKernels(options: { seconds?: number; only?: string } 
     for (const threads of choice === 'simd' && all > 1 ? [1, all] : [all]) {
       const name = choice === 'simd' ? `simd x${threads}` : choice;
       if (!name.includes(only)) continue;
-      const selected = await selectBackend(choice, threads).catch((error: Error) => absent.push(error.message));
-      if (typeof selected === 'number') continue;
-      for (const one of CASES) rows.push(await measure(name, selected.backend, one, seconds));
-      await selected.backend.close();
+      let backend: Backend;
+      try {
+        ({ backend } = await selectBackend(choice, threads));
+      } catch (error) {
+        absent.push((error as Error).message);
+        continue;
+      }
+      for (const one of CASES) rows.push(await measure(name, backend, one, seconds));
+      await backend.close();
     }
   }
-  const machine = {
-    cpu: cpus()[0]?.model ?? 'unknown',
-    cores: all,
-    node: process.version,
-    platform: `${process.platform} ${process.arch}`,
-  };
   return { rows, machine, absent, torchNormalPerSecond: torchNormalRate() };
 }
 
@@ -160,5 +162,3 @@ async function time(run: () => Promise<void>): Promise<number> {
   await run();
   return performance.now() - start;
 }
-
-const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;

@@ -17,7 +17,7 @@ import type { TokenRow } from '../worker/data/token-row.ts';
 import { countResults, evaluateExamples } from '../worker/evaluate.ts';
 import { type BaseModel, fingerprintBaseModel, openBaseModel } from '../worker/model/base-model.ts';
 import { createForward, type Forward } from '../worker/model/forward.ts';
-import { loadTokenizer } from '../worker/model/tokenizer.ts';
+import { loadTokenizer, type Tokenizer } from '../worker/model/tokenizer.ts';
 import { Scratch, type SpsaContext } from '../worker/spsa-step.ts';
 
 export interface TrialSettings {
@@ -47,6 +47,7 @@ export class Lab {
   readonly backend: Backend;
   private readonly example: string;
   private readonly model: BaseModel;
+  private readonly tokenizer: Tokenizer;
   private readonly fingerprint: string;
   private readonly threads: number;
   /** By how it measures, and by the seed where A stays: it is a part of the forward pass then. */
@@ -55,6 +56,7 @@ export class Lab {
   private constructor(example: string, model: BaseModel, fingerprint: string, backend: Backend, threads: number) {
     this.example = example;
     this.model = model;
+    this.tokenizer = loadTokenizer(model.directory, model.vocabularySize);
     this.fingerprint = fingerprint;
     this.backend = backend;
     this.threads = threads;
@@ -75,12 +77,7 @@ export class Lab {
 
   /** @param name file in the example's directory */
   read(name: string, shard?: { shard: number; shards: number }): Dataset {
-    return readDataset(
-      join(this.example, name),
-      loadTokenizer(this.model.directory, this.model.vocabularySize),
-      { maxLength: 128, appendEos: false },
-      shard,
-    );
+    return readDataset(join(this.example, name), this.tokenizer, { maxLength: 128, appendEos: false }, shard);
   }
 
   async begin({ seed, workers, learning, train = 'both', quantize = 'none', ...how }: TrialSettings): Promise<Trial> {

@@ -12,6 +12,7 @@ import { CODECS, type CodecName } from './learning-codecs.ts';
 import { TABLES, type TableName } from './learning-tables.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { rounded } from './rounded.ts';
+import { type MeanAndSpread, mean, spread } from './statistics.ts';
 
 export interface LearningBenchOptions {
   /** Directory with model/, train.jsonl and dev.jsonl. */
@@ -33,22 +34,16 @@ export interface LearningRow {
   /** Gradients of a round. */
   readonly gradients: number;
   /** At the end, on the dev split. */
-  readonly accuracy: Spread;
-  readonly loss: Spread;
+  readonly accuracy: MeanAndSpread;
+  readonly loss: MeanAndSpread;
   /** Over the seeds that reached 90 % on the dev split; absent where none did. */
-  readonly to90?: { readonly seeds: number; readonly rounds: Spread; readonly directions: Spread };
+  readonly to90?: { readonly seeds: number; readonly rounds: MeanAndSpread; readonly directions: MeanAndSpread };
   /** Of the whole run: rows through the forward pass, and bytes of gradients that a worker sends. */
   readonly rowForwards: number;
   readonly bytes: number;
   /** Means over the seeds. */
   readonly curve: readonly { readonly round: number; readonly accuracy: number; readonly loss: number }[];
   readonly seconds: number;
-}
-
-export interface Spread {
-  readonly mean: number;
-  /** Of the sample. */
-  readonly sd: number;
 }
 
 export interface LearningBench {
@@ -144,8 +139,8 @@ async function over(
     bytes: (rounds * choice.learning.directions * bits) / 8,
     curve: runs[0]!.curve.map(({ round }, i) => ({
       round,
-      accuracy: spread(runs.map(({ curve }) => curve[i]!.accuracy)).mean,
-      loss: spread(runs.map(({ curve }) => curve[i]!.loss)).mean,
+      accuracy: mean(runs.map(({ curve }) => curve[i]!.accuracy)),
+      loss: mean(runs.map(({ curve }) => curve[i]!.loss)),
     })),
     seconds: (performance.now() - begin) / 1000,
   };
@@ -216,10 +211,4 @@ function termsOf(lab: Lab, { rule, workers }: Trial, codec: CodecName): (r: Repl
     if (next.step) await lab.backend.update(theta, next.step.terms, next.step.scale, rule.directionStripes);
     return { theta, normaliser: next.normaliser };
   };
-}
-
-function spread(values: readonly number[]): Spread {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  return { mean, sd: Math.sqrt(squares / Math.max(1, values.length - 1)) };
 }

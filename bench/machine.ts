@@ -1,6 +1,6 @@
 /** The machine that a benchmark ran on, as its results state it. */
-import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os';
+import { ownPackage } from './own-package.ts';
 
 export interface Machine {
   readonly cpu: string;
@@ -25,11 +25,7 @@ export const describeMachine = (): Machine => ({
 });
 
 function versions(): { [name: string]: string } {
-  for (const place of ['../package.json', '../../package.json'])
-    try {
-      const { version, dependencies } = JSON.parse(readFileSync(new URL(place, import.meta.url), 'utf8'));
-      const named = ['onnxruntime-node', '@grpc/grpc-js'].map((name) => [name, dependencies[name]]);
-      return { onebyte: version, ...Object.fromEntries(named) };
-    } catch {} // the package lies one level up from bench/, two from dist/bench/
-  return {};
+  const { version, dependencies } = ownPackage();
+  const named = ['onnxruntime-node', '@grpc/grpc-js'].map((name) => [name, dependencies[name]]);
+  return { onebyte: version, ...Object.fromEntries(named) };
 }

@@ -1,6 +1,5 @@
 /** `onebyte bench protocol`: what a round costs with many workers: real streams, a durable log, a trainer that applies. */
 import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +15,7 @@ import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { canonicalJson, parseRunConfig, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import { runTrainer, type TrainerResult } from '../trainer/run-trainer.ts';
 import { TrainerSettings } from '../trainer/settings.ts';
-import { forkModule } from './fork-module.ts';
+import { firstMessage, forkModule } from './fork-module.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import type { Account, Assignment } from './protocol-workers.ts';
 
@@ -133,6 +132,7 @@ async function measure(
   };
   const children: ChildProcess[] = [];
   const accounts: Promise<Account>[] = [];
+  const died = new AbortController();
   const result = await runTrainer({
     config,
     settings: TrainerSettings.parse({ quorum: 'all', startWorkers: workers, evaluateEvery: 0, checkpointEvery: 0 }),
@@ -151,10 +151,12 @@ async function measure(
         const [firstWorker, next] = [i, i + 1].map((k) => Math.floor((workers * k) / processes)) as [number, number];
         const child = startWorkers({ ...common, address, firstWorker, workers: next - firstWorker });
         children.push(child);
-        accounts.push(once(child, 'message').then(([account]) => account as Account));
+        const account = firstMessage<Account>(child);
+        account.catch(() => died.abort());
+        accounts.push(account);
       }
     },
-    drain: new AbortController().signal,
+    drain: died.signal,
   }).finally(() => {
     if (moments.length < rounds + WARM_UP) for (const child of children) child.kill();
   });

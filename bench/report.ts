@@ -1,4 +1,4 @@
-/** `onebyte bench report`: writes the tables of README and docs/benchmarks.md anew from result files, and one HTML page of all. */
+/** `onebyte bench report`: writes the marked tables of documents anew from result files, and one HTML page of all. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { EXIT, OperatingError } from '../proto/operating-error.ts';
 import { page } from './report/page.ts';
@@ -18,9 +18,6 @@ export interface ReportOptions {
   readonly check?: boolean;
 }
 
-/** Results that have tables. */
-const KNOWN = ['agreement', 'bandwidth', 'learning', 'protocol', 'quality', 'steps'];
-
 /** @returns the files that were written @throws OperatingError (usage) with `check`, for a document that is out of date */
 export function benchReport({ results: directory, documents, page: pageFile, check }: ReportOptions): string[] {
   const results = readResults(directory);
@@ -39,7 +36,8 @@ export function benchReport({ results: directory, documents, page: pageFile, che
     written.push(file);
   }
   if (pageFile !== undefined && !check) {
-    const others = results.files.filter(({ benchmark }) => !KNOWN.includes(benchmark));
+    const inTables = new Set(tables.map(({ from }) => from?.benchmark));
+    const others = results.files.filter(({ benchmark }) => !inTables.has(benchmark));
     writeFileSync(pageFile, page(tables, allPlots(results), others));
     written.push(pageFile);
   }

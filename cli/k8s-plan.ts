@@ -1,8 +1,8 @@
 /** What is to be launched on Kubernetes: a run file and a few flags, checked, with the paths that the pods will see. */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseDocument } from 'yaml';
+import { ownPackage, packageRoot } from '../bench/own-package.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { readRunFile } from './run-file.ts';
 
@@ -62,7 +62,7 @@ export const MOUNTS = { image: '/app', model: '/model', data: '/data', shard: '/
 
 /** Makes the plan. @throws OperatingError usage: a wrong run file or flag, or a path that no pod could see */
 export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
-  const version = packageVersion();
+  const { version } = ownPackage();
   const run = readRunFile(file);
   const image = flags.image ?? `onebyte:${version}`;
   checkImage(image);
@@ -120,14 +120,6 @@ function inImage(key: string, path: string, flag: string): string {
     throw usageError(`${key} ${path}: not in the image; put it on a volume that the pods can mount and give ${flag}`);
   return join(MOUNTS.image, 'examples', below);
 }
-
-/** package.json's folder, one level up from cli/ and two from dist/cli/. */
-function packageRoot(): string {
-  const near = fileURLToPath(new URL('..', import.meta.url));
-  return existsSync(join(near, 'package.json')) ? near : fileURLToPath(new URL('../..', import.meta.url));
-}
-
-const packageVersion = (): string => JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')).version;
 
 function checkImage(image: string): void {
   const tag = /:([\w][\w.-]*)$/.exec(image.replace(/@sha256:[0-9a-f]{64}$/, ''))?.[1];

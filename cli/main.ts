@@ -1,6 +1,6 @@
 /** The `onebyte` command. */
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { ownPackage } from '../bench/own-package.ts';
 import { EXIT } from '../proto/operating-error.ts';
 import { benchCommand } from './bench.ts';
 import { evalCommand } from './eval.ts';
@@ -13,18 +13,9 @@ import { trainerCommand } from './trainer.ts';
 import { viewCommand } from './view.ts';
 import { workerCommand } from './worker.ts';
 
-/** package.json, one level up from cli/ and two from dist/cli/. */
-function version(): string {
-  for (const place of ['../package.json', '../../package.json'])
-    try {
-      return JSON.parse(readFileSync(new URL(place, import.meta.url), 'utf8')).version;
-    } catch {}
-  return 'unknown';
-}
-
 const program = new Command('onebyte')
   .description('Fine-tune LoRA adapters over slow networks: one byte per projected gradient, over gRPC')
-  .version(version())
+  .version(ownPackage().version)
   .addHelpText(
     'after',
     `

@@ -1,9 +1,8 @@
 /** What a user would do without gradient bytes: all machines average the float32 gradients of the adapter, once per step. */
 import { type ChildProcess, execFile } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { forkModule } from '../fork-module.ts';
+import { firstMessage, forkModule } from '../fork-module.ts';
 import type { AveragingAssignment } from './averaging.ts';
 import { type LinkProperties, transmissionMs, withHeaders } from './link.ts';
 import { createNetwork } from './network.ts';
@@ -26,7 +25,7 @@ export interface AveragingRow {
 const MEASURABLE_MS = 60_000;
 
 /** A gradient up and the mean down, one after the other. */
-export const averagingMs = (gradientBytes: number, { rate, roundTripMs }: LinkProperties): number =>
+const averagingMs = (gradientBytes: number, { rate, roundTripMs }: LinkProperties): number =>
   2 * transmissionMs(withHeaders(gradientBytes), rate) + roundTripMs;
 
 export interface AveragingCell extends LinkProperties {
@@ -62,31 +61,23 @@ async function overGrpc(
 ): Promise<number> {
   const network = createNetwork(shaped, workers, link.rate);
   const children: ChildProcess[] = [];
-  const start = (assignment: AveragingAssignment, place: 'trainer' | number): Promise<unknown[]> => {
+  const start = <Answer>(assignment: AveragingAssignment, place: 'trainer' | number): Promise<Answer> => {
     const child = forkModule(new URL('averaging', import.meta.url), network.inside(place));
     children.push(child);
     child.send(assignment);
     return firstMessage(child);
   };
   try {
-    const [port] = await start({ role: 'server', host: network.trainerHost, workers }, 'trainer');
-    const proxy = await startProxy(network, { host: network.trainerHost, port: port as number }, link);
+    const port = await start<number>({ role: 'server', host: network.trainerHost, workers }, 'trainer');
+    const proxy = await startProxy(network, { host: network.trainerHost, port }, link);
     children.push(proxy.process);
     const worker = { role: 'worker', address: proxy.address, elements, steps } as const;
-    const times = await Promise.all(Array.from({ length: workers }, (_, i) => start(worker, i)));
-    return secondsOf(times[0]![0] as number[]) / 1000;
+    const times = await Promise.all(Array.from({ length: workers }, (_, i) => start<number[]>(worker, i)));
+    return secondsOf(times[0]!) / 1000;
   } finally {
     for (const child of children) child.kill('SIGKILL');
     network.close();
   }
-}
-
-/** @throws when the process ends without one */
-async function firstMessage(child: ChildProcess): Promise<unknown[]> {
-  const ended = once(child, 'exit').then(([code]) => {
-    throw new Error(`a process of the averaging benchmark ended with code ${code}`);
-  });
-  return Promise.race([once(child, 'message'), ended]);
 }
 
 /** Ring all-reduce from worker to worker: the proxy, and with it the delay, is not on its way. */

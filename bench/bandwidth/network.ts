@@ -10,7 +10,6 @@ export interface Traffic {
 }
 
 export interface Network {
-  readonly how: 'namespaces' | 'loopback';
   readonly trainerHost: string;
   /** The command that a process of this place runs under. */
   inside(place: 'trainer' | number): readonly string[];
@@ -22,7 +21,6 @@ export interface Network {
 }
 
 const loopback: Network = {
-  how: 'loopback',
   trainerHost: '127.0.0.1',
   inside: () => [],
   traffic: () => undefined,
@@ -72,7 +70,6 @@ function namespaces(workers: number, rate: number): Network {
     throw error;
   }
   return {
-    how: 'namespaces',
     trainerHost: TRAINER_HOST,
     inside: (place) => ['ip', 'netns', 'exec', name(place)],
     traffic: () => trafficOf(name('trainer')),

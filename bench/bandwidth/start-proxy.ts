@@ -1,7 +1,6 @@
 /** Starts the proxy that delays, in the trainer's place of a network. */
 import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { forkModule } from '../fork-module.ts';
+import { firstMessage, forkModule } from '../fork-module.ts';
 import type { LinkProperties } from './link.ts';
 import type { Network } from './network.ts';
 import type { ProxyAssignment } from './proxy.ts';
@@ -19,6 +18,5 @@ export async function startProxy(
     roundTripMs,
   };
   process.send(assignment);
-  const [port] = (await once(process, 'message')) as [number];
-  return { process, address: `${network.trainerHost}:${port}` };
+  return { process, address: `${network.trainerHost}:${await firstMessage<number>(process)}` };
 }

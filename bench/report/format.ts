@@ -1,4 +1,5 @@
 /** Numbers as people read them. */
+import type { MeanAndSpread } from '../statistics.ts';
 
 export const percent = (part: number, digits = 1): string => `${(100 * part).toFixed(digits)} %`;
 
@@ -19,11 +20,6 @@ export function byteCount(bytes: number): string {
 
 /** Milliseconds or seconds. */
 export const duration = (ms: number): string => (ms < 1000 ? `${short(ms)} ms` : `${short(ms / 1000)} s`);
-
-export interface MeanAndSpread {
-  readonly mean: number;
-  readonly sd: number;
-}
 
 /** "99.3 ± 0.3 %". */
 export const percentSpread = ({ mean, sd }: MeanAndSpread): string =>

@@ -14,9 +14,9 @@ const Machine = z.looseObject({
   cpu: z.string(),
   cores: z.number(),
   node: z.string(),
-  memoryGiB: z.number().optional(),
-  loadBefore: z.number().optional(),
-  versions: z.record(z.string(), z.string()).optional(),
+  memoryGiB: z.number(),
+  loadBefore: z.number(),
+  versions: z.record(z.string(), z.string()),
 });
 const ResultFile = z.looseObject({
   benchmark: z.string(),
@@ -63,9 +63,7 @@ function readResult(file: string): ResultFile {
 /** Where and how a result was measured, in one line. */
 export function provenance({ command, date, machine }: Pick<ResultFile, 'command' | 'date' | 'machine'>): string {
   if (!machine) return `${command}, ${date}`;
-  const { cpu, cores, memoryGiB, node, versions = {}, loadBefore } = machine;
-  const memory = memoryGiB === undefined ? '' : `, ${memoryGiB} GiB`;
+  const { cpu, cores, memoryGiB, node, versions, loadBefore } = machine;
   const software = [`Node.js ${node}`, ...Object.entries(versions).map(([name, version]) => `${name} ${version}`)];
-  const load = loadBefore === undefined ? '' : `; load average before: ${loadBefore}`;
-  return `${command}, ${date}; ${cpu}, ${cores} cores${memory}; ${software.join(', ')}${load}`;
+  return `${command}, ${date}; ${cpu}, ${cores} cores, ${memoryGiB} GiB; ${software.join(', ')}; load average before: ${loadBefore}`;
 }

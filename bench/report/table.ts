@@ -11,13 +11,13 @@ export interface Table {
   /** Sentences below: how to read it. */
   readonly notes: readonly string[];
   /** Absent: not measured yet. */
-  readonly from?: Pick<ResultFile, 'command' | 'date' | 'machine'>;
+  readonly from?: Pick<ResultFile, 'benchmark' | 'command' | 'date' | 'machine'>;
   /** What to type to measure it. */
   readonly command: string;
 }
 
 /** Padded, so that it reads as text too. */
-export function markdown({ caption, head, rows, notes, from, command }: Table): string {
+function markdown({ caption, head, rows, notes, from, command }: Table): string {
   if (!from) return `${caption}: not measured yet. \`${command}\``;
   const escaped = [head, ...rows].map((cells) => cells.map((cell) => cell.replaceAll('|', '\\|')));
   const widths = head.map((_, column) => Math.max(3, ...escaped.map((cells) => cells[column]!.length)));

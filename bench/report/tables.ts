@@ -3,6 +3,7 @@ import type { AveragingRow } from '../bandwidth/alternatives.ts';
 import type { BandwidthRow } from '../bandwidth.ts';
 import type { LearningRow } from '../learning.ts';
 import { TABLES, type TableName } from '../learning-tables.ts';
+import { spread } from '../statistics.ts';
 import { bitRate, byteCount, duration, percent, percentSpread, short, spreadOf } from './format.ts';
 import type { Results } from './results.ts';
 import { scaleTable } from './scale.ts';
@@ -24,12 +25,8 @@ const from = (file: Table['from']): Pick<Table, 'from'> => (file ? { from: file 
 
 function qualityTable({ quality }: Results): Table {
   const rows = quality?.rows ?? [];
-  const figures = (of: (row: (typeof rows)[number]) => number | undefined): string => {
-    const values = rows.flatMap((row) => of(row) ?? []);
-    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-    const sd = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, values.length - 1));
-    return percentSpread({ mean, sd });
-  };
+  const figures = (of: (row: (typeof rows)[number]) => number | undefined): string =>
+    percentSpread(spread(rows.flatMap((row) => of(row) ?? [])));
   return {
     name: 'quality',
     caption: 'SmolLM2-135M-Instruct on IMDB sentences, test split',
