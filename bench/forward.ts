@@ -20,7 +20,7 @@ export interface ForwardBenchOptions extends Partial<Pick<ForwardOptions, 'provi
   readonly rank?: number;
   /** Rows of a minibatch. Default 4. */
   readonly rows?: number;
-  /** Tokens of a row; the last `completion` of them are predicted. Default 64 and 4. */
+  /** Tokens of a row that pass the trunk, and how many tokens are predicted at its end. Default 64 and 4. */
   readonly tokens?: number;
   readonly completion?: number;
   /** K of the estimators' contributions. Default 16. */
@@ -97,8 +97,9 @@ export async function benchForward(options: ForwardBenchOptions): Promise<Forwar
 /** Token ids without meaning: time does not depend on them. */
 function rowsOf(model: BaseModel, rows: number, tokens: number, completion: number): TokenRow[] {
   return Array.from({ length: rows }, (_, row) => ({
-    ids: Array.from({ length: tokens }, (_, i) => (97 * i + 31 * row + 5) % model.vocabularySize),
-    firstCompletion: tokens - completion,
+    // One more than pass the trunk: the last is only predicted.
+    ids: Array.from({ length: tokens + 1 }, (_, i) => (97 * i + 31 * row + 5) % model.vocabularySize),
+    firstCompletion: tokens + 1 - completion,
   }));
 }
 

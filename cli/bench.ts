@@ -230,15 +230,19 @@ interface ReportFlags {
 
 const report = new Command('report')
   .description(
-    'write the tables of README.md, docs/benchmarks.md and docs/scale.md anew from result files, and one HTML page of all',
+    'write the tables of README.md, docs/benchmarks.md and docs/scale.md and the plots in docs/plots anew from result files, and one HTML page of all',
   )
   .option('--results <dir>', 'result files: last lines of onebyte bench … --json', 'bench/results')
   .option('--page <file>', 'HTML page to write', 'bench/results/report.html')
-  .option('--check', 'write nothing; fail where a table is not what the results give')
+  .option('--check', 'write nothing; fail where a table or plot is not what the results give')
   .action((flags: ReportFlags) =>
     runCommand(async () => {
       const { benchReport } = await import('../bench/report.ts');
-      const written = benchReport({ ...flags, documents: ['README.md', 'docs/benchmarks.md', 'docs/scale.md'] });
+      const written = benchReport({
+        ...flags,
+        documents: ['README.md', 'docs/benchmarks.md', 'docs/scale.md'],
+        plots: 'docs/plots',
+      });
       if (!flags.check) process.stdout.write(`${written.join('\n')}\n`);
       return EXIT.done;
     }),

@@ -5,7 +5,7 @@ import type { Table } from './table.ts';
 
 const STYLE = `body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{padding:.2rem .6rem;border-bottom:1px solid #ddd;text-align:right}
-td:first-child,th:first-child{text-align:left}section{margin:2.5rem 0;overflow-x:auto}svg{max-width:44rem;font:12px system-ui,sans-serif}
+td:first-child,th:first-child{text-align:left}section{margin:2.5rem 0;overflow-x:auto}svg{max-width:44rem}
 .from,.note{color:#555;font-size:.9rem}`;
 
 const cells = (row: readonly string[], tag: 'td' | 'th'): string =>

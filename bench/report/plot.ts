@@ -1,4 +1,4 @@
-/** A plot as SVG text: lines through points, linear or logarithmic axes, a legend. Colours are those of the page around it. */
+/** A plot as SVG text: lines through points, linear or logarithmic axes, a legend. On white, whatever is around it. */
 import { short } from './format.ts';
 
 export interface Plot {
@@ -16,7 +16,8 @@ interface Axis {
 const [WIDTH, HEIGHT] = [640, 320];
 const MARGIN = { left: 70, right: 150, top: 30, bottom: 45 };
 const COLOURS = ['#0060a8', '#c04000', '#208040', '#8030a0', '#a07000', '#008080', '#606060'];
-const TICKS = 5;
+/** Between ticks of a linear axis, at most one more. */
+const INTERVALS = 5;
 
 export const escapeXml = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
@@ -56,18 +57,25 @@ export function svg({ title, x, y, lines }: Plot): string {
     text(`x="${(WIDTH - MARGIN.right + MARGIN.left) / 2}" y="${HEIGHT - 8}"`, x.label, 'text-anchor="middle"'),
     text(`transform="translate(14 ${HEIGHT / 2}) rotate(-90)"`, y.label, 'text-anchor="middle"'),
   ];
-  return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeXml(title)}">${[...labels, ...xTicks, ...yTicks, ...drawn].join('')}</svg>`;
+  const attributes = `xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="system-ui,sans-serif" font-size="12"`;
+  return `<svg ${attributes} role="img" aria-label="${escapeXml(title)}"><rect width="100%" height="100%" fill="#fff"/>${[...labels, ...xTicks, ...yTicks, ...drawn].join('')}</svg>`;
 }
 
-/** Maps the range of `values` to that from `begin` to `end`. */
+/** Maps values to places from `begin` to `end`; the axis begins and ends at ticks: powers of ten, or multiples of a round step. */
 function scale({ logarithmic = false }: Axis, values: readonly number[], begin: number, end: number) {
   const bend = logarithmic ? Math.log10 : (value: number): number => value;
-  const unbend = (value: number): number => (logarithmic ? 10 ** value : value);
-  const bent = values.filter((value) => Number.isFinite(bend(value))).map(bend);
+  const bent = values.map(bend).filter(Number.isFinite);
   const [low, high] = bent.length === 0 ? [0, 1] : [Math.min(...bent), Math.max(...bent)];
-  const span = high - low || 1;
+  const step = logarithmic ? 1 : roundStep((high - low || 1) / INTERVALS);
+  const [first, last] = [Math.floor(low / step), Math.max(Math.ceil(high / step), Math.floor(low / step) + 1)];
   return {
-    place: (value: number): number => begin + ((bend(value) - low) / span) * (end - begin),
-    ticks: Array.from({ length: TICKS }, (_, i) => unbend(low + (i / (TICKS - 1)) * span)),
+    place: (value: number): number => begin + ((bend(value) / step - first) / (last - first)) * (end - begin),
+    ticks: Array.from({ length: last - first + 1 }, (_, i) => (logarithmic ? 10 ** (first + i) : (first + i) * step)),
   };
+}
+
+/** The smallest of 1, 2, 5 and their decimal multiples that is not below `least`. */
+function roundStep(least: number): number {
+  const decade = 10 ** Math.floor(Math.log10(least));
+  return decade * [1, 2, 5, 10].find((factor) => factor * decade >= least)!;
 }

@@ -45,7 +45,7 @@ function roundsPlot({ rows, averaging }: NonNullable<Results['bandwidth']>): Plo
   const byRate = (points: [number, number][]): [number, number][] => points.sort(([a], [b]) => a - b);
   const steps = averaging.filter(({ roundTripMs, workers }) => roundTripMs === 50 && workers === 4);
   return {
-    title: 'Seconds of a round, and of a step that averages float32 gradients; round trip 50 ms',
+    title: 'A round, and a step that averages float32 gradients; round trip 50 ms',
     x: { label: 'line, bit/s', logarithmic: true },
     y: { label: 'seconds', logarithmic: true },
     lines: [

@@ -48,12 +48,17 @@ function setUp(name: string, table: string, results: readonly object[]) {
     writeFileSync(join(folder, `${i}.json`), JSON.stringify(result));
   });
   writeFileSync(document, `before\n<!-- table ${table} -->\nold\n<!-- end of table ${table} -->\nafter\n`);
-  return { results: folder, documents: [document], text: () => readFileSync(document, 'utf8') };
+  return {
+    results: folder,
+    documents: [document],
+    plots: join(directory, `${name}-plots`),
+    text: () => readFileSync(document, 'utf8'),
+  };
 }
 
 test('a marked table is written from the results, with the machine, and nothing else of the document changes', () => {
   const { text, ...options } = setUp('bytes', 'bytes', [bandwidth]);
-  assert.deepEqual(benchReport(options), options.documents);
+  assert.ok(benchReport(options).includes(options.documents[0]!));
   const lines = text().split('\n');
   assert.deepEqual([lines[0], lines.at(-2)], ['before', 'after']);
   assert.ok(
@@ -83,14 +88,18 @@ test('a computed step is marked so, beside the round on the same line', () => {
 });
 
 test('writing twice changes nothing, and the check passes only then', () => {
-  const { text: _, ...options } = setUp('twice', 'rounds', [bandwidth]);
+  const { text, ...options } = setUp('twice', 'rounds', [bandwidth]);
   assert.throws(
     () => benchReport({ ...options, check: true }),
-    /twice\.md: its tables are not what .* gives; run: onebyte bench report/,
+    /twice\.md: is not what .* gives; run: onebyte bench report/,
   );
-  benchReport(options);
+  const plot = join(options.plots, 'rounds.svg');
+  assert.deepEqual(benchReport(options), [...options.documents, plot]);
   assert.deepEqual(benchReport(options), []);
   assert.deepEqual(benchReport({ ...options, check: true }), []);
+  assert.ok(text().includes('](twice-plots/rounds.svg)'));
+  writeFileSync(plot, '<svg/>');
+  assert.throws(() => benchReport({ ...options, check: true }), /rounds\.svg: is not what/);
 });
 
 test('what is not measured is said to be so, with the command that measures it', () => {
