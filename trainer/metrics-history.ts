@@ -205,10 +205,10 @@ function onMembership(history: RunHistory, seen: Of<'joined' | 'left' | 'disconn
 }
 
 function onAnswers(history: RunHistory, { shares, answeredMs, missing }: Of<'answers'>): void {
-  for (const [worker, bytes] of shares)
+  for (const [worker, share] of shares)
     update(history, worker, ({ gradients, contributions, answerMs, state }) => ({
-      gradients: gradients + bytes,
-      contributions: contributions + 1,
+      gradients: gradients + share.gradients,
+      contributions: contributions + share.contributions,
       answerMs: answeredMs.has(worker) ? Math.max(0, Math.round(answeredMs.get(worker)! * 10) / 10) : answerMs,
       state: state === 'joining' ? 'active' : state,
     }));

@@ -1,7 +1,7 @@
 /** The lines of metrics.jsonl: what was observed of a run, in order. Times are ms since 1970. */
 import { z } from 'zod';
 import { usageError } from '../proto/operating-error.ts';
-import { BUCKETS } from './metrics-round.ts';
+import { BUCKETS, type Share } from './metrics-round.ts';
 
 const at = z.number();
 const count = z.number().min(0);
@@ -103,7 +103,7 @@ export type MetricsLine = z.infer<typeof MetricsLine>;
 export type WorkerObservation =
   | {
       kind: 'answers';
-      shares: ReadonlyMap<number, number>;
+      shares: ReadonlyMap<number, Share>;
       answeredMs: ReadonlyMap<number, number>;
       missing: readonly number[];
     }
