@@ -123,14 +123,16 @@ export function parseMetrics(text: string, file: string): { lines: MetricsLine[]
   return { lines: lines.map((line, i) => parseLine(line, `${file}, line ${i + 1}`)), bytes: Buffer.byteLength(whole) };
 }
 
+const ADVICE = 'remove the file, it is made again from the round log';
+
 function parseLine(line: string, from: string): MetricsLine {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch (cause) {
-    throw usageError(`${from}: not JSON; remove the file, it is made again from the round log`, { cause });
+    throw usageError(`${from}: not JSON; ${ADVICE}`, { cause });
   }
   const parsed = MetricsLine.safeParse(value);
-  if (!parsed.success) throw usageError(`${from}: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success) throw usageError(`${from}: ${z.prettifyError(parsed.error)}; ${ADVICE}`);
   return parsed.data;
 }
