@@ -8,7 +8,7 @@ import { entriesOf } from '../proto/record.ts';
 export const BUCKETS = 33;
 
 /** Bucket `byte >> 3`: 0…15 positive by rising exponent, 16…31 negative by rising exponent, 32 abstained. `[33]` */
-export function byteBuckets(record: Record): number[] {
+function byteBuckets(record: Record): number[] {
   const buckets = new Array<number>(BUCKETS).fill(0);
   for (const byte of record.gradientBytes) buckets[isAbstention(byte) ? 32 : byte >> 3]!++;
   return buckets;

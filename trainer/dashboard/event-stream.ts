@@ -4,7 +4,7 @@ import type { RunHistory } from '../metrics-history.ts';
 import { type Cursor, formatCursor, updateFor } from './page-update.ts';
 
 /** Pages at once. */
-export const MAX_PAGES = 64;
+const MAX_PAGES = 64;
 /** Shortest time between two updates, and between two with the worker table, ms. */
 const UPDATE_MS = 250;
 const WORKERS_MS = 1000;
