@@ -57,6 +57,14 @@ describe('the dashboard', () => {
     assert.equal(isAllowedHost('::1', '[::1]:80'), true);
   });
 
+  it('says what to do when its port is in use', async (test) => {
+    const { dashboard, history } = await served(test);
+    await assert.rejects(startDashboard(dashboard.address, history), {
+      exitCode: 2,
+      message: /^dashboard 127.*: the port is in use: choose another/,
+    });
+  });
+
   it('is read only', async (test) => {
     const { dashboard } = await served(test);
     assert.equal((await fetch(dashboard.url, { method: 'POST' })).status, 405);
