@@ -1,9 +1,9 @@
 /** Who may speak with whom, from flags: TLS, needed beyond loopback unless --insecure is said, and the join token. */
 import { readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import * as grpc from '@grpc/grpc-js';
 import type { Command } from 'commander';
+import { isLoopback } from '../proto/address.ts';
 import { parseJoinToken } from '../proto/join-token.ts';
 import { usageError } from '../proto/operating-error.ts';
 import type { ServiceAccess } from '../trainer/service.ts';
@@ -42,9 +42,6 @@ export const clientAccess = (host: string, flags: TlsFlags): ClientAccess => ({
   credentials: clientCredentials(host, flags),
   joinToken: joinToken(flags),
 });
-
-const isLoopback = (host: string): boolean =>
-  host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 
 function readSmall(file: string): Buffer {
   try {

@@ -44,6 +44,8 @@ export class LiveView {
     else if (report.kind === 'waiting') this.say(`waiting: ${report.reason}`);
     else if (report.kind === 'deviant')
       this.say(`worker ${report.worker}: its replica differs after round ${report.round}`);
+    else if (report.kind === 'recovered')
+      this.say(`record ${report.round} was lost from the round log; a worker gave it back`);
   }
 
   /** A line of its own, above the one that renews itself. */

@@ -174,5 +174,10 @@ function logReport(log: Log, report: BriefReport): void {
     case 'deviant':
       log.error(report, `worker ${report.worker}: its replica differs after round ${report.round}`);
       return;
+    case 'recovered':
+      log.warn(report, `record ${report.round} was lost from the round log; a worker gave it back`);
+      return;
+    default:
+      report satisfies never;
   }
 }

@@ -5,6 +5,7 @@ import { mkdir, open, readdir, readFile, readlink, rename, rm, symlink, writeFil
 import { join } from 'node:path';
 import { adapterDigest, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { layoutOf, withTrainedPart } from '../kernels/run-replica.ts';
+import { syncPath } from '../proto/durable-directory.ts';
 import { EXIT, OperatingError } from '../proto/operating-error.ts';
 import { writePeftAdapter } from '../proto/peft-adapter.ts';
 import type { RunConfig } from '../proto/run-config.ts';
@@ -22,6 +23,13 @@ export interface CheckpointContent {
 /** Directory name of the checkpoint after `round` records. */
 export const checkpointName = (round: number): string => `round-${String(round).padStart(6, '0')}`;
 
+/** Names of the checkpoints in `parent`, oldest first. From round 1,000,000 on that is not the order of their letters. */
+async function checkpointNames(parent: string): Promise<string[]> {
+  const names = (await readdir(parent)).filter((name) => /^round-\d+$/.test(name));
+  const round = (name: string): number => Number(name.slice('round-'.length));
+  return names.sort((a, b) => round(a) - round(b));
+}
+
 /** sha-256 of the other files. */
 const MANIFEST = 'manifest.json';
 /** Name of the link to the checkpoint with the best result on the dev split. */
@@ -38,9 +46,9 @@ export async function writePeftCheckpoint(directory: string, content: Checkpoint
     const file = join(temporary, 'trainer_state.json');
     await writeFile(file, `${JSON.stringify(trainerState(content), null, 2)}\n`, { flush: true });
     await writeManifest(temporary);
-    await syncDirectory(temporary);
+    syncPath(temporary);
     await rename(temporary, directory);
-    await syncDirectory(join(directory, '..'));
+    syncPath(join(directory, '..'));
   } catch (cause) {
     await rm(temporary, { recursive: true, force: true });
     throw new OperatingError(EXIT.durableStore, `checkpoint ${directory}: ${(cause as Error).message}`, { cause });
@@ -85,7 +93,7 @@ export async function checkpointProblem(directory: string): Promise<string | und
 
 /** The newest checkpoint in `parent` that verifies; those that do not are passed over. Undefined where there is none. */
 export async function newestCheckpoint(parent: string): Promise<string | undefined> {
-  const names = (await readdir(parent).catch(() => [])).filter((name) => /^round-\d+$/.test(name)).sort();
+  const names = await checkpointNames(parent).catch(() => []);
   for (const name of names.reverse()) if (!(await checkpointProblem(join(parent, name)))) return join(parent, name);
   return undefined;
 }
@@ -113,15 +121,6 @@ function float64Hex(x: number): string {
   return bytes.toString('hex');
 }
 
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
 /**
  * Writes the checkpoint after `content`'s round into `parent`, unless it is there already, and removes older ones beyond
  * the newest `keep`; the best stays. `best`: this one is the best from now on.
@@ -134,10 +133,11 @@ export async function writeCheckpoint(
   best: boolean,
 ): Promise<string> {
   const name = checkpointName(content.replica.normaliser.round);
-  await mkdir(parent, { recursive: true });
-  if ((await readdir(parent)).includes(name) && (await checkpointProblem(join(parent, name))))
-    await rm(join(parent, name), { recursive: true });
-  if (!(await readdir(parent)).includes(name)) await writePeftCheckpoint(join(parent, name), content);
+  const directory = join(parent, name);
+  if (await checkpointProblem(directory)) {
+    await rm(directory, { recursive: true, force: true });
+    await writePeftCheckpoint(directory, content);
+  }
   if (best) {
     const link = join(parent, `${BEST}.writing-${process.pid}`);
     await rm(link, { force: true });
@@ -145,11 +145,11 @@ export async function writeCheckpoint(
     await rename(link, join(parent, BEST));
   }
   await prune(parent, keep);
-  return join(parent, name);
+  return directory;
 }
 
 async function prune(parent: string, keep: number): Promise<void> {
   const best = await readlink(join(parent, BEST)).catch(() => undefined);
-  const names = (await readdir(parent)).filter((name) => /^round-\d+$/.test(name)).sort();
+  const names = await checkpointNames(parent);
   for (const name of names.slice(0, -keep)) if (name !== best) await rm(join(parent, name), { recursive: true });
 }

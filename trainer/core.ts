@@ -56,7 +56,7 @@ export function step(state: TrainerState, event: Event): Effect[] {
   }
 }
 
-export const memberOfStream = (state: TrainerState, stream: StreamId): Member | undefined =>
+const memberOfStream = (state: TrainerState, stream: StreamId): Member | undefined =>
   state.members.get(state.workerOfStream.get(stream) ?? -1);
 
 function onContribution(state: TrainerState, atMs: number, stream: StreamId, c: Contribution): Effect[] {
@@ -117,7 +117,7 @@ function onLate(member: Member, stream: StreamId, measuredRound: number, round: 
   ];
 }
 
-/** Closes rounds as long as the open one may close, or says why the trainer waits. */
+/** Closes the open round if it may close, or says why the trainer waits. */
 function advance(state: TrainerState, atMs: number): Effect[] {
   if (state.phase === 'done') return [];
   const recovering = reasonToRecover(state, atMs);

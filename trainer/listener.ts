@@ -1,7 +1,7 @@
 /** The trainer's TCP listener. It stands before gRPC so that socket bytes are counted exactly and connections bounded. */
 import { createServer, type Socket } from 'node:net';
-import { splitAddress } from '../proto/address.ts';
-import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
+import { joinAddress } from '../proto/address.ts';
+import { listen } from './listen.ts';
 import type { ServiceLimits } from './service-limits.ts';
 
 /** A connection's other end as `address:port`, in the form that gRPC gives for a call. */
@@ -31,26 +31,19 @@ interface Connection {
   timer: NodeJS.Timeout | undefined;
 }
 
-/** Listens on `listen` (`host:port`) and hands every connection to `accept`. @throws OperatingError usage: bad address, port in use */
+/** Listens on `address` (`host:port`) and hands every connection to `accept`. @throws OperatingError usage: bad address, port in use */
 export async function startListener(
-  listen: string,
+  address: string,
   limits: ServiceLimits,
   accept: (socket: Socket) => void,
 ): Promise<Listener> {
-  const { host, port } = splitAddress(listen);
   const connections = new Connections(limits);
   const tcp = createServer({ noDelay: true }, (socket) => {
     if (connections.add(socket)) accept(socket);
   });
-  await new Promise<void>((resolve, reject) => {
-    tcp.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(listen, cause)));
-    tcp.listen(port, host, resolve);
-  });
-  tcp.on('error', () => {}); // out of descriptors: the connection is lost, those that are open go on
-  const bound = tcp.address();
-  if (bound === null || typeof bound === 'string') throw new OperatingError(EXIT.internal, 'no TCP address');
+  const bound = await listen(tcp, address, 'trainer.listen');
   return {
-    address: `${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`,
+    address: joinAddress(bound.address, bound.port),
     wireBytes: () => connections.wireBytes(),
     hold: (peer) => connections.hold(peer),
     drop: (peer) => connections.drop(peer),
@@ -145,9 +138,4 @@ class Connections {
     this.closed.up += connection.socket.bytesRead;
     this.closed.down += connection.socket.bytesWritten;
   }
-}
-
-function listenError(listen: string, cause: NodeJS.ErrnoException): OperatingError {
-  const reason = cause.code === 'EADDRINUSE' ? 'the port is in use: choose another, or port 0' : cause.code;
-  return usageError(`trainer.listen ${listen}: ${reason}`, { cause });
 }

@@ -5,19 +5,16 @@ import { EXIT } from '../proto/operating-error.ts';
 import { resumeSecretOf, sameBytes, withProof } from '../proto/record-proof.ts';
 import { catchUpOf, recordsFrom } from './catch-up.ts';
 import { finish } from './commit.ts';
-import { askAgain, restartEvaluationWithout, startEvaluation } from './evaluation.ts';
+import { askAgain, startEvaluation } from './evaluation.ts';
 import { notice } from './messages.ts';
 import { isClaimSettled } from './recovery.ts';
+import { expel, refuse, remove } from './removal.ts';
 import type { Effect, Event, Member, Refusal, Report, StreamId, TrainerState } from './state.ts';
 
 /** Times that a worker whose replica deviates may catch up before it is refused. */
 const CATCH_UPS = 2;
 
 type HelloEvent = Extract<Event, { kind: 'hello' }>;
-
-const refuse = (stream: StreamId, refusal: Refusal, text: string): Effect[] => [
-  { kind: 'refuse', stream, refusal, text },
-];
 
 /** A stream introduces itself: it gets a number (its own again, if the name has one) and a welcome, or is refused. */
 export function onHello(state: TrainerState, { atMs, stream, hello }: HelloEvent): Effect[] {
@@ -191,20 +188,5 @@ export function expelSilent(state: TrainerState, atMs: number): Effect[] {
   state.lastTickMs = atMs;
   if (gapMs > heartbeatMs) for (const member of state.members.values()) member.lastHeardMs += gapMs;
   const silent = [...state.members.values()].filter(({ lastHeardMs }) => atMs - lastHeardMs > leaseMs);
-  return silent.flatMap((member) => {
-    const text = `not heard of for ${leaseMs} ms`;
-    const { stream } = member;
-    return [...remove(state, member, text), ...(stream === undefined ? [] : refuse(stream, 'silent', text))];
-  });
-}
-
-function remove(state: TrainerState, member: Member, reason: string): Effect[] {
-  const { worker, name } = member;
-  state.members.delete(worker);
-  if (member.stream !== undefined) state.workerOfStream.delete(member.stream);
-  return [
-    { kind: 'append', frames: [{ frame: { $case: 'left', value: { worker, reason } } }] },
-    { kind: 'report', report: { kind: 'left', worker, name, reason } },
-    ...restartEvaluationWithout(state, worker),
-  ];
+  return silent.flatMap((member) => expel(state, member, 'silent', `not heard of for ${leaseMs} ms`));
 }

@@ -24,11 +24,16 @@ export async function readPastRun(directory: string): Promise<PastRun> {
   const history = emptyHistory();
   const file = metricsFile(directory);
   const { lines, bytes } = existsSync(file) ? parseMetrics(readFileSync(file, 'utf8'), file) : { lines: [], bytes: 0 };
-  for (const line of lines) observe(history, line);
+  let evaluations: number[] = []; // those of the history are thinned
+  for (const line of lines) {
+    observe(history, line);
+    if (line.kind === 'evaluation') evaluations.push(line.round);
+    if (line.kind === 'start') evaluations = evaluations.filter((round) => round <= line.round);
+  }
   if (!existsSync(roundLogFile(directory))) return { history, bytes, missing: [] };
   const { header, frames } = await readRoundLog(roundLogFile(directory));
   const rule = learningRuleOf(parseRunConfig(header.runConfig, roundLogFile(directory)));
-  const noted = { round: history.round, evaluations: new Set(history.evaluations.map(({ round }) => round)) };
+  const noted = { round: history.round, evaluations: new Set(evaluations) };
   const missing = backfill(frames, rule, noted, history.updatedAt ?? 0);
   return { history, bytes, missing };
 }

@@ -1,9 +1,10 @@
 /** The run history: one reducer from what was observed to what the page, /status, /metrics and TensorBoard show. */
 import type { EvaluationLine, Observation, RoundLine, RunDescription, WorkerRow } from './metrics-line.ts';
+import { tenths } from './metrics-reports.ts';
 import { emptySeries, pushRound, rewind, type Series } from './metrics-series.ts';
 
 /** Rounds that are kept with all their detail. */
-export const RECENT_ROUNDS = 40;
+const RECENT_ROUNDS = 40;
 const MAX_EVALUATIONS = 2048;
 const MAX_EVENTS = 100;
 /** Workers that have left and are still shown. */
@@ -205,11 +206,11 @@ function onMembership(history: RunHistory, seen: Of<'joined' | 'left' | 'disconn
 }
 
 function onAnswers(history: RunHistory, { shares, answeredMs, missing }: Of<'answers'>): void {
-  for (const [worker, bytes] of shares)
+  for (const [worker, share] of shares)
     update(history, worker, ({ gradients, contributions, answerMs, state }) => ({
-      gradients: gradients + bytes,
-      contributions: contributions + 1,
-      answerMs: answeredMs.has(worker) ? Math.max(0, Math.round(answeredMs.get(worker)! * 10) / 10) : answerMs,
+      gradients: gradients + share.gradients,
+      contributions: contributions + share.contributions,
+      answerMs: answeredMs.has(worker) ? tenths(answeredMs.get(worker)!) : answerMs,
       state: state === 'joining' ? 'active' : state,
     }));
   for (const worker of missing) update(history, worker, ({ missed }) => ({ missed: missed + 1 }));

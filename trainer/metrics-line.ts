@@ -1,7 +1,7 @@
 /** The lines of metrics.jsonl: what was observed of a run, in order. Times are ms since 1970. */
 import { z } from 'zod';
 import { usageError } from '../proto/operating-error.ts';
-import { BUCKETS } from './metrics-round.ts';
+import { BUCKETS, type Share } from './metrics-round.ts';
 
 const at = z.number();
 const count = z.number().min(0);
@@ -103,7 +103,7 @@ export type MetricsLine = z.infer<typeof MetricsLine>;
 export type WorkerObservation =
   | {
       kind: 'answers';
-      shares: ReadonlyMap<number, number>;
+      shares: ReadonlyMap<number, Share>;
       answeredMs: ReadonlyMap<number, number>;
       missing: readonly number[];
     }
@@ -123,14 +123,16 @@ export function parseMetrics(text: string, file: string): { lines: MetricsLine[]
   return { lines: lines.map((line, i) => parseLine(line, `${file}, line ${i + 1}`)), bytes: Buffer.byteLength(whole) };
 }
 
+const ADVICE = 'remove the file, it is made again from the round log';
+
 function parseLine(line: string, from: string): MetricsLine {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch (cause) {
-    throw usageError(`${from}: not JSON; remove the file, it is made again from the round log`, { cause });
+    throw usageError(`${from}: not JSON; ${ADVICE}`, { cause });
   }
   const parsed = MetricsLine.safeParse(value);
-  if (!parsed.success) throw usageError(`${from}: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success) throw usageError(`${from}: ${z.prettifyError(parsed.error)}; ${ADVICE}`);
   return parsed.data;
 }

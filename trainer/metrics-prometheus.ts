@@ -1,4 +1,4 @@
-/** The Prometheus exposition of a run. Names, types and units are documented in docs/metrics.md. */
+/** The Prometheus exposition of a run. Names, types and units are documented in docs/seeing.md. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { MetricsSink } from './metrics.ts';
 import { pace, type RunHistory } from './metrics-history.ts';

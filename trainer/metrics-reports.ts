@@ -54,7 +54,8 @@ function roundLine(
   };
 }
 
-const tenths = (ms: number): number => Math.max(0, Math.round(ms * 10) / 10);
+/** `ms` to a tenth. What came before its round was open took no time. */
+export const tenths = (ms: number): number => Math.max(0, Math.round(ms * 10) / 10);
 
 /** The part of a round line that follows from the detail, whether it was observed or rebuilt. */
 export const lineDetail = ({ exponent, rms, payloadBytes, buckets, missing }: RoundDetail) => ({

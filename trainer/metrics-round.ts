@@ -8,10 +8,16 @@ import { entriesOf } from '../proto/record.ts';
 export const BUCKETS = 33;
 
 /** Bucket `byte >> 3`: 0…15 positive by rising exponent, 16…31 negative by rising exponent, 32 abstained. `[33]` */
-export function byteBuckets(record: Record): number[] {
+function byteBuckets(record: Record): number[] {
   const buckets = new Array<number>(BUCKETS).fill(0);
   for (const byte of record.gradientBytes) buckets[isAbstention(byte) ? 32 : byte >> 3]!++;
   return buckets;
+}
+
+/** What a record holds of one worker. */
+export interface Share {
+  readonly contributions: number;
+  readonly gradients: number;
 }
 
 export interface RoundDetail {
@@ -21,8 +27,8 @@ export interface RoundDetail {
   /** Gradient bytes of the record, abstentions included. */
   readonly payloadBytes: number;
   readonly buckets: readonly number[];
-  /** Gradient bytes of each worker in the record: worker → bytes. */
-  readonly shares: ReadonlyMap<number, number>;
+  /** By worker. */
+  readonly shares: ReadonlyMap<number, Share>;
   /** When each worker's first contribution came, ms after the round opened. */
   readonly answeredMs: ReadonlyMap<number, number>;
   /** Workers that the round waited for and that are not in it. */
@@ -36,9 +42,11 @@ export function roundDetail(
   answeredMs: ReadonlyMap<number, number>,
   expected: readonly number[],
 ): RoundDetail {
-  const shares = new Map<number, number>();
-  for (const { worker, gradientBytes } of entriesOf(record))
-    shares.set(worker, (shares.get(worker) ?? 0) + gradientBytes.length);
+  const shares = new Map<number, Share>();
+  for (const { worker, gradientBytes } of entriesOf(record)) {
+    const { contributions, gradients } = shares.get(worker) ?? { contributions: 0, gradients: 0 };
+    shares.set(worker, { contributions: contributions + 1, gradients: gradients + gradientBytes.length });
+  }
   return {
     exponent: record.exponent,
     rms: Math.sqrt(normaliser.v),

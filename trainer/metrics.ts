@@ -2,7 +2,7 @@
 import type { GetStatusResponse } from '../proto/gen/onebyte.ts';
 import { type MetricsWriter, metricsWriter, readPastRun } from './metrics-file.ts';
 import { observe, pace, type RunHistory } from './metrics-history.ts';
-import { MetricsLine, type Observation, type RunDescription } from './metrics-line.ts';
+import type { Observation, RunDescription } from './metrics-line.ts';
 import { observationsOf } from './metrics-reports.ts';
 import type { Report } from './state.ts';
 
@@ -40,8 +40,7 @@ export async function openMetrics({ directory, run, now, onError }: MetricsOptio
   const sinks: MetricsSink[] = [];
   const take = (seen: Observation): void => {
     observe(history, seen);
-    const line = MetricsLine.safeParse(seen);
-    if (line.success) writer?.write(line.data);
+    if ('at' in seen) writer?.write(seen);
     for (const sink of sinks) sink.onObservation(seen, history);
   };
   const noteWorkers = (): void => take({ kind: 'workers', at: now(), workers: [...history.workers.values()] });

@@ -8,6 +8,7 @@ import { EXIT } from '../proto/operating-error.ts';
 import { isProven } from '../proto/record-proof.ts';
 import { commitRecord, finish } from './commit.ts';
 import { notice } from './messages.ts';
+import { expel } from './removal.ts';
 import type { Effect, Member, TrainerState } from './state.ts';
 
 /** A worker shows a record that the log may have lost. */
@@ -15,12 +16,12 @@ export function onHeld(state: TrainerState, member: Member, record: Record, atMs
   const { recovery } = state;
   if (!recovery || !member.claim) return [];
   if (!isProven(state.rules.runKey, record))
-    return refuseClaim(state, member, `record ${record.round} of worker ${member.worker} is none of this run`);
+    return expel(state, member, 'ahead', `record ${record.round} of worker ${member.worker} is none of this run`);
   recovery.provenRounds = Math.max(recovery.provenRounds, record.round + 1);
   const { round } = state.normaliser;
   if (record.round !== round || state.phase !== 'training') return [];
   if (record.staleness.some((staleness) => !isDecodable(state.normaliser, staleness)))
-    return refuseClaim(state, member, `record ${round} of worker ${member.worker} does not follow on this log`);
+    return expel(state, member, 'ahead', `record ${round} of worker ${member.worker} does not follow on this log`);
   return commitRecord(state, { ...record, proof: undefined }, atMs, true);
 }
 
@@ -62,19 +63,8 @@ function settle(state: TrainerState, member: Member, round: number): Effect[] {
   const { claim, stream, worker } = member;
   if (!claim) return [];
   if (claim.rounds > round)
-    return refuseClaim(state, member, `worker ${worker} shows no record beyond the ${round} here`);
+    return expel(state, member, 'ahead', `worker ${worker} shows no record beyond the ${round} here`);
   member.claim = undefined;
   const text = `the records up to ${round} came from other workers`;
   return stream === undefined ? [] : [{ kind: 'send', stream, message: notice(Notice_Kind.CATCH_UP, text) }];
-}
-
-function refuseClaim(state: TrainerState, member: Member, text: string): Effect[] {
-  const { worker, name, stream } = member;
-  state.members.delete(worker);
-  if (stream !== undefined) state.workerOfStream.delete(stream);
-  const effects: Effect[] = [
-    { kind: 'append', frames: [{ frame: { $case: 'left', value: { worker, reason: text } } }] },
-    { kind: 'report', report: { kind: 'left', worker, name, reason: text } },
-  ];
-  return stream === undefined ? effects : [...effects, { kind: 'refuse', stream, refusal: 'ahead', text }];
 }

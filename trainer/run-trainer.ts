@@ -172,15 +172,13 @@ class Trainer {
     if (!this.pumping) this.pump().catch((error) => this.outcome.reject(error));
   }
 
+  /** Where it throws, `pumping` stays true: nothing more is heard or said. */
   private async pump(): Promise<void> {
     this.pumping = true;
-    try {
-      for (let item = this.queue.shift(); item !== undefined; item = this.queue.shift())
-        if (typeof item === 'function') await item();
-        else await this.process(item);
-    } finally {
-      this.pumping = false;
-    }
+    for (let item = this.queue.shift(); item !== undefined; item = this.queue.shift())
+      if (typeof item === 'function') await item();
+      else await this.process(item);
+    this.pumping = false;
   }
 
   /** Takes `event` and those that wait behind it to the core, and carries out what they ask for with one fsync. */

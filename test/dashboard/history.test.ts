@@ -2,12 +2,19 @@
 import assert from 'node:assert/strict';
 import { appendFileSync, readFileSync, rmSync } from 'node:fs';
 import { describe, it } from 'node:test';
+import { initialNormaliser } from '../../kernels/learning-rule.ts';
+import { referenceBackend } from '../../kernels/reference.ts';
+import { recordOf } from '../../proto/record.ts';
 import { metricsFile, readPastRun } from '../../trainer/metrics-file.ts';
 import { emptyHistory, observe, pace, type RunHistory } from '../../trainer/metrics-history.ts';
-import type { Observation } from '../../trainer/metrics-line.ts';
+import { type Observation, parseMetrics } from '../../trainer/metrics-line.ts';
+import { roundDetail } from '../../trainer/metrics-round.ts';
 import { MAX_ROWS, rowsOf } from '../../trainer/metrics-series.ts';
+import { openRun } from '../../trainer/open-run.ts';
+import { virtualRule } from '../simulation/virtual-replica.ts';
 import { RUN, roundLine, START, testMetrics } from '../support/observed-run.ts';
 import { protocolWorker } from '../support/protocol-worker.ts';
+import { smallRunConfig } from '../support/small-run.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { roundDone, testTrainer } from '../support/test-trainer.ts';
 
@@ -61,7 +68,11 @@ describe('the run history', () => {
       observe(history, seen);
       states.push(history.workers.get(1)!.state);
     };
-    const answers = { shares: new Map([[1, 8]]), answeredMs: new Map([[1, 12.34]]), missing: [] };
+    const answers = {
+      shares: new Map([[1, { contributions: 2, gradients: 16 }]]),
+      answeredMs: new Map([[1, 12.34]]),
+      missing: [],
+    };
     see({ kind: 'joined', at: 1, worker: 1, name: 'w', resumed: false });
     see({ kind: 'answers', ...answers });
     see({ kind: 'late', worker: 1 });
@@ -70,9 +81,17 @@ describe('the run history', () => {
     see({ kind: 'digest', worker: 1, round: 16, sha256: 'ab', agrees: true });
     see({ kind: 'left', at: 4, worker: 1, name: 'w', reason: 'done' });
     assert.deepEqual(states, ['joining', 'active', 'active', 'disconnected', 'joining', 'active', 'left']);
-    const { gradients, answerMs, late, digest } = history.workers.get(1)!;
-    assert.deepEqual({ gradients, answerMs, late }, { gradients: 8, answerMs: 12.3, late: 1 });
+    const { gradients, contributions, answerMs, late, digest } = history.workers.get(1)!;
+    assert.deepEqual([gradients, contributions, answerMs, late], [16, 2, 12.3, 1]);
     assert.equal(digest?.round, 16);
+  });
+
+  it('counts each of the contributions that a worker has in one record', () => {
+    const gradientBytes = Buffer.of(1);
+    const entries = [1, 0].map((staleness) => ({ staleness, worker: 3, firstDirection: 0, gradientBytes }));
+    const record = recordOf(1, 0, entries);
+    const { shares } = roundDetail(record, initialNormaliser(virtualRule(1, 1)), new Map(), []);
+    assert.deepEqual(shares, new Map([[3, { contributions: 2, gradients: 2 }]]));
   });
 
   it('tells the pace and the time that is left', () => {
@@ -126,6 +145,24 @@ describe('metrics.jsonl', () => {
     const rebuilt = historyOf(START, ...missing);
     for (const column of ['round', 'gradients', 'clipped', 'rms', 'payloadBytes'] as const)
       assert.deepEqual(rebuilt.series.columns[column], series.columns[column], column);
+  });
+
+  it('notes an evaluation once, however many there are', async (test) => {
+    const directory = temporaryDirectory(test);
+    const { log } = await openRun(directory, smallRunConfig(), Buffer.alloc(0), false, referenceBackend);
+    const counts = { rows: 1, correct: 0, classified: 1, lossSum: 1 };
+    await log.append(
+      Array.from({ length: 3000 }, (_, round) => ({ frame: { $case: 'evaluation', value: { round, ...counts } } })),
+    );
+    await log.close();
+    const metrics = await testMetrics(directory);
+    metrics.begin(3000);
+    await metrics.end(0, 'done');
+    assert.deepEqual((await readPastRun(directory)).missing, []);
+  });
+
+  it('that is of another shape can be made again', () => {
+    assert.throws(() => parseMetrics('{"kind":"a"}\n', 'metrics.jsonl'), /metrics.jsonl, line 1: .*remove the file/s);
   });
 
   it('notes the rounds that a killed trainer had committed and not noted', async (test) => {

@@ -1,6 +1,7 @@
 /** Logs: what every line says, and what none does. */
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
+import { LiveView } from '../../cli/live-view.ts';
 import { createLog, type Place } from '../../cli/log.ts';
 
 function collect(place: Place) {
@@ -22,6 +23,13 @@ it('binds run, worker and round to every line, as they are at that time', () => 
     ['warn', 'worker', 'first', 3, 7, 'two'],
     ['info', 'worker', 'first', 3, 8, 'three'],
   ]);
+});
+
+it('tells who watches a simulation that a record came back', () => {
+  const lines: string[] = [];
+  const terminal = { write: (line: string) => lines.push(line) } as unknown as NodeJS.WriteStream;
+  new LiveView(9, terminal, () => 0).onReport({ kind: 'recovered', round: 7 }, { up: 0, down: 0 });
+  assert.match(lines.join(''), /^record 7 was lost/);
 });
 
 it('never holds a token or a secret', () => {

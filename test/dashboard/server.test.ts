@@ -1,6 +1,8 @@
 /** The dashboard's HTTP face: what it serves, to whom, and that a page which comes back misses nothing. */
 import assert from 'node:assert/strict';
-import { get, request } from 'node:http';
+import { get, type IncomingMessage, request } from 'node:http';
+import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import parsePrometheus from 'parse-prometheus-text-format';
 import { isAllowedHost } from '../../trainer/dashboard/allowed-hosts.ts';
@@ -55,6 +57,14 @@ describe('the dashboard', () => {
     assert.equal(isAllowedHost('::1', '[::1]:80'), true);
   });
 
+  it('says what to do when its port is in use', async (test) => {
+    const { dashboard, history } = await served(test);
+    await assert.rejects(startDashboard(dashboard.address, history), {
+      exitCode: 2,
+      message: /^dashboard 127.*: the port is in use: choose another/,
+    });
+  });
+
   it('is read only', async (test) => {
     const { dashboard } = await served(test);
     assert.equal((await fetch(dashboard.url, { method: 'POST' })).status, 405);
@@ -71,6 +81,23 @@ describe('the dashboard', () => {
     assert.equal(families.find(({ name }) => name === 'onebyte_round_duration_seconds')?.type, 'HISTOGRAM');
     for (const { name, type } of families.filter((family) => family.name.startsWith('onebyte_')))
       assert.equal(name.endsWith('_total'), type === 'COUNTER', `${name} is a ${type}`);
+  });
+
+  it('ends though a page does not read', async () => {
+    const history = emptyHistory();
+    const dashboard = await startDashboard('127.0.0.1:0', history);
+    history.text = 'more than a socket holds'.repeat(2 ** 20);
+    const page = await new Promise<IncomingMessage>((resolve) => get(new URL('events', dashboard.url), resolve));
+    await dashboard.close();
+    page.destroy();
+  });
+
+  it('answers HEAD on the stream of events with an end', async (test) => {
+    const { dashboard } = await served(test);
+    const { hostname, port } = new URL(dashboard.url);
+    const socket = connect(Number(port), hostname);
+    socket.write(`HEAD /events HTTP/1.1\r\nHost: ${hostname}\r\nConnection: close\r\n\r\n`);
+    assert.match(await text(socket), /text\/event-stream[\s\S]*\r\n\r\n$/);
   });
 
   it('gives the same numbers as JSON', async (test) => {

@@ -1,7 +1,7 @@
 /** Checkpoints appear whole, and damage in one is noticed. */
 
 import assert from 'node:assert/strict';
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { adapterDirectory } from '../../cli/adapter-directory.ts';
@@ -33,6 +33,13 @@ describe('a checkpoint', () => {
     assert.equal(await newestCheckpoint(parent), older);
     assert.equal(await adapterDirectory(parent), older);
     await assert.rejects(adapterDirectory(newer!), /checkpoint .*: damaged \(.*sha-256/);
+  });
+
+  it('stays when it is the newest, beyond round 999,999 too', async (test) => {
+    const parent = temporaryDirectory(test);
+    const old = await writeCheckpoint(parent, contentAt(999_500), 1, false);
+    const newest = await writeCheckpoint(parent, contentAt(1_000_000), 1, false);
+    assert.deepEqual([await newestCheckpoint(parent), existsSync(old)], [newest, false]);
   });
 
   it('that does not verify is written anew', async (test) => {

@@ -243,9 +243,11 @@ describe('a trainer that opens its log again', () => {
     recordOf(state.normaliser.round, 0, [
       { staleness: 0, worker: 0, firstDirection: 0, gradientBytes: Buffer.from([0x40]) },
     ]);
-  const reopened = (): TrainerState => {
-    const frames = ['a', 'b'].map((name, worker) => ({ frame: { $case: 'joined' as const, value: { worker, name } } }));
-    return restoreTrainer(rulesOf(), frames, undefined, 0);
+  const reopened = (devRows = 0): TrainerState => {
+    const frames = ['a', 'b', 'c'].map((name, worker) => ({
+      frame: { $case: 'joined' as const, value: { worker, name } },
+    }));
+    return restoreTrainer({ ...rulesOf(), devRows }, frames, undefined, 0);
   };
   const ahead = (state: TrainerState): Effect[] =>
     step(state, { kind: 'hello', atMs: 1, stream: 1, hello: hello('a', { replica: digest(1), epoch: 1 }) });
@@ -274,6 +276,20 @@ describe('a trainer that opens its log again', () => {
     });
     assert.deepEqual(refusals(effects), ['ahead']);
     assert.equal(state.normaliser.round, 0);
+  });
+
+  it('has another worker evaluate the rows of one that it refuses', () => {
+    const state = reopened(4);
+    join(state, 'a', 1);
+    join(state, 'b', 2);
+    ahead(state);
+    const record = { ...lost(state), proof: Buffer.alloc(8) };
+    const effects = step(state, { kind: 'held', atMs: 2, stream: 1, record });
+    assert.deepEqual(
+      effects.flatMap((effect) => (effect.kind === 'send' ? [effect.stream] : [])),
+      [2],
+    );
+    assert.equal(state.evaluation?.parts[0]?.rows, 4);
   });
 
   it('stops with code 5 when a record is known to exist and nobody can give it', () => {

@@ -4,12 +4,14 @@ import type { RunHistory } from '../metrics-history.ts';
 import { type Cursor, formatCursor, updateFor } from './page-update.ts';
 
 /** Pages at once. */
-export const MAX_PAGES = 64;
+const MAX_PAGES = 64;
 /** Shortest time between two updates, and between two with the worker table, ms. */
 const UPDATE_MS = 250;
 const WORKERS_MS = 1000;
 /** How often a silent stream shows that it lives, ms. */
 const KEEPALIVE_MS = 15_000;
+/** How long a page may take to read the last word, ms. */
+const LAST_WORD_MS = 1000;
 /** How soon a page comes back when the trainer is gone, ms. */
 const RETRY_MS = 1000;
 
@@ -33,11 +35,15 @@ export class EventStream {
     this.timer = setInterval(() => this.tick(), UPDATE_MS).unref();
   }
 
-  /** Takes a page in that is at `cursor`; false when there are too many. */
+  /** Takes a page in that is at `cursor`; false when there are too many. A HEAD request gets the headers alone. */
   add(response: ServerResponse, cursor: Cursor | undefined): boolean {
     if (this.pages.size >= MAX_PAGES) return false;
     const page: Page = { response, cursor, sentMs: 0, workersMs: Number.NEGATIVE_INFINITY };
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'x-accel-buffering': 'no' });
+    if (response.req.method === 'HEAD') {
+      response.end();
+      return true;
+    }
     response.write(`retry: ${RETRY_MS}\n\n`);
     response.on('close', () => this.pages.delete(page));
     this.pages.add(page);
@@ -54,9 +60,11 @@ export class EventStream {
   async close(): Promise<void> {
     clearInterval(this.timer);
     await Promise.all(
-      [...this.pages].map((page) => {
+      [...this.pages].map(async (page) => {
         this.send(page, true);
-        return new Promise<void>((resolve) => page.response.end(resolve).once('close', resolve));
+        const timer = setTimeout(() => page.response.destroy(), LAST_WORD_MS);
+        await new Promise((closed) => page.response.end().once('close', closed));
+        clearTimeout(timer);
       }),
     );
   }

@@ -1,8 +1,7 @@
 /** The dashboard's HTTP server: the page and its event stream, /status (JSON), /metrics (Prometheus) and /healthz. Read only. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { splitAddress } from '../../proto/address.ts';
-import { usageError } from '../../proto/operating-error.ts';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { joinAddress, splitAddress } from '../../proto/address.ts';
+import { listen } from '../listen.ts';
 import type { MetricsSink } from '../metrics.ts';
 import type { RunHistory } from '../metrics-history.ts';
 import { createExposition, type Exposition } from '../metrics-prometheus.ts';
@@ -31,9 +30,9 @@ export interface Dashboard extends MetricsSink {
   readonly address: string;
 }
 
-/** Serves `history` on `listen` (`host:port`). @throws OperatingError usage: bad address, port in use */
-export async function startDashboard(listen: string, history: RunHistory): Promise<Dashboard> {
-  const { host, port } = splitAddress(listen);
+/** Serves `history` on `address` (`host:port`). @throws OperatingError usage: bad address, port in use */
+export async function startDashboard(address: string, history: RunHistory): Promise<Dashboard> {
+  const { host } = splitAddress(address);
   const exposition = createExposition(history);
   const stream = new EventStream(history, () => performance.now());
   const site: Site = { host, history, exposition, stream, files: readPageFiles() };
@@ -41,13 +40,11 @@ export async function startDashboard(listen: string, history: RunHistory): Promi
     answer(site, request, response).catch((error: Error) => response.destroy(error));
   });
   server.maxConnections = MAX_CONNECTIONS;
-  await listenOn(server, host, port, listen);
-  const bound = (server.address() as AddressInfo).port;
-  const authority = host.includes(':') ? `[${host}]:${bound}` : `${host}:${bound}`;
+  const { port } = await listen(server, address, 'dashboard');
   const everywhere = host === '0.0.0.0' || host === '::';
   return {
-    url: `http://${everywhere ? `localhost:${bound}` : authority}/`,
-    address: authority,
+    url: `http://${joinAddress(everywhere ? 'localhost' : host, port)}/`,
+    address: joinAddress(host, port),
     onObservation(seen, seenHistory) {
       exposition.onObservation(seen, seenHistory);
       stream.touch();
@@ -105,11 +102,3 @@ function send(response: ServerResponse, type: string, content: string | Buffer):
 function say(response: ServerResponse, status: number, text: string): void {
   response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`);
 }
-
-const listenOn = (server: Server, host: string, port: number, listen: string): Promise<void> =>
-  new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) =>
-      reject(usageError(`dashboard ${listen}: ${cause.code ?? cause.message}`, { cause })),
-    );
-    server.listen(port, host, () => resolve());
-  });

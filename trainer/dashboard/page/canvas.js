@@ -19,21 +19,16 @@ function prepare(canvas, colours) {
   return { context, width, height };
 }
 
-/** Rounds over which the outline of the distribution is taken. */
-const OUTLINE_ROUNDS = 40;
-
 /** @param {readonly number[]} buckets 33 of them @returns {number[]} 32, from the most negative to the most positive */
 const inOrder = (buckets) => [...buckets.slice(16, 32).reverse(), ...buckets.slice(0, 16)];
 
-/** Bars: the last round. Line: the last 40 together. @param {HTMLCanvasElement} canvas @param {PageState} state @param {Colours} colours */
+/** Bars: the last round. Line: the recent ones together. @param {HTMLCanvasElement} canvas @param {PageState} state @param {Colours} colours */
 export function drawDistribution(canvas, { recent }, colours) {
   const { context, width, height } = prepare(canvas, colours);
   const last = recent.at(-1);
   if (!last) return;
   const round = inOrder(last.buckets);
-  const all = inOrder(
-    last.buckets.map((_, i) => recent.slice(-OUTLINE_ROUNDS).reduce((sum, line) => sum + (line.buckets[i] ?? 0), 0)),
-  );
+  const all = inOrder(last.buckets.map((_, i) => recent.reduce((sum, line) => sum + (line.buckets[i] ?? 0), 0)));
   const share = (/** @type {number[]} */ counts) => {
     const total = Math.max(
       1,
@@ -75,7 +70,7 @@ export function drawDistribution(canvas, { recent }, colours) {
   }
   context.fillText('0', left + 16 * step, bottom + 14);
   context.fillText(
-    `bars: round ${last.round} (${bytes(last.payloadBytes)}, s = ${String(last.exponent).replace('-', '−')}) · line: last ${Math.min(recent.length, OUTLINE_ROUNDS)} rounds`,
+    `bars: round ${last.round} (${bytes(last.payloadBytes)}, s = ${String(last.exponent).replace('-', '−')}) · line: last ${recent.length} rounds`,
     left + 16 * step,
     bottom + 30,
   );
