@@ -30,8 +30,8 @@ export function packRows(rows: readonly TokenRow[], architecture: Architecture):
     for (const id of ids) assert(Number.isInteger(id) && id >= 0 && id < architecture.vocabularySize, `token id ${id}`);
   }
   // The last token of a row is predicted, never read.
-  const longest = Math.max(...rows.map(({ ids }) => ids.length)) - 1;
-  const padding = new Array<number>(rows.length * longest).fill(0);
+  const lines = arrange(rows.map(({ ids }) => ids.length - 1));
+  const padding = new Array<number>(lines.count * lines.length).fill(0);
   const tokens: PackedToken[] = [];
   const labels: number[] = [];
   const targets: number[] = [];
@@ -41,7 +41,7 @@ export function packRows(rows: readonly TokenRow[], architecture: Architecture):
     for (let position = 0; position < ids.length - 1; position++) {
       // A token is known by what lies before it and by itself: rows that begin alike share their first tokens.
       const key = `${token} ${ids[position]!}`;
-      const place = row * longest + position;
+      const place = lines.begin[row]! + position;
       token = known.get(key) ?? tokens.push({ id: ids[position]!, position, place, length: ids.length }) - 1;
       known.set(key, token);
       padding[place] = token;
@@ -54,16 +54,40 @@ export function packRows(rows: readonly TokenRow[], architecture: Architecture):
   const line = (values: readonly number[]): Tensor => int64(values, [1, values.length]);
   const feeds: Record<string, Tensor> = {
     ids: line(tokens.map(({ id }) => id)),
-    padding: int64(padding, [rows.length, longest]),
+    padding: int64(padding, [lines.count, lines.length]),
     places: column(tokens.map(({ place }) => place)),
     labels: column(labels),
     labelPlaces: column(labels.map((token) => tokens[token]!.place)),
-    ...maskFeeds(architecture, longest),
+    ...maskFeeds(architecture, lines),
     ...ropeFeeds(architecture, tokens),
   };
   const offset = architecture.embedding.positions?.offset;
   if (offset !== undefined) feeds.positions = line(tokens.map(({ position }) => position + offset));
   return { feeds, targets };
+}
+
+/** Where rows lie in `[B, T]`: B lines, each as long as the longest row and with as many rows as it holds. */
+interface Lines {
+  readonly count: number;
+  readonly length: number;
+  /** Place of each row's first token. */
+  readonly begin: readonly number[];
+  /** Tokens of each row. */
+  readonly lengths: readonly number[];
+}
+
+/** The longest rows first, each into the first line with room (first-fit decreasing). */
+function arrange(lengths: readonly number[]): Lines {
+  const length = Math.max(...lengths);
+  const used: number[] = [];
+  const begin = new Array<number>(lengths.length);
+  for (const row of lengths.map((_, row) => row).sort((a, b) => lengths[b]! - lengths[a]!)) {
+    const roomy = used.findIndex((tokens) => tokens + lengths[row]! <= length);
+    const line = roomy < 0 ? used.push(0) - 1 : roomy;
+    begin[row] = line * length + used[line]!;
+    used[line]! += lengths[row]!;
+  }
+  return { count: used.length, length, begin, lengths };
 }
 
 /** An int64 tensor of small numbers. */
@@ -74,13 +98,18 @@ export function int64(values: readonly number[], shape: readonly number[]): Tens
 /** The lowest float32: what transformers adds, and far below any score. */
 const HIDDEN = -3.4028234663852886e38;
 
-function maskFeeds({ layers }: Architecture, longest: number): Record<string, Tensor> {
+function maskFeeds({ layers }: Architecture, lines: Lines): Record<string, Tensor> {
+  const { count, length: T, begin, lengths } = lines;
   const feeds: Record<string, Tensor> = {};
   for (const window of new Set(layers.map(({ attention }) => attention.inner.window))) {
-    const mask = new Float32Array(longest * longest).fill(HIDDEN);
-    for (let query = 0; query < longest; query++)
-      for (let key = Math.max(0, query + 1 - (window ?? longest)); key <= query; key++) mask[query * longest + key] = 0;
-    feeds[maskName(window)] = new Tensor('float32', mask, [longest, longest]);
+    const mask = new Float32Array(count * T * T).fill(HIDDEN);
+    lengths.forEach((length, row) => {
+      const first = begin[row]! % T;
+      for (let query = 0; query < length; query++)
+        for (let key = Math.max(0, query + 1 - (window ?? length)); key <= query; key++)
+          mask[(begin[row]! + query) * T + first + key] = 0;
+    });
+    feeds[maskName(window)] = new Tensor('float32', mask, [count, 1, 1, T, T]);
   }
   return feeds;
 }

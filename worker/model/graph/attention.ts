@@ -1,6 +1,6 @@
 /**
- * Causal self-attention over packed rows. Projections and rope see the N packed tokens; scores see the B rows, each padded
- * on the right to T. A padded place lies behind every token of its row, so the causal mask hides it from all that count.
+ * Causal self-attention over packed rows. Projections and rope see the N packed tokens; scores see B lines of T places, each with
+ * one row or more and perhaps a rest. The mask hides from a row all but itself.
  */
 import type { Attention, Rope } from '../architecture.ts';
 import type { Value } from './builder.ts';

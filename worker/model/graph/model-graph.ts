@@ -85,14 +85,14 @@ export class ModelGraph {
     return this.once('differentiate', () => this.graph.input('differentiate', 'bool', [1]));
   }
 
-  /** Index of the packed token at each padded place, `[B, T]`. Places behind a row's end hold any token. */
+  /** Index of the packed token at each place, `[B, T]`. Places that no row has hold any token. */
   padding(): Value {
     return this.once('padding', () => this.graph.input('padding', 'int64', ['B', 'T']));
   }
 
-  /** Added to the scores, `[T, T]`: 0 where a query (row) may see a key (column), else the lowest float32. */
+  /** Added to the scores, `[B, 1, 1, T, T]`: 0 where a query (row) may see a key (column), else the lowest float32. */
   mask(window: number | undefined): Value {
-    return this.once(maskName(window), () => this.graph.input(maskName(window), 'float32', ['T', 'T']));
+    return this.once(maskName(window), () => this.graph.input(maskName(window), 'float32', ['B', 1, 1, 'T', 'T']));
   }
 
   /** cos and sin of each packed token, `[N, rotated / 2]`. */
