@@ -1,7 +1,7 @@
 /** Runs in one process for the benchmarks of learning: real model, data, kernels and learning rule; no network, no round log. */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import type { Backend } from '../kernels/backend.ts';
+import { type Backend, ownedCopy } from '../kernels/backend.ts';
 import { exponentInForce, type LearningRule } from '../kernels/learning-rule.ts';
 import { initialReplica, type ReplicaState } from '../kernels/replica.ts';
 import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
@@ -90,8 +90,7 @@ export class Lab {
       this.forwards.set(key, createForward(this.model, { layout, ...frozenPart(config) }, options));
     const forward = await this.forwards.get(key)!;
     const { backend } = this;
-    const owned = backend.allocate(layout.elements);
-    owned.set(trainedPart(layout, initialMatrices(config, Buffer.alloc(0))));
+    const owned = ownedCopy(backend, trainedPart(layout, initialMatrices(config, Buffer.alloc(0))));
     const common = { learning: config.learning, rule, layout, backend, forward, scratch: new Scratch(backend) };
     return {
       rule,

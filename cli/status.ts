@@ -1,4 +1,5 @@
 /** `onebyte status`: how a running trainer stands, over gRPC. */
+import { setTimeout as delay } from 'node:timers/promises';
 import * as grpc from '@grpc/grpc-js';
 import { Command } from 'commander';
 import { splitAddress } from '../proto/address.ts';
@@ -62,18 +63,10 @@ const exitCodeOf = (code: grpc.status): ExitCode =>
     : EXIT.trainerUnreachable;
 
 /** True after `ms`; false at once when `signal` aborts. */
-const waited = (ms: number, signal: AbortSignal): Promise<boolean> =>
-  new Promise((resolve) => {
-    if (signal.aborted) resolve(false);
-    const timer = setTimeout(() => resolve(true), ms);
-    signal.addEventListener('abort', () => {
-      clearTimeout(timer);
-      resolve(false);
-    });
-  });
+const waited = (ms: number, signal: AbortSignal): Promise<boolean> => delay(ms, true, { signal }).catch(() => false);
 
 /** What a person reads. Workers that need attention come first. */
-export function statusTable(status: GetStatusResponse): string {
+function statusTable(status: GetStatusResponse): string {
   const { round, rounds, state, text, roundsPerSecond, secondsLeft, evaluation, gradients, wireUp, wireDown } = status;
   const pace = roundsPerSecond > 0 ? `, ${roundsPerSecond.toFixed(1)} rounds/s` : '';
   const left = secondsLeft === undefined ? '' : `, ${Math.ceil(secondsLeft)} s left`;

@@ -1,4 +1,5 @@
 /** `onebyte view`: the page of a run that is over, from its run directory. */
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { Command } from 'commander';
@@ -30,10 +31,7 @@ async function view(directory: string, { listen }: Flags): Promise<ExitCode> {
   if (!existsSync(log)) throw usageError(`${directory}: no run directory, it holds no round.log`);
   const dashboard = await startDashboard(listen, await pastHistory(directory));
   process.stderr.write(`dashboard: ${dashboard.url}\n`);
-  await new Promise<void>((done) => {
-    if (drain.signal.aborted) done();
-    else drain.signal.addEventListener('abort', () => done(), { once: true });
-  });
+  if (!drain.signal.aborted) await once(drain.signal, 'abort');
   await dashboard.close();
   return EXIT.done;
 }

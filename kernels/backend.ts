@@ -63,3 +63,10 @@ export interface Backend {
   /** Ends threads and devices. */
   close(): Promise<void>;
 }
+
+/** A copy of `values` in a buffer that the backend has allocated. */
+export function ownedCopy(backend: Backend, values: Float32Array): Float32Array {
+  const copy = backend.allocate(values.length);
+  copy.set(values);
+  return copy;
+}

@@ -1,5 +1,5 @@
 /** The core's state from a round log: what a restarted trainer knows again. Also how any replica is rebuilt from a log. */
-import type { Backend } from '../kernels/backend.ts';
+import { type Backend, ownedCopy } from '../kernels/backend.ts';
 import { initialNormaliser } from '../kernels/learning-rule.ts';
 import { applyRecord, initialReplica, type ReplicaState } from '../kernels/replica.ts';
 import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
@@ -79,9 +79,7 @@ export async function replayLog(log: LogContents, backend: Backend, rounds?: num
     throw usageError(`round ${rounds}: the log holds ${records.length} records`);
   const rule = learningRuleOf(config);
   const matrices = initialMatrices(config, log.header.initialTheta);
-  const initial = trainedPart(layoutOf(config), matrices);
-  const theta = backend.allocate(initial.length);
-  theta.set(initial);
+  const theta = ownedCopy(backend, trainedPart(layoutOf(config), matrices));
   let replica = initialReplica(rule, theta);
   for (const record of records.slice(0, rounds)) replica = await applyRecord(replica, rule, record, backend);
   return { config, replica, matrices };

@@ -1,5 +1,5 @@
 /** All numbers of a worker: its model, data, replica and measurements. Runs in a thread of its own, since a forward pass blocks. */
-import type { Backend } from '../kernels/backend.ts';
+import { type Backend, ownedCopy } from '../kernels/backend.ts';
 import { adapterDigest, applyRecord, initialReplica, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
@@ -69,7 +69,10 @@ export class Compute {
     this.forward = forward;
     // A run that continues an adapter gives its matrices with the snapshot of round 0; B-only runs keep A from the seed.
     this.matrices = initialMatrices(config, new Uint8Array());
-    this.replica = initialReplica(learningRuleOf(config), this.owned(trainedPart(layoutOf(config), this.matrices)));
+    this.replica = initialReplica(
+      learningRuleOf(config),
+      ownedCopy(this.backend, trainedPart(layoutOf(config), this.matrices)),
+    );
     this.report = { kernels, adapterElements: this.replica.theta.length };
   }
 
@@ -162,12 +165,6 @@ export class Compute {
   async close(): Promise<void> {
     await this.forward.close();
     await this.backend.close();
-  }
-
-  private owned(theta: Float32Array): Float32Array {
-    const own = this.backend.allocate(theta.length);
-    own.set(theta);
-    return own;
   }
 }
 

@@ -27,8 +27,6 @@ export interface Example {
 
 export interface Dataset {
   readonly examples: readonly Example[];
-  /** Rows of the whole file. */
-  readonly rowsOfFile: number;
   /** Examples of which an option lost the left end of its prompt. */
   readonly truncated: number;
   /** Examples of which an option merges with the end of its prompt. */
@@ -64,7 +62,7 @@ export function readDataset(
   }
   if (rows === 0) throw usageError(`${file}: no rows`);
   if (examples.length === 0) throw usageError(`${file}: ${rows} rows, none of them in shard ${shard} of ${shards}`);
-  return { examples, rowsOfFile: rows, truncated, merged };
+  return { examples, truncated, merged };
 }
 
 function fitRow(file: string, text: TextExample, option: string, tokenizer: Tokenizer, rules: DatasetRules) {

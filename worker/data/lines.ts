@@ -10,7 +10,7 @@ export interface Line {
 }
 
 /** Bytes. */
-export const MAX_LINE_BYTES = 2 ** 24;
+const MAX_LINE_BYTES = 2 ** 24;
 const CHUNK_BYTES = 2 ** 16;
 
 /**

@@ -12,6 +12,8 @@ export interface TsvRules {
 }
 
 const LABEL = 'label';
+/** A column's name in a template. */
+const COLUMN = /\{([^{}]*)\}/g;
 
 /**
  * The rows of `file` in order; white space around a cell is dropped.
@@ -33,7 +35,7 @@ export function* readTsv(file: string, { template, verbalizers }: TsvRules): Gen
         );
       const values = new Map(columns.map((column, i) => [column, cells[i] ?? '']));
       const right = parseLabel(`${file}:${number}`, values.get(LABEL) ?? '', verbalizers.length);
-      const prompt = fill(template, (column) => values.get(column) ?? '');
+      const prompt = template.replace(COLUMN, (_, column: string) => values.get(column) ?? '');
       yield { line: number, prompt, options: verbalizers, right, classified: true };
     }
   }
@@ -42,11 +44,7 @@ export function* readTsv(file: string, { template, verbalizers }: TsvRules): Gen
 function checkColumns(where: string, columns: readonly string[], template: string): void {
   if (new Set(columns).size !== columns.length)
     throw usageError(`${where}: two columns of one name: ${columns.join(', ')}`);
-  const wanted: string[] = [];
-  fill(template, (column) => {
-    wanted.push(column);
-    return '';
-  });
+  const wanted = Array.from(template.matchAll(COLUMN), ([, column]) => column!);
   if (wanted.length === 0) throw usageError(`data.template ${JSON.stringify(template)} names no column in braces`);
   for (const column of [...wanted, LABEL])
     if (!columns.includes(column))
@@ -61,6 +59,3 @@ function parseLabel(where: string, cell: string, labels: number): number {
     );
   return label;
 }
-
-const fill = (template: string, value: (column: string) => string): string =>
-  template.replace(/\{([^{}]*)\}/g, (_, column: string) => value(column));

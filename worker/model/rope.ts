@@ -6,7 +6,7 @@
 import type { Rope, RopeScaling } from './architecture.ts';
 
 /** Frequencies `[rotated / 2]` of a row of `length` tokens, and the factor on cos and sin. */
-export function ropeFrequencies(rope: Rope, length: number): { frequencies: Float32Array; factor: number } {
+function ropeFrequencies(rope: Rope, length: number): { frequencies: Float32Array; factor: number } {
   const { scaling } = rope;
   const plain = powers(scaling.type === 'dynamic' ? dynamicTheta(rope, scaling, length) : rope.theta, rope.rotated);
   switch (scaling.type) {

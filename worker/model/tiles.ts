@@ -6,7 +6,7 @@ import type { Architecture } from './architecture.ts';
  * to stay near the caches (measured: 2^22 … 2^24 within 4 % of each other, larger ones slower), large enough that the weights
  * are read rarely.
  */
-export const MIN_ACTIVATION_ELEMENTS = 2 ** 23;
+const MIN_ACTIVATION_ELEMENTS = 2 ** 23;
 const WEIGHTS_PER_ACTIVATION = 32;
 
 export interface TilePlan {

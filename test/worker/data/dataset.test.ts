@@ -31,7 +31,7 @@ describe('a data file', () => {
     const { examples, ...rest } = readDataset(dataFile(t, jsonl(plain)), tiny, RULES);
     const { ids, firstCompletion } = encodeRow(tiny, 'It was', ' great');
     assert.deepEqual(examples, [{ line: 1, options: [{ ids, firstCompletion }], right: 0, classified: false }]);
-    assert.deepEqual(rest, { rowsOfFile: 1, truncated: 0, merged: 0 });
+    assert.deepEqual(rest, { truncated: 0, merged: 0 });
   });
 
   it('of options gives all of them, and which is right', (t) => {
@@ -87,8 +87,7 @@ describe('a data file', () => {
   it('of which a shard is read gives the rows of that shard only, and all shards give all rows', (t) => {
     const file = dataFile(t, jsonl(...Array.from({ length: 7 }, () => plain)));
     const lines = [0, 1, 2].map((shard) => {
-      const { examples, rowsOfFile } = readDataset(file, tiny, RULES, { shard, shards: 3 });
-      assert.equal(rowsOfFile, 7);
+      const { examples } = readDataset(file, tiny, RULES, { shard, shards: 3 });
       return examples.map(({ line }) => line);
     });
     assert.deepEqual(lines, [
