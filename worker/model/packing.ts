@@ -1,4 +1,4 @@
-/** Rows of tokens to the inputs of the trunk: each token that must be computed once, and the indices that pad and unpad them. */
+/** Rows of tokens to the inputs of the trunk: every token once, and the indices that lay the rows in lines for attention and back. */
 import assert from 'node:assert/strict';
 import { Tensor } from 'onnxruntime-node';
 import type { TokenRow } from '../data/token-row.ts';
@@ -37,6 +37,7 @@ export function packRows(rows: readonly TokenRow[], architecture: Architecture):
   const targets: number[] = [];
   const known = new Map<string, number>();
   rows.forEach(({ ids, firstCompletion }, row) => {
+    // What lies before the first token: nothing, or the row's length where that turns the positions.
     let token = architecture.ropes.some(dependsOnLength) ? -ids.length : -1;
     for (let position = 0; position < ids.length - 1; position++) {
       // A token is known by what lies before it and by itself: rows that begin alike share their first tokens.

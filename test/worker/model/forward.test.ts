@@ -140,6 +140,14 @@ describe('rows that begin alike', () => {
   });
 });
 
+describe('short rows', () => {
+  it('lie behind one another in lines of the longest', () => {
+    const row = (id: number, tokens: number): TokenRow => ({ ids: new Array(tokens + 1).fill(id), firstCompletion: 1 });
+    const { padding } = packRows([row(1, 3), row(2, 9), row(3, 4), row(4, 2)], llama.architecture).feeds;
+    assert.deepEqual(padding!.dims, [2, 9]);
+  });
+});
+
 describe('a pass that is too large for one run', () => {
   it('is cut over adapters first, then over rows of similar length, each row once', () => {
     const lengths = [50, 10, 49, 11, 12];
