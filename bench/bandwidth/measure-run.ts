@@ -64,6 +64,8 @@ export interface RunMeasurement {
 /** Records before those that count, and after them: workers that leave send more. */
 const WARM_UP = 5;
 const COOL_DOWN = 2;
+/** A record is reported as it is sent: after so long all its copies are out, and the workers still measure, ms. */
+const LEAVING_MS = 10;
 /** A run that takes longer has failed. */
 const MAX_RUN_MS = 480_000;
 
@@ -71,7 +73,7 @@ interface Moment {
   readonly atMs: number;
   readonly gradients: number;
   readonly wire: Way<number>;
-  readonly traffic: ReturnType<Network['traffic']>;
+  traffic: ReturnType<Network['traffic']>;
 }
 
 /** @param example directory with model/ and train.jsonl; its model should be fast, so that the link is what takes time */
@@ -123,9 +125,10 @@ async function runProcesses(
     if (message.kind !== 'trainer' || message.report.kind !== 'round') return;
     const { round, gradients: more } = message.report;
     gradients += more;
+    const moment: Moment = { atMs: performance.now(), gradients, wire: message.wire, traffic: undefined };
+    moments.set(round, moment);
     const isEdge = round === WARM_UP || round === WARM_UP + cell.rounds;
-    const traffic = isEdge ? network.traffic() : undefined;
-    moments.set(round, { atMs: performance.now(), gradients, wire: message.wire, traffic });
+    if (isEdge) setTimeout(() => (moment.traffic = network.traffic()), LEAVING_MS);
   };
   const listen = ['--listen', `${network.trainerHost}:0`, '--out', directory];
   const processes = [
