@@ -14,8 +14,8 @@ export async function runCommand(action: () => Promise<ExitCode>): Promise<void>
 }
 
 /**
- * Aborted by the first SIGTERM or SIGINT, with the error to end with; the second ends the process at once. A process that was started by another of
- * ours also ends when that one is gone.
+ * Aborted by the first SIGTERM or SIGINT, with the error to end with; the second ends the process at once. A process that another of
+ * ours started also ends when that one is gone.
  */
 export function drainOnSignal(): { signal: AbortSignal; interrupted: () => boolean } {
   const controller = new AbortController();

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative } from 'node:path';
 import { parseDocument } from 'yaml';
-import { ownPackage, packageRoot } from '../bench/own-package.ts';
 import { usageError } from '../proto/operating-error.ts';
+import { ownPackage, packageRoot } from '../proto/own-package.ts';
 import { readRunFile } from './run-file.ts';
 
 /** Part of a volume that exists: `claim` or `claim/path`. */

@@ -157,14 +157,7 @@ class ForwardPass {
     await this.eachTile(rows, adapters, scratch, async (hidden, packed, tile) => {
       const targets = Array.from({ length: tile.adapters }, () => packed.targets).flat();
       const { nll } = await this.head(hidden, targets, false);
-      let at = 0;
-      for (let g = 0; g < tile.adapters; g++)
-        for (const row of tile.rows) {
-          const labels = rows[row]!.ids.length - rows[row]!.firstCompletion;
-          let sum = 0;
-          for (let label = 0; label < labels; label++) sum += nll[at++]!;
-          losses[(tile.firstAdapter + g) * rows.length + row] = sum;
-        }
+      addUp(nll, rows, tile, losses);
     });
     return losses;
   }
@@ -209,14 +202,7 @@ class ForwardPass {
         });
         const { slope } = await this.head(output.hidden!.data as Float32Array, packed.targets, true);
         const products = rowProducts(output.tangents!.data as Float32Array, slope, packed.targets.length * taken);
-        let at = 0;
-        for (let k = 0; k < taken; k++)
-          for (const row of tileRows) {
-            const labels = rows[row]!.ids.length - rows[row]!.firstCompletion;
-            let sum = 0;
-            for (let label = 0; label < labels; label++) sum += products[at++]!;
-            slopes[(first + k) * rows.length + row] = sum;
-          }
+        addUp(products, rows, { rows: tileRows, firstAdapter: first, adapters: taken }, slopes);
       }
     }
     return slopes;
@@ -333,10 +319,23 @@ function rowProducts(a: Float32Array, b: Float32Array, rows: number): Float64Arr
   });
 }
 
+/** Adds the values at label positions, adapter by adapter and row by row of the tile, up to one of `sums` `[adapters · rows]` for each row. */
+function addUp(values: ArrayLike<number>, rows: readonly TokenRow[], tile: Tile, sums: Float64Array): void {
+  let at = 0;
+  for (let g = 0; g < tile.adapters; g++)
+    for (const row of tile.rows) {
+      const { ids, firstCompletion } = rows[row]!;
+      let sum = 0;
+      for (let label = firstCompletion; label < ids.length; label++) sum += values[at++]!;
+      sums[(tile.firstAdapter + g) * rows.length + row] = sum;
+    }
+}
+
 /** What one run of the trunk holds. */
 interface Tile {
   /** Indices of rows. */
   readonly rows: readonly number[];
+  /** Of adapters, or of directions. */
   readonly firstAdapter: number;
   readonly adapters: number;
 }

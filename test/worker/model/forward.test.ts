@@ -159,12 +159,13 @@ describe('a pass that is too large for one run', () => {
     const tiny = planTiles(llama.architecture, lengths, 32, 30_000);
     assert.deepEqual(tiny, { rows: [[1, 3, 4], [2], [0]], adapters: 1 });
   });
-  it('gives the same losses', async () => {
+  it('gives the same losses and logits', async () => {
     const { layout, scratch } = adaptersOf(llama, 3);
     const rows = rowsOf('llama');
     const forward = await createForward(llama, { layout }, options);
     const tiled = await createForward(llama, { layout }, { ...options, maxActivationElements: 30_000 });
     assertClose(await tiled.losses(rows, 3, scratch), await forward.losses(rows, 3, scratch));
+    assertClose(await tiled.logits(rows, 3, scratch), await forward.logits(rows, 3, scratch));
     assert.equal(tiled.adaptersPerRun(rows, 3), 1);
     assert.equal(forward.adaptersPerRun(rows, 3), 3);
     await forward.close();

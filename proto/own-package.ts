@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The folder of package.json: one level up from bench/, two from dist/bench/. */
+/** The folder of package.json: one level up from proto/, two from dist/proto/. */
 export function packageRoot(): string {
   const near = fileURLToPath(new URL('..', import.meta.url));
   return existsSync(join(near, 'package.json')) ? near : fileURLToPath(new URL('../..', import.meta.url));
