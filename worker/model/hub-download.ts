@@ -1,19 +1,8 @@
 /** One file of the Hub into the cache: resumed where it was interrupted, retried, and believed only when its digest is right. */
 import { createHash } from 'node:crypto';
-import {
-  createReadStream,
-  createWriteStream,
-  existsSync,
-  mkdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-  utimes,
-  writeFileSync,
-} from 'node:fs';
+import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, statSync, utimes, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { Readable, Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { syncPath } from '../../proto/durable-directory.ts';
 import { usageError } from '../../proto/operating-error.ts';
@@ -77,7 +66,7 @@ async function fetchRest(
     const start = size();
     onBytes(start);
     try {
-      if (start < file.bytes) await append(await file.open(start), incomplete, start, onBytes, signal);
+      if (start < file.bytes) await append(await file.open(start), incomplete, start, onBytes);
       if (size() === file.bytes) return;
       throw new Error(`${file.name}: ${size()} of ${file.bytes} bytes came`);
     } catch (error) {
@@ -90,23 +79,24 @@ async function fetchRest(
   }
 }
 
+/** Returns or throws only when nothing is being written any more: the next attempt goes on at the file's size. */
 async function append(
   stream: ReadableStream<Uint8Array>,
   incomplete: string,
   start: number,
   onBytes: (bytes: number) => void,
-  signal: AbortSignal | undefined,
 ): Promise<void> {
-  let bytes = start;
-  const count = new Transform({
-    transform(chunk: Uint8Array, _, done) {
+  const file = await open(incomplete, 'a');
+  try {
+    let bytes = start;
+    for await (const chunk of stream) {
+      await file.writeFile(chunk);
       bytes += chunk.length;
       onBytes(bytes);
-      done(null, chunk);
-    },
-  });
-  const to = createWriteStream(incomplete, { flags: 'a' });
-  await pipeline(Readable.from(stream), count, to, signal === undefined ? {} : { signal });
+    }
+  } finally {
+    await file.close();
+  }
 }
 
 /** In the form of `file.etag`. */

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { OperatingError } from '../../../proto/operating-error.ts';
 import { type DownloadProgress, type ResolveOptions, resolveModel } from '../../../worker/model/hub.ts';
+import { downloadBlob } from '../../../worker/model/hub-download.ts';
 import { loadTokenizer } from '../../../worker/model/tokenizer.ts';
 import { COMMIT, hubServer } from '../../support/hub-server.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
@@ -106,6 +107,32 @@ describe('a model by name', () => {
     second.hub.sent.length = 0;
     await second.resolve();
     assert.deepEqual(second.hub.sent, [{ file: 'model.safetensors', start: 1000 }]);
+  });
+
+  it('goes on only when what came before the break has been written', async (t) => {
+    const data = Buffer.alloc(1 << 26, 'onebyte');
+    const etag = createHash('sha256').update(data).digest('hex');
+    const starts: number[] = [];
+    const remote = {
+      name: 'large',
+      bytes: data.length,
+      etag,
+      async open(start: number) {
+        const breaks = starts.push(start) === 1;
+        const chunks = breaks ? [data.subarray(0, -1)] : [data.subarray(start)];
+        return new ReadableStream<Uint8Array>({
+          pull(controller) {
+            const chunk = chunks.pop();
+            if (chunk !== undefined) controller.enqueue(chunk);
+            else if (breaks) controller.error(new Error('the connection broke'));
+            else controller.close();
+          },
+        });
+      },
+    };
+    const blob = join(temporaryDirectory(t), etag);
+    await downloadBlob(remote, blob, { onBytes: () => {}, retryMs: [0, 0], signal: undefined });
+    assert.deepEqual(starts, [0, data.length - 1]);
   });
 
   it('reports its progress over all files', async (t) => {
