@@ -26,7 +26,6 @@ export async function createSession(
     enableCpuMemArena: arena,
     // Plans memory for the first shapes it sees and pays for every other.
     enableMemPattern: false,
-    ...(process.env.PROF && { enableProfiling: true, profileFilePrefix: process.env.PROF }),
     graphOptimizationLevel: 'all',
     // 3: errors only; what is an error is thrown too.
     logSeverityLevel: 3,
