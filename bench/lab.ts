@@ -4,13 +4,12 @@ import { join } from 'node:path';
 import { type Backend, ownedCopy } from '../kernels/backend.ts';
 import { exponentInForce, type LearningRule } from '../kernels/learning-rule.ts';
 import { initialReplica, type ReplicaState } from '../kernels/replica.ts';
-import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
+import { frozenPart, initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
 import { describeAdapter } from '../proto/peft-describe.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { type Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
-import { frozenPart } from '../worker/compute.ts';
 import { type Dataset, readDataset } from '../worker/data/dataset.ts';
 import { dataOrder } from '../worker/data/order.ts';
 import type { TokenRow } from '../worker/data/token-row.ts';
@@ -86,11 +85,12 @@ export class Lab {
     const [layout, rule] = [layoutOf(config), learningRuleOf(config)];
     const options = { provider: 'cpu', threads: this.threads, quantize, tangents } as const;
     const key = `${train === 'both' ? train : `${train} ${seed}`} ${quantize} ${tangents}`;
+    const matrices = initialMatrices(config, Buffer.alloc(0));
     if (!this.forwards.has(key))
-      this.forwards.set(key, createForward(this.model, { layout, ...frozenPart(config) }, options));
+      this.forwards.set(key, createForward(this.model, { layout, frozenA: frozenPart(layout, matrices) }, options));
     const forward = await this.forwards.get(key)!;
     const { backend } = this;
-    const owned = ownedCopy(backend, trainedPart(layout, initialMatrices(config, Buffer.alloc(0))));
+    const owned = ownedCopy(backend, trainedPart(layout, matrices));
     const common = { learning: config.learning, rule, layout, backend, forward, scratch: new Scratch(backend) };
     return {
       rule,

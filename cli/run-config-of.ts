@@ -54,10 +54,9 @@ function adapterOf(run: RunFile, model: BaseModel): { description: AdapterDescri
     const settings = { baseModel: run.model, rank, alpha, targets, useRslora: rslora, train };
     return { description: describeAdapter(settings, linearModules, fanInFanOut), initialAdapter: Buffer.alloc(0) };
   }
-  if (train === 'B')
-    throw usageError(
-      'adapter.train: B together with adapter.from is not supported; train both, or begin a new adapter',
-    );
   const { description, matrices } = readPeftAdapter(from, linearModules);
-  return { description: { ...description, baseModel: run.model }, initialAdapter: Buffer.from(bytesOf(matrices)) };
+  return {
+    description: { ...description, baseModel: run.model, train },
+    initialAdapter: Buffer.from(bytesOf(matrices)),
+  };
 }

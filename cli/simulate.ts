@@ -66,7 +66,7 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   const signal = AbortSignal.any([drain.signal, failed.signal]);
   const test = (adapter?: string): Promise<EvalResult | undefined> =>
     evaluateTest(run, runFile, directory, signal, adapter);
-  const before = test();
+  const before = test(run.adapter.from);
   const training = runSimulation({
     runFile,
     directory,

@@ -9,11 +9,17 @@ export interface ReplicaState {
   /** θ, float32 `[d]`. Updated in place by `applyRecord`. */
   readonly theta: Float32Array;
   readonly normaliser: Normaliser;
+  /**
+   * A of every module, one after another, where it is neither trained nor made from the seed: in a run that trains B alone of an
+   * adapter it continues. Never changes.
+   */
+  readonly frozenA?: Float32Array | undefined;
 }
 
-export const initialReplica = (rule: LearningRule, theta: Float32Array): ReplicaState => ({
+export const initialReplica = (rule: LearningRule, theta: Float32Array, frozenA?: Float32Array): ReplicaState => ({
   theta,
   normaliser: initialNormaliser(rule),
+  frozenA,
 });
 
 /** The state after `record`. θ is updated in place: the state given is spent. */
@@ -25,20 +31,21 @@ export async function applyRecord(
 ): Promise<ReplicaState> {
   const { normaliser, step } = absorb(state.normaliser, rule, record);
   if (step) await backend.update(state.theta, step.terms, step.scale, rule.directionStripes);
-  return { theta: state.theta, normaliser };
+  return { ...state, normaliser };
 }
 
 /** sha-256 of θ alone, hex: the adapter digest. */
 export const adapterDigest = (theta: Float32Array): string => createHash('sha256').update(bytesOf(theta)).digest('hex');
 
-/** sha-256 of the whole replica state: θ, v, v_max, the kept exponents (int8, oldest first), the window (float64). */
-export function replicaDigest({ theta, normaliser }: ReplicaState): Buffer {
+/** sha-256 of the whole replica state: θ, v, v_max, the kept exponents (int8, oldest first), the window (float64), the frozen A. */
+export function replicaDigest({ theta, normaliser, frozenA = new Float32Array() }: ReplicaState): Buffer {
   const { v, vMax, exponents, window } = normaliser;
   return createHash('sha256')
     .update(bytesOf(theta))
     .update(bytesOf(Float64Array.of(v, vMax)))
     .update(Int8Array.from(exponents))
     .update(bytesOf(Float64Array.from(window)))
+    .update(bytesOf(frozenA))
     .digest();
 }
 

@@ -27,6 +27,19 @@ export function trainedPart(layout: AdapterLayout, matrices: Float32Array): Floa
   return theta;
 }
 
+/** A of every module, one after another, where the layout trains B alone. */
+export function frozenPart({ train, modules }: AdapterLayout, matrices: Float32Array): Float32Array | undefined {
+  if (train === 'both') return undefined;
+  const frozen = adapterLayout(modules, 'both').tensors.filter(({ matrix }) => matrix === 'A');
+  const all = new Float32Array(frozen.reduce((sum, { elements }) => sum + elements, 0));
+  let at = 0;
+  for (const { offset, elements } of frozen) {
+    all.set(matrices.subarray(offset, offset + elements), at);
+    at += elements;
+  }
+  return all;
+}
+
 /** A copy of `matrices` with its trained part replaced by θ: what a PEFT directory holds. */
 export function withTrainedPart(layout: AdapterLayout, matrices: Float32Array, theta: Float32Array): Float32Array {
   const all = matrices.slice();

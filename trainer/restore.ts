@@ -2,7 +2,7 @@
 import { type Backend, ownedCopy } from '../kernels/backend.ts';
 import { initialNormaliser } from '../kernels/learning-rule.ts';
 import { applyRecord, initialReplica, type ReplicaState } from '../kernels/replica.ts';
-import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
+import { frozenPart, initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
 import type { LogFrame, Record } from '../proto/gen/onebyte.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig } from '../proto/run-config.ts';
@@ -79,8 +79,9 @@ export async function replayLog(log: LogContents, backend: Backend, rounds?: num
     throw usageError(`round ${rounds}: the log holds ${records.length} records`);
   const rule = learningRuleOf(config);
   const matrices = initialMatrices(config, log.header.initialTheta);
-  const theta = ownedCopy(backend, trainedPart(layoutOf(config), matrices));
-  let replica = initialReplica(rule, theta);
+  const layout = layoutOf(config);
+  const frozenA = log.header.initialTheta.length > 0 ? frozenPart(layout, matrices) : undefined;
+  let replica = initialReplica(rule, ownedCopy(backend, trainedPart(layout, matrices)), frozenA);
   for (const record of records.slice(0, rounds)) replica = await applyRecord(replica, rule, record, backend);
   return { config, replica, matrices };
 }

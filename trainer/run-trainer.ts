@@ -228,10 +228,9 @@ class Trainer {
   }
 
   private async apply({ step: update, normaliser, digest }: Extract<Effect, { kind: 'apply' }>): Promise<void> {
-    const { theta } = this.replica;
     const { backend, config } = this.options;
-    if (update) await backend.update(theta, update.terms, update.scale, config.learning.directionStripes);
-    this.replica = { theta, normaliser };
+    if (update) await backend.update(this.replica.theta, update.terms, update.scale, config.learning.directionStripes);
+    this.replica = { ...this.replica, normaliser };
     if (digest) this.announceDigest();
   }
 

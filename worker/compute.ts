@@ -1,7 +1,7 @@
 /** All numbers of a worker: its model, data, replica and measurements. Runs in a thread of its own, since a forward pass blocks. */
 import { type Backend, ownedCopy } from '../kernels/backend.ts';
 import { adapterDigest, applyRecord, initialReplica, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
-import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
+import { frozenPart, initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
 import { decodeSnapshot } from '../kernels/snapshot.ts';
 import type { Contribution, EvaluationCounts, EvaluationRequest, Record, ReplicaDigest } from '../proto/gen/onebyte.ts';
@@ -49,7 +49,8 @@ export class Compute {
   private readonly tokenizer: Tokenizer;
   private readonly backend: Backend;
   private readonly forward: Forward;
-  private readonly matrices: Float32Array;
+  /** What the forward pass reads where B alone is trained. */
+  private readonly frozenA: Float32Array | undefined;
   private replica: ReplicaState;
   private spsa: SpsaContext | undefined;
   private train: { data: Dataset; order: DataOrder } | undefined;
@@ -60,19 +61,15 @@ export class Compute {
     tokenizer: Tokenizer,
     backend: Backend,
     forward: Forward,
+    initial: { readonly theta: Float32Array; readonly frozenA: Float32Array | undefined },
     kernels: string,
   ) {
-    const { config } = options;
     this.options = options;
     this.tokenizer = tokenizer;
     this.backend = backend;
     this.forward = forward;
-    // A run that continues an adapter gives its matrices with the snapshot of round 0; B-only runs keep A from the seed.
-    this.matrices = initialMatrices(config, new Uint8Array());
-    this.replica = initialReplica(
-      learningRuleOf(config),
-      ownedCopy(this.backend, trainedPart(layoutOf(config), this.matrices)),
-    );
+    this.frozenA = initial.frozenA;
+    this.replica = initialReplica(learningRuleOf(options.config), ownedCopy(backend, initial.theta));
     this.report = { kernels, adapterElements: this.replica.theta.length };
   }
 
@@ -89,8 +86,12 @@ export class Compute {
     const tokenizer = loadTokenizer(modelDirectory, model.vocabularySize);
     const { backend, reason } = await selectBackend(settings.kernels, threads);
     const layout = layoutOf(config);
-    const forward = await createForward(model, { layout, ...frozenPart(config) }, { ...settings, threads, tangents });
-    return new Compute(options, tokenizer, backend, forward, reason);
+    // What the seed gives. A run that continues an adapter sends its matrices with every snapshot, and a new worker gets one.
+    const matrices = initialMatrices(config, new Uint8Array());
+    const initial = { theta: trainedPart(layout, matrices), frozenA: frozenPart(layout, matrices) };
+    const adapter = { layout, frozenA: initial.frozenA };
+    const forward = await createForward(model, adapter, { ...settings, threads, tangents });
+    return new Compute(options, tokenizer, backend, forward, initial, reason);
   }
 
   /** Reads this worker's shard, once it has its number. */
@@ -109,9 +110,11 @@ export class Compute {
 
   /** Replaces the replica by a snapshot's. */
   restore(snapshot: Uint8Array): ReplicaDigest {
-    const { theta, normaliser } = decodeSnapshot(snapshot, this.replica.theta.length);
+    const given = this.options.config.initialAdapterSha256 === undefined ? 0 : this.frozenA?.length;
+    const { theta, normaliser, frozenA } = decodeSnapshot(snapshot, this.replica.theta.length, given);
     this.replica.theta.set(theta);
-    this.replica = { theta: this.replica.theta, normaliser };
+    if (frozenA) this.frozenA!.set(frozenA);
+    this.replica = { theta: this.replica.theta, normaliser, frozenA };
     return this.digest();
   }
 
@@ -166,17 +169,4 @@ export class Compute {
     await this.forward.close();
     await this.backend.close();
   }
-}
-
-/** The matrices that are not trained, where the layout trains B alone: A of every module, one after another. */
-export function frozenPart(config: RunConfig): { frozenA?: Float32Array } {
-  if (config.adapter.train === 'both') return {};
-  const matrices = initialMatrices(config, new Uint8Array());
-  let [at, end] = [0, 0];
-  for (const { rank, fanIn, fanOut } of config.adapter.modules) {
-    matrices.copyWithin(end, at, at + rank * fanIn);
-    end += rank * fanIn;
-    at += rank * (fanIn + fanOut);
-  }
-  return { frozenA: matrices.slice(0, end) };
 }

@@ -213,6 +213,8 @@ export interface Snapshot {
   exponents: number[];
   window: number[];
   sha256: Buffer;
+  /** float32, little endian: A of every module, where it is not trained and the run continues an adapter. */
+  frozenA: Buffer;
 }
 
 export interface GetRunConfigRequest {
@@ -1423,7 +1425,16 @@ export const SnapshotChunk: MessageFns<SnapshotChunk> = {
 };
 
 function createBaseSnapshot(): Snapshot {
-  return { round: 0, theta: Buffer.alloc(0), v: 0, vMax: 0, exponents: [], window: [], sha256: Buffer.alloc(0) };
+  return {
+    round: 0,
+    theta: Buffer.alloc(0),
+    v: 0,
+    vMax: 0,
+    exponents: [],
+    window: [],
+    sha256: Buffer.alloc(0),
+    frozenA: Buffer.alloc(0),
+  };
 }
 
 export const Snapshot: MessageFns<Snapshot> = {
@@ -1456,6 +1467,9 @@ export const Snapshot: MessageFns<Snapshot> = {
     }
     if (message.sha256.length !== 0) {
       writer.uint32(58).bytes(message.sha256);
+    }
+    if (message.frozenA.length !== 0) {
+      writer.uint32(66).bytes(message.frozenA);
     }
     return writer;
   },
@@ -1547,6 +1561,14 @@ export const Snapshot: MessageFns<Snapshot> = {
             }
 
             message.sha256 = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.frozenA = Buffer.from(reader.bytes());
             continue;
           }
         }

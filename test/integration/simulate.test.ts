@@ -57,6 +57,35 @@ describe('onebyte simulate', () => {
     assert(existsSync(join(checkpoint, 'trainer_state.json')));
   });
 
+  for (const train of ['both', 'B'])
+    it(`continues an adapter, train: ${train}: it begins where the other ended, and replicas and log agree`, async () => {
+      const from = out('demo/checkpoints/round-000200');
+      const flags = [
+        '--workers',
+        '2',
+        '--rounds',
+        '3',
+        '--set',
+        `adapter.from=${from}`,
+        '--set',
+        `adapter.train=${train}`,
+      ];
+      const result = await simulate(`continued-${train}`, ...flags);
+      assert(result.accuracyBefore >= 0.97, `accuracy ${result.accuracyBefore}`);
+      assert.deepEqual(result.replicaDigests, new Array(3).fill(result.replicaDigest));
+      const replayed = lastJson(await runOnebyte('replay', '--log', result.roundLog, '--round', '3', '--json'));
+      assert.equal(replayed.adapterDigest, result.adapterDigest);
+      const matrices = (checkpoint: string, matrix: 'A' | 'B'): Buffer[] => {
+        const { file, tensors } = openSafetensors(join(checkpoint, 'adapter_model.safetensors'));
+        const wanted = [...tensors].filter(([name]) => name.includes(`lora_${matrix}`)).sort();
+        const bytes = readFileSync(file);
+        return wanted.map(([, { offset, bytes: length }]) => bytes.subarray(offset, offset + length));
+      };
+      assert.notDeepEqual(matrices(result.checkpointDir, 'B'), matrices(from, 'B'));
+      if (train === 'B') assert.deepEqual(matrices(result.checkpointDir, 'A'), matrices(from, 'A'));
+      else assert.notDeepEqual(matrices(result.checkpointDir, 'A'), matrices(from, 'A'));
+    });
+
   for (const workers of ['1', '4'])
     it(`gives the same bytes twice with quorum: all and ${workers} worker(s)`, async () => {
       const flags = ['--workers', workers, '--rounds', '8', '--set', 'trainer.quorum=all', '--set', 'data.test='];

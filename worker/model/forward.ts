@@ -30,7 +30,7 @@ export interface ForwardOptions {
 export interface ForwardAdapter {
   readonly layout: AdapterLayout;
   /** Where the layout trains B alone: A `[rank, fanIn]` of every module, one after another, the same for all G. */
-  readonly frozenA?: Float32Array;
+  readonly frozenA?: Float32Array | undefined;
 }
 
 export interface Forward {
