@@ -59,14 +59,14 @@ export function onHello(state: TrainerState, { atMs, stream, hello }: HelloEvent
 
 /** The welcome, and the records that the worker lacks where it is to catch up by them. */
 function welcome(state: TrainerState, member: Member, stream: StreamId, hello: Hello): Effect[] {
-  const { settings, rounds, runKey } = state.rules;
+  const { settings, rounds, devRows, runKey } = state.rules;
   const { round } = state.normaliser;
   const { worker, name } = member;
   const catchUp = catchUpOf(state, hello);
   if (catchUp === Welcome_CatchUp.GIVE_RECORDS) member.claim = { rounds: hello.replica!.round, gaveAll: false };
   const resumeSecret = resumeSecretOf(runKey, worker, name);
   const { heartbeatMs } = settings;
-  const value = { worker, resumeSecret, round, heartbeatMs, epoch: state.epoch, rounds, catchUp };
+  const value = { worker, resumeSecret, round, heartbeatMs, epoch: state.epoch, rounds, catchUp, devRows };
   const records = catchUp === Welcome_CatchUp.RECORDS ? (recordsFrom(state, hello.replica!.round) ?? []) : [];
   return [
     { kind: 'send', stream, message: { message: { $case: 'welcome', value } } },

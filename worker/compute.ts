@@ -20,7 +20,7 @@ export interface ComputeOptions {
   readonly config: RunConfig;
   readonly modelDirectory: string;
   readonly trainFile: string;
-  /** Needed when the trainer asks for an evaluation. */
+  /** Needed where the run has a dev split. */
   readonly devFile: string | undefined;
   /** The file is this worker's own: all of it is its shard. */
   readonly ownData: boolean;
@@ -94,8 +94,12 @@ export class Compute {
     return new Compute(options, tokenizer, backend, forward, initial, reason);
   }
 
-  /** Reads this worker's shard, once it has its number. */
-  join(worker: number): DataReport {
+  /**
+   * Reads this worker's shard, once it has its number, and the dev split.
+   * @param devRows of the trainer's dev split
+   * @throws OperatingError usage: wrong data, or another dev split than the trainer's
+   */
+  join(worker: number, devRows: number): DataReport {
     const { config, trainFile, ownData } = this.options;
     const { shards } = config.data;
     const shard = worker % shards;
@@ -105,7 +109,20 @@ export class Compute {
     const { backend, forward } = this;
     const scratch = this.spsa?.scratch ?? new Scratch(backend);
     this.spsa = { learning: config.learning, rule: learningRuleOf(config), layout, backend, forward, scratch, worker };
+    this.dev = devRows > 0 ? this.readDev(devRows) : undefined;
     return { rows: data.examples.length, truncated: data.truncated, merged: data.merged };
+  }
+
+  private readDev(rows: number): Dataset {
+    const { devFile, config } = this.options;
+    if (devFile === undefined)
+      throw usageError(`the trainer evaluates ${rows} rows of a dev split: name the same file with --dev`);
+    const dev = readDataset(devFile, this.tokenizer, config.data);
+    if (dev.examples.length !== rows)
+      throw usageError(
+        `${devFile}: ${dev.examples.length} rows, the trainer's dev split has ${rows}: name the same file with --dev`,
+      );
+    return dev;
   }
 
   /** Replaces the replica by a snapshot's. */
@@ -144,14 +161,9 @@ export class Compute {
 
   /** Evaluates rows of the dev split at the replica's θ. */
   async evaluate({ firstRow, rows }: EvaluationRequest): Promise<EvaluationCounts> {
-    const { devFile, config } = this.options;
-    if (devFile === undefined) throw usageError('the trainer asks for an evaluation: name the dev split with --dev');
-    this.dev ??= readDataset(devFile, this.tokenizer, config.data);
-    const examples = this.dev.examples.slice(firstRow, firstRow + rows);
+    const examples = (this.dev?.examples ?? []).slice(firstRow, firstRow + rows);
     if (examples.length < rows)
-      throw usageError(
-        `${devFile}: ${this.dev.examples.length} rows, the trainer asks for row ${firstRow + rows}: another dev split than the trainer's`,
-      );
+      throw new OperatingError(EXIT.refused, `the trainer asks for row ${firstRow + rows} of a dev split of fewer`);
     const results = await evaluateExamples(this.forward, examples, this.replica.theta);
     return { round: this.replica.normaliser.round, firstRow, rows, ...countResults(results) };
   }

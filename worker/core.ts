@@ -127,10 +127,10 @@ function onMessage(state: WorkerState, { message }: TrainerMessage): WorkerEffec
 function onWelcome(state: WorkerState, welcome: Welcome): WorkerEffect[] {
   if (welcome.epoch < (state.epoch ?? 0))
     return wait(state, `a trainer of epoch ${welcome.epoch} answered; this worker follows epoch ${state.epoch}`);
-  const { worker, round, rounds, resumeSecret, epoch, heartbeatMs, catchUp } = welcome;
+  const { worker, round, rounds, resumeSecret, epoch, heartbeatMs, catchUp, devRows } = welcome;
   const isNew = state.worker !== worker;
   Object.assign(state, { worker, rounds, resumeSecret, epoch, phase: 'working', nextDirection: 0 });
-  if (isNew) state.todo.push({ kind: 'join', worker });
+  if (isNew) state.todo.push({ kind: 'join', worker, devRows });
   const effects: WorkerEffect[] = [{ kind: 'heartbeatEvery', ms: heartbeatMs }];
   switch (catchUp) {
     case Welcome_CatchUp.SNAPSHOT:

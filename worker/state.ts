@@ -28,7 +28,7 @@ export interface RunTerms {
 
 /** One call of the compute; it answers with `computed` and is given no other before. */
 export type Task =
-  | { kind: 'join'; worker: number }
+  | { kind: 'join'; worker: number; devRows: number }
   | { kind: 'digest'; purpose: 'hello' | 'report' }
   | { kind: 'restore'; bytes: Uint8Array }
   | { kind: 'apply'; record: Record }

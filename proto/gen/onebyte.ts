@@ -80,6 +80,8 @@ export interface Welcome {
   /** Grows each time a trainer opens the log. A worker follows no trainer of an older epoch than it has seen. */
   epoch: number;
   catchUp: Welcome_CatchUp;
+  /** Of the dev split, any of which the worker may be asked to evaluate. */
+  devRows: number;
 }
 
 /** How the worker's replica comes to `round` records. */
@@ -638,7 +640,16 @@ export const Hello: MessageFns<Hello> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { worker: 0, resumeSecret: Buffer.alloc(0), round: 0, heartbeatMs: 0, rounds: 0, epoch: 0, catchUp: 0 };
+  return {
+    worker: 0,
+    resumeSecret: Buffer.alloc(0),
+    round: 0,
+    heartbeatMs: 0,
+    rounds: 0,
+    epoch: 0,
+    catchUp: 0,
+    devRows: 0,
+  };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -663,6 +674,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.catchUp !== 0) {
       writer.uint32(56).int32(message.catchUp);
+    }
+    if (message.devRows !== 0) {
+      writer.uint32(64).uint32(message.devRows);
     }
     return writer;
   },
@@ -734,6 +748,14 @@ export const Welcome: MessageFns<Welcome> = {
             }
 
             message.catchUp = reader.int32() as any;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.devRows = reader.uint32();
             continue;
           }
         }

@@ -152,7 +152,7 @@ describe('onebyte worker', () => {
     assert.match(stderr, /Is it running/);
   });
 
-  it('with another run config, model or number than the trainer knows is refused', async () => {
+  it('with another run config, model, number or dev split than the trainer knows is refused', async () => {
     const running = startOnebyte(['trainer', runFile, '--out', join(directory, 'refusals')]);
     const address = (await running.line(/"address":"([^"]+)"/))[1]!;
     const worker = (...flags: string[]) => runOnebyte('worker', '--trainer', address, ...flags);
@@ -170,6 +170,14 @@ describe('onebyte worker', () => {
     const model = await worker('--model', other, '--data', join(tinyReviews, 'train.jsonl'));
     assert.equal(model.code, 2, model.stderr);
     assert.match(model.stderr, /another base model than the trainer's/);
+
+    const data = ['--model', join(tinyReviews, 'model'), '--data', join(tinyReviews, 'train.jsonl')];
+    const withoutDev = await worker(...data);
+    assert.equal(withoutDev.code, 2, withoutDev.stderr);
+    assert.match(withoutDev.stderr, /evaluates 500 rows of a dev split: name the same file with --dev/);
+    const otherDev = await worker(...data, '--dev', join(tinyReviews, 'test.jsonl'));
+    assert.equal(otherDev.code, 2, otherDev.stderr);
+    assert.match(otherDev.stderr, /test\.jsonl: 1000 rows, the trainer's dev split has 500/);
 
     running.process.kill('SIGTERM');
     const { code, stderr } = await running.finished;

@@ -23,7 +23,15 @@ function behind(catchUp: Welcome_CatchUp): WorkerState {
   const state = initialWorker(rules, 0);
   step(state, { kind: 'start' });
   step(state, { kind: 'opened', atMs: 0, terms });
-  const welcome = { worker: 0, resumeSecret: Buffer.alloc(16), round: 0, heartbeatMs: 500, rounds: ROUNDS, epoch: 1 };
+  const welcome = {
+    worker: 0,
+    resumeSecret: Buffer.alloc(16),
+    round: 0,
+    heartbeatMs: 500,
+    rounds: ROUNDS,
+    epoch: 1,
+    devRows: 0,
+  };
   message(state, { $case: 'welcome', value: { ...welcome, catchUp } });
   for (let round = 0; round < ROUNDS; round++) message(state, { $case: 'record', value: recordOf(round, 0, []) });
   message(state, { $case: 'notice', value: { kind: Notice_Kind.RUN_DONE, text: 'done' } });
