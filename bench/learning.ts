@@ -89,7 +89,7 @@ const CURVE_POINTS = 20;
 const WON = 0.9;
 
 export async function benchLearning(options: LearningBenchOptions): Promise<LearningBench> {
-  const { example, tables = TABLES, seeds = 3, budget = 3200, onRow } = options;
+  const { example, tables = TABLES, seeds = 3, budget = 2560, onRow } = options;
   const machine = describeMachine();
   const lab = await Lab.open(example);
   const rows: LearningRow[] = [];

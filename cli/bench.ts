@@ -193,7 +193,7 @@ const learning = new Command('learning')
   .option('--example <dir>', 'directory with model/, train.jsonl and dev.jsonl', 'examples/tiny-reviews')
   .addOption(new Option('--table <names...>', 'tables to measure (all)').choices(TABLES))
   .option('--seeds <n>', 'runs of each choice (3)', wholeNumber)
-  .option('--budget <n>', 'directions of a run (3200)', wholeNumber)
+  .option('--budget <n>', 'directions of a run (2560)', wholeNumber)
   .option('--json', 'end with one line of JSON on stdout')
   .action(({ json, table, ...options }: LearningFlags) =>
     runCommand(async () => {
