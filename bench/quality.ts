@@ -1,12 +1,12 @@
 /** `onebyte bench quality`: what finished runs were worth on the test split: before, and with the checkpoint that was best on dev. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { readPeftAdapter } from '../proto/peft-adapter.ts';
 import type { DataRules } from '../proto/run-config.ts';
-import { metricsFile } from '../trainer/metrics-file.ts';
-import { type MetricsLine, parseMetrics } from '../trainer/metrics-line.ts';
+import { metricsFile, readMetrics } from '../trainer/metrics-file.ts';
+import type { MetricsLine } from '../trainer/metrics-line.ts';
 import { readDataset } from '../worker/data/dataset.ts';
 import { countResults, evaluateExamples } from '../worker/evaluate.ts';
 import { openBaseModel } from '../worker/model/base-model.ts';
@@ -92,11 +92,11 @@ async function score(
 function course({ directory, seed }: FinishedRun): Omit<QualityRow, 'before' | 'after'> {
   const file = metricsFile(directory);
   if (!existsSync(file)) throw usageError(`${file}: missing; expected the directory of a run`);
-  const { lines } = parseMetrics(readFileSync(file, 'utf8'), file);
+  const lines = Array.from(readMetrics(file), ({ line }) => line);
   const rounds = lines.filter((line): line is Extract<MetricsLine, { kind: 'round' }> => line.kind === 'round');
   const [first, last] = [rounds[0], rounds.at(-1)];
   if (!first || !last) throw usageError(`${file}: holds no round`);
-  const workers = Math.max(1, ...rounds.map(({ members }) => members));
+  const workers = rounds.reduce((most, { members }) => Math.max(most, members), 1);
   const { up, down } = last.wire ?? { up: Number.NaN, down: Number.NaN };
   return {
     run: basename(directory),

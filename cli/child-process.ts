@@ -27,6 +27,8 @@ export function startChild(
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     execPath: execPath!,
     execArgv,
+    // JSON would make null of a loss that is not a number.
+    serialization: 'advanced',
     env: { ...process.env, ONEBYTE_LOG_FORMAT: 'json' },
     // Ctrl-C in a terminal reaches this process alone: it asks its children to drain.
     detached: true,

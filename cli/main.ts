@@ -43,4 +43,9 @@ for (const command of [
     each.exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage));
   program.addCommand(command);
 }
+// `| head` and the like: who reads no further needs no more.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(process.exitCode ?? EXIT.done);
+  throw error;
+});
 await program.parseAsync();

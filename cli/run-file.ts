@@ -55,9 +55,14 @@ const MAX_RUN_FILE_BYTES = 2 ** 20;
 /**
  * Reads a run file. Paths to model and data in it are relative to it; `out` is relative to the current directory.
  * @param settings `key.path=value` overrides, values in YAML
+ * @param options keys that a command has options for; undefined: the option was not given
  * @throws OperatingError (usage) that names the file and the key
  */
-export function readRunFile(file: string, settings: readonly string[] = []): RunFile {
+export function readRunFile(
+  file: string,
+  settings: readonly string[] = [],
+  options: { readonly [key in 'rounds' | 'workers' | 'seed']?: number | undefined } = {},
+): RunFile {
   let text: string;
   try {
     const { size } = statSync(file);
@@ -71,6 +76,7 @@ export function readRunFile(file: string, settings: readonly string[] = []): Run
   const value = parseYaml(file, text) ?? {};
   if (typeof value !== 'object' || Array.isArray(value)) throw usageError(`run file ${file}: holds no keys`);
   for (const setting of settings) override(value, setting);
+  for (const [key, given] of Object.entries(options)) if (given !== undefined) Object.assign(value, { [key]: given });
   const parsed = RunFile.safeParse(value);
   if (!parsed.success) throw usageError(`run file ${file}: ${z.prettifyError(parsed.error)}`);
   return withAbsolutePaths(parsed.data, dirname(resolve(file)));

@@ -101,14 +101,13 @@ async function prepare(
   flags: Flags,
   drain: AbortSignal,
 ): Promise<{ run: RunFile; directory: string; runFile: string }> {
-  const given = readRunFile(file, flags.set);
+  const { workers, rounds, seed } = flags;
+  const given = readRunFile(file, flags.set, { workers, rounds, seed });
   const wanted = flags.out ?? given.out;
   const directory = flags.resume ? resolve(wanted) : freshDirectory(wanted, toStderr);
   const model = await findModel(given.model, toStderr, drain);
-  const workers = flags.workers ?? given.workers;
-  const overridden = { ...given, model, workers, rounds: flags.rounds ?? given.rounds, seed: flags.seed ?? given.seed };
-  const settled = await settle(overridden, directory);
-  const run = { ...settled, trainer: { ...settled.trainer, startWorkers: workers } };
+  const settled = await settle({ ...given, model }, directory);
+  const run = { ...settled, trainer: { ...settled.trainer, startWorkers: settled.workers } };
   const runFile = join(directory, 'run.yaml');
   mkdirSync(join(directory, 'logs'), { recursive: true });
   writeFileSync(runFile, stringify(run));

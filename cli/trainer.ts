@@ -66,13 +66,13 @@ async function trainUntilDone(
 ): Promise<ExitCode> {
   const place: Place = {};
   const log = createLog({ role: 'trainer' }, place);
-  const given = readRunFile(file, flags.set);
-  const rounds = flags.rounds ?? given.rounds;
+  const given = readRunFile(file, flags.set, { rounds: flags.rounds });
   const out = flags.out ?? given.out;
   const directory = flags.resume ? resolve(out) : freshDirectory(out, (text) => log.info(text));
   place.run = basename(directory);
   const model = await findModel(given.model, (text) => log.info(text), drain.signal);
-  const run = await settle({ ...given, rounds, model }, directory);
+  const run = await settle({ ...given, model }, directory);
+  const { rounds } = run;
   const settings = { ...run.trainer, listen: flags.listen ?? run.trainer.listen };
   const access = serverAccess(splitAddress(settings.listen).host, flags);
   const { config, initialAdapter } = await prepareRun(run);

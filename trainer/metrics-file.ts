@@ -1,15 +1,25 @@
 /** metrics.jsonl of a run directory: read whole, then appended to. Losing it loses times, never the run. */
-import { createWriteStream, existsSync, mkdirSync, readFileSync, truncateSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { learningRuleOf } from '../kernels/run-replica.ts';
+import { readLines } from '../proto/lines.ts';
 import { parseRunConfig } from '../proto/run-config.ts';
 import { backfill } from './metrics-backfill.ts';
 import { emptyHistory, observe, type RunHistory } from './metrics-history.ts';
-import { type MetricsLine, parseMetrics } from './metrics-line.ts';
+import { type MetricsLine, parseMetricsLine } from './metrics-line.ts';
 import { roundLogFile } from './open-run.ts';
 import { readRoundLog } from './round-log.ts';
 
 export const metricsFile = (directory: string): string => join(directory, 'metrics.jsonl');
+
+/**
+ * The lines of a metrics.jsonl, and how many bytes of the file end with each; a last line without its end is left out.
+ * @throws OperatingError (usage) that names the file and the line
+ */
+export function* readMetrics(file: string): Generator<{ line: MetricsLine; end: number }> {
+  for (const { number, text, end } of readLines(file))
+    if (end !== undefined) yield { line: parseMetricsLine(text, `${file}, line ${number}`), end };
+}
 
 export interface PastRun {
   readonly history: RunHistory;
@@ -23,9 +33,10 @@ export interface PastRun {
 export async function readPastRun(directory: string): Promise<PastRun> {
   const history = emptyHistory();
   const file = metricsFile(directory);
-  const { lines, bytes } = existsSync(file) ? parseMetrics(readFileSync(file, 'utf8'), file) : { lines: [], bytes: 0 };
+  let bytes = 0;
   let evaluations: number[] = []; // those of the history are thinned
-  for (const line of lines) {
+  for (const { line, end } of existsSync(file) ? readMetrics(file) : []) {
+    bytes = end;
     observe(history, line);
     if (line.kind === 'evaluation') evaluations.push(line.round);
     if (line.kind === 'start') evaluations = evaluations.filter((round) => round <= line.round);
@@ -47,14 +58,19 @@ export interface MetricsWriter {
 /** Goes on with metrics.jsonl behind its first `bytes` bytes. A file that cannot be written is told once and let go. */
 export function metricsWriter(directory: string, bytes: number, onError: (error: Error) => void): MetricsWriter {
   const file = metricsFile(directory);
-  mkdirSync(directory, { recursive: true });
-  if (existsSync(file)) truncateSync(file, bytes);
-  const stream = createWriteStream(file, { flags: 'a' });
   let failed = false;
-  stream.on('error', (error) => {
+  const fail = (error: Error): void => {
     failed = true;
     onError(error);
-  });
+  };
+  try {
+    mkdirSync(directory, { recursive: true });
+    if (existsSync(file)) truncateSync(file, bytes);
+  } catch (error) {
+    fail(error as Error);
+  }
+  const stream = createWriteStream(file, { flags: 'a' });
+  stream.on('error', (error) => failed || fail(error));
   return {
     write: (line) => void (failed || stream.write(`${JSON.stringify(line)}\n`)),
     close: () => new Promise((resolve) => (failed ? resolve() : stream.once('close', resolve).end())),

@@ -112,20 +112,10 @@ export type WorkerObservation =
 
 export type Observation = MetricsLine | WorkerObservation;
 
-/**
- * Parses metrics.jsonl; a last line without its end is left out.
- * @returns the lines, and the bytes of `text` that they take
- * @throws OperatingError (usage) that names `file` and the line
- */
-export function parseMetrics(text: string, file: string): { lines: MetricsLine[]; bytes: number } {
-  const whole = text.slice(0, text.lastIndexOf('\n') + 1);
-  const lines = whole.split('\n').slice(0, -1);
-  return { lines: lines.map((line, i) => parseLine(line, `${file}, line ${i + 1}`)), bytes: Buffer.byteLength(whole) };
-}
-
 const ADVICE = 'remove the file, it is made again from the round log';
 
-function parseLine(line: string, from: string): MetricsLine {
+/** @param from file and line, for the error @throws OperatingError (usage) */
+export function parseMetricsLine(line: string, from: string): MetricsLine {
   let value: unknown;
   try {
     value = JSON.parse(line);

@@ -94,22 +94,27 @@ function histogram({ buckets }: RoundLine): Summary_Value {
 export function tensorboardWriter(directory: string, now: () => number, onError: (error: Error) => void): MetricsSink {
   let stream: WriteStream | undefined;
   let failed = false;
+  const fail = (error: Error): void => {
+    failed = true;
+    onError(error);
+  };
   const open = (): WriteStream => {
     mkdirSync(directory, { recursive: true });
     const seconds = String(Math.floor(now() / 1000)).padStart(10, '0');
     const opened = createWriteStream(join(directory, `events.out.tfevents.${seconds}.${hostname()}.${process.pid}.0`));
-    opened.on('error', (error) => {
-      failed = true;
-      onError(error);
-    });
+    opened.on('error', fail);
     opened.write(encode({ wallTime: now() / 1000, step: 0, what: { $case: 'fileVersion', value: 'brain.Event:2' } }));
     return opened;
   };
   return {
     onObservation(seen) {
       if (failed || (seen.kind !== 'round' && seen.kind !== 'evaluation')) return;
-      stream ??= open();
-      stream.write(encode(eventOf(seen)));
+      try {
+        stream ??= open();
+        stream.write(encode(eventOf(seen)));
+      } catch (error) {
+        fail(error as Error);
+      }
     },
     close: () => new Promise((resolve) => (failed || !stream ? resolve() : stream.once('close', resolve).end())),
   };

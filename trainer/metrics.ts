@@ -6,6 +6,9 @@ import type { Observation, RunDescription } from './metrics-line.ts';
 import { observationsOf } from './metrics-reports.ts';
 import type { Report } from './state.ts';
 
+/** Least time between two notes of all workers where only some of them left, ms. */
+const NOTE_WORKERS_MS = 1000;
+
 /** Hears every observation after the history has taken it in. */
 export interface MetricsSink {
   onObservation(seen: Observation, history: RunHistory): void;
@@ -43,7 +46,11 @@ export async function openMetrics({ directory, run, now, onError }: MetricsOptio
     if ('at' in seen) writer?.write(seen);
     for (const sink of sinks) sink.onObservation(seen, history);
   };
-  const noteWorkers = (): void => take({ kind: 'workers', at: now(), workers: [...history.workers.values()] });
+  let notedAt = 0;
+  const noteWorkers = (): void => {
+    notedAt = now();
+    take({ kind: 'workers', at: notedAt, workers: [...history.workers.values()] });
+  };
   return {
     history,
     begin(round) {
@@ -55,7 +62,8 @@ export async function openMetrics({ directory, run, now, onError }: MetricsOptio
     },
     onReport(report, wire) {
       for (const seen of observationsOf(report, wire, now())) take(seen);
-      if (report.kind === 'evaluation' || report.kind === 'left') noteWorkers();
+      const someLeft = report.kind === 'left' && now() - notedAt >= NOTE_WORKERS_MS;
+      if (report.kind === 'evaluation' || someLeft) noteWorkers();
     },
     describe: (status) => describeStatus(status, history),
     add: (sink) => void sinks.push(sink),

@@ -84,6 +84,8 @@ class Trainer {
   private replica: ReplicaState;
   /** The adapter that an open evaluation is about. */
   private held: ReplicaState | undefined;
+  /** The last snapshot that was asked for. */
+  private encoded: { readonly of: ReplicaState; readonly bytes: WeakRef<Uint8Array> } | undefined;
   private service: Service | undefined;
   private readonly queue: (Event | (() => Promise<void>))[] = [];
   private pumping = false;
@@ -127,12 +129,12 @@ class Trainer {
       },
       serviceLimits,
     );
-    onListening(this.service.address, this.replica.normaliser.round, this.open.tornBytes);
     const ticker = setInterval(() => this.dispatch({ kind: 'tick', atMs: performance.now() }), TICK_MS);
     const onDrain = (): void => this.dispatch({ kind: 'drain', atMs: performance.now() });
-    drain.addEventListener('abort', onDrain);
-    if (drain.aborted) onDrain();
     try {
+      onListening(this.service.address, this.replica.normaliser.round, this.open.tornBytes);
+      drain.addEventListener('abort', onDrain);
+      if (drain.aborted) onDrain();
       const { exitCode, text } = await this.outcome.promise;
       await this.service.close(CLOSE_GRACE_MS);
       return this.result(exitCode, text);
@@ -252,8 +254,16 @@ class Trainer {
     if (!best) this.checkpointDir = written;
   }
 
+  /** Readers of one round share its bytes; they are let go with the last of them. */
   private snapshot(): Promise<Uint8Array> {
-    return new Promise((resolve) => this.dispatch(async () => resolve(encodeSnapshot(this.replica))));
+    return new Promise((resolve) =>
+      this.dispatch(async () => {
+        const shared = this.encoded?.of === this.replica ? this.encoded.bytes.deref() : undefined;
+        const bytes = shared ?? encodeSnapshot(this.replica);
+        this.encoded = { of: this.replica, bytes: new WeakRef(bytes) };
+        resolve(bytes);
+      }),
+    );
   }
 
   private status(): GetStatusResponse {

@@ -96,7 +96,10 @@ export async function startService(
   };
 }
 
-const encode = (message: TrainerMessage): Buffer => Buffer.from(TrainerMessage.encode(message).finish());
+function encode(message: TrainerMessage): Buffer {
+  const { buffer, byteOffset, byteLength } = TrainerMessage.encode(message).finish();
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
 
 function serverOptions(limits: ServiceLimits, joinToken: string | undefined): grpc.ServerOptions {
   return {

@@ -25,7 +25,8 @@ export function snapshotSender(
     }
     active++;
     try {
-      const bytes = Buffer.from(await snapshot());
+      const { buffer, byteOffset, byteLength } = await snapshot();
+      const bytes = Buffer.from(buffer, byteOffset, byteLength);
       for (let at = 0; at < bytes.length && !call.cancelled; at += SNAPSHOT_CHUNK_BYTES) {
         const data = bytes.subarray(at, at + SNAPSHOT_CHUNK_BYTES);
         if (!(await taken(call, { data }, limits.snapshotStallMs))) {

@@ -27,38 +27,32 @@ export interface ComputeReply {
 export type RemoteCompute = {
   readonly [M in Method]: (...args: Parameters<Compute[M]>) => Promise<Awaited<ReturnType<Compute[M]>>>;
 } & {
-  readonly report: ComputeReport;
-  /** Ends the thread at once. */
+  /** Loads model and kernels, before all else. @throws OperatingError as Compute.create does */
+  create(options: ComputeOptions): Promise<ComputeReport>;
+  /** Ends the thread at once, also while it loads. */
   terminate(): Promise<void>;
 };
 
-/** Starts the thread and loads model and kernels in it. @throws OperatingError as Compute.create does */
-export async function startCompute(options: ComputeOptions): Promise<RemoteCompute> {
+/** Starts the thread. */
+export function startCompute(): RemoteCompute {
   const thread = spawnThread('./compute-thread', import.meta.url);
   const call = caller(thread);
-  const terminate = async (): Promise<void> => void (await thread.terminate());
-  try {
-    const report = (await call('create', [options])) as ComputeReport;
-    const remote =
-      <M extends Method>(method: M) =>
-      (...args: Parameters<Compute[M]>) =>
-        call(method, args) as Promise<Awaited<ReturnType<Compute[M]>>>;
-    return {
-      report,
-      terminate,
-      join: remote('join'),
-      restore: remote('restore'),
-      apply: remote('apply'),
-      measure: remote('measure'),
-      evaluate: remote('evaluate'),
-      digest: remote('digest'),
-      adapterDigest: remote('adapterDigest'),
-      close: remote('close'),
-    };
-  } catch (error) {
-    await terminate();
-    throw error;
-  }
+  const remote =
+    <M extends Method>(method: M) =>
+    (...args: Parameters<Compute[M]>) =>
+      call(method, args) as Promise<Awaited<ReturnType<Compute[M]>>>;
+  return {
+    create: (options) => call('create', [options]) as Promise<ComputeReport>,
+    terminate: async () => void (await thread.terminate()),
+    join: remote('join'),
+    restore: remote('restore'),
+    apply: remote('apply'),
+    measure: remote('measure'),
+    evaluate: remote('evaluate'),
+    digest: remote('digest'),
+    adapterDigest: remote('adapterDigest'),
+    close: remote('close'),
+  };
 }
 
 /** Sends calls to the thread and matches its replies. The thread keeps the process alive while an answer is awaited. */
@@ -75,12 +69,15 @@ function caller(thread: Worker): (method: ComputeCall['method'], args: readonly 
     if (error) settle(id)?.reject(asError(error));
     else settle(id)?.resolve(value);
   });
+  let ended: Error | undefined;
   const fail = (error: Error): void => {
+    ended ??= error;
     for (const id of [...waiting.keys()]) settle(id)?.reject(error);
   };
   thread.on('error', fail);
   thread.on('exit', () => fail(new OperatingError(EXIT.internal, 'the compute thread ended')));
   return (method, args) => {
+    if (ended) return Promise.reject(ended);
     const id = nextId++;
     const call = deferred<unknown>();
     waiting.set(id, call);

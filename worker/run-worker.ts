@@ -106,13 +106,15 @@ class RunningWorker {
   }
 
   private async result(exitCode: ExitCode, text: string): Promise<WorkerResult> {
-    const replica = await this.compute?.digest();
+    // Drained while it loads, a worker waits for nothing.
+    const compute = this.config && this.compute;
+    const replica = await compute?.digest();
     return {
       exitCode,
       text,
       worker: this.state.worker,
       rounds: replica?.round ?? 0,
-      adapterDigest: await this.compute?.adapterDigest(),
+      adapterDigest: await compute?.adapterDigest(),
       replicaDigest: replica && Buffer.from(replica.sha256).toString('hex'),
     };
   }
@@ -185,9 +187,10 @@ class RunningWorker {
     if (!this.config) {
       const parsed = parseRunConfig(json, `the trainer at ${this.options.trainer}`);
       await this.options.checkConfig(parsed);
-      this.compute = await startCompute({ config: parsed, ...this.options.compute });
+      this.compute = startCompute();
+      const report = await this.compute.create({ config: parsed, ...this.options.compute });
       this.config = { json, parsed };
-      this.options.onReport({ kind: 'ready', compute: this.compute.report });
+      this.options.onReport({ kind: 'ready', compute: report });
     }
     const { directions, maxStaleness } = this.config.parsed.learning;
     return { runConfigSha256: runConfigSha256(json), directions, maxStaleness };

@@ -1,15 +1,18 @@
 /** The reducer, and metrics.jsonl over a restart. */
 import assert from 'node:assert/strict';
-import { appendFileSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { initialNormaliser } from '../../kernels/learning-rule.ts';
 import { referenceBackend } from '../../kernels/reference.ts';
 import { recordOf } from '../../proto/record.ts';
-import { metricsFile, readPastRun } from '../../trainer/metrics-file.ts';
+import { openMetrics } from '../../trainer/metrics.ts';
+import { metricsFile, readMetrics, readPastRun } from '../../trainer/metrics-file.ts';
 import { emptyHistory, observe, pace, type RunHistory } from '../../trainer/metrics-history.ts';
-import { type Observation, parseMetrics } from '../../trainer/metrics-line.ts';
+import { type Observation, parseMetricsLine } from '../../trainer/metrics-line.ts';
 import { roundDetail } from '../../trainer/metrics-round.ts';
 import { MAX_ROWS, rowsOf } from '../../trainer/metrics-series.ts';
+import { tensorboardWriter } from '../../trainer/metrics-tensorboard.ts';
 import { openRun } from '../../trainer/open-run.ts';
 import { virtualRule } from '../simulation/virtual-replica.ts';
 import { RUN, roundLine, START, testMetrics } from '../support/observed-run.ts';
@@ -161,8 +164,43 @@ describe('metrics.jsonl', () => {
     assert.deepEqual((await readPastRun(directory)).missing, []);
   });
 
+  it('does not grow with the square of the workers that leave at once', async (test) => {
+    const directory = temporaryDirectory(test);
+    const metrics = await openMetrics({ directory, run: RUN, now: () => 1e12, onError: assert.ifError });
+    metrics.begin(0);
+    const wire = { up: 0, down: 0 };
+    const of = (worker: number) => ({ worker, name: `worker-${worker}` });
+    for (let i = 0; i < 300; i++) metrics.onReport({ kind: 'joined', ...of(i), resumed: false }, wire);
+    for (let i = 0; i < 300; i++) metrics.onReport({ kind: 'left', ...of(i), reason: 'silent' }, wire);
+    await metrics.end(0, 'done');
+    const notes = Array.from(readMetrics(metricsFile(directory)), ({ line }) => line).filter(
+      (l) => l.kind === 'workers',
+    );
+    assert.equal(notes.length, 2);
+    const { history } = await readPastRun(directory);
+    assert([...history.workers.values()].every(({ state }) => state === 'left'));
+  });
+
+  it("that cannot be written is told once and let go, and so are TensorBoard's files", async (test) => {
+    const directory = temporaryDirectory(test);
+    const errors: string[] = [];
+    const onError = (error: Error): void => void errors.push((error as NodeJS.ErrnoException).code ?? error.message);
+    const metrics = await openMetrics({ directory, run: RUN, now: () => 1e12, onError });
+    mkdirSync(metricsFile(directory));
+    writeFileSync(join(directory, 'tensorboard'), '');
+    metrics.add(tensorboardWriter(join(directory, 'tensorboard'), () => 1e12, onError));
+    metrics.begin(0);
+    for (let round = 1; round < 4; round++)
+      metrics.onReport({ kind: 'evaluation', round, rows: 1, loss: 1, accuracy: 1, best: false }, { up: 0, down: 0 });
+    await metrics.end(0, 'done');
+    assert.deepEqual(errors.sort(), ['EEXIST', 'EISDIR']);
+  });
+
   it('that is of another shape can be made again', () => {
-    assert.throws(() => parseMetrics('{"kind":"a"}\n', 'metrics.jsonl'), /metrics.jsonl, line 1: .*remove the file/s);
+    assert.throws(
+      () => parseMetricsLine('{"kind":"a"}', 'metrics.jsonl, line 1'),
+      /metrics.jsonl, line 1: .*remove the file/s,
+    );
   });
 
   it('notes the rounds that a killed trainer had committed and not noted', async (test) => {

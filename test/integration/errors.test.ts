@@ -1,11 +1,13 @@
 /** Bad input: every command says what, where, got, expected and what to do, and exits with the documented code. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import { promisify } from 'node:util';
 import { deferred } from '../../proto/deferred.ts';
-import { runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { root, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory({ after });
@@ -58,6 +60,8 @@ describe('a run file', () => {
     ['a value out of range', ['--set', 'learning.directions=1000'], /learning\.directions/],
     ['stripes that do not fit', ['--set', 'learning.directionStripes=5'], /directionStripes/],
     ['tangents that nothing needs', ['--set', 'worker.tangentPrecision=int8'], /tangentPrecision int8.*is spsa/],
+    ['no rounds', ['--rounds', '0'], /at rounds/],
+    ['more rounds than are counted', ['--rounds', `${2 ** 32}`], /at rounds/],
     ['an address that is none', ['--listen', 'nonsense'], /nonsense.*host:port/],
     ['plain text beyond loopback', ['--listen', '0.0.0.0:0'], /--insecure/],
   ];
@@ -91,6 +95,23 @@ describe('data', () => {
 });
 
 describe('onebyte simulate', () => {
+  it('says of a run that diverges how its loss went, and ends with exit code 6', async () => {
+    const diverging = [
+      '--set',
+      'learning.learningRate=1e30',
+      '--set',
+      'trainer.evaluateEvery=1',
+      '--set',
+      'data.test=',
+    ];
+    const { code, stderr } = await runOnebyte(
+      ...['simulate', runFile, '--out', join(directory, 'diverges'), '--workers', '1', ...diverging],
+    );
+    assert.equal(code, 6, stderr);
+    assert.match(stderr, /dev loss NaN/);
+    assert.match(stderr, /Lower learning\.learningRate/);
+  });
+
   it('ends the run when the test split cannot be read, exit code 2', async () => {
     const file = join(directory, 'test.jsonl');
     writeFileSync(file, 'no JSON\n');
@@ -139,6 +160,14 @@ describe('onebyte trainer', () => {
     server.close();
     assert.equal(code, 2, stderr);
     assert.match(stderr, /the port is in use/);
+  });
+});
+
+describe('onebyte', () => {
+  it('ends quietly when nobody reads what it prints', async () => {
+    const command = `"${process.execPath}" bin/onebyte.js k8s render examples/tiny-reviews/run.yaml | true`;
+    const { stderr } = await promisify(execFile)('sh', ['-c', command], { cwd: root });
+    assert.equal(stderr, '');
   });
 });
 

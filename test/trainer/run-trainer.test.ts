@@ -1,7 +1,10 @@
-/** The trainer process, when its disk fails. */
+/** The trainer process, when what it depends on fails. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { open } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { it } from 'node:test';
+import { splitAddress } from '../../proto/address.ts';
 import { protocolWorker } from '../support/protocol-worker.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { testTrainer } from '../support/test-trainer.ts';
@@ -20,4 +23,16 @@ it('says nothing more once a write of the round log has failed', async (test) =>
   const worker = protocolWorker(trainer.address, { name: 'w', config: trainer.config });
   await Promise.all([assert.rejects(trainer.result, { exitCode: 5 }), assert.rejects(worker)]);
   assert.equal(trainer.reports.length, reports);
+});
+
+it('listens no longer when what is told of its address fails', async (test) => {
+  let address = '';
+  const onListening = (listening: string): void => {
+    address = listening;
+    throw new Error('nobody to tell');
+  };
+  await assert.rejects(testTrainer(test, { onListening }), /nobody to tell/);
+  const { host, port } = splitAddress(address);
+  const connecting = connect(Number(port), host);
+  await assert.rejects(once(connecting, 'connect'), { code: 'ECONNREFUSED' });
 });

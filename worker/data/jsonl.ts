@@ -1,7 +1,7 @@
 /** Rows of JSON lines: `{"prompt","completion"}`, or `{"prompt","options":[…],"label":i}` with i from 0. Other fields are ignored. */
 import { z } from 'zod';
+import { type Line, readLines } from '../../proto/lines.ts';
 import { usageError } from '../../proto/operating-error.ts';
-import { type Line, readLines } from './lines.ts';
 import { MAX_OPTIONS, type TextExample } from './text-example.ts';
 
 const text = z.string().min(1);

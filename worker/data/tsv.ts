@@ -1,6 +1,7 @@
 /** Rows of tab-separated values as SST-2 has them: a header line, a `label` column with the index of the verbalizer, no quoting. */
+
+import { readLines } from '../../proto/lines.ts';
 import { usageError } from '../../proto/operating-error.ts';
-import { readLines } from './lines.ts';
 import type { TextExample } from './text-example.ts';
 
 /** How a row of columns becomes a prompt and its options; the run file's `data`. */

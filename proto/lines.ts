@@ -1,12 +1,14 @@
 /** The lines of a text file, one at a time and within a bound. */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
-import { usageError } from '../../proto/operating-error.ts';
+import { usageError } from './operating-error.ts';
 
 export interface Line {
   /** From 1; blank lines count. */
   readonly number: number;
   /** Without its end (LF or CRLF) and without a byte order mark; never blank. */
   readonly text: string;
+  /** Bytes of the file up to its end, that included; undefined for a last line without one. */
+  readonly end: number | undefined;
 }
 
 /** Bytes. */
@@ -19,10 +21,10 @@ const CHUNK_BYTES = 2 ** 16;
  */
 export function* readLines(file: string): Generator<Line> {
   let number = 0;
-  for (const bytes of rawLines(file)) {
+  for (const { bytes, end } of rawLines(file)) {
     number++;
     const text = decode(file, number, bytes);
-    if (text.trim() !== '') yield { number, text };
+    if (text.trim() !== '') yield { number, text, end };
   }
 }
 
@@ -35,13 +37,14 @@ function decode(file: string, number: number, bytes: Uint8Array): string {
   }
 }
 
-function* rawLines(file: string): Generator<Uint8Array> {
+function* rawLines(file: string): Generator<{ bytes: Uint8Array; end: number | undefined }> {
   const fd = open(file);
   try {
     const chunk = new Uint8Array(CHUNK_BYTES);
     let line: Buffer[] = [];
     let lineBytes = 0;
     let lines = 0;
+    let position = 0;
     for (;;) {
       const read = readSync(fd, chunk);
       if (read === 0) break;
@@ -54,13 +57,14 @@ function* rawLines(file: string): Generator<Uint8Array> {
         line.push(Buffer.from(chunk.subarray(start, end)));
         start = end + 1;
         if (newline < 0) break;
-        yield Buffer.concat(line);
+        yield { bytes: Buffer.concat(line), end: position + start };
         lines++;
         line = [];
         lineBytes = 0;
       }
+      position += read;
     }
-    if (lineBytes > 0) yield Buffer.concat(line);
+    if (lineBytes > 0) yield { bytes: Buffer.concat(line), end: undefined };
   } finally {
     closeSync(fd);
   }
