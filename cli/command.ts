@@ -7,10 +7,18 @@ export async function runCommand(action: () => Promise<ExitCode>): Promise<void>
   try {
     process.exitCode = await action();
   } catch (error) {
-    if (error instanceof OperatingError) process.stderr.write(`onebyte: ${error.message}\n`);
+    const known = error instanceof OperatingError ? error : ofSystem(error);
+    if (known) process.stderr.write(`onebyte: ${known.message}\n`);
     else process.stderr.write(`onebyte: internal error, please report it: ${(error as Error).stack}\n`);
-    process.exitCode = error instanceof OperatingError ? error.exitCode : EXIT.internal;
+    process.exitCode = known?.exitCode ?? EXIT.internal;
   }
+}
+
+/** What the system refused, a directory that may not be written or a full disk, is for the user to mend. */
+function ofSystem(error: unknown): OperatingError | undefined {
+  if (!(error instanceof Error && 'syscall' in error && 'code' in error)) return undefined;
+  const full = ['ENOSPC', 'EDQUOT', 'EFBIG', 'EIO'].includes(String(error.code));
+  return new OperatingError(full ? EXIT.durableStore : EXIT.usage, error.message, { cause: error });
 }
 
 /**

@@ -6,7 +6,7 @@ import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { readPeftAdapter } from '../proto/peft-adapter.ts';
 import { DataRules } from '../proto/run-config.ts';
 import { usableCores } from '../worker/cores.ts';
-import { type Dataset, readDataset } from '../worker/data/dataset.ts';
+import { type Dataset, type Example, readDataset } from '../worker/data/dataset.ts';
 import { countResults, type ExampleResult, evaluateExamples } from '../worker/evaluate.ts';
 import { openBaseModel } from '../worker/model/base-model.ts';
 import { createForward } from '../worker/model/forward.ts';
@@ -37,7 +37,7 @@ export interface EvalResult {
   readonly rows: number;
   readonly truncated: number;
   readonly merged: number;
-  readonly examples?: readonly ExampleResult[];
+  readonly examples?: readonly (ExampleResult & Pick<Example, 'line' | 'truncated' | 'merged'>)[];
 }
 
 export const evalCommand = withSettings(
@@ -85,7 +85,7 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
   return EXIT.done;
 }
 
-function report(flags: Flags, { truncated, merged }: Dataset, results: readonly ExampleResult[]): void {
+function report(flags: Flags, { examples, truncated, merged }: Dataset, results: readonly ExampleResult[]): void {
   const { correct, classified, lossSum } = countResults(results);
   const result: EvalResult = {
     loss: lossSum / results.length,
@@ -93,16 +93,25 @@ function report(flags: Flags, { truncated, merged }: Dataset, results: readonly 
     rows: results.length,
     truncated,
     merged,
-    ...((flags.perExample ?? false) && { examples: results }),
+    ...((flags.perExample ?? false) && {
+      examples: results.map((result, i) => {
+        const { line, truncated, merged } = examples[i]!;
+        return { line, truncated, merged, ...result };
+      }),
+    }),
   };
   if (flags.json) {
     printJson(result);
     return;
   }
-  result.examples?.forEach(({ nll, tokens, correct: right }, i) => {
+  for (const { line, nll, tokens, correct: right, ...prompt } of result.examples ?? []) {
     const verdict = right === undefined ? '' : right ? '  right' : '  wrong';
-    process.stdout.write(`row ${i + 1}: nll ${nll.toFixed(4)} over ${tokens} tokens${verdict}\n`);
-  });
+    const notes = `${prompt.truncated ? '  truncated' : ''}${prompt.merged ? '  merged' : ''}`;
+    process.stdout.write(`line ${line}: nll ${nll.toFixed(4)} over ${tokens} tokens${verdict}${notes}\n`);
+  }
   const accuracy = result.accuracy === undefined ? '' : `, accuracy ${(100 * result.accuracy).toFixed(1)} %`;
-  process.stdout.write(`${result.rows} rows: loss ${result.loss.toFixed(4)}${accuracy}\n`);
+  const notes = [`${truncated} truncated`, `${merged} merged`].filter((note) => !note.startsWith('0 '));
+  process.stdout.write(
+    `${result.rows} rows: loss ${result.loss.toFixed(4)}${accuracy}${notes.map((note) => `, ${note}`).join('')}\n`,
+  );
 }

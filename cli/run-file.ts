@@ -1,5 +1,5 @@
 /** The run file: what a user writes about a run, in YAML. Sections belong to the rooms that use them; here they meet. */
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
@@ -107,9 +107,9 @@ function override(value: unknown, setting: string): void {
   else Object.defineProperty(section, last, { value: parsed, enumerable: true, writable: true, configurable: true });
 }
 
-/** A model that looks like a path is one; `org/name` stays as it is. */
-const isPath = (model: string): boolean =>
-  model.startsWith('.') || model.startsWith('/') || !/^[^/]+\/[^/]+$/.test(model);
+/** A model that looks like a path is one, and so is `org/name` where there is such a directory. */
+const isPath = (model: string, base: string): boolean =>
+  model.startsWith('.') || model.startsWith('/') || !/^[^/]+\/[^/]+$/.test(model) || existsSync(resolve(base, model));
 
 function withAbsolutePaths(run: RunFile, base: string): RunFile {
   const { data, adapter } = run;
@@ -117,7 +117,7 @@ function withAbsolutePaths(run: RunFile, base: string): RunFile {
     file === undefined ? undefined : resolve(base, file);
   return {
     ...run,
-    model: isPath(run.model) ? resolve(base, run.model) : run.model,
+    model: isPath(run.model, base) ? resolve(base, run.model) : run.model,
     data: { ...data, train: resolve(base, data.train), dev: absolute(data.dev), test: absolute(data.test) },
     adapter: { ...adapter, from: absolute(adapter.from) },
   };

@@ -1,5 +1,5 @@
 /** `onebyte simulate`: a whole run on this machine, as real processes, with the test split evaluated before and after. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
@@ -75,6 +75,7 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
     threads: run.worker.threads ?? Math.max(1, Math.floor(cores / run.workers)),
     dashboard: flags.dashboard === false ? undefined : flags.dashboard,
     view,
+    onListening: () => copyFileSync(runFile, join(directory, 'run.yaml')),
     drain: signal,
   });
   for (const part of [before, training]) part.catch((error) => failed.abort(error));
@@ -84,18 +85,20 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   const result = await training;
   if (result.trainer.exitCode !== EXIT.done) {
     view.say(result.trainer.text);
-    return drainedCode(result.trainer.exitCode, drain.interrupted());
+    const exitCode = drainedCode(result.trainer.exitCode, drain.interrupted());
+    if (flags.json) printJson({ ...result.trainer, exitCode });
+    return exitCode;
   }
   const after = await test(result.trainer.checkpointDir);
   const summary = summarise(result, await before, after, (performance.now() - started) / 1000);
   if (flags.json) printJson(summary);
-  else process.stdout.write(table(summary));
+  else process.stdout.write(table(summary, flags.resume ? ' since this start' : ''));
   if (new Set(summary.replicaDigests).size > 1)
     throw new OperatingError(EXIT.internal, `the replicas differ: ${summary.replicaDigests.join(', ')}`);
   return EXIT.done;
 }
 
-/** Settles the run file and writes it into the run directory, from where all processes read it. */
+/** Settles the run file and writes it for all processes; it becomes the run directory's own once the trainer has taken it. */
 async function prepare(
   file: string,
   flags: Flags,
@@ -108,7 +111,7 @@ async function prepare(
   const model = await findModel(given.model, toStderr, drain);
   const settled = await settle({ ...given, model }, directory);
   const run = { ...settled, trainer: { ...settled.trainer, startWorkers: settled.workers } };
-  const runFile = join(directory, 'run.yaml');
+  const runFile = join(directory, 'logs', 'run.yaml');
   mkdirSync(join(directory, 'logs'), { recursive: true });
   writeFileSync(runFile, stringify(run));
   return { run, directory, runFile };
@@ -159,7 +162,8 @@ function summarise(
   };
 }
 
-function table(s: Summary): string {
+/** @param since what bytes are counted from, where it is not the beginning of the run */
+function table(s: Summary, since: string): string {
   const percent = (x: number | undefined): string => (x === undefined ? '–' : `${(100 * x).toFixed(1)} %`);
   const loss = (x: number | undefined): string => (x === undefined ? '–' : x.toFixed(3));
   const same = new Set(s.replicaDigests).size === 1;
@@ -167,8 +171,8 @@ function table(s: Summary): string {
     ['test accuracy', `${percent(s.accuracyBefore)} before, ${percent(s.accuracyAfter)} after`],
     ['test loss', `${loss(s.lossBefore)} before, ${loss(s.lossAfter)} after`],
     ['rounds', `${s.rounds}`],
-    ['gradient bytes', `${s.gradients} applied, ${s.payloadBytesUp} sent`],
-    ['on the wire', `${bytes(s.wireBytesUp)} up, ${bytes(s.wireBytesDown)} down, all workers together`],
+    ['gradient bytes', `${s.gradients} applied, ${s.payloadBytesUp} sent${since}`],
+    ['on the wire', `${bytes(s.wireBytesUp)} up, ${bytes(s.wireBytesDown)} down, all workers together${since}`],
     ['seconds', s.seconds.toFixed(1)],
     [
       'replicas',

@@ -11,7 +11,7 @@ import type { ChildMessage } from './supervision.ts';
 /** Processes started again in one simulation before it gives up. */
 const MAX_RESTARTS = 100;
 /** Exit codes after which starting again is of no use. */
-const FINAL: readonly (number | null)[] = [EXIT.usage, EXIT.refused, EXIT.durableStore, EXIT.diverged];
+const FINAL: readonly (number | null)[] = [EXIT.internal, EXIT.usage, EXIT.refused, EXIT.durableStore, EXIT.diverged];
 /** How long children may take to drain before they are killed, ms. */
 const DRAIN_GRACE_MS = 15_000;
 
@@ -26,6 +26,8 @@ export interface SimulationOptions {
   /** `host:port` of the dashboard; undefined: none. */
   readonly dashboard: string | undefined;
   readonly view: LiveView;
+  /** The trainer has taken the run file. */
+  readonly onListening: () => void;
   readonly drain: AbortSignal;
 }
 
@@ -61,7 +63,7 @@ class Simulation {
   private trainerResult: TrainerResult | undefined;
   private restarts = 0;
   private draining = false;
-  /** The trainer is gone for good: a worker that missed the end would look for it in vain. */
+  /** The trainer is gone for good, or is not wanted any longer: what ends is not started again. */
   private over = false;
 
   constructor(options: SimulationOptions) {
@@ -95,6 +97,7 @@ class Simulation {
   }
 
   kill(): void {
+    this.over = true;
     for (const child of this.children) child.process.kill('SIGKILL');
   }
 
@@ -141,6 +144,7 @@ class Simulation {
     switch (message.kind) {
       case 'listening':
         this.listening = message.address;
+        this.options.onListening();
         this.address.resolve(message.address);
         break;
       case 'dashboard':

@@ -6,6 +6,7 @@ import { splitAddress } from '../proto/address.ts';
 import { type GetStatusResponse, type MemberStatus, TrainerClient } from '../proto/gen/onebyte.ts';
 import { JOIN_TOKEN_KEY } from '../proto/join-token.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
+import { reasonOf } from '../worker/trainer-client.ts';
 import { drainOnSignal, printJson, runCommand } from './command.ts';
 import { clientAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
 import { bytes } from './live-view.ts';
@@ -52,7 +53,7 @@ const ask = (client: TrainerClient, metadata: grpc.Metadata, address: string): P
   new Promise((resolve, reject) => {
     client.getStatus({}, metadata, { deadline: Date.now() + DEADLINE_MS }, (error, response) => {
       if (!error) resolve(response);
-      else reject(new OperatingError(exitCodeOf(error.code), `trainer at ${address}: ${error.details}`));
+      else reject(new OperatingError(exitCodeOf(error.code), `trainer at ${address}: ${reasonOf(error)}`));
     });
   });
 

@@ -121,8 +121,9 @@ async function trainUntilDone(
     log.info({ exitCode: result.exitCode }, result.text);
     await metrics.end(result.exitCode, result.text);
     await tellParent({ kind: 'trainerResult', result });
-    if (flags.json) printJson(result);
-    return drainedCode(result.exitCode, drain.interrupted());
+    const exitCode = drainedCode(result.exitCode, drain.interrupted());
+    if (flags.json) printJson({ ...result, exitCode });
+    return exitCode;
   } finally {
     await backend.close();
   }

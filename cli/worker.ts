@@ -114,8 +114,9 @@ async function workUntilDone(
   });
   log.info({ exitCode: result.exitCode }, result.text);
   await tellParent({ kind: 'workerResult', result });
-  if (flags.json) printJson(result);
-  return drainedCode(result.exitCode, drain.interrupted());
+  const exitCode = drainedCode(result.exitCode, drain.interrupted());
+  if (flags.json) printJson({ ...result, exitCode });
+  return exitCode;
 }
 
 const devFile = (flags: Flags, run: RunFile | undefined): string | undefined =>

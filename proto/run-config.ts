@@ -29,7 +29,7 @@ export const Learning = z.strictObject({
   directions: count.max(MAX_DIRECTIONS).default(8).describe('K, directions of one contribution'),
   rows: count.max(4096).default(4).describe('rows of a minibatch, the same for all directions of a contribution'),
   directionStripes: z
-    .union([z.literal(1), z.literal(4), z.literal(16), z.literal(64), z.literal(256)])
+    .literal([1, 4, 16, 64, 256])
     .default(1)
     .describe('m: a direction touches every m-th block of 64 elements; needs 64 m <= adapter elements'),
   maxStaleness: z

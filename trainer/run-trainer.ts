@@ -5,7 +5,7 @@ import { learningRuleOf } from '../kernels/run-replica.ts';
 import { encodeSnapshot } from '../kernels/snapshot.ts';
 import { deferred } from '../proto/deferred.ts';
 import type { GetStatusResponse, WorkerMessage } from '../proto/gen/onebyte.ts';
-import type { ExitCode } from '../proto/operating-error.ts';
+import { type ExitCode, usageError } from '../proto/operating-error.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import { writeCheckpoint } from './checkpoint.ts';
 import { step } from './core.ts';
@@ -67,9 +67,11 @@ export interface TrainerResult {
 /** Runs a trainer until the run is done, drained or failed. @throws OperatingError for what stops it otherwise */
 export async function runTrainer(options: TrainerOptions): Promise<TrainerResult> {
   const run = await openRun(options.directory, options.config, options.initialAdapter, options.resume, options.backend);
-  const trainer = new Trainer(options, run);
   try {
-    return await trainer.run();
+    const { round } = run.replica.normaliser;
+    if (round > options.rounds)
+      throw usageError(`rounds ${options.rounds}: the run in ${options.directory} has ${round} already`);
+    return await new Trainer(options, run).run();
   } finally {
     await run.log.close();
     run.unlock();

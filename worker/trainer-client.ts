@@ -43,10 +43,13 @@ const REFUSALS: readonly grpc.status[] = [
   grpc.status.UNIMPLEMENTED,
 ];
 
+/** What grpc-js says, without the heading of a note that is empty. */
+export const reasonOf = ({ details }: grpc.ServiceError): string => details.replace(/ Resolution note: $/, '');
+
 const understood = (address: string, error: grpc.ServiceError): Error =>
   REFUSALS.includes(error.code)
     ? new OperatingError(EXIT.refused, `refused by the trainer at ${address}: ${error.details}`)
-    : new ConnectionLost(`trainer at ${address}: ${error.details}`);
+    : new ConnectionLost(`trainer at ${address}: ${reasonOf(error)}`);
 
 export interface TrainerStream {
   readonly inbox: Inbox<TrainerMessage>;

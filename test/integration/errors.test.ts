@@ -62,6 +62,7 @@ describe('a run file', () => {
     ['tangents that nothing needs', ['--set', 'worker.tangentPrecision=int8'], /tangentPrecision int8.*is spsa/],
     ['no rounds', ['--rounds', '0'], /at rounds/],
     ['more rounds than are counted', ['--rounds', `${2 ** 32}`], /at rounds/],
+    ['an output directory that is a file', ['--out', runFile], /ENOTDIR.*run\.yaml/],
     ['an address that is none', ['--listen', 'nonsense'], /nonsense.*host:port/],
     ['plain text beyond loopback', ['--listen', '0.0.0.0:0'], /--insecure/],
   ];
@@ -94,7 +95,48 @@ describe('data', () => {
     });
 });
 
+describe('onebyte eval', () => {
+  it('shows of every row its line, and whether its prompt was cut', async () => {
+    const file = join(directory, 'long.jsonl');
+    const row = (words: number): string =>
+      `${JSON.stringify({ prompt: 'good '.repeat(words), completion: ' film' })}\n`;
+    writeFileSync(file, `${row(3)}\n${row(300)}`);
+    const finished = await runOnebyte(
+      ...['eval', '--model', join(tinyReviews, 'model'), '--data', file, '--per-example'],
+    );
+    assert.equal(finished.code, 0, finished.stderr);
+    assert.match(
+      finished.stdout,
+      /^line 1: nll [\d.]+ over \d+ tokens\nline 3: .* tokens {2}truncated\n2 rows: .*, 1 truncated\n$/,
+    );
+  });
+});
+
 describe('onebyte simulate', () => {
+  it('ends the run when the training data cannot be read, exit code 2, and starts nothing again', async () => {
+    const out = join(directory, 'no-data');
+    const { code, stderr } = await runOnebyte('simulate', runFile, '--out', out, '--set', 'data.train=nothere.jsonl');
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /nothere\.jsonl: cannot be read/);
+    assert.doesNotMatch(stderr, /starting it again/);
+  });
+
+  it('leaves a run as it was when it refuses to go on with it, exit code 2', async () => {
+    const out = join(directory, 'refused');
+    const small = (...flags: string[]) =>
+      runOnebyte('simulate', runFile, '--out', out, '--workers', '1', '--set', 'data.test=', ...flags);
+    const started = await small('--rounds', '2');
+    assert.equal(started.code, 0, started.stderr);
+    const own = readFileSync(join(out, 'run.yaml'));
+    const other = await small('--rounds', '3', '--resume', '--set', 'learning.epsilon=0.5');
+    assert.equal(other.code, 2, other.stderr);
+    assert.match(other.stderr, /learning\.epsilon/);
+    const fewer = await small('--rounds', '1', '--resume');
+    assert.equal(fewer.code, 2, fewer.stderr);
+    assert.match(fewer.stderr, /rounds 1: the run in .*refused has 2 already/);
+    assert.deepEqual(readFileSync(join(out, 'run.yaml')), own);
+  });
+
   it('says of a run that diverges how its loss went, and ends with exit code 6', async () => {
     const diverging = [
       '--set',

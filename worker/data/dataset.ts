@@ -23,13 +23,16 @@ export interface Example {
   readonly right: number;
   /** The row states options: the likeliest can be compared with the right one. */
   readonly classified: boolean;
+  /** An option lost the left end of its prompt. */
+  readonly truncated: boolean;
+  /** An option merges with the end of its prompt. */
+  readonly merged: boolean;
 }
 
 export interface Dataset {
   readonly examples: readonly Example[];
-  /** Examples of which an option lost the left end of its prompt. */
+  /** How many of them are. */
   readonly truncated: number;
-  /** Examples of which an option merges with the end of its prompt. */
   readonly merged: number;
 }
 
@@ -49,20 +52,19 @@ export function readDataset(
 ): Dataset {
   const examples: Example[] = [];
   let rows = 0;
-  let truncated = 0;
-  let merged = 0;
   for (const text of file.endsWith('.tsv') ? readTsv(file, rules) : readJsonl(file)) {
     if (rows === MAX_ROWS) throw usageError(`${file}:${text.line}: more than ${MAX_ROWS} rows`);
     if (!inShard(rows++, shard, shards)) continue;
     const fitted = text.options.map((option) => fitRow(file, text, option, tokenizer, rules));
-    if (fitted.some((row) => row.truncated)) truncated++;
-    if (fitted.some((row) => row.merged)) merged++;
     const { line, right, classified } = text;
-    examples.push({ line, options: fitted.map(({ row }) => row), right, classified });
+    const truncated = fitted.some((row) => row.truncated);
+    const merged = fitted.some((row) => row.merged);
+    examples.push({ line, options: fitted.map(({ row }) => row), right, classified, truncated, merged });
   }
   if (rows === 0) throw usageError(`${file}: no rows`);
   if (examples.length === 0) throw usageError(`${file}: ${rows} rows, none of them in shard ${shard} of ${shards}`);
-  return { examples, truncated, merged };
+  const count = (is: (example: Example) => boolean): number => examples.filter(is).length;
+  return { examples, truncated: count(({ truncated }) => truncated), merged: count(({ merged }) => merged) };
 }
 
 function fitRow(file: string, text: TextExample, option: string, tokenizer: Tokenizer, rules: DatasetRules) {
