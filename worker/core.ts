@@ -184,7 +184,7 @@ function onComputed(state: WorkerState, result: TaskResult): WorkerEffect[] {
       return [{ kind: 'report', report: { kind: 'snapshot', round: state.round, bytes } }];
     }
     case 'apply':
-      return onApplied(state, result.round);
+      return onApplied(state, result.round, isOurs);
     case 'digest':
       if (!isOurs || task.kind !== 'digest') return [];
       if (task.purpose === 'hello') return [hello(state, result.digest)];
@@ -198,13 +198,16 @@ function onComputed(state: WorkerState, result: TaskResult): WorkerEffect[] {
   }
 }
 
-function onApplied(state: WorkerState, round: number): WorkerEffect[] {
+/** `isOurs`: of this stream. The replica has moved in any case; a digest of it is owed to the stream that sent the record. */
+function onApplied(state: WorkerState, round: number, isOurs: boolean): WorkerEffect[] {
   state.round = round;
   state.nextDirection = 0;
+  const report: WorkerEffect = { kind: 'report', report: { kind: 'round', round } };
+  if (!isOurs) return [report];
   const owed = state.digestAt !== undefined ? round >= state.digestAt : round % DIGEST_EVERY === 0;
   if (owed || round === state.rounds) state.todo.unshift({ kind: 'digest', purpose: 'report' });
   if (state.digestAt !== undefined && round >= state.digestAt) state.digestAt = undefined;
-  return [{ kind: 'report', report: { kind: 'round', round } }];
+  return [report];
 }
 
 const isRunDone = ({ message }: TrainerMessage): boolean =>

@@ -158,7 +158,10 @@ export class VirtualWorker {
 
   private compute(task: Task): void {
     const cost = task.kind === 'measure' ? this.world.between(20, 80) * this.slowness : this.world.between(0.2, 3);
-    this.later(cost, () => ({ kind: 'computed', result: this.result(task) }));
+    this.later(this.world.appliesSlowly && task.kind === 'apply' ? 100 * cost : cost, () => ({
+      kind: 'computed',
+      result: this.result(task),
+    }));
   }
 
   private result(task: Task): TaskResult {
