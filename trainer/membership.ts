@@ -1,5 +1,5 @@
 /** Who takes part: joins, resumed names, leases, and replicas that deviate. Membership ends with the lease, not with the stream. */
-import { type Hello, Notice_Kind, type ReplicaDigest, Welcome_CatchUp } from '../proto/gen/onebyte.ts';
+import { type Hello, type Notice, Notice_Kind, type ReplicaDigest, Welcome_CatchUp } from '../proto/gen/onebyte.ts';
 import { MAX_NAME_LENGTH, MAX_WORKERS } from '../proto/limits.ts';
 import { EXIT } from '../proto/operating-error.ts';
 import { resumeSecretOf, sameBytes, withProof } from '../proto/record-proof.ts';
@@ -20,6 +20,7 @@ type HelloEvent = Extract<Event, { kind: 'hello' }>;
 export function onHello(state: TrainerState, { atMs, stream, hello }: HelloEvent): Effect[] {
   const problem = helloProblem(state, hello);
   if (problem) return refuse(stream, ...problem);
+  if (state.lastWord) return tellLast(state, state.lastWord, stream, hello);
   const known = state.numbers.get(hello.name);
   const worker = known ?? hello.requestedWorker ?? nextNumber(state);
   if (known === undefined && [...state.numbers.values()].includes(worker))
@@ -50,11 +51,18 @@ export function onHello(state: TrainerState, { atMs, stream, hello }: HelloEvent
     kind: 'report',
     report: { kind: 'joined', worker, name: hello.name, resumed: before !== undefined },
   });
-  if (state.phase === 'done') {
-    const text = `${state.normaliser.round} rounds done`;
-    effects.push({ kind: 'send', stream, message: notice(Notice_Kind.RUN_DONE, text) });
-  }
   return effects;
+}
+
+/**
+ * After the last word nobody joins: the next trainer would wait for a member that the log says never left. A worker that
+ * had joined may still lack the last records of a run that is done.
+ */
+function tellLast(state: TrainerState, lastWord: Notice, stream: StreamId, hello: Hello): Effect[] {
+  const { kind, text } = lastWord;
+  const worker = kind === Notice_Kind.RUN_DONE ? state.numbers.get(hello.name) : undefined;
+  const welcomed = worker === undefined ? [] : welcome(state, newMember(worker, hello.name), stream, hello);
+  return [...welcomed, { kind: 'send', stream, message: notice(kind, text) }];
 }
 
 /** The welcome, and the records that the worker lacks where it is to catch up by them. */

@@ -22,6 +22,7 @@ export function restoreTrainer(
     rules,
     epoch: 1 + frames.filter(({ frame }) => frame?.$case === 'epoch').length,
     phase: 'training',
+    lastWord: undefined,
     normaliser: replica?.normaliser ?? initialNormaliser(rules.learning),
     numbers: new Map(),
     members: new Map(),

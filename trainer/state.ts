@@ -6,6 +6,7 @@ import type {
   EvaluationCounts,
   Hello,
   LogFrame,
+  Notice,
   Record,
   ReplicaDigest,
   TrainerMessage,
@@ -85,6 +86,8 @@ export interface TrainerState {
   readonly rules: TrainerRules;
   readonly epoch: number;
   phase: Phase;
+  /** What the members were told as the trainer ended, and every hello since; undefined until then. */
+  lastWord: Notice | undefined;
   /** The replica state beside θ; `normaliser.round` is the open round. */
   normaliser: Normaliser;
   /** The number of every name that ever joined; numbers are never reused. */

@@ -12,7 +12,7 @@ import type { Effect, Event, TrainerRules, TrainerState } from '../../trainer/st
 import { statusOf } from '../../trainer/status.ts';
 import { virtualRule } from '../simulation/virtual-replica.ts';
 
-const rulesOf = (settings: object = {}, maxStaleness = 0): TrainerRules => ({
+const rulesOf = (settings: object = {}, maxStaleness = 0, more: Partial<TrainerRules> = {}): TrainerRules => ({
   settings: TrainerSettings.parse({ evaluateEvery: 0, checkpointEvery: 0, leaseMs: 1_000, ...settings }),
   learning: virtualRule(1, maxStaleness),
   directions: 1,
@@ -22,10 +22,11 @@ const rulesOf = (settings: object = {}, maxStaleness = 0): TrainerRules => ({
   runKey: Buffer.alloc(32, 3),
   adapterElements: 16,
   continuesAdapter: false,
+  ...more,
 });
 
-const trainer = (settings: object = {}, maxStaleness = 0): TrainerState =>
-  restoreTrainer(rulesOf(settings, maxStaleness), [], undefined, 0);
+const trainer = (settings: object = {}, maxStaleness = 0, more: Partial<TrainerRules> = {}): TrainerState =>
+  restoreTrainer(rulesOf(settings, maxStaleness, more), [], undefined, 0);
 
 const hello = (name: string, more: Partial<Hello> = {}): Hello => ({
   name,
@@ -235,6 +236,37 @@ describe('the trainer', () => {
       last.flatMap((effect) => (effect.kind === 'finish' ? [effect.exitCode] : [])),
       [6],
     );
+  });
+});
+
+describe('a trainer that has said its last word', () => {
+  it('tells a newcomer that it drains, and takes nobody in', () => {
+    const state = trainer();
+    join(state, 'a', 1);
+    step(state, { kind: 'drain', atMs: 5 });
+    const effects = step(state, { kind: 'hello', atMs: 6, stream: 2, hello: hello('b') });
+    assert.deepEqual([notices(effects), kinds(effects)], [[Notice_Kind.TRAINER_DRAINS], ['send']]);
+    assert.equal(state.numbers.has('b'), false);
+  });
+
+  it('tells one that comes back that the run failed', () => {
+    const state = trainer({ startWorkers: 3 });
+    for (const [i, name] of ['a', 'b', 'c'].entries()) join(state, name, i);
+    step(state, { kind: 'ownDigest', round: 0, sha256: Buffer.alloc(32, 9) });
+    for (const stream of [0, 1]) step(state, { kind: 'digest', atMs: 1, stream, digest: digest(0, 1) });
+    const effects = step(state, { kind: 'hello', atMs: 6, stream: 9, hello: hello('c') });
+    assert.deepEqual([notices(effects), kinds(effects)], [[Notice_Kind.RUN_FAILED], ['send']]);
+  });
+
+  it('gives one that comes back the last records before it tells it that the run is done', () => {
+    const state = trainer({}, 0, { rounds: 1 });
+    join(state, 'a', 1);
+    step(state, contribution(1, 0));
+    assert.equal(state.phase, 'done');
+    const back = hello('a', { replica: digest(0), epoch: state.epoch });
+    const effects = step(state, { kind: 'hello', atMs: 6, stream: 9, hello: back });
+    const said = effects.map((effect) => effect.kind === 'send' && effect.message.message?.$case);
+    assert.deepEqual([said, notices(effects)], [['welcome', 'record', 'notice'], [Notice_Kind.RUN_DONE]]);
   });
 });
 
