@@ -52,6 +52,17 @@ const contribution = (stream: number, measuredRound: number, atMs = 1, firstDire
   contribution: { measuredRound, firstDirection, gradientBytes: Buffer.from([0x40]) },
 });
 
+/** A contribution to round 0 of 256 directions. */
+const full = (stream: number): Event => {
+  const gradientBytes = Buffer.alloc(256, 0x40);
+  return {
+    kind: 'contribution',
+    atMs: 1,
+    stream,
+    contribution: { measuredRound: 0, firstDirection: 0, gradientBytes },
+  };
+};
+
 const kinds = (effects: readonly Effect[]): string[] => effects.map(({ kind }) => kind);
 const recordsOf = (effects: readonly Effect[]): Record[] =>
   effects.flatMap((effect) => (effect.kind === 'apply' ? [effect.record] : []));
@@ -85,6 +96,25 @@ describe('the trainer', () => {
     const state = trainer({ leaseMs: 100_000, heartbeatMs: 90_000 });
     const reports = [9_999, 10_001, 15_000, 20_002].map((atMs) => step(state, { kind: 'tick', atMs }).length);
     assert.deepEqual(reports, [0, 1, 0, 1]);
+  });
+
+  it('closes a record that can take nothing more, whoever is missing', () => {
+    const rules = rulesOf({ startWorkers: 65 }, 0, { directions: 256 });
+    const state = restoreTrainer(rules, [], undefined, 0);
+    for (let stream = 0; stream < 65; stream++) join(state, `w${stream}`, stream);
+    const records = Array.from({ length: 65 }, (_, stream) => recordsOf(step(state, full(stream)))).flat();
+    assert.deepEqual(
+      records.map(({ gradientBytes }) => gradientBytes.length),
+      [8_192],
+    );
+  });
+
+  it('makes no record before all are there to start, however full it is', () => {
+    const rules = rulesOf({ startWorkers: 33 }, 0, { directions: 256 });
+    const state = restoreTrainer(rules, [], undefined, 0);
+    for (let stream = 0; stream < 32; stream++) join(state, `w${stream}`, stream);
+    const early = Array.from({ length: 32 }, (_, stream) => recordsOf(step(state, full(stream)))).flat();
+    assert.deepEqual([early.length, recordsOf(join(state, 'last', 32)).length], [0, 1]);
   });
 
   it('answers a late contribution and does not count it', () => {
