@@ -23,7 +23,7 @@ export function onHello(state: TrainerState, { atMs, stream, hello }: HelloEvent
   if (state.lastWord) return tellLast(state, state.lastWord, stream, hello);
   const known = state.numbers.get(hello.name);
   const worker = known ?? hello.requestedWorker ?? nextNumber(state);
-  if (known === undefined && [...state.numbers.values()].includes(worker))
+  if (known === undefined && state.givenNumbers.has(worker))
     return refuse(stream, 'name', `worker number ${worker} belongs to another name`);
   if (worker >= MAX_WORKERS) return refuse(stream, 'full', `this run has given out its ${MAX_WORKERS} worker numbers`);
 
@@ -41,6 +41,7 @@ export function onHello(state: TrainerState, { atMs, stream, hello }: HelloEvent
   if (!before) {
     effects.push({ kind: 'append', frames: [{ frame: { $case: 'joined', value: { worker, name: hello.name } } }] });
     state.numbers.set(hello.name, worker);
+    state.givenNumbers.add(worker);
   }
   const member = before ?? newMember(worker, hello.name);
   Object.assign(member, { stream, lastHeardMs: atMs, expectedFrom: undefined, claim: undefined });
@@ -101,9 +102,11 @@ const newMember = (worker: number, name: string): Member => ({
   claim: undefined,
 });
 
-/** Numbers in records count too: the log may have lost who had them. */
-const nextNumber = ({ numbers, accepted }: TrainerState): number =>
-  [...numbers.values(), ...accepted.keys()].reduce((most, worker) => Math.max(most, worker), -1) + 1;
+/** The smallest number that is free. Numbers in records count too: the log may have lost who had them. */
+function nextNumber(state: TrainerState): number {
+  while (state.givenNumbers.has(state.lowestFree) || state.accepted.has(state.lowestFree)) state.lowestFree++;
+  return state.lowestFree;
+}
 
 function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | undefined {
   if (hello.name.length === 0 || hello.name.length > MAX_NAME_LENGTH || !/^[\w.:@/-]+$/.test(hello.name))

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type Hello, Notice_Kind, type Record, Welcome_CatchUp } from '../../proto/gen/onebyte.ts';
+import { type Hello, type LogFrame, Notice_Kind, type Record, Welcome_CatchUp } from '../../proto/gen/onebyte.ts';
 import { recordOf } from '../../proto/record.ts';
 import { withProof } from '../../proto/record-proof.ts';
 import { step } from '../../trainer/core.ts';
@@ -196,6 +196,28 @@ describe('the trainer', () => {
     const effects = join(state, 'a', 2);
     assert.deepEqual(refusals(effects), ['replaced']);
     assert.deepEqual([...state.members.keys()], [0]);
+  });
+
+  it('gives those who ask for none the smallest numbers that are free, also after the last number', () => {
+    const state = trainer();
+    const ask = (name: string, stream: number, requestedWorker?: number): string[] =>
+      refusals(step(state, { kind: 'hello', atMs: 0, stream, hello: hello(name, { requestedWorker }) }));
+    assert.deepEqual([ask('greedy', 1, 65_535), ask('a', 2), ask('b', 3, 1), ask('c', 4)], [[], [], [], []]);
+    assert.deepEqual(Object.fromEntries(state.numbers), { greedy: 65_535, a: 0, b: 1, c: 2 });
+    assert.deepEqual(ask('d', 5, 2), ['name']);
+  });
+
+  it('gives nobody a number that a record counts, though the log lost who had it', () => {
+    const record = recordOf(0, 0, [{ staleness: 0, worker: 1, firstDirection: 0, gradientBytes: Buffer.from([0x40]) }]);
+    const joined = { worker: 0, name: 'a' };
+    const frames: LogFrame[] = [
+      { frame: { $case: 'joined', value: joined } },
+      { frame: { $case: 'record', value: record } },
+    ];
+    const state = restoreTrainer(rulesOf(), frames, undefined, 0);
+    for (const [stream, name] of ['b', 'c', 'a'].entries())
+      step(state, { kind: 'hello', atMs: 0, stream, hello: hello(name) });
+    assert.deepEqual(Object.fromEntries(state.numbers), { a: 0, b: 2, c: 3 });
   });
 
   it('refuses a name with a secret that is not its own', () => {
