@@ -1,7 +1,8 @@
 /** Who takes part: joins, resumed names, leases, and replicas that deviate. Membership ends with the lease, not with the stream. */
 import { type Hello, type Notice, Notice_Kind, type ReplicaDigest, Welcome_CatchUp } from '../proto/gen/onebyte.ts';
-import { MAX_NAME_LENGTH, MAX_WORKERS } from '../proto/limits.ts';
+import { DIGEST_BYTES, MAX_NAME_LENGTH, MAX_REASON_LENGTH, MAX_WORKERS } from '../proto/limits.ts';
 import { EXIT } from '../proto/operating-error.ts';
+import { peerText } from '../proto/peer-text.ts';
 import { resumeSecretOf, sameBytes, withProof } from '../proto/record-proof.ts';
 import { catchUpOf, recordsFrom } from './catch-up.ts';
 import { finish } from './commit.ts';
@@ -113,6 +114,8 @@ function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | un
     return ['invalid', `worker name: expected 1…${MAX_NAME_LENGTH} letters, digits or . _ : @ / -`];
   if (Buffer.compare(hello.runConfigSha256, state.rules.runConfigSha256) !== 0)
     return ['config', `worker ${hello.name} goes by another run config than this trainer`];
+  if (hello.replica && hello.replica.sha256.length !== DIGEST_BYTES)
+    return ['invalid', digestProblem(`worker ${hello.name}`, hello.replica)];
   const holder = state.members.get(state.numbers.get(hello.name) ?? -1);
   const secret = holder && resumeSecretOf(state.rules.runKey, holder.worker, holder.name);
   if (secret && hello.resumeSecret.length > 0 && !sameBytes(hello.resumeSecret, secret))
@@ -129,12 +132,17 @@ function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | un
  */
 export function onDigest(state: TrainerState, stream: StreamId, digest: ReplicaDigest): Effect[] {
   const member = state.members.get(state.workerOfStream.get(stream)!)!;
+  if (digest.sha256.length !== DIGEST_BYTES)
+    return refuse(stream, 'invalid', digestProblem(`worker ${member.worker}`, digest));
   if (!isClaimSettled(state, member)) return [];
   const own = state.ownDigests.get(digest.round);
   const agrees = !own || Buffer.compare(own, digest.sha256) === 0;
   const report: Effect = { kind: 'report', report: digestReport(member.worker, digest, agrees) };
   return [report, ...(agrees ? onAgreed(state, member, stream) : onDeviant(state, member, stream, digest))];
 }
+
+const digestProblem = (who: string, { sha256 }: ReplicaDigest): string =>
+  `digest of ${who}: ${sha256.length} bytes, expected ${DIGEST_BYTES}`;
 
 const digestReport = (worker: number, { round, sha256 }: ReplicaDigest, agrees: boolean): Report => ({
   kind: 'digest',
@@ -180,7 +188,8 @@ function isTrainerDeviant({ deviations, members }: TrainerState, worker: number,
 }
 
 export function onLeave(state: TrainerState, stream: StreamId, reason: string): Effect[] {
-  return remove(state, state.members.get(state.workerOfStream.get(stream)!)!, reason);
+  const member = state.members.get(state.workerOfStream.get(stream)!)!;
+  return remove(state, member, peerText(reason, MAX_REASON_LENGTH));
 }
 
 /** The stream is gone; the member stays until its lease ends. */

@@ -3,8 +3,9 @@
  * `step` is a pure state machine like the trainer's; the compute does one task at a time and what it is at decides nothing here.
  */
 import { type Notice, Notice_Kind, type TrainerMessage, type Welcome, Welcome_CatchUp } from '../proto/gen/onebyte.ts';
-import { DIGEST_EVERY, MAX_CONTRIBUTIONS_PER_ROUND, MAX_RECENT_RECORDS } from '../proto/limits.ts';
+import { DIGEST_EVERY, MAX_CONTRIBUTIONS_PER_ROUND, MAX_NOTICE_LENGTH, MAX_RECENT_RECORDS } from '../proto/limits.ts';
 import { EXIT, type ExitCode } from '../proto/operating-error.ts';
+import { peerText } from '../proto/peer-text.ts';
 import type { Task, TaskResult, WorkerEffect, WorkerEvent, WorkerState } from './state.ts';
 
 /** Waits between attempts to reach the trainer, ms: doubled each time, with a jitter of half. */
@@ -154,7 +155,8 @@ function askForSnapshot(state: WorkerState): WorkerEffect[] {
   return [{ kind: 'fetchSnapshot' }];
 }
 
-function heed(state: WorkerState, { kind, text }: Notice): WorkerEffect[] {
+function heed(state: WorkerState, { kind, text: said }: Notice): WorkerEffect[] {
+  const text = peerText(said, MAX_NOTICE_LENGTH);
   switch (kind) {
     case Notice_Kind.RUN_DONE:
       return finish(state, EXIT.done, text);

@@ -8,8 +8,9 @@ import {
   type WorkerMessage,
 } from '../proto/gen/onebyte.ts';
 import { JOIN_TOKEN_KEY } from '../proto/join-token.ts';
-import { MAX_MESSAGE_BYTES, MAX_SNAPSHOT_BYTES } from '../proto/limits.ts';
+import { MAX_MESSAGE_BYTES, MAX_NOTICE_LENGTH, MAX_SNAPSHOT_BYTES } from '../proto/limits.ts';
 import { EXIT, OperatingError } from '../proto/operating-error.ts';
+import { peerText } from '../proto/peer-text.ts';
 import { Inbox } from './inbox.ts';
 
 /** Longest wait for a unary answer, ms. */
@@ -43,10 +44,12 @@ const REFUSALS: readonly grpc.status[] = [
   grpc.status.UNIMPLEMENTED,
 ];
 
-const understood = (address: string, error: grpc.ServiceError): Error =>
-  REFUSALS.includes(error.code)
-    ? new OperatingError(EXIT.refused, `refused by the trainer at ${address}: ${error.details}`)
-    : new ConnectionLost(`trainer at ${address}: ${error.details}`);
+function understood(address: string, { code, details }: grpc.ServiceError): Error {
+  const text = peerText(details, MAX_NOTICE_LENGTH);
+  return REFUSALS.includes(code)
+    ? new OperatingError(EXIT.refused, `refused by the trainer at ${address}: ${text}`)
+    : new ConnectionLost(`trainer at ${address}: ${text}`);
+}
 
 export interface TrainerStream {
   readonly inbox: Inbox<TrainerMessage>;

@@ -227,6 +227,32 @@ describe('the trainer', () => {
     assert.deepEqual(refusals(step(state, { kind: 'hello', atMs: 1, stream: 2, hello: stranger })), ['name']);
   });
 
+  it('refuses a digest that is none, in a hello too', () => {
+    const state = trainer();
+    join(state, 'a', 1);
+    const wrong = { round: 7, sha256: Buffer.alloc(60_000) };
+    const effects = [
+      step(state, { kind: 'digest', atMs: 1, stream: 1, digest: wrong }),
+      step(state, { kind: 'hello', atMs: 1, stream: 2, hello: hello('b', { replica: { ...wrong, round: 0 } }) }),
+    ];
+    assert.deepEqual(effects.map(refusals), [['invalid'], ['invalid']]);
+    assert.deepEqual(effects.map(kinds), [['refuse'], ['refuse']]);
+  });
+
+  it('writes down why a worker left in a line of 200 characters at most', () => {
+    const state = trainer();
+    join(state, 'a', 1);
+    const reason = `drained\u001b[2J\nfake log line\u202e${'x'.repeat(60_000)}`;
+    const effects = step(state, { kind: 'leave', atMs: 1, stream: 1, reason });
+    const said = effects.flatMap((effect) => {
+      if (effect.kind === 'report' && effect.report.kind === 'left') return [effect.report.reason];
+      if (effect.kind !== 'append') return [];
+      return effect.frames.flatMap(({ frame }) => (frame?.$case === 'left' ? [frame.value.reason] : []));
+    });
+    const written = `drained\ufffd[2J\ufffdfake log line\ufffd${'x'.repeat(174)}`;
+    assert.deepEqual(said, [written, written]);
+  });
+
   it('lets joins take effect at the next round', () => {
     const state = trainer();
     join(state, 'a', 1);

@@ -78,6 +78,18 @@ describe('a worker whose stream broke', () => {
   });
 });
 
+describe('a worker', () => {
+  it('shows a person no control characters that the trainer sends, and no more than a line', () => {
+    const state = welcomed(Welcome_CatchUp.NONE);
+    finishTask(state);
+    finishTask(state);
+    finishTask(state);
+    const text = `\u001b[2J\n${'x'.repeat(60_000)}`;
+    const [report] = message(state, { $case: 'notice', value: { kind: Notice_Kind.LATE, text } });
+    assert.deepEqual(report, { kind: 'report', report: { kind: 'late', text: `\ufffd[2J\ufffd${'x'.repeat(995)}` } });
+  });
+});
+
 describe('a worker whose trainer is gone after the end of the run', () => {
   it('applies the records that it was sent, then ends', () => {
     const state = behind(Welcome_CatchUp.NONE);
