@@ -64,7 +64,7 @@ function onOpened(state: WorkerState, { atMs, terms }: Extract<WorkerEvent, { ki
   state.phase = 'greeting';
   state.terms = terms;
   state.lastContactMs = atMs;
-  if (state.worker === undefined) return [hello(state, undefined)];
+  if (state.worker === undefined || !state.holdsRun) return [hello(state, undefined)];
   state.todo.push({ kind: 'digest', purpose: 'hello' });
   return [];
 }
@@ -133,9 +133,9 @@ function onWelcome(state: WorkerState, welcome: Welcome): WorkerEffect[] {
   Object.assign(state, { worker, rounds, resumeSecret, epoch, phase: 'working', nextDirection: 0 });
   if (isNew) state.todo.push({ kind: 'join', worker, devRows });
   const effects: WorkerEffect[] = [{ kind: 'heartbeatEvery', ms: heartbeatMs }];
+  // A trainer before its first record takes whoever shows no replica for a newcomer.
+  if (catchUp === Welcome_CatchUp.SNAPSHOT || !state.holdsRun) return [...effects, ...askForSnapshot(state)];
   switch (catchUp) {
-    case Welcome_CatchUp.SNAPSHOT:
-      return [...effects, ...askForSnapshot(state)];
     case Welcome_CatchUp.RECORDS:
       state.digestAt = round;
       return effects;
@@ -150,6 +150,7 @@ function onWelcome(state: WorkerState, welcome: Welcome): WorkerEffect[] {
 /** What was applied so far does not count any more: records held may not be the run's. */
 function askForSnapshot(state: WorkerState): WorkerEffect[] {
   state.phase = 'catchingUp';
+  state.holdsRun = false;
   state.recent = [];
   state.nextDirection = 0;
   return [{ kind: 'fetchSnapshot' }];
@@ -182,6 +183,7 @@ function onComputed(state: WorkerState, result: TaskResult): WorkerEffect[] {
       ];
     case 'restore': {
       state.round = result.digest.round;
+      state.holdsRun = true;
       const bytes = task.kind === 'restore' ? task.bytes.length : 0;
       return [{ kind: 'report', report: { kind: 'snapshot', round: state.round, bytes } }];
     }

@@ -46,7 +46,7 @@ export class VirtualWorker {
     this.network = network;
     this.name = `w${index}`;
     this.slowness = world.between(0.5, 2);
-    this.replica = startReplica(world.rule);
+    this.replica = startReplica(world.rule, false);
     this.state = this.newState();
   }
 
@@ -62,7 +62,7 @@ export class VirtualWorker {
     this.exit = undefined;
     this.corruptedAt = undefined;
     this.crashIn = undefined;
-    this.replica = startReplica(this.world.rule);
+    this.replica = startReplica(this.world.rule, false);
     this.state = this.newState();
     this.handle({ kind: 'start' });
   }

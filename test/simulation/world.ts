@@ -54,7 +54,7 @@ export class World {
       runConfigSha256: CONFIG_SHA256,
       runKey: Buffer.alloc(32, seed & 255),
       adapterElements: this.random() < 0.5 ? ELEMENTS : 10_000_000,
-      continuesAdapter: false,
+      continuesAdapter: seed % 7 === 3,
     };
   }
 

@@ -1,7 +1,7 @@
 /** The worker's core: what it says on the next stream, and what it does when the trainer is gone after its last word. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { Notice_Kind, type TrainerMessage, Welcome_CatchUp } from '../../proto/gen/onebyte.ts';
+import { Notice_Kind, type TrainerMessage, type Welcome, Welcome_CatchUp } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { recordOf } from '../../proto/record.ts';
 import { step } from '../../worker/core.ts';
@@ -21,14 +21,17 @@ const ends = (effects: readonly WorkerEffect[]): number[] =>
 const says = (effects: readonly WorkerEffect[]): string[] =>
   effects.flatMap((effect) => (effect.kind === 'send' ? [effect.message.$case] : []));
 
+const welcome = (catchUp: Welcome_CatchUp, rounds = ROUNDS): Welcome => {
+  const resumeSecret = Buffer.alloc(16);
+  return { worker: 0, resumeSecret, round: 0, heartbeatMs: 500, rounds, epoch: 1, devRows: 0, catchUp };
+};
+
 /** A worker that has just been welcomed: its compute joins. */
 function welcomed(catchUp: Welcome_CatchUp, rounds = ROUNDS): WorkerState {
   const state = initialWorker(rules, 0);
   step(state, { kind: 'start' });
   step(state, { kind: 'opened', atMs: 0, terms });
-  const resumeSecret = Buffer.alloc(16);
-  const value = { worker: 0, resumeSecret, round: 0, heartbeatMs: 500, rounds, epoch: 1, devRows: 0, catchUp };
-  message(state, { $case: 'welcome', value });
+  message(state, { $case: 'welcome', value: welcome(catchUp, rounds) });
   return state;
 }
 
@@ -75,6 +78,52 @@ describe('a worker whose stream broke', () => {
     const said = says(step(state, { kind: 'opened', atMs: 3, terms }));
     for (let tasks = 0; state.running && tasks < 20; tasks++) said.push(...says(finishTask(state)));
     assert.deepEqual([state.round, said], [1, ['hello']]);
+  });
+});
+
+describe('a worker that is to take a snapshot', () => {
+  /** The rounds of the replica that the hello of its next stream shows. */
+  const shown = (state: WorkerState): (number | undefined)[] => {
+    lost(state);
+    step(state, { kind: 'retry' });
+    const effects = step(state, { kind: 'opened', atMs: 3, terms });
+    for (let tasks = 0; state.running && tasks < 20; tasks++) effects.push(...finishTask(state));
+    return effects.flatMap((effect) =>
+      effect.kind === 'send' && effect.message.$case === 'hello' ? [effect.message.value.replica?.round] : [],
+    );
+  };
+
+  it('shows no replica on its next stream until it has restored one', () => {
+    const state = welcomed(Welcome_CatchUp.SNAPSHOT);
+    finishTask(state);
+    assert.deepEqual(shown(state), [undefined]);
+  });
+
+  it('shows none after its own was found to deviate either', () => {
+    const state = welcomed(Welcome_CatchUp.NONE);
+    finishTask(state);
+    finishTask(state);
+    message(state, { $case: 'notice', value: { kind: Notice_Kind.CATCH_UP, text: 'deviant' } });
+    finishTask(state);
+    assert.equal(state.phase, 'catchingUp');
+    assert.deepEqual(shown(state), [undefined]);
+  });
+
+  it('asks for one again where a trainer takes it for a newcomer that needs none', () => {
+    const state = welcomed(Welcome_CatchUp.SNAPSHOT);
+    finishTask(state);
+    shown(state);
+    const effects = message(state, { $case: 'welcome', value: welcome(Welcome_CatchUp.NONE) });
+    assert.equal(state.phase, 'catchingUp');
+    assert(effects.some(({ kind }) => kind === 'fetchSnapshot'));
+  });
+
+  it('shows the replica that it restored', () => {
+    const state = welcomed(Welcome_CatchUp.SNAPSHOT);
+    finishTask(state);
+    step(state, { kind: 'snapshot', bytes: new Uint8Array(1) });
+    finishTask(state);
+    assert.deepEqual(shown(state), [0]);
   });
 });
 
