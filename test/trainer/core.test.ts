@@ -13,7 +13,13 @@ import { statusOf } from '../../trainer/status.ts';
 import { virtualRule } from '../simulation/virtual-replica.ts';
 
 const rulesOf = (settings: object = {}, maxStaleness = 0, more: Partial<TrainerRules> = {}): TrainerRules => ({
-  settings: TrainerSettings.parse({ evaluateEvery: 0, checkpointEvery: 0, leaseMs: 1_000, ...settings }),
+  settings: TrainerSettings.parse({
+    evaluateEvery: 0,
+    checkpointEvery: 0,
+    leaseMs: 1_000,
+    heartbeatMs: 900,
+    ...settings,
+  }),
   learning: virtualRule(1, maxStaleness),
   directions: 1,
   rounds: 50,
@@ -177,6 +183,7 @@ describe('the trainer', () => {
     join(state, 'b', 2);
     step(state, { kind: 'closed', atMs: 10, stream: 1 });
     assert.equal(state.members.size, 2);
+    step(state, { kind: 'tick', atMs: 550 });
     const effects = step(state, { kind: 'tick', atMs: 1_100 });
     assert.equal(state.members.size, 0);
     assert.deepEqual(refusals(effects), ['silent']);
