@@ -14,6 +14,12 @@ export const MAX_SNAPSHOT_BYTES = 2 ** 30;
 export const MAX_WORKERS = 65536;
 /** Characters of a worker's name. */
 export const MAX_NAME_LENGTH = 128;
+/** Characters of the reason with which a worker leaves that are kept. */
+export const MAX_REASON_LENGTH = 200;
+/** Characters of a trainer's notice or refusal that a worker shows. */
+export const MAX_NOTICE_LENGTH = 1_000;
+/** Bytes of a digest: sha-256. */
+export const DIGEST_BYTES = 32;
 /** Bytes of one frame of the round log; the largest is a header that holds an initial adapter. */
 export const MAX_LOG_FRAME_BYTES = 256 * 1024 * 1024;
 /** Directions are counted in 31 bits, so that every counter word of a block fits beside them. */

@@ -16,6 +16,7 @@ export interface CheckpointContent {
   readonly replica: ReplicaState;
   /** A and B of all modules at round 0: what is not trained stays so. */
   readonly matrices: Float32Array;
+  /** One more than the largest worker number given. */
   readonly nextWorker: number;
   readonly epoch: number;
 }

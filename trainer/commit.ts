@@ -152,6 +152,7 @@ export function finishWhenDone(state: TrainerState): Effect[] {
 /** The trainer's last effects: the members are told and leave the log, so that nobody waits for them when it is opened again. */
 export function finish(state: TrainerState, exitCode: ExitCode, kind: Notice_Kind, reason: string): Effect[] {
   state.phase = 'done';
+  state.lastWord = { kind, text: reason };
   const frames = [...state.members.keys()].map((worker) => ({
     frame: { $case: 'left' as const, value: { worker, reason } },
   }));

@@ -69,10 +69,7 @@ function onContribution(state: TrainerState, atMs: number, stream: StreamId, c: 
   const opened = state.openings.get(c.measuredRound);
   if (opened !== undefined && c.firstDirection === 0) state.arrivals = withArrival(state.arrivals, atMs - opened);
   if (isDuplicate(state, member, c)) return [];
-  if (
-    !isDecodable(state.normaliser, round - c.measuredRound) ||
-    state.heldGradients + state.rules.directions > MAX_GRADIENTS_PER_RECORD
-  )
+  if (!isDecodable(state.normaliser, round - c.measuredRound) || isFull(state))
     return onLate(member, stream, c.measuredRound, round);
   if (!state.answeredMs.has(member.worker)) state.answeredMs.set(member.worker, atMs - state.openedMs);
   state.accepted.set(member.worker, { measuredRound: c.measuredRound, firstDirection: c.firstDirection });
@@ -84,8 +81,12 @@ function onContribution(state: TrainerState, atMs: number, stream: StreamId, c: 
   });
   state.heldGradients += c.gradientBytes.length;
   // Counting who is missing costs as much as there are members: not at each of their contributions.
-  return --state.stillMissing > 0 ? [] : advance(state, atMs);
+  return --state.stillMissing > 0 && !isFull(state) ? [] : advance(state, atMs);
 }
+
+/** The open record takes no further contribution. */
+const isFull = ({ heldGradients, rules }: TrainerState): boolean =>
+  heldGradients + rules.directions > MAX_GRADIENTS_PER_RECORD;
 
 /** What is wrong with a contribution whoever sent it; undefined when it may count. */
 function contributionProblem(state: TrainerState, member: Member, c: Contribution): string | undefined {
@@ -138,6 +139,8 @@ function reasonToWait(state: TrainerState, atMs: number): string | undefined {
   if (round === 0 && members.length < settings.startWorkers)
     return `${members.length} of ${settings.startWorkers} workers are ready to start`;
   if (members.length === 0) return 'no worker is ready';
+  // Those who are missing can add nothing more: a quorum might never be met.
+  if (isFull(state)) return undefined;
   const answered = new Set(state.pending.map(({ worker }) => worker));
   const missing = members.filter(({ worker }) => !answered.has(worker));
   state.stillMissing = missing.length;

@@ -1,7 +1,8 @@
 /** Who takes part: joins, resumed names, leases, and replicas that deviate. Membership ends with the lease, not with the stream. */
-import { type Hello, Notice_Kind, type ReplicaDigest, Welcome_CatchUp } from '../proto/gen/onebyte.ts';
-import { MAX_NAME_LENGTH, MAX_WORKERS } from '../proto/limits.ts';
+import { type Hello, type Notice, Notice_Kind, type ReplicaDigest, Welcome_CatchUp } from '../proto/gen/onebyte.ts';
+import { DIGEST_BYTES, MAX_NAME_LENGTH, MAX_REASON_LENGTH, MAX_WORKERS } from '../proto/limits.ts';
 import { EXIT } from '../proto/operating-error.ts';
+import { peerText } from '../proto/peer-text.ts';
 import { resumeSecretOf, sameBytes, withProof } from '../proto/record-proof.ts';
 import { catchUpOf, recordsFrom } from './catch-up.ts';
 import { finish } from './commit.ts';
@@ -20,9 +21,10 @@ type HelloEvent = Extract<Event, { kind: 'hello' }>;
 export function onHello(state: TrainerState, { atMs, stream, hello }: HelloEvent): Effect[] {
   const problem = helloProblem(state, hello);
   if (problem) return refuse(stream, ...problem);
+  if (state.lastWord) return tellLast(state, state.lastWord, stream, hello);
   const known = state.numbers.get(hello.name);
   const worker = known ?? hello.requestedWorker ?? nextNumber(state);
-  if (known === undefined && [...state.numbers.values()].includes(worker))
+  if (known === undefined && state.givenNumbers.has(worker))
     return refuse(stream, 'name', `worker number ${worker} belongs to another name`);
   if (worker >= MAX_WORKERS) return refuse(stream, 'full', `this run has given out its ${MAX_WORKERS} worker numbers`);
 
@@ -40,6 +42,7 @@ export function onHello(state: TrainerState, { atMs, stream, hello }: HelloEvent
   if (!before) {
     effects.push({ kind: 'append', frames: [{ frame: { $case: 'joined', value: { worker, name: hello.name } } }] });
     state.numbers.set(hello.name, worker);
+    state.givenNumbers.add(worker);
   }
   const member = before ?? newMember(worker, hello.name);
   Object.assign(member, { stream, lastHeardMs: atMs, expectedFrom: undefined, claim: undefined });
@@ -50,11 +53,18 @@ export function onHello(state: TrainerState, { atMs, stream, hello }: HelloEvent
     kind: 'report',
     report: { kind: 'joined', worker, name: hello.name, resumed: before !== undefined },
   });
-  if (state.phase === 'done') {
-    const text = `${state.normaliser.round} rounds done`;
-    effects.push({ kind: 'send', stream, message: notice(Notice_Kind.RUN_DONE, text) });
-  }
   return effects;
+}
+
+/**
+ * After the last word nobody joins: the next trainer would wait for a member that the log says never left. A worker that
+ * had joined may still lack the last records of a run that is done.
+ */
+function tellLast(state: TrainerState, lastWord: Notice, stream: StreamId, hello: Hello): Effect[] {
+  const { kind, text } = lastWord;
+  const worker = kind === Notice_Kind.RUN_DONE ? state.numbers.get(hello.name) : undefined;
+  const welcomed = worker === undefined ? [] : welcome(state, newMember(worker, hello.name), stream, hello);
+  return [...welcomed, { kind: 'send', stream, message: notice(kind, text) }];
 }
 
 /** The welcome, and the records that the worker lacks where it is to catch up by them. */
@@ -93,15 +103,19 @@ const newMember = (worker: number, name: string): Member => ({
   claim: undefined,
 });
 
-/** Numbers in records count too: the log may have lost who had them. */
-const nextNumber = ({ numbers, accepted }: TrainerState): number =>
-  [...numbers.values(), ...accepted.keys()].reduce((most, worker) => Math.max(most, worker), -1) + 1;
+/** The smallest number that is free. Numbers in records count too: the log may have lost who had them. */
+function nextNumber(state: TrainerState): number {
+  while (state.givenNumbers.has(state.lowestFree) || state.accepted.has(state.lowestFree)) state.lowestFree++;
+  return state.lowestFree;
+}
 
 function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | undefined {
   if (hello.name.length === 0 || hello.name.length > MAX_NAME_LENGTH || !/^[\w.:@/-]+$/.test(hello.name))
     return ['invalid', `worker name: expected 1…${MAX_NAME_LENGTH} letters, digits or . _ : @ / -`];
   if (Buffer.compare(hello.runConfigSha256, state.rules.runConfigSha256) !== 0)
     return ['config', `worker ${hello.name} goes by another run config than this trainer`];
+  if (hello.replica && hello.replica.sha256.length !== DIGEST_BYTES)
+    return ['invalid', digestProblem(`worker ${hello.name}`, hello.replica)];
   const holder = state.members.get(state.numbers.get(hello.name) ?? -1);
   const secret = holder && resumeSecretOf(state.rules.runKey, holder.worker, holder.name);
   if (secret && hello.resumeSecret.length > 0 && !sameBytes(hello.resumeSecret, secret))
@@ -118,12 +132,17 @@ function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | un
  */
 export function onDigest(state: TrainerState, stream: StreamId, digest: ReplicaDigest): Effect[] {
   const member = state.members.get(state.workerOfStream.get(stream)!)!;
+  if (digest.sha256.length !== DIGEST_BYTES)
+    return refuse(stream, 'invalid', digestProblem(`worker ${member.worker}`, digest));
   if (!isClaimSettled(state, member)) return [];
   const own = state.ownDigests.get(digest.round);
   const agrees = !own || Buffer.compare(own, digest.sha256) === 0;
   const report: Effect = { kind: 'report', report: digestReport(member.worker, digest, agrees) };
   return [report, ...(agrees ? onAgreed(state, member, stream) : onDeviant(state, member, stream, digest))];
 }
+
+const digestProblem = (who: string, { sha256 }: ReplicaDigest): string =>
+  `digest of ${who}: ${sha256.length} bytes, expected ${DIGEST_BYTES}`;
 
 const digestReport = (worker: number, { round, sha256 }: ReplicaDigest, agrees: boolean): Report => ({
   kind: 'digest',
@@ -169,7 +188,8 @@ function isTrainerDeviant({ deviations, members }: TrainerState, worker: number,
 }
 
 export function onLeave(state: TrainerState, stream: StreamId, reason: string): Effect[] {
-  return remove(state, state.members.get(state.workerOfStream.get(stream)!)!, reason);
+  const member = state.members.get(state.workerOfStream.get(stream)!)!;
+  return remove(state, member, peerText(reason, MAX_REASON_LENGTH));
 }
 
 /** The stream is gone; the member stays until its lease ends. */

@@ -22,8 +22,11 @@ export function restoreTrainer(
     rules,
     epoch: 1 + frames.filter(({ frame }) => frame?.$case === 'epoch').length,
     phase: 'training',
+    lastWord: undefined,
     normaliser: replica?.normaliser ?? initialNormaliser(rules.learning),
     numbers: new Map(),
+    givenNumbers: new Set(),
+    lowestFree: 0,
     members: new Map(),
     accepted: new Map(),
     workerOfStream: new Map(),
@@ -51,6 +54,7 @@ export function restoreTrainer(
   for (const { frame } of frames) {
     if (frame?.$case === 'joined') {
       state.numbers.set(frame.value.name, frame.value.worker);
+      state.givenNumbers.add(frame.value.worker);
       present.set(frame.value.worker, frame.value.name);
     } else if (frame?.$case === 'left') present.delete(frame.value.worker);
     else if (frame?.$case === 'evaluation' && isBetter(frame.value, state.best)) state.best = frame.value;

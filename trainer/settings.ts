@@ -4,7 +4,7 @@ import { z } from 'zod';
 const count = z.int().min(1);
 const milliseconds = z.int().min(1).max(86_400_000);
 
-export const TrainerSettings = z.strictObject({
+const Keys = z.strictObject({
   listen: z.string().default('127.0.0.1:0').describe('address and port; port 0: chosen by the system'),
   startWorkers: count.default(1).describe('workers to wait for before the first record'),
   quorum: z
@@ -23,4 +23,15 @@ export const TrainerSettings = z.strictObject({
   checkpointEvery: z.int().min(0).default(50).describe('rounds between checkpoints; 0: only at the end'),
   keepCheckpoints: count.default(3).describe('how many of the newest checkpoints stay, beside the best'),
 });
+
+export const TrainerSettings = Keys.superRefine(
+  ({ leaseMs, heartbeatMs, deadlineFloorMs, deadlineCeilingMs }, context) => {
+    const complain = (key: string, message: string): void =>
+      context.addIssue({ code: 'custom', path: [key], message: `${key} ${message}` });
+    // Else a worker that measures for longer than the lease is expelled again and again.
+    if (leaseMs <= heartbeatMs) complain('leaseMs', `is ${leaseMs}, expected more than heartbeatMs (${heartbeatMs})`);
+    if (deadlineFloorMs > deadlineCeilingMs)
+      complain('deadlineFloorMs', `is ${deadlineFloorMs}, expected at most deadlineCeilingMs (${deadlineCeilingMs})`);
+  },
+);
 export type TrainerSettings = z.infer<typeof TrainerSettings>;

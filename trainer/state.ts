@@ -6,6 +6,7 @@ import type {
   EvaluationCounts,
   Hello,
   LogFrame,
+  Notice,
   Record,
   ReplicaDigest,
   TrainerMessage,
@@ -85,10 +86,16 @@ export interface TrainerState {
   readonly rules: TrainerRules;
   readonly epoch: number;
   phase: Phase;
+  /** What the members were told as the trainer ended, and every hello since; undefined until then. */
+  lastWord: Notice | undefined;
   /** The replica state beside θ; `normaliser.round` is the open round. */
   normaliser: Normaliser;
   /** The number of every name that ever joined; numbers are never reused. */
   readonly numbers: Map<string, number>;
+  /** Those in `numbers`. */
+  readonly givenNumbers: Set<number>;
+  /** No number below it is free: none ever becomes so again. */
+  lowestFree: number;
   readonly members: Map<number, Member>;
   /** The last contribution accepted from each worker, whether it is a member now or not: the next must be later. */
   readonly accepted: Map<number, ContributionPlace>;

@@ -3,8 +3,9 @@
  * `step` is a pure state machine like the trainer's; the compute does one task at a time and what it is at decides nothing here.
  */
 import { type Notice, Notice_Kind, type TrainerMessage, type Welcome, Welcome_CatchUp } from '../proto/gen/onebyte.ts';
-import { DIGEST_EVERY, MAX_CONTRIBUTIONS_PER_ROUND, MAX_RECENT_RECORDS } from '../proto/limits.ts';
+import { DIGEST_EVERY, MAX_CONTRIBUTIONS_PER_ROUND, MAX_NOTICE_LENGTH, MAX_RECENT_RECORDS } from '../proto/limits.ts';
 import { EXIT, type ExitCode } from '../proto/operating-error.ts';
+import { peerText } from '../proto/peer-text.ts';
 import type { Task, TaskResult, WorkerEffect, WorkerEvent, WorkerState } from './state.ts';
 
 /** Waits between attempts to reach the trainer, ms: doubled each time, with a jitter of half. */
@@ -63,7 +64,7 @@ function onOpened(state: WorkerState, { atMs, terms }: Extract<WorkerEvent, { ki
   state.phase = 'greeting';
   state.terms = terms;
   state.lastContactMs = atMs;
-  if (state.worker === undefined) return [hello(state, undefined)];
+  if (state.worker === undefined || !state.holdsRun) return [hello(state, undefined)];
   state.todo.push({ kind: 'digest', purpose: 'hello' });
   return [];
 }
@@ -132,9 +133,9 @@ function onWelcome(state: WorkerState, welcome: Welcome): WorkerEffect[] {
   Object.assign(state, { worker, rounds, resumeSecret, epoch, phase: 'working', nextDirection: 0 });
   if (isNew) state.todo.push({ kind: 'join', worker, devRows });
   const effects: WorkerEffect[] = [{ kind: 'heartbeatEvery', ms: heartbeatMs }];
+  // A trainer before its first record takes whoever shows no replica for a newcomer.
+  if (catchUp === Welcome_CatchUp.SNAPSHOT || !state.holdsRun) return [...effects, ...askForSnapshot(state)];
   switch (catchUp) {
-    case Welcome_CatchUp.SNAPSHOT:
-      return [...effects, ...askForSnapshot(state)];
     case Welcome_CatchUp.RECORDS:
       state.digestAt = round;
       return effects;
@@ -149,12 +150,14 @@ function onWelcome(state: WorkerState, welcome: Welcome): WorkerEffect[] {
 /** What was applied so far does not count any more: records held may not be the run's. */
 function askForSnapshot(state: WorkerState): WorkerEffect[] {
   state.phase = 'catchingUp';
+  state.holdsRun = false;
   state.recent = [];
   state.nextDirection = 0;
   return [{ kind: 'fetchSnapshot' }];
 }
 
-function heed(state: WorkerState, { kind, text }: Notice): WorkerEffect[] {
+function heed(state: WorkerState, { kind, text: said }: Notice): WorkerEffect[] {
+  const text = peerText(said, MAX_NOTICE_LENGTH);
   switch (kind) {
     case Notice_Kind.RUN_DONE:
       return finish(state, EXIT.done, text);
@@ -180,11 +183,12 @@ function onComputed(state: WorkerState, result: TaskResult): WorkerEffect[] {
       ];
     case 'restore': {
       state.round = result.digest.round;
+      state.holdsRun = true;
       const bytes = task.kind === 'restore' ? task.bytes.length : 0;
       return [{ kind: 'report', report: { kind: 'snapshot', round: state.round, bytes } }];
     }
     case 'apply':
-      return onApplied(state, result.round);
+      return onApplied(state, result.round, isOurs);
     case 'digest':
       if (!isOurs || task.kind !== 'digest') return [];
       if (task.purpose === 'hello') return [hello(state, result.digest)];
@@ -198,13 +202,16 @@ function onComputed(state: WorkerState, result: TaskResult): WorkerEffect[] {
   }
 }
 
-function onApplied(state: WorkerState, round: number): WorkerEffect[] {
+/** `isOurs`: of this stream. The replica has moved in any case; a digest of it is owed to the stream that sent the record. */
+function onApplied(state: WorkerState, round: number, isOurs: boolean): WorkerEffect[] {
   state.round = round;
   state.nextDirection = 0;
+  const report: WorkerEffect = { kind: 'report', report: { kind: 'round', round } };
+  if (!isOurs) return [report];
   const owed = state.digestAt !== undefined ? round >= state.digestAt : round % DIGEST_EVERY === 0;
   if (owed || round === state.rounds) state.todo.unshift({ kind: 'digest', purpose: 'report' });
   if (state.digestAt !== undefined && round >= state.digestAt) state.digestAt = undefined;
-  return [{ kind: 'report', report: { kind: 'round', round } }];
+  return [report];
 }
 
 const isRunDone = ({ message }: TrainerMessage): boolean =>

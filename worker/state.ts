@@ -64,6 +64,8 @@ export interface WorkerState {
   rounds: number;
   /** Records applied. */
   round: number;
+  /** False from when a snapshot is asked for until one is restored: no trainer may take the replica for the run's. */
+  holdsRun: boolean;
   /** A digest is owed once so many records are applied. */
   digestAt: number | undefined;
   /** First direction of the next contribution of this round. */
@@ -129,6 +131,7 @@ export const initialWorker = (rules: WorkerRules, atMs: number): WorkerState => 
   epoch: undefined,
   rounds: 0,
   round: 0,
+  holdsRun: true,
   digestAt: undefined,
   nextDirection: 0,
   inbox: [],

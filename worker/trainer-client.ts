@@ -8,8 +8,9 @@ import {
   type WorkerMessage,
 } from '../proto/gen/onebyte.ts';
 import { JOIN_TOKEN_KEY } from '../proto/join-token.ts';
-import { MAX_MESSAGE_BYTES, MAX_SNAPSHOT_BYTES } from '../proto/limits.ts';
+import { MAX_MESSAGE_BYTES, MAX_NOTICE_LENGTH, MAX_SNAPSHOT_BYTES } from '../proto/limits.ts';
 import { EXIT, OperatingError } from '../proto/operating-error.ts';
+import { peerText } from '../proto/peer-text.ts';
 import { Inbox } from './inbox.ts';
 
 /** Longest wait for a unary answer, ms. */
@@ -43,12 +44,13 @@ const REFUSALS: readonly grpc.status[] = [
   grpc.status.UNIMPLEMENTED,
 ];
 
-/** What grpc-js says, without the heading of a note that is empty. */
-export const reasonOf = ({ details }: grpc.ServiceError): string => details.replace(/ Resolution note: $/, '');
+/** What a peer or grpc-js says of a call, fit for a person, without the heading of a note that is empty. */
+export const reasonOf = ({ details }: grpc.ServiceError): string =>
+  peerText(details.replace(/ Resolution note: $/, ''), MAX_NOTICE_LENGTH);
 
 const understood = (address: string, error: grpc.ServiceError): Error =>
   REFUSALS.includes(error.code)
-    ? new OperatingError(EXIT.refused, `refused by the trainer at ${address}: ${error.details}`)
+    ? new OperatingError(EXIT.refused, `refused by the trainer at ${address}: ${reasonOf(error)}`)
     : new ConnectionLost(`trainer at ${address}: ${reasonOf(error)}`);
 
 export interface TrainerStream {

@@ -6,7 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { status } from '@grpc/grpc-js';
 import seedrandom from 'seedrandom';
-import { WorkerMessage } from '../../proto/gen/onebyte.ts';
+import { type ReplicaDigest, WorkerMessage } from '../../proto/gen/onebyte.ts';
 import { MAX_WORKER_MESSAGE_BYTES } from '../../proto/limits.ts';
 import { entriesOf } from '../../proto/record.ts';
 import { canonicalJson, runConfigSha256 } from '../../proto/run-config.ts';
@@ -34,6 +34,7 @@ const contribution = (measuredRound: number, gradientBytes: Uint8Array, firstDir
   $case: 'contribution',
   value: { measuredRound, firstDirection, gradientBytes: Buffer.from(gradientBytes) },
 });
+const digest = (bytes: number): ReplicaDigest => ({ round: 0, sha256: Buffer.alloc(bytes) });
 const EIGHT = Buffer.from([1, 2, 3, 4, 5, 6, 7, 8]);
 
 /** What a hostile stream says, and the status that ends it. */
@@ -50,6 +51,8 @@ const REFUSED: readonly (readonly [string, status, ...Uint8Array[]])[] = [
   ['the number of another worker', status.ALREADY_EXISTS, encode(hello('thief', { requestedWorker: 0 }))],
   ['a number beyond the last', status.RESOURCE_EXHAUSTED, encode(hello('last', { requestedWorker: 2 ** 32 - 1 }))],
   ["another worker's name with a made-up secret", status.ALREADY_EXISTS, encode(hello('a', { resumeSecret: EIGHT }))],
+  ['a replica without a digest', status.INVALID_ARGUMENT, encode(hello('x', { replica: digest(0) }))],
+  ['a digest of 33 bytes', status.INVALID_ARGUMENT, encode(hello('x')), encode({ $case: 'digest', value: digest(33) })],
   ['a byte 0xff', status.INVALID_ARGUMENT, encode(hello('x')), encode(contribution(0, new Uint8Array(8).fill(0xff)))],
   ['too few bytes', status.INVALID_ARGUMENT, encode(hello('x')), encode(contribution(0, EIGHT.subarray(1)))],
   ['too many bytes', status.INVALID_ARGUMENT, encode(hello('x')), encode(contribution(0, new Uint8Array(4096)))],

@@ -10,6 +10,7 @@ interface Stream {
   readonly id: StreamId;
   readonly worker: VirtualWorker;
   readonly session: number;
+  greeted: boolean;
   /** The trainer gave it a welcome: broadcasts reach it. */
   welcome: boolean;
   /** Either side may be gone while the other has not heard of it. */
@@ -41,6 +42,7 @@ export class VirtualNetwork implements WorkerNetwork {
         id,
         worker,
         session,
+        greeted: false,
         welcome: false,
         workerGone: false,
         trainerGone: false,
@@ -61,6 +63,12 @@ export class VirtualNetwork implements WorkerNetwork {
   send(worker: VirtualWorker, message: NonNullable<WorkerMessage['message']>): void {
     const stream = this.streamOf.get(worker);
     if (!stream) return;
+    const isHello = message.$case === 'hello';
+    this.world.invariants.check(
+      isHello !== stream.greeted,
+      `${worker.name} says ${message.$case} where a hello stands`,
+    );
+    stream.greeted = true;
     stream.lastUpMs = this.arrival(worker, stream.lastUpMs);
     this.world.clock.at(stream.lastUpMs, () => {
       if (!stream.trainerGone) this.deliverUp(stream.id, message);

@@ -24,10 +24,11 @@ export const virtualRule = (seed: number, maxStaleness: number): LearningRule =>
   initialExponent: 0,
 });
 
-export const startReplica = (rule: LearningRule): ReplicaState =>
+/** The replica of round 0: `continued` of an adapter that only the trainer has, or as the seed makes it. */
+export const startReplica = (rule: LearningRule, continued: boolean): ReplicaState =>
   initialReplica(
     rule,
-    Float32Array.from({ length: ELEMENTS }, (_, i) => Math.fround(i / ELEMENTS)),
+    Float32Array.from({ length: ELEMENTS }, (_, i) => Math.fround((continued ? -i : i) / ELEMENTS)),
   );
 
 export const copyReplica = ({ theta, normaliser }: ReplicaState): ReplicaState => ({

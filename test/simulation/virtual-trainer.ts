@@ -51,7 +51,7 @@ export class VirtualTrainer {
     this.world = world;
     this.network = network;
     this.disk = new VirtualDisk(world.random);
-    this.replica = startReplica(world.rule);
+    this.replica = startReplica(world.rule, world.rules.continuesAdapter);
     this.append([
       { frame: { $case: 'header', value: { format: LOG_FORMAT, runConfig: '', initialTheta: Buffer.alloc(0) } } },
     ]);
@@ -83,7 +83,7 @@ export class VirtualTrainer {
     const { frames, validBytes } = parseRoundLog(bytes, 'the virtual disk');
     if (world.bug !== 'keep the torn tail') disk.truncate(validBytes);
     this.position = disk.length;
-    this.replica = startReplica(world.rule);
+    this.replica = startReplica(world.rule, world.rules.continuesAdapter);
     const records = frames.flatMap(({ frame }): Record[] => (frame?.$case === 'record' ? [frame.value] : []));
     for (const record of records) this.replica = applyVirtually(this.replica, world.rule, record);
     const { issuedRounds } = world.invariants;

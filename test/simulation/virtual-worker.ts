@@ -46,7 +46,7 @@ export class VirtualWorker {
     this.network = network;
     this.name = `w${index}`;
     this.slowness = world.between(0.5, 2);
-    this.replica = startReplica(world.rule);
+    this.replica = startReplica(world.rule, false);
     this.state = this.newState();
   }
 
@@ -62,7 +62,7 @@ export class VirtualWorker {
     this.exit = undefined;
     this.corruptedAt = undefined;
     this.crashIn = undefined;
-    this.replica = startReplica(this.world.rule);
+    this.replica = startReplica(this.world.rule, false);
     this.state = this.newState();
     this.handle({ kind: 'start' });
   }
@@ -158,7 +158,10 @@ export class VirtualWorker {
 
   private compute(task: Task): void {
     const cost = task.kind === 'measure' ? this.world.between(20, 80) * this.slowness : this.world.between(0.2, 3);
-    this.later(cost, () => ({ kind: 'computed', result: this.result(task) }));
+    this.later(this.world.appliesSlowly && task.kind === 'apply' ? 100 * cost : cost, () => ({
+      kind: 'computed',
+      result: this.result(task),
+    }));
   }
 
   private result(task: Task): TaskResult {

@@ -22,11 +22,14 @@ export class World {
   readonly rule: LearningRule;
   readonly invariants: Invariants;
   readonly workers: number;
+  /** An apply may outlive its stream and the wait for the next. */
+  readonly appliesSlowly: boolean;
   /** No fault before: what was broken is to be healed by those who are left. */
   quietUntilMs = 0;
 
   constructor(seed: number, bug: PlantedBug | undefined) {
     this.seed = seed;
+    this.appliesSlowly = seed % 5 === 2;
     this.bug = bug;
     this.random = seedrandom(`simulation/${seed}`);
     this.workers = 3 + Math.floor(30 * this.random() ** 4);
@@ -51,7 +54,7 @@ export class World {
       runConfigSha256: CONFIG_SHA256,
       runKey: Buffer.alloc(32, seed & 255),
       adapterElements: this.random() < 0.5 ? ELEMENTS : 10_000_000,
-      continuesAdapter: false,
+      continuesAdapter: seed % 7 === 3,
     };
   }
 

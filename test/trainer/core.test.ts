@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type Hello, Notice_Kind, type Record, Welcome_CatchUp } from '../../proto/gen/onebyte.ts';
+import { type Hello, type LogFrame, Notice_Kind, type Record, Welcome_CatchUp } from '../../proto/gen/onebyte.ts';
 import { recordOf } from '../../proto/record.ts';
 import { withProof } from '../../proto/record-proof.ts';
 import { step } from '../../trainer/core.ts';
@@ -12,8 +12,14 @@ import type { Effect, Event, TrainerRules, TrainerState } from '../../trainer/st
 import { statusOf } from '../../trainer/status.ts';
 import { virtualRule } from '../simulation/virtual-replica.ts';
 
-const rulesOf = (settings: object = {}, maxStaleness = 0): TrainerRules => ({
-  settings: TrainerSettings.parse({ evaluateEvery: 0, checkpointEvery: 0, leaseMs: 1_000, ...settings }),
+const rulesOf = (settings: object = {}, maxStaleness = 0, more: Partial<TrainerRules> = {}): TrainerRules => ({
+  settings: TrainerSettings.parse({
+    evaluateEvery: 0,
+    checkpointEvery: 0,
+    leaseMs: 1_000,
+    heartbeatMs: 900,
+    ...settings,
+  }),
   learning: virtualRule(1, maxStaleness),
   directions: 1,
   rounds: 50,
@@ -22,10 +28,11 @@ const rulesOf = (settings: object = {}, maxStaleness = 0): TrainerRules => ({
   runKey: Buffer.alloc(32, 3),
   adapterElements: 16,
   continuesAdapter: false,
+  ...more,
 });
 
-const trainer = (settings: object = {}, maxStaleness = 0): TrainerState =>
-  restoreTrainer(rulesOf(settings, maxStaleness), [], undefined, 0);
+const trainer = (settings: object = {}, maxStaleness = 0, more: Partial<TrainerRules> = {}): TrainerState =>
+  restoreTrainer(rulesOf(settings, maxStaleness, more), [], undefined, 0);
 
 const hello = (name: string, more: Partial<Hello> = {}): Hello => ({
   name,
@@ -50,6 +57,17 @@ const contribution = (stream: number, measuredRound: number, atMs = 1, firstDire
   stream,
   contribution: { measuredRound, firstDirection, gradientBytes: Buffer.from([0x40]) },
 });
+
+/** A contribution to round 0 of 256 directions. */
+const full = (stream: number): Event => {
+  const gradientBytes = Buffer.alloc(256, 0x40);
+  return {
+    kind: 'contribution',
+    atMs: 1,
+    stream,
+    contribution: { measuredRound: 0, firstDirection: 0, gradientBytes },
+  };
+};
 
 const kinds = (effects: readonly Effect[]): string[] => effects.map(({ kind }) => kind);
 const recordsOf = (effects: readonly Effect[]): Record[] =>
@@ -84,6 +102,25 @@ describe('the trainer', () => {
     const state = trainer({ leaseMs: 100_000, heartbeatMs: 90_000 });
     const reports = [9_999, 10_001, 15_000, 20_002].map((atMs) => step(state, { kind: 'tick', atMs }).length);
     assert.deepEqual(reports, [0, 1, 0, 1]);
+  });
+
+  it('closes a record that can take nothing more, whoever is missing', () => {
+    const rules = rulesOf({ startWorkers: 65 }, 0, { directions: 256 });
+    const state = restoreTrainer(rules, [], undefined, 0);
+    for (let stream = 0; stream < 65; stream++) join(state, `w${stream}`, stream);
+    const records = Array.from({ length: 65 }, (_, stream) => recordsOf(step(state, full(stream)))).flat();
+    assert.deepEqual(
+      records.map(({ gradientBytes }) => gradientBytes.length),
+      [8_192],
+    );
+  });
+
+  it('makes no record before all are there to start, however full it is', () => {
+    const rules = rulesOf({ startWorkers: 33 }, 0, { directions: 256 });
+    const state = restoreTrainer(rules, [], undefined, 0);
+    for (let stream = 0; stream < 32; stream++) join(state, `w${stream}`, stream);
+    const early = Array.from({ length: 32 }, (_, stream) => recordsOf(step(state, full(stream)))).flat();
+    assert.deepEqual([early.length, recordsOf(join(state, 'last', 32)).length], [0, 1]);
   });
 
   it('answers a late contribution and does not count it', () => {
@@ -146,6 +183,7 @@ describe('the trainer', () => {
     join(state, 'b', 2);
     step(state, { kind: 'closed', atMs: 10, stream: 1 });
     assert.equal(state.members.size, 2);
+    step(state, { kind: 'tick', atMs: 550 });
     const effects = step(state, { kind: 'tick', atMs: 1_100 });
     assert.equal(state.members.size, 0);
     assert.deepEqual(refusals(effects), ['silent']);
@@ -167,11 +205,59 @@ describe('the trainer', () => {
     assert.deepEqual([...state.members.keys()], [0]);
   });
 
+  it('gives those who ask for none the smallest numbers that are free, also after the last number', () => {
+    const state = trainer();
+    const ask = (name: string, stream: number, requestedWorker?: number): string[] =>
+      refusals(step(state, { kind: 'hello', atMs: 0, stream, hello: hello(name, { requestedWorker }) }));
+    assert.deepEqual([ask('greedy', 1, 65_535), ask('a', 2), ask('b', 3, 1), ask('c', 4)], [[], [], [], []]);
+    assert.deepEqual(Object.fromEntries(state.numbers), { greedy: 65_535, a: 0, b: 1, c: 2 });
+    assert.deepEqual(ask('d', 5, 2), ['name']);
+  });
+
+  it('gives nobody a number that a record counts, though the log lost who had it', () => {
+    const record = recordOf(0, 0, [{ staleness: 0, worker: 1, firstDirection: 0, gradientBytes: Buffer.from([0x40]) }]);
+    const joined = { worker: 0, name: 'a' };
+    const frames: LogFrame[] = [
+      { frame: { $case: 'joined', value: joined } },
+      { frame: { $case: 'record', value: record } },
+    ];
+    const state = restoreTrainer(rulesOf(), frames, undefined, 0);
+    for (const [stream, name] of ['b', 'c', 'a'].entries())
+      step(state, { kind: 'hello', atMs: 0, stream, hello: hello(name) });
+    assert.deepEqual(Object.fromEntries(state.numbers), { a: 0, b: 2, c: 3 });
+  });
+
   it('refuses a name with a secret that is not its own', () => {
     const state = trainer();
     join(state, 'a', 1);
     const stranger = hello('a', { resumeSecret: Buffer.alloc(16, 9) });
     assert.deepEqual(refusals(step(state, { kind: 'hello', atMs: 1, stream: 2, hello: stranger })), ['name']);
+  });
+
+  it('refuses a digest that is none, in a hello too', () => {
+    const state = trainer();
+    join(state, 'a', 1);
+    const wrong = { round: 7, sha256: Buffer.alloc(60_000) };
+    const effects = [
+      step(state, { kind: 'digest', atMs: 1, stream: 1, digest: wrong }),
+      step(state, { kind: 'hello', atMs: 1, stream: 2, hello: hello('b', { replica: { ...wrong, round: 0 } }) }),
+    ];
+    assert.deepEqual(effects.map(refusals), [['invalid'], ['invalid']]);
+    assert.deepEqual(effects.map(kinds), [['refuse'], ['refuse']]);
+  });
+
+  it('writes down why a worker left in a line of 200 characters at most', () => {
+    const state = trainer();
+    join(state, 'a', 1);
+    const reason = `drained\u001b[2J\nfake log line\u202e${'x'.repeat(60_000)}`;
+    const effects = step(state, { kind: 'leave', atMs: 1, stream: 1, reason });
+    const said = effects.flatMap((effect) => {
+      if (effect.kind === 'report' && effect.report.kind === 'left') return [effect.report.reason];
+      if (effect.kind !== 'append') return [];
+      return effect.frames.flatMap(({ frame }) => (frame?.$case === 'left' ? [frame.value.reason] : []));
+    });
+    const written = `drained\ufffd[2J\ufffdfake log line\ufffd${'x'.repeat(174)}`;
+    assert.deepEqual(said, [written, written]);
   });
 
   it('lets joins take effect at the next round', () => {
@@ -235,6 +321,37 @@ describe('the trainer', () => {
       last.flatMap((effect) => (effect.kind === 'finish' ? [effect.exitCode] : [])),
       [6],
     );
+  });
+});
+
+describe('a trainer that has said its last word', () => {
+  it('tells a newcomer that it drains, and takes nobody in', () => {
+    const state = trainer();
+    join(state, 'a', 1);
+    step(state, { kind: 'drain', atMs: 5 });
+    const effects = step(state, { kind: 'hello', atMs: 6, stream: 2, hello: hello('b') });
+    assert.deepEqual([notices(effects), kinds(effects)], [[Notice_Kind.TRAINER_DRAINS], ['send']]);
+    assert.equal(state.numbers.has('b'), false);
+  });
+
+  it('tells one that comes back that the run failed', () => {
+    const state = trainer({ startWorkers: 3 });
+    for (const [i, name] of ['a', 'b', 'c'].entries()) join(state, name, i);
+    step(state, { kind: 'ownDigest', round: 0, sha256: Buffer.alloc(32, 9) });
+    for (const stream of [0, 1]) step(state, { kind: 'digest', atMs: 1, stream, digest: digest(0, 1) });
+    const effects = step(state, { kind: 'hello', atMs: 6, stream: 9, hello: hello('c') });
+    assert.deepEqual([notices(effects), kinds(effects)], [[Notice_Kind.RUN_FAILED], ['send']]);
+  });
+
+  it('gives one that comes back the last records before it tells it that the run is done', () => {
+    const state = trainer({}, 0, { rounds: 1 });
+    join(state, 'a', 1);
+    step(state, contribution(1, 0));
+    assert.equal(state.phase, 'done');
+    const back = hello('a', { replica: digest(0), epoch: state.epoch });
+    const effects = step(state, { kind: 'hello', atMs: 6, stream: 9, hello: back });
+    const said = effects.map((effect) => effect.kind === 'send' && effect.message.message?.$case);
+    assert.deepEqual([said, notices(effects)], [['welcome', 'record', 'notice'], [Notice_Kind.RUN_DONE]]);
   });
 });
 
