@@ -1,18 +1,14 @@
 /** `onebyte status`: how a running trainer stands, over gRPC. */
 import { setTimeout as delay } from 'node:timers/promises';
-import * as grpc from '@grpc/grpc-js';
 import { Command } from 'commander';
 import { splitAddress } from '../proto/address.ts';
-import { type GetStatusResponse, type MemberStatus, TrainerClient } from '../proto/gen/onebyte.ts';
-import { JOIN_TOKEN_KEY } from '../proto/join-token.ts';
+import type { GetStatusResponse, MemberStatus } from '../proto/gen/onebyte.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
-import { reasonOf } from '../worker/trainer-client.ts';
+import { ConnectionLost, connectTrainer } from '../worker/trainer-client.ts';
 import { drainOnSignal, printJson, runCommand } from './command.ts';
 import { clientAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
 import { bytes } from './live-view.ts';
 
-/** Longest wait for an answer, ms. */
-const DEADLINE_MS = 10_000;
 /** Time between two looks of --watch, ms. */
 const WATCH_MS = 1000;
 
@@ -33,35 +29,21 @@ export const statusCommand = withTlsFlags(
 
 async function showStatus(address: string, flags: Flags): Promise<ExitCode> {
   const { signal } = drainOnSignal();
-  const { credentials, joinToken } = clientAccess(splitAddress(address).host, flags);
-  const metadata = new grpc.Metadata();
-  if (joinToken !== undefined) metadata.set(JOIN_TOKEN_KEY, joinToken);
-  const client = new TrainerClient(address, credentials);
+  const trainer = connectTrainer(address, clientAccess(splitAddress(address).host, flags));
   try {
     for (;;) {
-      const status = await ask(client, metadata, address);
+      const status = await trainer.status();
       if (flags.json) printJson(status);
       else process.stdout.write(`${flags.watch && process.stdout.isTTY ? '\x1b[2J\x1b[H' : ''}${statusTable(status)}`);
       if (!flags.watch || status.state === 'ended' || !(await waited(WATCH_MS, signal))) return EXIT.done;
     }
+  } catch (error) {
+    if (error instanceof ConnectionLost) throw new OperatingError(EXIT.trainerUnreachable, error.message);
+    throw error;
   } finally {
-    client.close();
+    trainer.close();
   }
 }
-
-const ask = (client: TrainerClient, metadata: grpc.Metadata, address: string): Promise<GetStatusResponse> =>
-  new Promise((resolve, reject) => {
-    client.getStatus({}, metadata, { deadline: Date.now() + DEADLINE_MS }, (error, response) => {
-      if (!error) resolve(response);
-      else reject(new OperatingError(exitCodeOf(error.code), `trainer at ${address}: ${reasonOf(error)}`));
-    });
-  });
-
-/** Only what the trainer itself says is a refusal. */
-const exitCodeOf = (code: grpc.status): ExitCode =>
-  code === grpc.status.UNAUTHENTICATED || code === grpc.status.PERMISSION_DENIED
-    ? EXIT.refused
-    : EXIT.trainerUnreachable;
 
 /** True after `ms`; false at once when `signal` aborts. */
 const waited = (ms: number, signal: AbortSignal): Promise<boolean> => delay(ms, true, { signal }).catch(() => false);

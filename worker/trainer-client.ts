@@ -2,6 +2,7 @@
 import * as grpc from '@grpc/grpc-js';
 import {
   type GetRunConfigResponse,
+  type GetStatusResponse,
   type SnapshotChunk,
   TrainerClient,
   type TrainerMessage,
@@ -44,8 +45,10 @@ const REFUSALS: readonly grpc.status[] = [
   grpc.status.UNIMPLEMENTED,
 ];
 
+type Reply<Response> = (error: grpc.ServiceError | null, response: Response) => void;
+
 /** What a peer or grpc-js says of a call, fit for a person, without the heading of a note that is empty. */
-export const reasonOf = ({ details }: grpc.ServiceError): string =>
+const reasonOf = ({ details }: grpc.ServiceError): string =>
   peerText(details.replace(/ Resolution note: $/, ''), MAX_NOTICE_LENGTH);
 
 const understood = (address: string, error: grpc.ServiceError): Error =>
@@ -60,8 +63,10 @@ export interface TrainerStream {
   end(): void;
 }
 
+/** What fails is an OperatingError where the trainer refuses, else a ConnectionLost. */
 export interface TrainerConnection {
   runConfig(): Promise<string>;
+  status(): Promise<GetStatusResponse>;
   join(): TrainerStream;
   snapshot(): Promise<Uint8Array>;
   close(): void;
@@ -77,14 +82,16 @@ export function connectTrainer(address: string, { credentials, joinToken }: Clie
   });
   const metadata = new grpc.Metadata();
   if (joinToken !== undefined) metadata.set(JOIN_TOKEN_KEY, joinToken);
+  const unary = <Response>(call: (options: grpc.CallOptions, reply: Reply<Response>) => void): Promise<Response> =>
+    new Promise((resolve, reject) => {
+      const deadline = Date.now() + UNARY_DEADLINE_MS;
+      call({ deadline }, (error, response) => (error ? reject(understood(address, error)) : resolve(response)));
+    });
   return {
-    runConfig: () =>
-      new Promise((resolve, reject) => {
-        const deadline = Date.now() + UNARY_DEADLINE_MS;
-        const reply = (error: grpc.ServiceError | null, response: GetRunConfigResponse): void =>
-          error ? reject(understood(address, error)) : resolve(response.runConfig);
-        client.getRunConfig({}, metadata, { deadline }, reply);
-      }),
+    runConfig: async () =>
+      (await unary<GetRunConfigResponse>((options, reply) => client.getRunConfig({}, metadata, options, reply)))
+        .runConfig,
+    status: () => unary<GetStatusResponse>((options, reply) => client.getStatus({}, metadata, options, reply)),
     join() {
       const call = client.join(metadata);
       const inbox = new Inbox<TrainerMessage>();

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, realpathSync } from 'node:fs';
 import { isAbsolute, join, normalize } from 'node:path';
+import { FLOAT_DTYPES, isFloatDtype } from '../../proto/float-formats.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import { openSafetensors, type StoredTensor } from '../../proto/safetensors.ts';
 import { type Architecture, adaptableLinears, type Linear, requiredTensors } from './architecture.ts';
@@ -32,8 +33,6 @@ export interface BaseModel {
   /** All tensors of the files, by their own names. */
   readonly stored: ReadonlyMap<string, WeightTensor>;
 }
-
-const FLOAT_DTYPES = ['F32', 'BF16', 'F16'];
 
 /**
  * Reads config.json and the safetensors headers, and checks names, shapes and dtypes.
@@ -87,7 +86,7 @@ function checkTensor(
     throw usageError(
       `${tensor.file}: tensor ${tensor.name} has shape ${JSON.stringify(tensor.shape)}, expected ${JSON.stringify(shape)} from config.json`,
     );
-  if (!FLOAT_DTYPES.includes(tensor.dtype))
+  if (!isFloatDtype(tensor.dtype))
     throw usageError(
       `${tensor.file}: tensor ${tensor.name} has dtype ${tensor.dtype}, expected one of ${FLOAT_DTYPES.join(', ')}`,
     );
