@@ -1,7 +1,11 @@
-/** The trainer process, when its disk fails. */
+/** The trainer process, when its disk fails or it is killed. */
 import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { join } from 'node:path';
 import { it } from 'node:test';
+import { checkpointName, checkpointProblem } from '../../trainer/checkpoint.ts';
+import { checkpointsOf } from '../../trainer/open-run.ts';
 import { protocolWorker } from '../support/protocol-worker.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { testTrainer } from '../support/test-trainer.ts';
@@ -20,4 +24,16 @@ it('says nothing more once a write of the round log has failed', async (test) =>
   const worker = protocolWorker(trainer.address, { name: 'w', config: trainer.config });
   await Promise.all([assert.rejects(trainer.result, { exitCode: 5 }), assert.rejects(worker)]);
   assert.equal(trainer.reports.length, reports);
+});
+
+it('writes the last checkpoint when it was killed between the last record and that', async (test) => {
+  const directory = temporaryDirectory(test);
+  const first = await testTrainer(test, { directory, rounds: 3 });
+  await protocolWorker(first.address, { name: 'w', config: first.config });
+  await first.result;
+  const last = join(checkpointsOf(directory), checkpointName(3));
+  rmSync(last, { recursive: true });
+  const { checkpointDir } = await (await testTrainer(test, { directory, rounds: 3, resume: true })).result;
+  assert.equal(checkpointDir, last);
+  assert.equal(await checkpointProblem(last), undefined);
 });
