@@ -1,11 +1,11 @@
 /** Checkpoints: PEFT directories with the replica's numbers beside them. Written whole or not at all. */
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, open, readdir, readFile, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { adapterDigest, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { layoutOf, withTrainedPart } from '../kernels/run-replica.ts';
-import { syncPath } from '../proto/durable-directory.ts';
+import { makeDirectory } from '../proto/durable-directory.ts';
 import { EXIT, OperatingError } from '../proto/operating-error.ts';
 import { writePeftAdapter } from '../proto/peft-adapter.ts';
 import type { RunConfig } from '../proto/run-config.ts';
@@ -30,47 +30,33 @@ async function checkpointNames(parent: string): Promise<string[]> {
   return names.sort((a, b) => round(a) - round(b));
 }
 
-/** sha-256 of the other files. */
+/** sha-256 (hex) of the other files. */
 const MANIFEST = 'manifest.json';
+/** The replica's numbers beside θ. */
+const STATE = 'trainer_state.json';
 /** Name of the link to the checkpoint with the best result on the dev split. */
 const BEST = 'best';
 
-/** Writes `content` as a PEFT directory at `directory`, which must not exist: temporary name, fsync, rename. */
-export async function writePeftCheckpoint(directory: string, content: CheckpointContent): Promise<void> {
+/** Writes `content` as a PEFT directory at `directory`, which must not exist. */
+export function writePeftCheckpoint(directory: string, content: CheckpointContent): void {
   const { config, replica, matrices } = content;
-  const temporary = `${directory}.writing-${process.pid}`;
   try {
-    await rm(temporary, { recursive: true, force: true });
-    await mkdir(temporary, { recursive: true });
-    await writePeftAdapter(temporary, config.adapter, withTrainedPart(layoutOf(config), matrices, replica.theta));
-    const file = join(temporary, 'trainer_state.json');
-    await writeFile(file, `${JSON.stringify(trainerState(content), null, 2)}\n`, { flush: true });
-    await writeManifest(temporary);
-    syncPath(temporary);
-    await rename(temporary, directory);
-    syncPath(join(directory, '..'));
+    makeDirectory(directory, (temporary) => {
+      writePeftAdapter(temporary, config.adapter, withTrainedPart(layoutOf(config), matrices, replica.theta));
+      writeJson(join(temporary, STATE), trainerState(content));
+      const names = readdirSync(temporary).sort();
+      const sums = names.map((name) => [name, sha256(readFileSync(join(temporary, name)))]);
+      writeJson(join(temporary, MANIFEST), Object.fromEntries(sums));
+    });
   } catch (cause) {
-    await rm(temporary, { recursive: true, force: true });
     throw new OperatingError(EXIT.durableStore, `checkpoint ${directory}: ${(cause as Error).message}`, { cause });
   }
 }
 
-/** Writes `manifest.json`: sha-256 (hex) of every other file, each of which is made durable. */
-async function writeManifest(directory: string): Promise<void> {
-  const sums: { [file: string]: string } = {};
-  for (const name of (await readdir(directory)).sort()) {
-    const file = await open(join(directory, name), 'r');
-    try {
-      await file.sync();
-      sums[name] = createHash('sha256')
-        .update(await file.readFile())
-        .digest('hex');
-    } finally {
-      await file.close();
-    }
-  }
-  await writeFile(join(directory, MANIFEST), `${JSON.stringify(sums, null, 2)}\n`, { flush: true });
-}
+const writeJson = (file: string, content: object): void =>
+  writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`, { flush: true });
+
+const sha256 = (content: Buffer | string): string => createHash('sha256').update(content).digest('hex');
 
 /** True when `directory` is a checkpoint of a run, not any other PEFT directory. */
 export const isCheckpoint = (directory: string): boolean => existsSync(join(directory, MANIFEST));
@@ -80,9 +66,7 @@ export async function checkpointProblem(directory: string): Promise<string | und
   try {
     const sums = JSON.parse(await readFile(join(directory, MANIFEST), 'utf8')) as { [file: string]: string };
     for (const [name, sum] of Object.entries(sums)) {
-      const found = createHash('sha256')
-        .update(await readFile(join(directory, name)))
-        .digest('hex');
+      const found = sha256(await readFile(join(directory, name)));
       if (found !== sum) return `${name}: sha-256 ${found}, expected ${sum}`;
     }
     return undefined;
@@ -98,7 +82,7 @@ export async function newestCheckpoint(parent: string): Promise<string | undefin
   return undefined;
 }
 
-/** The numbers of `trainer_state.json`: floats as hexadecimal bits, so that they read back exactly. */
+/** What STATE holds: floats as hexadecimal bits, so that they read back exactly. */
 function trainerState({ replica, nextWorker, epoch }: CheckpointContent): object {
   const { round, v, vMax, exponents, window } = replica.normaliser;
   const state = {
@@ -112,7 +96,7 @@ function trainerState({ replica, nextWorker, epoch }: CheckpointContent): object
     nextWorker,
     epoch,
   };
-  return { ...state, sha256: createHash('sha256').update(JSON.stringify(state)).digest('hex') };
+  return { ...state, sha256: sha256(JSON.stringify(state)) };
 }
 
 function float64Hex(x: number): string {
@@ -136,7 +120,7 @@ export async function writeCheckpoint(
   const directory = join(parent, name);
   if (await checkpointProblem(directory)) {
     await rm(directory, { recursive: true, force: true });
-    await writePeftCheckpoint(directory, content);
+    writePeftCheckpoint(directory, content);
   }
   if (best) {
     const link = join(parent, `${BEST}.writing-${process.pid}`);

@@ -6,8 +6,7 @@
  * life at the n-th point of its plan, at the point's LATER-th occurrence; a file in `directory` marks each death.
  */
 
-import type { WriteVResult } from 'node:fs';
-import { existsSync, writeFileSync } from 'node:fs';
+import fs, { existsSync, type WriteVResult, writeFileSync } from 'node:fs';
 import promises, { type FileHandle } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
@@ -75,15 +74,16 @@ function watched(handle: FileHandle): FileHandle {
   return handle;
 }
 
-const { open, rename } = promises;
+const { open } = promises;
 promises.open = async (path, ...more) => {
   const handle = await open(path, ...more);
   return String(path).endsWith('round.log') ? watched(handle) : handle;
 };
-promises.rename = async (from, to) => {
+const { renameSync } = fs;
+fs.renameSync = (from, to) => {
   const isCheckpoint = /round-\d+$/.test(String(to));
   if (isCheckpoint) reach('before rename');
-  await rename(from, to);
+  renameSync(from, to);
   if (isCheckpoint) reach('after rename');
 };
 syncBuiltinESMExports();
