@@ -5,7 +5,7 @@ import { readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promis
 import { join } from 'node:path';
 import { adapterDigest, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { layoutOf, withTrainedPart } from '../kernels/run-replica.ts';
-import { makeDirectory } from '../proto/durable-directory.ts';
+import { makeDirectory, syncPath } from '../proto/durable-directory.ts';
 import { EXIT, OperatingError } from '../proto/operating-error.ts';
 import { writePeftAdapter } from '../proto/peft-adapter.ts';
 import type { RunConfig } from '../proto/run-config.ts';
@@ -23,11 +23,13 @@ export interface CheckpointContent {
 /** Directory name of the checkpoint after `round` records. */
 export const checkpointName = (round: number): string => `round-${String(round).padStart(6, '0')}`;
 
+/** The round of the checkpoint called `name`. */
+const roundOf = (name: string): number => Number(name.slice('round-'.length));
+
 /** Names of the checkpoints in `parent`, oldest first. From round 1,000,000 on that is not the order of their letters. */
 async function checkpointNames(parent: string): Promise<string[]> {
   const names = (await readdir(parent)).filter((name) => /^round-\d+$/.test(name));
-  const round = (name: string): number => Number(name.slice('round-'.length));
-  return names.sort((a, b) => round(a) - round(b));
+  return names.sort((a, b) => roundOf(a) - roundOf(b));
 }
 
 /** sha-256 (hex) of the other files. */
@@ -107,7 +109,7 @@ function float64Hex(x: number): string {
 
 /**
  * Writes the checkpoint after `content`'s round into `parent`, unless it is there already, and removes older ones beyond
- * the newest `keep`; the best stays. `best`: this one is the best from now on.
+ * the newest `keep`; the best stays. `best`: this one is the best from now on. One process at a time: the lock's holder.
  * @returns the checkpoint's directory
  */
 export async function writeCheckpoint(
@@ -116,24 +118,39 @@ export async function writeCheckpoint(
   keep: number,
   best: boolean,
 ): Promise<string> {
-  const name = checkpointName(content.replica.normaliser.round);
+  const { round } = content.replica.normaliser;
+  const name = checkpointName(round);
   const directory = join(parent, name);
-  if (await checkpointProblem(directory)) {
+  if (!(await holdsReplica(directory, content.replica))) {
     await rm(directory, { recursive: true, force: true });
     writePeftCheckpoint(directory, content);
   }
   if (best) {
-    const link = join(parent, `${BEST}.writing-${process.pid}`);
+    const link = join(parent, `.${BEST}.${process.pid}.partial`);
     await rm(link, { force: true });
     await symlink(name, link);
     await rename(link, join(parent, BEST));
+    syncPath(parent);
   }
-  await prune(parent, keep);
+  await prune(parent, keep, round);
   return directory;
 }
 
-async function prune(parent: string, keep: number): Promise<void> {
+/** True when `directory` is a whole checkpoint of `replica`. One of another run, or of a log put back since, is none. */
+async function holdsReplica(directory: string, replica: ReplicaState): Promise<boolean> {
+  if (await checkpointProblem(directory)) return false;
+  const state = await readFile(join(directory, STATE), 'utf8').catch(() => '{}');
+  return (JSON.parse(state) as { replicaDigest?: string }).replicaDigest === replicaDigest(replica).toString('hex');
+}
+
+/** What a process that was killed while it wrote a checkpoint or the link leaves. */
+const UNFINISHED = new RegExp(`^\\.(round-\\d+|${BEST})\\.\\d+\\.partial$`);
+
+/** Checkpoints of rounds after `round` are of a log that was put back since: they count for none of this run's. */
+async function prune(parent: string, keep: number, round: number): Promise<void> {
   const best = await readlink(join(parent, BEST)).catch(() => undefined);
-  const names = await checkpointNames(parent);
-  for (const name of names.slice(0, -keep)) if (name !== best) await rm(join(parent, name), { recursive: true });
+  const names = (await checkpointNames(parent)).filter((name) => roundOf(name) <= round);
+  const old = names.slice(0, -keep).filter((name) => name !== best);
+  const unfinished = (await readdir(parent)).filter((name) => UNFINISHED.test(name));
+  for (const name of [...old, ...unfinished]) await rm(join(parent, name), { recursive: true });
 }
