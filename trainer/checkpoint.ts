@@ -136,6 +136,12 @@ export async function writeCheckpoint(
   return directory;
 }
 
+/** True when the best checkpoint in `parent` is that after `round`, and whole. */
+export async function isBest(parent: string, round: number): Promise<boolean> {
+  const link = await readlink(join(parent, BEST)).catch(() => undefined);
+  return link === checkpointName(round) && !(await checkpointProblem(join(parent, link)));
+}
+
 /** True when `directory` is a whole checkpoint of `replica`. One of another run, or of a log put back since, is none. */
 async function holdsReplica(directory: string, replica: ReplicaState): Promise<boolean> {
   if (await checkpointProblem(directory)) return false;
