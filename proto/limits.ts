@@ -14,8 +14,8 @@ export const MAX_SNAPSHOT_BYTES = 2 ** 30;
 export const MAX_WORKERS = 65536;
 /** Characters of a worker's name. */
 export const MAX_NAME_LENGTH = 128;
-/** Bytes of one frame of the round log; the largest is a header that holds an initial adapter. */
-export const MAX_LOG_FRAME_BYTES = 256 * 1024 * 1024;
+/** Bytes of one frame of the round log; the largest is a header: an initial adapter and the run config. */
+export const MAX_LOG_FRAME_BYTES = MAX_SNAPSHOT_BYTES + MAX_MESSAGE_BYTES;
 /** Directions are counted in 31 bits, so that every counter word of a block fits beside them. */
 export const MAX_DIRECTION_INDEX = 2 ** 31 - 1;
 /** Contributions that a worker sends for one measured round while its record is on the way (maxStaleness above 0). */

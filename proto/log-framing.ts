@@ -4,6 +4,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { MAX_LOG_FRAME_BYTES } from './limits.ts';
+import { usageError } from './operating-error.ts';
 
 const MAGIC = Buffer.from('1Byt');
 export const FRAME_HEADER_BYTES = 12;
@@ -15,8 +16,12 @@ function checksum(position: number, payload: Uint8Array): number {
   return crc32(payload, crc32(prefix));
 }
 
-/** The frame of `payload` that begins `position` bytes into the file. */
+/** The frame of `payload` that begins `position` bytes into the file. @throws OperatingError usage: it is too large */
 export function encodeLogFrame(position: number, payload: Uint8Array): Buffer {
+  if (payload.length > MAX_LOG_FRAME_BYTES)
+    throw usageError(
+      `round log: a frame of ${payload.length} bytes, at most ${MAX_LOG_FRAME_BYTES}; the first one holds the adapter that the run continues`,
+    );
   const header = Buffer.alloc(FRAME_HEADER_BYTES);
   MAGIC.copy(header);
   header.writeUInt32LE(payload.length, 4);

@@ -4,6 +4,7 @@ import { readFileSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { LogFrame } from '../../proto/gen/onebyte.ts';
+import { MAX_LOG_FRAME_BYTES, MAX_SNAPSHOT_BYTES } from '../../proto/limits.ts';
 import { decodeLogFrames, encodeLogFrame } from '../../proto/log-framing.ts';
 import { takeLock } from '../../trainer/lock-file.ts';
 import { createRoundLog, LOG_FORMAT, readRoundLog, reopenRoundLog } from '../../trainer/round-log.ts';
@@ -82,6 +83,13 @@ describe('a round log', () => {
     await again.close();
     const { frames, tornBytes } = await readRoundLog(file);
     assert.deepEqual({ frames, tornBytes }, { frames: [joined(0), joined(2)], tornBytes: 0 });
+  });
+
+  it('reads whatever frame it takes, and takes one with an adapter as large as a snapshot may be', () => {
+    const { payloads } = decodeLogFrames(encodeLogFrame(0, Buffer.alloc(2 ** 28 + 1, 1)));
+    assert.equal(payloads[0]?.length, 2 ** 28 + 1);
+    assert(MAX_LOG_FRAME_BYTES > MAX_SNAPSHOT_BYTES);
+    assert.throws(() => encodeLogFrame(0, Buffer.alloc(MAX_LOG_FRAME_BYTES + 1)), { exitCode: 2, message: /at most/ });
   });
 
   it('takes no more once a write failed', async () => {
