@@ -1,6 +1,8 @@
 /** The round log: the file from which a run can be rebuilt. Appended and fsynced before anybody hears of a record. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { syncPath } from '../proto/durable-directory.ts';
 import { LogFrame, type LogHeader } from '../proto/gen/onebyte.ts';
 import { decodeLogFrames, encodeLogFrame, type LogBytes } from '../proto/log-framing.ts';
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
@@ -84,14 +86,23 @@ export interface RoundLog {
   close(): Promise<void>;
 }
 
-/** Creates `file` (it must not exist) with its header. */
+/** Creates `file` (it must not exist) with its header: with both or, when this process is killed, not at all. */
 export async function createRoundLog(file: string, header: LogHeader): Promise<RoundLog> {
-  const handle = await open(file, 'wx').catch((cause: NodeJS.ErrnoException) => {
+  const unfinished = `${file}.new`;
+  const cannot = (cause: NodeJS.ErrnoException): never => {
     throw storeError(`round log ${file}: cannot be created (${cause.code})`, { cause });
-  });
-  const log = appender(handle, file, 0);
-  await log.append([{ frame: { $case: 'header', value: header } }]);
-  return log;
+  };
+  const handle = await open(unfinished, 'w').catch(cannot);
+  try {
+    const log = appender(handle, file, 0);
+    await log.append([{ frame: { $case: 'header', value: header } }]);
+    await rename(unfinished, file).catch(cannot);
+    syncPath(dirname(file));
+    return log;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
 }
 
 /** Opens `file` to go on behind its valid frames; a torn tail is cut off. */

@@ -1,6 +1,6 @@
 /** The round log under damage: what is lost is noticed, and what is left is the truth. */
 import assert from 'node:assert/strict';
-import { closeSync, openSync, readFileSync, statSync, truncateSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, statSync, symlinkSync, truncateSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { LogFrame } from '../../proto/gen/onebyte.ts';
@@ -110,9 +110,11 @@ describe('a round log', () => {
     await assert.rejects(readRoundLog(file), { exitCode: 5, message: new RegExp(`from byte ${size + holes} on`) });
   });
 
-  it('takes no more once a write failed', async () => {
-    const log = await createRoundLog('/dev/full', header).catch((error) => error);
-    assert.equal(log.exitCode, 5);
+  it('is not there where its header could not be written', async (test) => {
+    const file = join(temporaryDirectory(test), 'round.log');
+    symlinkSync('/dev/full', `${file}.new`);
+    await assert.rejects(createRoundLog(file, header), { exitCode: 5, message: /ENOSPC at byte 0/ });
+    assert(!existsSync(file));
   });
 });
 
