@@ -6,7 +6,6 @@ import { describe, it } from 'node:test';
 import { LogFrame } from '../../proto/gen/onebyte.ts';
 import { MAX_LOG_FRAME_BYTES, MAX_SNAPSHOT_BYTES } from '../../proto/limits.ts';
 import { decodeLogFrames, encodeLogFrame } from '../../proto/log-framing.ts';
-import { takeLock } from '../../trainer/lock-file.ts';
 import { createRoundLog, LOG_FORMAT, readRoundLog, reopenRoundLog } from '../../trainer/round-log.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -115,15 +114,5 @@ describe('a round log', () => {
     symlinkSync('/dev/full', `${file}.new`);
     await assert.rejects(createRoundLog(file, header), { exitCode: 5, message: /ENOSPC at byte 0/ });
     assert(!existsSync(file));
-  });
-});
-
-describe('the lock of a run directory', () => {
-  it('lets one writer in at a time', (test) => {
-    const file = join(temporaryDirectory(test), 'trainer.lock');
-    const unlock = takeLock(file);
-    assert.throws(() => takeLock(file), /writes this run/);
-    unlock();
-    takeLock(file)();
   });
 });
