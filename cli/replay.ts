@@ -40,7 +40,7 @@ async function replay({ log, round, out, json }: Flags): Promise<ExitCode> {
     const workers = contents.frames.flatMap(({ frame }) => (frame?.$case === 'joined' ? [frame.value.worker] : []));
     const epoch = contents.frames.filter(({ frame }) => frame?.$case === 'epoch').length;
     if (out !== undefined)
-      await writePeftCheckpoint(resolve(out), {
+      writePeftCheckpoint(resolve(out), {
         config,
         replica,
         matrices,

@@ -89,7 +89,10 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
     if (flags.json) printJson({ ...result.trainer, exitCode });
     return exitCode;
   }
-  const after = await test(result.trainer.checkpointDir);
+  const { checkpointDir } = result.trainer;
+  if (checkpointDir === undefined)
+    throw new OperatingError(EXIT.internal, 'the run is done, and the trainer names no checkpoint of it');
+  const after = await test(checkpointDir);
   const summary = summarise(result, await before, after, (performance.now() - started) / 1000);
   if (flags.json) printJson(summary);
   else process.stdout.write(table(summary, flags.resume ? ' since this start' : ''));

@@ -15,6 +15,8 @@ export function makeDirectory(directory: string, fill: (temporary: string) => vo
   const parent = dirname(target);
   const temporary = join(parent, `.${basename(target)}.${process.pid}.partial`);
   mkdirSync(parent, { recursive: true });
+  // A process of this id may have been killed here: in a container ids are used again.
+  rmSync(temporary, { recursive: true, force: true });
   mkdirSync(temporary);
   try {
     fill(temporary);

@@ -4,6 +4,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { MAX_LOG_FRAME_BYTES } from './limits.ts';
+import { usageError } from './operating-error.ts';
 
 const MAGIC = Buffer.from('1Byt');
 export const FRAME_HEADER_BYTES = 12;
@@ -15,8 +16,12 @@ function checksum(position: number, payload: Uint8Array): number {
   return crc32(payload, crc32(prefix));
 }
 
-/** The frame of `payload` that begins `position` bytes into the file. */
+/** The frame of `payload` that begins `position` bytes into the file. @throws OperatingError usage: it is too large */
 export function encodeLogFrame(position: number, payload: Uint8Array): Buffer {
+  if (payload.length > MAX_LOG_FRAME_BYTES)
+    throw usageError(
+      `round log: a frame of ${payload.length} bytes, at most ${MAX_LOG_FRAME_BYTES}; the first one holds the adapter that the run continues`,
+    );
   const header = Buffer.alloc(FRAME_HEADER_BYTES);
   MAGIC.copy(header);
   header.writeUInt32LE(payload.length, 4);
@@ -32,8 +37,14 @@ export type LogTail =
   /** Damage, with valid frames behind it: refuse. */
   | { readonly kind: 'damaged'; readonly position: number; readonly nextValid: number };
 
+/** The bytes of a round log: in memory, or in a file of any size that is read piece by piece. */
+export interface LogBytes {
+  readonly length: number;
+  subarray(start: number, end: number): Buffer;
+}
+
 /** The payloads of all frames of `log` up to the first that does not verify, and what comes then. */
-export function decodeLogFrames(log: Buffer): { payloads: Buffer[]; validBytes: number; tail: LogTail } {
+export function decodeLogFrames(log: LogBytes): { payloads: Buffer[]; validBytes: number; tail: LogTail } {
   const payloads: Buffer[] = [];
   let position = 0;
   for (let payload = frameAt(log, 0); payload !== undefined; payload = frameAt(log, position)) {
@@ -43,18 +54,25 @@ export function decodeLogFrames(log: Buffer): { payloads: Buffer[]; validBytes: 
   return { payloads, validBytes: position, tail: tailFrom(log, position) };
 }
 
-function frameAt(log: Buffer, position: number): Buffer | undefined {
-  if (position + FRAME_HEADER_BYTES > log.length || log.compare(MAGIC, 0, 4, position, position + 4) !== 0) return;
-  const length = log.readUInt32LE(position + 4);
+function frameAt(log: LogBytes, position: number): Buffer | undefined {
   const start = position + FRAME_HEADER_BYTES;
-  if (length > MAX_LOG_FRAME_BYTES || start + length > log.length) return;
+  if (start > log.length) return;
+  const header = log.subarray(position, start);
+  const length = header.readUInt32LE(4);
+  if (header.compare(MAGIC, 0, 4, 0, 4) !== 0 || length > MAX_LOG_FRAME_BYTES || start + length > log.length) return;
   const payload = log.subarray(start, start + length);
-  return log.readUInt32LE(position + 8) === checksum(position, payload) ? payload : undefined;
+  return header.readUInt32LE(8) === checksum(position, payload) ? payload : undefined;
 }
 
-function tailFrom(log: Buffer, position: number): LogTail {
+/** Bytes of a tail that are searched at once. */
+const SEARCH_BYTES = 2 ** 20;
+
+function tailFrom(log: LogBytes, position: number): LogTail {
   if (position === log.length) return { kind: 'clean' };
-  for (let at = log.indexOf(MAGIC, position + 1); at !== -1; at = log.indexOf(MAGIC, at + 1))
-    if (frameAt(log, at)) return { kind: 'damaged', position, nextValid: at };
+  for (let from = position + 1; from < log.length; from += SEARCH_BYTES) {
+    const part = log.subarray(from, Math.min(log.length, from + SEARCH_BYTES + MAGIC.length - 1));
+    for (let at = part.indexOf(MAGIC); at !== -1; at = part.indexOf(MAGIC, at + 1))
+      if (frameAt(log, from + at)) return { kind: 'damaged', position, nextValid: from + at };
+  }
   return { kind: 'torn', position };
 }

@@ -1,6 +1,6 @@
 /** A LoRA adapter as a PEFT directory: adapter_config.json and adapter_model.safetensors. */
 import { strict as assert } from 'node:assert';
-import { closeSync, existsSync, fsyncSync, openSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type AdapterDescription, type AdapterModule, adapterElements, type LinearModule } from './adapter.ts';
 import { usageError } from './operating-error.ts';
@@ -37,13 +37,8 @@ export function writePeftAdapter(directory: string, description: AdapterDescript
     float32Tensor(name, shape, matrices.subarray(offset, offset + shape[0] * shape[1])),
   );
   writeSafetensors(join(directory, WEIGHTS_FILE), tensors, { format: 'pt' });
-  const fd = openSync(join(directory, CONFIG_FILE), 'wx');
-  try {
-    writeFileSync(fd, `${JSON.stringify(peftConfig(description), null, 2)}\n`);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
+  const text = `${JSON.stringify(peftConfig(description), null, 2)}\n`;
+  writeFileSync(join(directory, CONFIG_FILE), text, { flag: 'wx', flush: true });
 }
 
 /**

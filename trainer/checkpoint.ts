@@ -1,11 +1,11 @@
 /** Checkpoints: PEFT directories with the replica's numbers beside them. Written whole or not at all. */
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, open, readdir, readFile, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { adapterDigest, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { layoutOf, withTrainedPart } from '../kernels/run-replica.ts';
-import { syncPath } from '../proto/durable-directory.ts';
+import { makeDirectory, syncPath } from '../proto/durable-directory.ts';
 import { EXIT, OperatingError } from '../proto/operating-error.ts';
 import { writePeftAdapter } from '../proto/peft-adapter.ts';
 import type { RunConfig } from '../proto/run-config.ts';
@@ -24,54 +24,42 @@ export interface CheckpointContent {
 /** Directory name of the checkpoint after `round` records. */
 export const checkpointName = (round: number): string => `round-${String(round).padStart(6, '0')}`;
 
+/** The round of the checkpoint called `name`. */
+const roundOf = (name: string): number => Number(name.slice('round-'.length));
+
 /** Names of the checkpoints in `parent`, oldest first. From round 1,000,000 on that is not the order of their letters. */
 async function checkpointNames(parent: string): Promise<string[]> {
   const names = (await readdir(parent)).filter((name) => /^round-\d+$/.test(name));
-  const round = (name: string): number => Number(name.slice('round-'.length));
-  return names.sort((a, b) => round(a) - round(b));
+  return names.sort((a, b) => roundOf(a) - roundOf(b));
 }
 
-/** sha-256 of the other files. */
+/** sha-256 (hex) of the other files. */
 const MANIFEST = 'manifest.json';
+/** The replica's numbers beside θ. */
+const STATE = 'trainer_state.json';
 /** Name of the link to the checkpoint with the best result on the dev split. */
 const BEST = 'best';
 
-/** Writes `content` as a PEFT directory at `directory`, which must not exist: temporary name, fsync, rename. */
-export async function writePeftCheckpoint(directory: string, content: CheckpointContent): Promise<void> {
+/** Writes `content` as a PEFT directory at `directory`, which must not exist. */
+export function writePeftCheckpoint(directory: string, content: CheckpointContent): void {
   const { config, replica, matrices } = content;
-  const temporary = `${directory}.writing-${process.pid}`;
   try {
-    await rm(temporary, { recursive: true, force: true });
-    await mkdir(temporary, { recursive: true });
-    await writePeftAdapter(temporary, config.adapter, withTrainedPart(layoutOf(config), matrices, replica.theta));
-    const file = join(temporary, 'trainer_state.json');
-    await writeFile(file, `${JSON.stringify(trainerState(content), null, 2)}\n`, { flush: true });
-    await writeManifest(temporary);
-    syncPath(temporary);
-    await rename(temporary, directory);
-    syncPath(join(directory, '..'));
+    makeDirectory(directory, (temporary) => {
+      writePeftAdapter(temporary, config.adapter, withTrainedPart(layoutOf(config), matrices, replica.theta));
+      writeJson(join(temporary, STATE), trainerState(content));
+      const names = readdirSync(temporary).sort();
+      const sums = names.map((name) => [name, sha256(readFileSync(join(temporary, name)))]);
+      writeJson(join(temporary, MANIFEST), Object.fromEntries(sums));
+    });
   } catch (cause) {
-    await rm(temporary, { recursive: true, force: true });
     throw new OperatingError(EXIT.durableStore, `checkpoint ${directory}: ${(cause as Error).message}`, { cause });
   }
 }
 
-/** Writes `manifest.json`: sha-256 (hex) of every other file, each of which is made durable. */
-async function writeManifest(directory: string): Promise<void> {
-  const sums: { [file: string]: string } = {};
-  for (const name of (await readdir(directory)).sort()) {
-    const file = await open(join(directory, name), 'r');
-    try {
-      await file.sync();
-      sums[name] = createHash('sha256')
-        .update(await file.readFile())
-        .digest('hex');
-    } finally {
-      await file.close();
-    }
-  }
-  await writeFile(join(directory, MANIFEST), `${JSON.stringify(sums, null, 2)}\n`, { flush: true });
-}
+const writeJson = (file: string, content: object): void =>
+  writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`, { flush: true });
+
+const sha256 = (content: Buffer | string): string => createHash('sha256').update(content).digest('hex');
 
 /** True when `directory` is a checkpoint of a run, not any other PEFT directory. */
 export const isCheckpoint = (directory: string): boolean => existsSync(join(directory, MANIFEST));
@@ -81,9 +69,7 @@ export async function checkpointProblem(directory: string): Promise<string | und
   try {
     const sums = JSON.parse(await readFile(join(directory, MANIFEST), 'utf8')) as { [file: string]: string };
     for (const [name, sum] of Object.entries(sums)) {
-      const found = createHash('sha256')
-        .update(await readFile(join(directory, name)))
-        .digest('hex');
+      const found = sha256(await readFile(join(directory, name)));
       if (found !== sum) return `${name}: sha-256 ${found}, expected ${sum}`;
     }
     return undefined;
@@ -99,7 +85,7 @@ export async function newestCheckpoint(parent: string): Promise<string | undefin
   return undefined;
 }
 
-/** The numbers of `trainer_state.json`: floats as hexadecimal bits, so that they read back exactly. */
+/** What STATE holds: floats as hexadecimal bits, so that they read back exactly. */
 function trainerState({ replica, nextWorker, epoch }: CheckpointContent): object {
   const { round, v, vMax, exponents, window } = replica.normaliser;
   const state = {
@@ -113,7 +99,7 @@ function trainerState({ replica, nextWorker, epoch }: CheckpointContent): object
     nextWorker,
     epoch,
   };
-  return { ...state, sha256: createHash('sha256').update(JSON.stringify(state)).digest('hex') };
+  return { ...state, sha256: sha256(JSON.stringify(state)) };
 }
 
 function float64Hex(x: number): string {
@@ -124,7 +110,7 @@ function float64Hex(x: number): string {
 
 /**
  * Writes the checkpoint after `content`'s round into `parent`, unless it is there already, and removes older ones beyond
- * the newest `keep`; the best stays. `best`: this one is the best from now on.
+ * the newest `keep`; the best stays. `best`: this one is the best from now on. One process at a time: the lock's holder.
  * @returns the checkpoint's directory
  */
 export async function writeCheckpoint(
@@ -133,24 +119,45 @@ export async function writeCheckpoint(
   keep: number,
   best: boolean,
 ): Promise<string> {
-  const name = checkpointName(content.replica.normaliser.round);
+  const { round } = content.replica.normaliser;
+  const name = checkpointName(round);
   const directory = join(parent, name);
-  if (await checkpointProblem(directory)) {
+  if (!(await holdsReplica(directory, content.replica))) {
     await rm(directory, { recursive: true, force: true });
-    await writePeftCheckpoint(directory, content);
+    writePeftCheckpoint(directory, content);
   }
   if (best) {
-    const link = join(parent, `${BEST}.writing-${process.pid}`);
+    const link = join(parent, `.${BEST}.${process.pid}.partial`);
     await rm(link, { force: true });
     await symlink(name, link);
     await rename(link, join(parent, BEST));
+    syncPath(parent);
   }
-  await prune(parent, keep);
+  await prune(parent, keep, round);
   return directory;
 }
 
-async function prune(parent: string, keep: number): Promise<void> {
+/** True when the best checkpoint in `parent` is that after `round`, and whole. */
+export async function isBest(parent: string, round: number): Promise<boolean> {
+  const link = await readlink(join(parent, BEST)).catch(() => undefined);
+  return link === checkpointName(round) && !(await checkpointProblem(join(parent, link)));
+}
+
+/** True when `directory` is a whole checkpoint of `replica`. One of another run, or of a log put back since, is none. */
+async function holdsReplica(directory: string, replica: ReplicaState): Promise<boolean> {
+  if (await checkpointProblem(directory)) return false;
+  const state = await readFile(join(directory, STATE), 'utf8').catch(() => '{}');
+  return (JSON.parse(state) as { replicaDigest?: string }).replicaDigest === replicaDigest(replica).toString('hex');
+}
+
+/** What a process that was killed while it wrote a checkpoint or the link leaves. */
+const UNFINISHED = new RegExp(`^\\.(round-\\d+|${BEST})\\.\\d+\\.partial$`);
+
+/** Checkpoints of rounds after `round` are of a log that was put back since: they count for none of this run's. */
+async function prune(parent: string, keep: number, round: number): Promise<void> {
   const best = await readlink(join(parent, BEST)).catch(() => undefined);
-  const names = await checkpointNames(parent);
-  for (const name of names.slice(0, -keep)) if (name !== best) await rm(join(parent, name), { recursive: true });
+  const names = (await checkpointNames(parent)).filter((name) => roundOf(name) <= round);
+  const old = names.slice(0, -keep).filter((name) => name !== best);
+  const unfinished = (await readdir(parent)).filter((name) => UNFINISHED.test(name));
+  for (const name of [...old, ...unfinished]) await rm(join(parent, name), { recursive: true });
 }

@@ -143,10 +143,17 @@ function diverged(state: TrainerState): Effect[] {
   return finish(state, EXIT.diverged, Notice_Kind.RUN_FAILED, text);
 }
 
-/** Ends the run once its last record is committed and no evaluation is open. */
+/**
+ * Ends the run once its last record is committed and no evaluation is open. The checkpoint is there by now, unless the trainer
+ * that committed the record was killed before it wrote one.
+ */
 export function finishWhenDone(state: TrainerState): Effect[] {
   if (state.phase !== 'finalEvaluation' || state.recovery || (state.evaluation && state.members.size > 0)) return [];
-  return finish(state, EXIT.done, Notice_Kind.RUN_DONE, `${state.normaliser.round} rounds done`);
+  const { round } = state.normaliser;
+  return [
+    { kind: 'checkpoint', round, best: false },
+    ...finish(state, EXIT.done, Notice_Kind.RUN_DONE, `${round} rounds done`),
+  ];
 }
 
 /** The trainer's last effects: the members are told and leave the log, so that nobody waits for them when it is opened again. */

@@ -1,7 +1,10 @@
 /** The round log: the file from which a run can be rebuilt. Appended and fsynced before anybody hears of a record. */
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { type FileHandle, open, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { syncPath } from '../proto/durable-directory.ts';
 import { LogFrame, type LogHeader } from '../proto/gen/onebyte.ts';
-import { decodeLogFrames, encodeLogFrame } from '../proto/log-framing.ts';
+import { decodeLogFrames, encodeLogFrame, type LogBytes } from '../proto/log-framing.ts';
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
 
 /** Version of the frames' meaning. */
@@ -25,14 +28,36 @@ const storeError = (message: string, options?: ErrorOptions): OperatingError =>
  * @throws OperatingError usage: no such file or not a round log; durableStore: damage before valid records
  */
 export async function readRoundLog(file: string): Promise<LogContents> {
-  const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
-    throw usageError(`round log ${file}: cannot be read (${cause.code})`, { cause });
-  });
-  return parseRoundLog(bytes, file);
+  let fd: number | undefined;
+  try {
+    fd = openSync(file, 'r');
+    return parseRoundLog(bytesOf(fd), file);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === undefined) throw cause;
+    throw usageError(`round log ${file}: cannot be read (${code})`, { cause });
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
+}
+
+/** What an open file holds now, read where it is looked at: Node.js reads no file of 2 GiB at once. */
+function bytesOf(fd: number): LogBytes {
+  return {
+    length: fstatSync(fd).size,
+    subarray(start, end) {
+      const bytes = Buffer.allocUnsafe(end - start);
+      for (let done = 0, read = 1; done < bytes.length; done += read) {
+        read = readSync(fd, bytes, done, bytes.length - done, start + done);
+        if (read === 0) throw Object.assign(new Error(`cut at byte ${start + done}`), { code: 'EOF' });
+      }
+      return bytes;
+    },
+  };
 }
 
 /** As readRoundLog, of the bytes of `file`. */
-export function parseRoundLog(bytes: Buffer, file: string): LogContents {
+export function parseRoundLog(bytes: LogBytes, file: string): LogContents {
   const { payloads, validBytes, tail } = decodeLogFrames(bytes);
   if (tail.kind === 'damaged')
     throw storeError(
@@ -61,14 +86,23 @@ export interface RoundLog {
   close(): Promise<void>;
 }
 
-/** Creates `file` (it must not exist) with its header. */
+/** Creates `file` (it must not exist) with its header: with both or, when this process is killed, not at all. */
 export async function createRoundLog(file: string, header: LogHeader): Promise<RoundLog> {
-  const handle = await open(file, 'wx').catch((cause: NodeJS.ErrnoException) => {
+  const unfinished = `${file}.new`;
+  const cannot = (cause: NodeJS.ErrnoException): never => {
     throw storeError(`round log ${file}: cannot be created (${cause.code})`, { cause });
-  });
-  const log = appender(handle, file, 0);
-  await log.append([{ frame: { $case: 'header', value: header } }]);
-  return log;
+  };
+  const handle = await open(unfinished, 'w').catch(cannot);
+  try {
+    const log = appender(handle, file, 0);
+    await log.append([{ frame: { $case: 'header', value: header } }]);
+    await rename(unfinished, file).catch(cannot);
+    syncPath(dirname(file));
+    return log;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
 }
 
 /** Opens `file` to go on behind its valid frames; a torn tail is cut off. */

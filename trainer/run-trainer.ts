@@ -7,11 +7,12 @@ import { deferred } from '../proto/deferred.ts';
 import type { GetStatusResponse, WorkerMessage } from '../proto/gen/onebyte.ts';
 import { type ExitCode, usageError } from '../proto/operating-error.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
-import { writeCheckpoint } from './checkpoint.ts';
+import { isBest, writeCheckpoint } from './checkpoint.ts';
 import { step } from './core.ts';
 import { groupAppends } from './group-commit.ts';
 import { checkpointsOf, type OpenRun, openRun, roundLogFile } from './open-run.ts';
-import { restoreTrainer } from './restore.ts';
+import { replayLog, restoreTrainer } from './restore.ts';
+import { readRoundLog } from './round-log.ts';
 import { type Service, type ServiceAccess, startService } from './service.ts';
 import type { ServiceLimits } from './service-limits.ts';
 import type { TrainerSettings } from './settings.ts';
@@ -119,6 +120,7 @@ class Trainer {
     const { settings, access, serviceLimits, drain, onListening } = this.options;
     await this.open.log.append([{ frame: { $case: 'epoch', value: { epoch: this.state.epoch } } }]);
     this.announceDigest();
+    await this.mendBest();
     this.service = await startService(
       settings.listen,
       access,
@@ -254,6 +256,15 @@ class Trainer {
     };
     const written = await writeCheckpoint(checkpointsOf(directory), content, settings.keepCheckpoints, best);
     if (!best) this.checkpointDir = written;
+  }
+
+  /** An evaluation is in the log before its adapter has a checkpoint: a trainer killed between the two left the best of before. */
+  private async mendBest(): Promise<void> {
+    const { backend, directory } = this.options;
+    const { best } = this.state;
+    if (!best || (await isBest(checkpointsOf(directory), best.round))) return;
+    const log = await readRoundLog(roundLogFile(directory));
+    await this.checkpoint((await replayLog(log, backend, best.round)).replica, true);
   }
 
   /** Readers of one round share its bytes; they are let go with the last of them. */

@@ -59,6 +59,7 @@ describe('kill -9', () => {
       directory: join(directory, 'deaths'),
       plans: {
         trainer: [
+          'in the middle of the header',
           'before append',
           'in the middle of an append',
           'before fsync',

@@ -6,8 +6,7 @@
  * life at the n-th point of its plan, at the point's LATER-th occurrence; a file in `directory` marks each death.
  */
 
-import type { WriteVResult } from 'node:fs';
-import { existsSync, writeFileSync } from 'node:fs';
+import fs, { existsSync, type WriteVResult, writeFileSync } from 'node:fs';
 import promises, { type FileHandle } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
@@ -15,6 +14,7 @@ import { TrainerClient, type WorkerMessage } from '../../proto/gen/onebyte.ts';
 import { JoinStreams } from '../../trainer/join-streams.ts';
 
 export type CrashPoint =
+  | 'in the middle of the header'
   | 'before append'
   | 'in the middle of an append'
   | 'before fsync'
@@ -31,7 +31,7 @@ export interface CrashPlan {
   readonly plans: { readonly [role: string]: readonly CrashPoint[] };
 }
 
-/** Occurrences that pass before a process dies, so that it has done some work in this life. */
+/** Occurrences that pass before a process dies, so that it has done some work in this life; not where points are rare. */
 const LATER = 5;
 
 const plan: CrashPlan = JSON.parse(process.env.ONEBYTE_CRASHES ?? '{"plans":{}}');
@@ -49,7 +49,7 @@ function die(): never {
 }
 
 const isHere = (point: CrashPoint): boolean =>
-  life >= 0 && points[life] === point && (point.endsWith('rename') || ++occurrences > LATER);
+  life >= 0 && points[life] === point && (/(rename|header)$/.test(point) || ++occurrences > LATER);
 
 function reach(point: CrashPoint): void {
   if (isHere(point)) die();
@@ -60,7 +60,7 @@ function watched(handle: FileHandle): FileHandle {
   const { writev, datasync } = handle;
   handle.writev = async <T extends readonly NodeJS.ArrayBufferView[]>(buffers: T, position?: number) => {
     reach('before append');
-    if (isHere('in the middle of an append')) {
+    if ((position === 0 && isHere('in the middle of the header')) || isHere('in the middle of an append')) {
       const bytes = Buffer.concat(buffers.map((b) => Buffer.from(b.buffer, b.byteOffset, b.byteLength)));
       await writev.call(handle, [bytes.subarray(0, bytes.length >> 1)], position);
       die();
@@ -75,15 +75,16 @@ function watched(handle: FileHandle): FileHandle {
   return handle;
 }
 
-const { open, rename } = promises;
+const { open } = promises;
 promises.open = async (path, ...more) => {
   const handle = await open(path, ...more);
-  return String(path).endsWith('round.log') ? watched(handle) : handle;
+  return /round\.log(\.new)?$/.test(String(path)) ? watched(handle) : handle;
 };
-promises.rename = async (from, to) => {
+const { renameSync } = fs;
+fs.renameSync = (from, to) => {
   const isCheckpoint = /round-\d+$/.test(String(to));
   if (isCheckpoint) reach('before rename');
-  await rename(from, to);
+  renameSync(from, to);
   if (isCheckpoint) reach('after rename');
 };
 syncBuiltinESMExports();

@@ -1,12 +1,13 @@
 /** Checkpoints appear whole, and damage in one is noticed. */
 
 import assert from 'node:assert/strict';
-import { appendFileSync, existsSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { adapterDirectory } from '../../cli/adapter-directory.ts';
 import { initialReplica } from '../../kernels/replica.ts';
 import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../../kernels/run-replica.ts';
+import { readPeftAdapter } from '../../proto/peft-adapter.ts';
 import { checkpointName, checkpointProblem, newestCheckpoint, writeCheckpoint } from '../../trainer/checkpoint.ts';
 import { smallRunConfig } from '../support/small-run.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -48,5 +49,30 @@ describe('a checkpoint', () => {
     appendFileSync(join(directory, 'trainer_state.json'), 'x');
     await writeCheckpoint(parent, contentAt(1), 3, false);
     assert.equal(await checkpointProblem(directory), undefined);
+  });
+
+  it('of another run is written anew', async (test) => {
+    const parent = temporaryDirectory(test);
+    await writeCheckpoint(parent, contentAt(1), 3, false);
+    const content = contentAt(1);
+    const theta = content.replica.theta.map((element) => element + 1);
+    const directory = await writeCheckpoint(parent, { ...content, replica: { ...content.replica, theta } }, 3, false);
+    assert.equal(await checkpointProblem(directory), undefined);
+    assert.deepEqual(readPeftAdapter(directory, config.adapter.modules).matrices, theta);
+  });
+
+  it('stays beside those of later rounds that an older round log knows nothing of', async (test) => {
+    const parent = temporaryDirectory(test);
+    for (const round of [7, 8, 9]) await writeCheckpoint(parent, contentAt(round), 3, false);
+    const directory = await writeCheckpoint(parent, contentAt(2), 3, false);
+    assert.equal(await checkpointProblem(directory), undefined);
+  });
+
+  it('takes away what a killed process left half written', async (test) => {
+    const parent = temporaryDirectory(test);
+    for (const left of [`.${checkpointName(1)}.999999999.partial`, '.best.999999999.partial'])
+      mkdirSync(join(parent, left));
+    await writeCheckpoint(parent, contentAt(2), 3, true);
+    assert.deepEqual(readdirSync(parent).sort(), ['best', checkpointName(2)]);
   });
 });

@@ -1,11 +1,11 @@
 /** The round log under damage: what is lost is noticed, and what is left is the truth. */
 import assert from 'node:assert/strict';
-import { readFileSync, statSync, truncateSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, statSync, symlinkSync, truncateSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import type { LogFrame } from '../../proto/gen/onebyte.ts';
+import { LogFrame } from '../../proto/gen/onebyte.ts';
+import { MAX_LOG_FRAME_BYTES, MAX_SNAPSHOT_BYTES } from '../../proto/limits.ts';
 import { decodeLogFrames, encodeLogFrame } from '../../proto/log-framing.ts';
-import { takeLock } from '../../trainer/lock-file.ts';
 import { createRoundLog, LOG_FORMAT, readRoundLog, reopenRoundLog } from '../../trainer/round-log.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -84,18 +84,35 @@ describe('a round log', () => {
     assert.deepEqual({ frames, tornBytes }, { frames: [joined(0), joined(2)], tornBytes: 0 });
   });
 
-  it('takes no more once a write failed', async () => {
-    const log = await createRoundLog('/dev/full', header).catch((error) => error);
-    assert.equal(log.exitCode, 5);
+  it('reads whatever frame it takes, and takes one with an adapter as large as a snapshot may be', () => {
+    const { payloads } = decodeLogFrames(encodeLogFrame(0, Buffer.alloc(2 ** 28 + 1, 1)));
+    assert.equal(payloads[0]?.length, 2 ** 28 + 1);
+    assert(MAX_LOG_FRAME_BYTES > MAX_SNAPSHOT_BYTES);
+    assert.throws(() => encodeLogFrame(0, Buffer.alloc(MAX_LOG_FRAME_BYTES + 1)), { exitCode: 2, message: /at most/ });
   });
-});
 
-describe('the lock of a run directory', () => {
-  it('lets one writer in at a time', (test) => {
-    const file = join(temporaryDirectory(test), 'trainer.lock');
-    const unlock = takeLock(file);
-    assert.throws(() => takeLock(file), /writes this run/);
-    unlock();
-    takeLock(file)();
+  it('of more than 2 GiB is read', async (test) => {
+    const file = join(temporaryDirectory(test), 'round.log');
+    const log = await createRoundLog(file, header);
+    await log.append([joined(0)]);
+    await log.close();
+    const { size } = statSync(file);
+    const holes = 2 ** 31;
+    truncateSync(file, size + holes);
+    const { frames, tornBytes } = await readRoundLog(file);
+    assert.deepEqual({ frames, tornBytes }, { frames: [joined(0)], tornBytes: holes });
+    // Behind the holes stands a frame: that is damage, and no torn tail.
+    const last = encodeLogFrame(size + holes, LogFrame.encode(joined(1)).finish());
+    const handle = openSync(file, 'r+');
+    writeSync(handle, last, 0, last.length, size + holes);
+    closeSync(handle);
+    await assert.rejects(readRoundLog(file), { exitCode: 5, message: new RegExp(`from byte ${size + holes} on`) });
+  });
+
+  it('is not there where its header could not be written', async (test) => {
+    const file = join(temporaryDirectory(test), 'round.log');
+    symlinkSync('/dev/full', `${file}.new`);
+    await assert.rejects(createRoundLog(file, header), { exitCode: 5, message: /ENOSPC at byte 0/ });
+    assert(!existsSync(file));
   });
 });

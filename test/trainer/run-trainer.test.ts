@@ -1,10 +1,18 @@
-/** The trainer process, when what it depends on fails. */
+/** The trainer process, when what it depends on fails, or when it is killed. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { it } from 'node:test';
+import { referenceBackend } from '../../kernels/reference.ts';
 import { splitAddress } from '../../proto/address.ts';
+import { readPeftAdapter } from '../../proto/peft-adapter.ts';
+import { checkpointName, checkpointProblem } from '../../trainer/checkpoint.ts';
+import { checkpointsOf, roundLogFile } from '../../trainer/open-run.ts';
+import { replayLog } from '../../trainer/restore.ts';
+import { readRoundLog, reopenRoundLog } from '../../trainer/round-log.ts';
 import { protocolWorker } from '../support/protocol-worker.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { testTrainer } from '../support/test-trainer.ts';
@@ -35,4 +43,36 @@ it('listens no longer when what is told of its address fails', async (test) => {
   const { host, port } = splitAddress(address);
   const connecting = connect(Number(port), host);
   await assert.rejects(once(connecting, 'connect'), { code: 'ECONNREFUSED' });
+});
+
+it('writes the last checkpoint when it was killed between the last record and that', async (test) => {
+  const directory = temporaryDirectory(test);
+  const first = await testTrainer(test, { directory, rounds: 3 });
+  await protocolWorker(first.address, { name: 'w', config: first.config });
+  await first.result;
+  const last = join(checkpointsOf(directory), checkpointName(3));
+  rmSync(last, { recursive: true });
+  const { checkpointDir } = await (await testTrainer(test, { directory, rounds: 3, resume: true })).result;
+  assert.equal(checkpointDir, last);
+  assert.equal(await checkpointProblem(last), undefined);
+});
+
+it('makes the best adapter that the log knows of anew when it was killed before it had a checkpoint', async (test) => {
+  const directory = temporaryDirectory(test);
+  const first = await testTrainer(test, { directory, rounds: 3 });
+  await protocolWorker(first.address, { name: 'w', config: first.config });
+  await first.result;
+  const best = join(checkpointsOf(directory), 'best');
+  symlinkSync(checkpointName(1), best);
+  const before = await readRoundLog(roundLogFile(directory));
+  const log = await reopenRoundLog(roundLogFile(directory), before);
+  const evaluation = { round: 2, rows: 4, correct: 3, classified: 4, lossSum: 1 };
+  await log.append([{ frame: { $case: 'evaluation', value: evaluation } }]);
+  await log.close();
+  await (await testTrainer(test, { directory, rounds: 3, resume: true })).result;
+  assert.equal(readlinkSync(best), checkpointName(2));
+  assert.equal(await checkpointProblem(best), undefined);
+  const { replica } = await replayLog(before, referenceBackend, 2);
+  const { matrices } = readPeftAdapter(best, first.config.adapter.modules);
+  assert.deepEqual(matrices, replica.theta);
 });
