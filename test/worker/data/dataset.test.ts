@@ -30,7 +30,10 @@ describe('a data file', () => {
   it('of prompts and completions gives one option per row, which is right', (t) => {
     const { examples, ...rest } = readDataset(dataFile(t, jsonl(plain)), tiny, RULES);
     const { ids, firstCompletion } = encodeRow(tiny, 'It was', ' great');
-    assert.deepEqual(examples, [{ line: 1, options: [{ ids, firstCompletion }], right: 0, classified: false }]);
+    const whole = { truncated: false, merged: false };
+    assert.deepEqual(examples, [
+      { line: 1, options: [{ ids, firstCompletion }], right: 0, classified: false, ...whole },
+    ]);
     assert.deepEqual(rest, { truncated: 0, merged: 0 });
   });
 
