@@ -144,7 +144,11 @@ class Simulation {
     switch (message.kind) {
       case 'listening':
         this.listening = message.address;
-        this.options.onListening();
+        try {
+          this.options.onListening();
+        } catch (error) {
+          this.failure.reject(error);
+        }
         this.address.resolve(message.address);
         break;
       case 'dashboard':

@@ -8,8 +8,10 @@ export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 export const MAX_WORKER_MESSAGE_BYTES = 64 * 1024;
 /** Data bytes of one snapshot chunk. */
 export const SNAPSHOT_CHUNK_BYTES = 256 * 1024;
-/** Bytes of a snapshot that a worker takes: 256 Mi adapter elements. */
-export const MAX_SNAPSHOT_BYTES = 2 ** 30;
+/** Bytes of all matrices of an adapter: 256 Mi elements. */
+export const MAX_ADAPTER_BYTES = 2 ** 30;
+/** Bytes of a snapshot that a worker takes: an adapter, and the few numbers beside it. */
+export const MAX_SNAPSHOT_BYTES = MAX_ADAPTER_BYTES + MAX_MESSAGE_BYTES;
 /** Workers a trainer gives numbers to in one run. */
 export const MAX_WORKERS = 65536;
 /** Characters of a worker's name. */
@@ -21,7 +23,7 @@ export const MAX_NOTICE_LENGTH = 1_000;
 /** Bytes of a digest: sha-256. */
 export const DIGEST_BYTES = 32;
 /** Bytes of one frame of the round log; the largest is a header: an initial adapter and the run config. */
-export const MAX_LOG_FRAME_BYTES = MAX_SNAPSHOT_BYTES + MAX_MESSAGE_BYTES;
+export const MAX_LOG_FRAME_BYTES = MAX_ADAPTER_BYTES + MAX_MESSAGE_BYTES;
 /** Directions are counted in 31 bits, so that every counter word of a block fits beside them. */
 export const MAX_DIRECTION_INDEX = 2 ** 31 - 1;
 /** Contributions that a worker sends for one measured round while its record is on the way (maxStaleness above 0). */

@@ -7,21 +7,26 @@ export interface Line {
   readonly number: number;
   /** Without its end (LF or CRLF) and without a byte order mark; never blank. */
   readonly text: string;
-  /** Bytes of the file up to its end, that included; undefined for a last line without one. */
-  readonly end: number | undefined;
+  /** Bytes of the file up to its end, that included; all of the file for a last line without one. */
+  readonly end: number;
 }
 
-/** Bytes. */
-const MAX_LINE_BYTES = 2 ** 24;
+export interface LineOptions {
+  /** Longest line that is read. Default 16 MiB. */
+  readonly maxBytes?: number;
+  /** A last line without an end was not written whole: it is left out. */
+  readonly onlyWhole?: boolean;
+}
+
 const CHUNK_BYTES = 2 ** 16;
 
 /**
  * The lines of `file` that are not blank, UTF-8.
  * @throws OperatingError (usage) that names the file and the line
  */
-export function* readLines(file: string): Generator<Line> {
+export function* readLines(file: string, { maxBytes = 2 ** 24, onlyWhole = false }: LineOptions = {}): Generator<Line> {
   let number = 0;
-  for (const { bytes, end } of rawLines(file)) {
+  for (const { bytes, end } of rawLines(file, maxBytes, onlyWhole)) {
     number++;
     const text = decode(file, number, bytes);
     if (text.trim() !== '') yield { number, text, end };
@@ -37,7 +42,7 @@ function decode(file: string, number: number, bytes: Uint8Array): string {
   }
 }
 
-function* rawLines(file: string): Generator<{ bytes: Uint8Array; end: number | undefined }> {
+function* rawLines(file: string, maxBytes: number, onlyWhole: boolean): Generator<{ bytes: Uint8Array; end: number }> {
   const fd = open(file);
   try {
     const chunk = new Uint8Array(CHUNK_BYTES);
@@ -52,8 +57,7 @@ function* rawLines(file: string): Generator<{ bytes: Uint8Array; end: number | u
         const newline = chunk.subarray(0, read).indexOf(10, start);
         const end = newline < 0 ? read : newline;
         lineBytes += end - start;
-        if (lineBytes > MAX_LINE_BYTES)
-          throw usageError(`${file}:${lines + 1}: a line of more than ${MAX_LINE_BYTES} bytes`);
+        if (lineBytes > maxBytes) throw usageError(`${file}:${lines + 1}: a line of more than ${maxBytes} bytes`);
         line.push(Buffer.from(chunk.subarray(start, end)));
         start = end + 1;
         if (newline < 0) break;
@@ -64,7 +68,7 @@ function* rawLines(file: string): Generator<{ bytes: Uint8Array; end: number | u
       }
       position += read;
     }
-    if (lineBytes > 0) yield { bytes: Buffer.concat(line), end: undefined };
+    if (lineBytes > 0 && !onlyWhole) yield { bytes: Buffer.concat(line), end: position };
   } finally {
     closeSync(fd);
   }

@@ -2,7 +2,7 @@
  * One writer of a run directory: a symbolic link to the name of the process that has it, so that the lock appears with its
  * holder in one step. A process that was killed leaves it behind; the next one sees that.
  */
-import { readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
+import { readFileSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { EXIT, OperatingError } from '../proto/operating-error.ts';
 
@@ -10,7 +10,7 @@ import { EXIT, OperatingError } from '../proto/operating-error.ts';
 const ATTEMPTS = 4;
 
 /** Names this process: a process id alone is used again, in a container at once. */
-const own = `${hostname()} ${process.pid} ${birthOf(process.pid) ?? ''}`;
+const own = `${hostname()} ${process.pid} ${birthOf(process.pid) ?? Math.round(Date.now() / 1000 - process.uptime())}`;
 
 /**
  * Takes the lock `file`. @returns to call when the writer is done
@@ -20,7 +20,7 @@ export function takeLock(file: string): () => void {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     try {
       symlinkSync(own, file);
-      return () => rmSync(file, { force: true });
+      return () => unlink(file);
     } catch (cause) {
       const { code } = cause as NodeJS.ErrnoException;
       if (code !== 'EEXIST') throw new OperatingError(EXIT.durableStore, `lock ${file}: ${code}`, { cause });
@@ -56,9 +56,18 @@ function holderOf(file: string): string | undefined {
 function removeLock(file: string, holder: string): void {
   const done = takeLock(`${file}.takeover`);
   try {
-    if (holderOf(file) === holder) rmSync(file);
+    if (holderOf(file) === holder) unlink(file);
   } finally {
     done();
+  }
+}
+
+/** Not rmSync: some versions of Node.js 24 pass over a link that leads nowhere (nodejs/node#61020). */
+function unlink(file: string): void {
+  try {
+    unlinkSync(file);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
   }
 }
 
@@ -66,9 +75,9 @@ function removeLock(file: string, holder: string): void {
 function isDead(holder: string): boolean {
   const [host, pid, birth] = holder.split(' ');
   if (host !== hostname()) return false;
-  if (!isAlive(Number(pid))) return true;
-  // Where one of the two is not known they do not differ.
-  return birth !== '' && (birthOf(Number(pid)) ?? birth) !== birth;
+  if (Number(pid) === process.pid) return holder !== own;
+  // Where it is not known when the process began, it is taken for the same.
+  return !isAlive(Number(pid)) || (birthOf(Number(pid)) ?? birth) !== birth;
 }
 
 function isAlive(pid: number): boolean {

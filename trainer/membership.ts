@@ -103,8 +103,16 @@ const newMember = (worker: number, name: string): Member => ({
   claim: undefined,
 });
 
-/** The smallest number that is free. Numbers in records count too: the log may have lost who had them. */
+/**
+ * Above all that were given, since a worker with a smaller one of its own may still come; once the last is given, the smallest that
+ * is free. Numbers in records count too: the log may have lost who had them.
+ */
 function nextNumber(state: TrainerState): number {
+  const largest = [...state.givenNumbers, ...state.accepted.keys()].reduce(
+    (most, worker) => Math.max(most, worker),
+    -1,
+  );
+  if (largest + 1 < MAX_WORKERS) return largest + 1;
   while (state.givenNumbers.has(state.lowestFree) || state.accepted.has(state.lowestFree)) state.lowestFree++;
   return state.lowestFree;
 }

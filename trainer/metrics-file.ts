@@ -12,13 +12,16 @@ import { readRoundLog } from './round-log.ts';
 
 export const metricsFile = (directory: string): string => join(directory, 'metrics.jsonl');
 
+/** The longest holds a row for each worker of a run. */
+const MAX_LINE_BYTES = 2 ** 26;
+
 /**
  * The lines of a metrics.jsonl, and how many bytes of the file end with each; a last line without its end is left out.
  * @throws OperatingError (usage) that names the file and the line
  */
 export function* readMetrics(file: string): Generator<{ line: MetricsLine; end: number }> {
-  for (const { number, text, end } of readLines(file))
-    if (end !== undefined) yield { line: parseMetricsLine(text, `${file}, line ${number}`), end };
+  for (const { number, text, end } of readLines(file, { onlyWhole: true, maxBytes: MAX_LINE_BYTES }))
+    yield { line: parseMetricsLine(text, `${file}, line ${number}`), end };
 }
 
 export interface PastRun {

@@ -88,7 +88,7 @@ class Trainer {
   /** The adapter that an open evaluation is about. */
   private held: ReplicaState | undefined;
   /** The last snapshot that was asked for. */
-  private encoded: { readonly of: ReplicaState; readonly bytes: WeakRef<Uint8Array> } | undefined;
+  private encoded: { readonly of: ReplicaState; readonly bytes: WeakRef<ArrayBufferLike> } | undefined;
   private service: Service | undefined;
   private readonly queue: (Event | (() => Promise<void>))[] = [];
   private pumping = false;
@@ -272,8 +272,8 @@ class Trainer {
     return new Promise((resolve) =>
       this.dispatch(async () => {
         const shared = this.encoded?.of === this.replica ? this.encoded.bytes.deref() : undefined;
-        const bytes = shared ?? encodeSnapshot(this.replica);
-        this.encoded = { of: this.replica, bytes: new WeakRef(bytes) };
+        const bytes = shared ? new Uint8Array(shared) : encodeSnapshot(this.replica);
+        this.encoded = { of: this.replica, bytes: new WeakRef(bytes.buffer) };
         resolve(bytes);
       }),
     );

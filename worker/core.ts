@@ -129,9 +129,10 @@ function onWelcome(state: WorkerState, welcome: Welcome): WorkerEffect[] {
   if (welcome.epoch < (state.epoch ?? 0))
     return wait(state, `a trainer of epoch ${welcome.epoch} answered; this worker follows epoch ${state.epoch}`);
   const { worker, round, rounds, resumeSecret, epoch, heartbeatMs, catchUp, devRows } = welcome;
-  const isNew = state.worker !== worker;
-  Object.assign(state, { worker, rounds, resumeSecret, epoch, phase: 'working', nextDirection: 0 });
-  if (isNew) state.todo.push({ kind: 'join', worker, devRows });
+  // A trainer that was started again may have another dev split.
+  const reads = state.worker !== worker || state.devRows !== devRows;
+  Object.assign(state, { worker, devRows, rounds, resumeSecret, epoch, phase: 'working', nextDirection: 0 });
+  if (reads) state.todo.push({ kind: 'join', worker, devRows });
   const effects: WorkerEffect[] = [{ kind: 'heartbeatEvery', ms: heartbeatMs }];
   // A trainer before its first record takes whoever shows no replica for a newcomer.
   if (catchUp === Welcome_CatchUp.SNAPSHOT || !state.holdsRun) return [...effects, ...askForSnapshot(state)];

@@ -187,6 +187,7 @@ class RunningWorker {
     if (!this.config) {
       const parsed = parseRunConfig(json, `the trainer at ${this.options.trainer}`);
       await this.options.checkConfig(parsed);
+      if (this.state.phase === 'over') throw new OperatingError(EXIT.drained, 'drained');
       this.compute = startCompute();
       const report = await this.compute.create({ config: parsed, ...this.options.compute });
       this.config = { json, parsed };

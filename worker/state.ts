@@ -62,6 +62,8 @@ export interface WorkerState {
   epoch: number | undefined;
   /** Records after which the run is done. */
   rounds: number;
+  /** Of the trainer's dev split. */
+  devRows: number;
   /** Records applied. */
   round: number;
   /** False from when a snapshot is asked for until one is restored: no trainer may take the replica for the run's. */
@@ -130,6 +132,7 @@ export const initialWorker = (rules: WorkerRules, atMs: number): WorkerState => 
   resumeSecret: Buffer.alloc(0),
   epoch: undefined,
   rounds: 0,
+  devRows: 0,
   round: 0,
   holdsRun: true,
   digestAt: undefined,

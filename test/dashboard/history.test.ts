@@ -196,6 +196,21 @@ describe('metrics.jsonl', () => {
     assert.deepEqual(errors.sort(), ['EEXIST', 'EISDIR']);
   });
 
+  it('may end within a character', async (test) => {
+    const directory = temporaryDirectory(test);
+    const metrics = await testMetrics(directory);
+    metrics.begin(0);
+    metrics.onReport({ kind: 'waiting', reason: 'for worker-1, …' }, { up: 0, down: 0 });
+    await metrics.end(0, 'done');
+    const whole = readFileSync(metricsFile(directory));
+    const { bytes } = await readPastRun(directory);
+    writeFileSync(
+      metricsFile(directory),
+      Buffer.concat([whole, Buffer.from('{"kind":"waiting","reason":"…').subarray(0, -1)]),
+    );
+    assert.equal((await readPastRun(directory)).bytes, bytes);
+  });
+
   it('that is of another shape can be made again', () => {
     assert.throws(
       () => parseMetricsLine('{"kind":"a"}', 'metrics.jsonl, line 1'),

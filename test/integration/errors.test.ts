@@ -1,7 +1,7 @@
 /** Bad input: every command says what, where, got, expected and what to do, and exits with the documented code. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -119,6 +119,16 @@ describe('onebyte simulate', () => {
     assert.equal(code, 2, stderr);
     assert.match(stderr, /nothere\.jsonl: cannot be read/);
     assert.doesNotMatch(stderr, /starting it again/);
+  });
+
+  it('ends in one line when its run.yaml cannot be written, exit code 2', async () => {
+    const out = join(directory, 'no-run-file');
+    mkdirSync(join(out, 'run.yaml'), { recursive: true });
+    const flags = ['--resume', '--workers', '1', '--rounds', '1', '--set', 'data.test='];
+    const { code, stderr } = await runOnebyte('simulate', runFile, '--out', out, ...flags);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /^onebyte: .*run\.yaml/m);
+    assert.doesNotMatch(stderr, /\n {4}at /, 'no stack');
   });
 
   it('leaves a run as it was when it refuses to go on with it, exit code 2', async () => {

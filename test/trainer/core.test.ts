@@ -205,13 +205,15 @@ describe('the trainer', () => {
     assert.deepEqual([...state.members.keys()], [0]);
   });
 
-  it('gives those who ask for none the smallest numbers that are free, also after the last number', () => {
+  it('gives those who ask for none a number above all others, and the smallest that are free after the last', () => {
     const state = trainer();
     const ask = (name: string, stream: number, requestedWorker?: number): string[] =>
       refusals(step(state, { kind: 'hello', atMs: 0, stream, hello: hello(name, { requestedWorker }) }));
-    assert.deepEqual([ask('greedy', 1, 65_535), ask('a', 2), ask('b', 3, 1), ask('c', 4)], [[], [], [], []]);
-    assert.deepEqual(Object.fromEntries(state.numbers), { greedy: 65_535, a: 0, b: 1, c: 2 });
-    assert.deepEqual(ask('d', 5, 2), ['name']);
+    assert.deepEqual([ask('second', 1, 1), ask('any', 2), ask('first', 3, 0)], [[], [], []]);
+    assert.deepEqual([ask('greedy', 4, 65_535), ask('a', 5), ask('b', 6, 4), ask('c', 7)], [[], [], [], []]);
+    const expected = { second: 1, any: 2, first: 0, greedy: 65_535, a: 3, b: 4, c: 5 };
+    assert.deepEqual(Object.fromEntries(state.numbers), expected);
+    assert.deepEqual(ask('d', 8, 2), ['name']);
   });
 
   it('gives nobody a number that a record counts, though the log lost who had it', () => {

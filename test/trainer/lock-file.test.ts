@@ -1,7 +1,7 @@
 /** One writer of a run directory at a time, whatever was killed. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import fs, { readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import fs, { readlinkSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -63,7 +63,7 @@ describe('the lock of a run directory', () => {
     });
     read.mock.mockImplementationOnce(((path) => {
       const dead = readlinkSync(path);
-      rmSync(file);
+      unlinkSync(file);
       symlinkSync(holder, file);
       return dead;
     }) as typeof readlinkSync);

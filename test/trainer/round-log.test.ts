@@ -4,7 +4,7 @@ import { closeSync, existsSync, openSync, readFileSync, statSync, symlinkSync, t
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { LogFrame } from '../../proto/gen/onebyte.ts';
-import { MAX_LOG_FRAME_BYTES, MAX_SNAPSHOT_BYTES } from '../../proto/limits.ts';
+import { MAX_ADAPTER_BYTES, MAX_LOG_FRAME_BYTES } from '../../proto/limits.ts';
 import { decodeLogFrames, encodeLogFrame } from '../../proto/log-framing.ts';
 import { createRoundLog, LOG_FORMAT, readRoundLog, reopenRoundLog } from '../../trainer/round-log.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -87,7 +87,7 @@ describe('a round log', () => {
   it('reads whatever frame it takes, and takes one with an adapter as large as a snapshot may be', () => {
     const { payloads } = decodeLogFrames(encodeLogFrame(0, Buffer.alloc(2 ** 28 + 1, 1)));
     assert.equal(payloads[0]?.length, 2 ** 28 + 1);
-    assert(MAX_LOG_FRAME_BYTES > MAX_SNAPSHOT_BYTES);
+    assert(MAX_LOG_FRAME_BYTES > MAX_ADAPTER_BYTES);
     assert.throws(() => encodeLogFrame(0, Buffer.alloc(MAX_LOG_FRAME_BYTES + 1)), { exitCode: 2, message: /at most/ });
   });
 

@@ -57,6 +57,8 @@ function finishTask(state: WorkerState): WorkerEffect[] {
   }
 }
 
+const taskOf = ({ running }: WorkerState): string | undefined => running?.task.kind;
+
 /** A worker that measures round 0 while all records of the run and the trainer's last word wait in its inbox. */
 function behind(catchUp: Welcome_CatchUp): WorkerState {
   const state = welcomed(catchUp);
@@ -78,6 +80,21 @@ describe('a worker whose stream broke', () => {
     const said = says(step(state, { kind: 'opened', atMs: 3, terms }));
     for (let tasks = 0; state.running && tasks < 20; tasks++) said.push(...says(finishTask(state)));
     assert.deepEqual([state.round, said], [1, ['hello']]);
+  });
+
+  it('reads its data again when the trainer that is back has another dev split', () => {
+    const state = welcomed(Welcome_CatchUp.NONE);
+    finishTask(state);
+    finishTask(state);
+    for (const devRows of [0, 100]) {
+      lost(state);
+      step(state, { kind: 'retry' });
+      step(state, { kind: 'opened', atMs: 3, terms });
+      while (state.running) finishTask(state);
+      message(state, { $case: 'welcome', value: { ...welcome(Welcome_CatchUp.NONE), devRows } });
+      assert.equal(taskOf(state), devRows === 0 ? 'digest' : 'join');
+      finishTask(state);
+    }
   });
 });
 

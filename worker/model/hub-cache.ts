@@ -1,5 +1,5 @@
 /** The Hugging Face cache of this machine, laid out as huggingface_hub lays it out, so that both find each other's files. */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 
@@ -80,8 +80,9 @@ export class ModelCache {
   link(commit: string, name: string, etag: string): void {
     const pointer = join(this.snapshot(commit), name);
     mkdirSync(dirname(pointer), { recursive: true });
-    rmSync(pointer, { force: true });
-    symlinkSync(relative(dirname(pointer), this.blob(etag)), pointer);
+    const made = `${pointer}.${process.pid}`;
+    symlinkSync(relative(dirname(pointer), this.blob(etag)), made);
+    renameSync(made, pointer);
   }
 }
 
