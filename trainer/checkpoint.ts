@@ -137,6 +137,9 @@ export async function writeCheckpoint(
   return directory;
 }
 
+/** Removes the link to the best checkpoint in `parent`; the checkpoint stays. */
+export const forgetBest = (parent: string): Promise<void> => rm(join(parent, BEST), { force: true });
+
 /** True when the best checkpoint in `parent` is that after `round`, and whole. */
 export async function isBest(parent: string, round: number): Promise<boolean> {
   const link = await readlink(join(parent, BEST)).catch(() => undefined);

@@ -8,6 +8,7 @@ import type { ReplicaState } from '../kernels/replica.ts';
 import type { LogFrame } from '../proto/gen/onebyte.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { canonicalJson, type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
+import { forgetBest } from './checkpoint.ts';
 import { takeLock } from './lock-file.ts';
 import { replayLog } from './restore.ts';
 import {
@@ -75,6 +76,8 @@ async function openLocked(
       initialTheta: initialAdapter,
       runKey: randomBytes(32),
     };
+    // Of another run that had this directory.
+    await forgetBest(checkpointsOf(directory));
     const log = await createRoundLog(file, header);
     const { replica, matrices } = await replayLog({ header, frames: [], validBytes: 0, tornBytes: 0 }, backend);
     return { log, frames: [], tornBytes: 0, runKey: header.runKey, replica, matrices };
