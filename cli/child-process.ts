@@ -1,7 +1,7 @@
 /** Child processes of ours: they speak over an IPC channel, log into files, and end when this process does. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { createWriteStream, readFileSync } from 'node:fs';
+import { createWriteStream, existsSync, readFileSync, statSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import type { ChildMessage } from './supervision.ts';
@@ -10,7 +10,12 @@ export interface Child {
   readonly process: ChildProcess;
   /** Resolves when it has ended and its log is written. */
   readonly exit: Promise<{ code: number | null; signal: NodeJS.Signals | null; stdout: string }>;
+  /** The last lines of its log, for a person who wants to know why it failed. */
+  logTail(): string;
 }
+
+/** Lines of a log that are quoted. */
+const TAIL_LINES = 5;
 
 /**
  * Starts `onebyte <args>` with its log (JSON lines) appended to `logFile`.
@@ -22,6 +27,7 @@ export function startChild(
   onMessage: (message: ChildMessage) => void,
   inside: readonly string[] = [],
 ): Child {
+  const begin = existsSync(logFile) ? statSync(logFile).size : 0;
   const [execPath, ...execArgv] = [...inside, process.execPath];
   const child = fork(process.argv[1]!, args, {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -40,9 +46,7 @@ export function startChild(
     signal,
     stdout,
   }));
-  return { process: child, exit };
+  const logTail = (): string =>
+    readFileSync(logFile).subarray(begin).toString().trimEnd().split('\n').slice(-TAIL_LINES).join('\n');
+  return { process: child, exit, logTail };
 }
-
-/** The last lines of a log, for a person who wants to know why a process failed. */
-export const logTail = (file: string, lines = 5): string =>
-  readFileSync(file, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');

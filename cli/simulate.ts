@@ -6,7 +6,7 @@ import { stringify } from 'yaml';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import { usableCores } from '../worker/cores.ts';
-import { logTail, startChild } from './child-process.ts';
+import { startChild } from './child-process.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import type { EvalResult } from './eval.ts';
 import { findModel, toStderr } from './find-model.ts';
@@ -66,6 +66,9 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   const signal = AbortSignal.any([drain.signal, failed.signal]);
   const test = (adapter?: string): Promise<EvalResult | undefined> =>
     evaluateTest(run, runFile, directory, signal, adapter);
+  const unlessStopped = (error: unknown): undefined => {
+    if (!drain.signal.aborted) throw error;
+  };
   const before = test(run.adapter.from);
   const training = runSimulation({
     runFile,
@@ -83,17 +86,19 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   view.end();
   if (!drain.signal.aborted) failed.signal.throwIfAborted();
   const result = await training;
-  if (result.trainer.exitCode !== EXIT.done) {
-    view.say(result.trainer.text);
-    const exitCode = drainedCode(result.trainer.exitCode, drain.interrupted());
-    if (flags.json) printJson({ ...result.trainer, exitCode });
+  const { trainer } = result;
+  const isDone = trainer.exitCode === EXIT.done;
+  if (isDone && trainer.checkpointDir === undefined)
+    throw new OperatingError(EXIT.internal, 'the run is done, and the trainer names no checkpoint of it');
+  // A run may be done when its evaluation is stopped.
+  const tests = isDone ? await Promise.all([before, test(trainer.checkpointDir)]).catch(unlessStopped) : undefined;
+  if (!tests) {
+    view.say(isDone ? `${trainer.text}; stopped before the test split was evaluated` : trainer.text);
+    const exitCode = drainedCode(isDone ? EXIT.drained : trainer.exitCode, drain.interrupted());
+    if (flags.json) printJson({ ...trainer, exitCode });
     return exitCode;
   }
-  const { checkpointDir } = result.trainer;
-  if (checkpointDir === undefined)
-    throw new OperatingError(EXIT.internal, 'the run is done, and the trainer names no checkpoint of it');
-  const after = await test(checkpointDir);
-  const summary = summarise(result, await before, after, (performance.now() - started) / 1000);
+  const summary = summarise(result, ...tests, (performance.now() - started) / 1000);
   if (flags.json) printJson(summary);
   else process.stdout.write(table(summary, flags.resume ? ' since this start' : ''));
   if (new Set(summary.replicaDigests).size > 1)
@@ -129,6 +134,7 @@ async function evaluateTest(
   adapter?: string,
 ): Promise<EvalResult | undefined> {
   if (run.data.test === undefined) return undefined;
+  drain.throwIfAborted();
   const logFile = join(directory, 'logs', 'eval.log');
   const args = ['eval', '--run', runFile, '--json', ...(adapter === undefined ? [] : ['--adapter', adapter])];
   const child = startChild(args, logFile, () => {});
@@ -136,10 +142,11 @@ async function evaluateTest(
   drain.addEventListener('abort', stop);
   const { code, stdout } = await child.exit;
   drain.removeEventListener('abort', stop);
+  drain.throwIfAborted();
   if (code !== EXIT.done)
     throw new OperatingError(
-      (code ?? EXIT.interrupted) as ExitCode,
-      `evaluation of the test split failed:\n${logTail(logFile)}`,
+      (code ?? EXIT.internal) as ExitCode,
+      `evaluation of the test split failed:\n${child.logTail()}`,
     );
   return JSON.parse(stdout.trimEnd().split('\n').at(-1)!) as EvalResult;
 }

@@ -4,7 +4,7 @@ import { deferred } from '../proto/deferred.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import type { WorkerResult } from '../worker/run-worker.ts';
-import { type Child, logTail, startChild } from './child-process.ts';
+import { type Child, startChild } from './child-process.ts';
 import type { LiveView } from './live-view.ts';
 import type { ChildMessage } from './supervision.ts';
 
@@ -79,6 +79,7 @@ class Simulation {
       this.keepAlive(`worker-${i}`, () => this.workerArguments(i, address!)),
     );
     await Promise.race([Promise.all([trainer, ...workers]), this.failure.promise]);
+    if (!this.trainerResult) this.options.drain.throwIfAborted();
     if (!this.trainerResult) throw new OperatingError(EXIT.drained, 'the trainer was stopped before its first round');
     return { trainer: this.trainerResult, workers: this.workerResults, restarts: this.restarts };
   }
@@ -132,7 +133,7 @@ class Simulation {
       if (code === EXIT.done || this.draining || this.over || (code === EXIT.drained && this.trainerResult)) return;
       const how = signal === null ? `ended with code ${code}` : `was killed by ${signal}`;
       if (FINAL.includes(code) || ++this.restarts > MAX_RESTARTS) {
-        const text = `${name} ${how}:\n${logTail(logFile)}`;
+        const text = `${name} ${how}:\n${child.logTail()}`;
         this.failure.reject(new OperatingError((code ?? EXIT.internal) as ExitCode, text));
         return;
       }

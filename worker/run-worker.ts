@@ -160,8 +160,11 @@ class RunningWorker {
   private follow(work: Promise<void>): void {
     const { session } = this.state;
     work.catch((error: unknown) => {
-      if (!(error instanceof ConnectionLost)) this.outcome.reject(error);
-      else if (session === this.state.session)
+      if (!(error instanceof ConnectionLost)) {
+        // Else the trainer would wait for it as long as a lease.
+        this.stream?.send({ $case: 'leave', value: { reason: 'it failed' } });
+        this.outcome.reject(error);
+      } else if (session === this.state.session)
         this.dispatch({ kind: 'lost', atMs: performance.now(), reason: error.message, jitter: this.random() });
     });
   }

@@ -256,6 +256,7 @@ describe('onebyte worker', () => {
     const withoutDev = await worker(...data);
     assert.equal(withoutDev.code, 2, withoutDev.stderr);
     assert.match(withoutDev.stderr, /evaluates 500 rows of a dev split: name the same file with --dev/);
+    await running.line(/left: it failed/);
     const otherDev = await worker(...data, '--dev', join(tinyReviews, 'test.jsonl'));
     assert.equal(otherDev.code, 2, otherDev.stderr);
     assert.match(otherDev.stderr, /test\.jsonl: 1000 rows, the trainer's dev split has 500/);

@@ -108,8 +108,21 @@ describe('onebyte simulate', () => {
     assert.equal(fresh.roundLog, out('extended-2/round.log'));
   });
 
+  const endless = ['simulate', runFile, '--rounds', '100000', '--set', 'data.test='];
+
+  it('that is stopped before the test split of a finished run is evaluated says what the trainer did, exit code 75', async () => {
+    const flags = ['--workers', '1', '--rounds', '1', '--json', '--out', out('stopped')];
+    const running = startOnebyte(['simulate', runFile, ...flags]);
+    await running.line(/round 1\/1/);
+    running.process.kill('SIGTERM');
+    const finished = await running.finished;
+    assert.equal(finished.code, 75, finished.stderr);
+    const { rounds, exitCode } = lastJson(finished);
+    assert.deepEqual([rounds, exitCode], [1, 75]);
+  });
+
   it('ends all its processes when it is interrupted', async () => {
-    const running = startOnebyte(['simulate', runFile, '--rounds', '100000', '--out', out('interrupted')]);
+    const running = startOnebyte([...endless, '--out', out('interrupted')]);
     await running.line(/round \d+\/100000/);
     assert.equal(processesOf(out('interrupted')).length, 6, 'parent, trainer and four workers');
     running.process.kill('SIGINT');
@@ -121,7 +134,7 @@ describe('onebyte simulate', () => {
   });
 
   it('leaves no process behind when it is killed', async () => {
-    const running = startOnebyte(['simulate', runFile, '--rounds', '100000', '--out', out('killed')]);
+    const running = startOnebyte([...endless, '--out', out('killed')]);
     await running.line(/round \d+\/100000/);
     const children = processesOf(out('killed')).filter((pid) => pid !== running.process.pid);
     assert.equal(children.length, 5);
