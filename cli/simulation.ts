@@ -79,8 +79,10 @@ class Simulation {
       this.keepAlive(`worker-${i}`, () => this.workerArguments(i, address!)),
     );
     await Promise.race([Promise.all([trainer, ...workers]), this.failure.promise]);
-    if (!this.trainerResult) this.options.drain.throwIfAborted();
-    if (!this.trainerResult) throw new OperatingError(EXIT.drained, 'the trainer was stopped before its first round');
+    if (!this.trainerResult) {
+      this.options.drain.throwIfAborted();
+      throw new OperatingError(EXIT.drained, 'the trainer was stopped before its first round');
+    }
     return { trainer: this.trainerResult, workers: this.workerResults, restarts: this.restarts };
   }
 

@@ -23,7 +23,7 @@ export const MAX_NOTICE_LENGTH = 1_000;
 /** Bytes of a digest: sha-256. */
 export const DIGEST_BYTES = 32;
 /** Bytes of one frame of the round log; the largest is a header: an initial adapter and the run config. */
-export const MAX_LOG_FRAME_BYTES = MAX_ADAPTER_BYTES + MAX_MESSAGE_BYTES;
+export const MAX_LOG_FRAME_BYTES = MAX_SNAPSHOT_BYTES;
 /** Directions are counted in 31 bits, so that every counter word of a block fits beside them. */
 export const MAX_DIRECTION_INDEX = 2 ** 31 - 1;
 /** Contributions that a worker sends for one measured round while its record is on the way (maxStaleness above 0). */

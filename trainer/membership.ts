@@ -24,7 +24,7 @@ export function onHello(state: TrainerState, { atMs, stream, hello }: HelloEvent
   if (state.lastWord) return tellLast(state, state.lastWord, stream, hello);
   const known = state.numbers.get(hello.name);
   const worker = known ?? hello.requestedWorker ?? nextNumber(state);
-  if (known === undefined && state.givenNumbers.has(worker))
+  if (known === undefined && [...state.numbers.values()].includes(worker))
     return refuse(stream, 'name', `worker number ${worker} belongs to another name`);
   if (worker >= MAX_WORKERS) return refuse(stream, 'full', `this run has given out its ${MAX_WORKERS} worker numbers`);
 
@@ -42,7 +42,6 @@ export function onHello(state: TrainerState, { atMs, stream, hello }: HelloEvent
   if (!before) {
     effects.push({ kind: 'append', frames: [{ frame: { $case: 'joined', value: { worker, name: hello.name } } }] });
     state.numbers.set(hello.name, worker);
-    state.givenNumbers.add(worker);
   }
   const member = before ?? newMember(worker, hello.name);
   Object.assign(member, { stream, lastHeardMs: atMs, expectedFrom: undefined, claim: undefined });
@@ -107,14 +106,11 @@ const newMember = (worker: number, name: string): Member => ({
  * Above all that were given, since a worker with a smaller one of its own may still come; once the last is given, the smallest that
  * is free. Numbers in records count too: the log may have lost who had them.
  */
-function nextNumber(state: TrainerState): number {
-  const largest = [...state.givenNumbers, ...state.accepted.keys()].reduce(
-    (most, worker) => Math.max(most, worker),
-    -1,
-  );
-  if (largest + 1 < MAX_WORKERS) return largest + 1;
-  while (state.givenNumbers.has(state.lowestFree) || state.accepted.has(state.lowestFree)) state.lowestFree++;
-  return state.lowestFree;
+function nextNumber({ numbers, accepted }: TrainerState): number {
+  const given = new Set([...numbers.values(), ...accepted.keys()]);
+  let number = [...given].reduce((most, worker) => Math.max(most, worker), -1) + 1;
+  if (number >= MAX_WORKERS) for (number = 0; given.has(number); ) number++;
+  return number;
 }
 
 function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | undefined {

@@ -7,6 +7,7 @@ import { parseRunConfig } from '../proto/run-config.ts';
 import { backfill } from './metrics-backfill.ts';
 import { emptyHistory, observe, type RunHistory } from './metrics-history.ts';
 import { type MetricsLine, parseMetricsLine } from './metrics-line.ts';
+import { type MetricsStream, metricsStream } from './metrics-stream.ts';
 import { roundLogFile } from './open-run.ts';
 import { readRoundLog } from './round-log.ts';
 
@@ -52,30 +53,12 @@ export async function readPastRun(directory: string): Promise<PastRun> {
   return { history, bytes, missing };
 }
 
-export interface MetricsWriter {
-  write(line: MetricsLine): void;
-  /** Resolves once all lines are handed to the system. */
-  close(): Promise<void>;
-}
-
-/** Goes on with metrics.jsonl behind its first `bytes` bytes. A file that cannot be written is told once and let go. */
-export function metricsWriter(directory: string, bytes: number, onError: (error: Error) => void): MetricsWriter {
-  const file = metricsFile(directory);
-  let failed = false;
-  const fail = (error: Error): void => {
-    failed = true;
-    onError(error);
-  };
-  try {
+/** Goes on with metrics.jsonl behind its first `bytes` bytes. */
+export function metricsWriter(directory: string, bytes: number, onError: (error: Error) => void): MetricsStream {
+  return metricsStream(() => {
+    const file = metricsFile(directory);
     mkdirSync(directory, { recursive: true });
     if (existsSync(file)) truncateSync(file, bytes);
-  } catch (error) {
-    fail(error as Error);
-  }
-  const stream = createWriteStream(file, { flags: 'a' });
-  stream.on('error', (error) => failed || fail(error));
-  return {
-    write: (line) => void (failed || stream.write(`${JSON.stringify(line)}\n`)),
-    close: () => new Promise((resolve) => (failed ? resolve() : stream.once('close', resolve).end())),
-  };
+    return createWriteStream(file, { flags: 'a' });
+  }, onError);
 }

@@ -2,12 +2,13 @@
  * TensorBoard event files: TFRecord frames (length, masked CRC-32C of it, data, masked CRC-32C of it) that hold Event
  * messages. Public format: tensorflow/core/lib/io/record_writer.h and core/util/event.proto.
  */
-import { createWriteStream, mkdirSync, type WriteStream } from 'node:fs';
+import { createWriteStream, mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { Event, type Summary_Value } from '../proto/gen/tensorboard.ts';
 import type { MetricsSink } from './metrics.ts';
 import type { EvaluationLine, RoundLine } from './metrics-line.ts';
+import { metricsStream } from './metrics-stream.ts';
 
 const CASTAGNOLI = Uint32Array.from({ length: 256 }, (_, byte) => {
   let crc = byte;
@@ -92,31 +93,18 @@ function histogram({ buckets }: RoundLine): Summary_Value {
 
 /** Writes the rounds and evaluations of this trainer to a new event file in `directory`, made with the first of them. */
 export function tensorboardWriter(directory: string, now: () => number, onError: (error: Error) => void): MetricsSink {
-  let stream: WriteStream | undefined;
-  let failed = false;
-  const fail = (error: Error): void => {
-    failed = true;
-    onError(error);
-  };
-  const open = (): WriteStream => {
+  const { write, close } = metricsStream(() => {
     mkdirSync(directory, { recursive: true });
     const seconds = String(Math.floor(now() / 1000)).padStart(10, '0');
     const opened = createWriteStream(join(directory, `events.out.tfevents.${seconds}.${hostname()}.${process.pid}.0`));
-    opened.on('error', fail);
     opened.write(encode({ wallTime: now() / 1000, step: 0, what: { $case: 'fileVersion', value: 'brain.Event:2' } }));
     return opened;
-  };
+  }, onError);
   return {
     onObservation(seen) {
-      if (failed || (seen.kind !== 'round' && seen.kind !== 'evaluation')) return;
-      try {
-        stream ??= open();
-        stream.write(encode(eventOf(seen)));
-      } catch (error) {
-        fail(error as Error);
-      }
+      if (seen.kind === 'round' || seen.kind === 'evaluation') write(encode(eventOf(seen)));
     },
-    close: () => new Promise((resolve) => (failed || !stream ? resolve() : stream.once('close', resolve).end())),
+    close,
   };
 }
 

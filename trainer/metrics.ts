@@ -1,9 +1,10 @@
 /** Keeps the history of a run while its trainer runs, and hands every observation to those who show or store it. */
 import type { GetStatusResponse } from '../proto/gen/onebyte.ts';
-import { type MetricsWriter, metricsWriter, readPastRun } from './metrics-file.ts';
+import { metricsWriter, readPastRun } from './metrics-file.ts';
 import { observe, pace, type RunHistory } from './metrics-history.ts';
 import type { Observation, RunDescription } from './metrics-line.ts';
 import { observationsOf } from './metrics-reports.ts';
+import type { MetricsStream } from './metrics-stream.ts';
 import type { Report } from './state.ts';
 
 /** Least time between two notes of all workers where only some of them left, ms. */
@@ -39,11 +40,11 @@ export interface MetricsOptions {
 /** Opens the metrics of the run in `directory`, what is there already included. @throws OperatingError for damaged files */
 export async function openMetrics({ directory, run, now, onError }: MetricsOptions): Promise<RunMetrics> {
   const { history, bytes, missing } = await readPastRun(directory);
-  let writer: MetricsWriter | undefined;
+  let writer: MetricsStream | undefined;
   const sinks: MetricsSink[] = [];
   const take = (seen: Observation): void => {
     observe(history, seen);
-    if ('at' in seen) writer?.write(seen);
+    if ('at' in seen) writer?.write(`${JSON.stringify(seen)}\n`);
     for (const sink of sinks) sink.onObservation(seen, history);
   };
   let notedAt = 0;

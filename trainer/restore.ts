@@ -25,8 +25,6 @@ export function restoreTrainer(
     lastWord: undefined,
     normaliser: replica?.normaliser ?? initialNormaliser(rules.learning),
     numbers: new Map(),
-    givenNumbers: new Set(),
-    lowestFree: 0,
     members: new Map(),
     accepted: new Map(),
     workerOfStream: new Map(),
@@ -54,7 +52,6 @@ export function restoreTrainer(
   for (const { frame } of frames) {
     if (frame?.$case === 'joined') {
       state.numbers.set(frame.value.name, frame.value.worker);
-      state.givenNumbers.add(frame.value.worker);
       present.set(frame.value.worker, frame.value.name);
     } else if (frame?.$case === 'left') present.delete(frame.value.worker);
     else if (frame?.$case === 'evaluation' && isBetter(frame.value, state.best)) state.best = frame.value;

@@ -92,10 +92,6 @@ export interface TrainerState {
   normaliser: Normaliser;
   /** The number of every name that ever joined; numbers are never reused. */
   readonly numbers: Map<string, number>;
-  /** Those in `numbers`. */
-  readonly givenNumbers: Set<number>;
-  /** No number below it is free: none ever becomes so again. */
-  lowestFree: number;
   readonly members: Map<number, Member>;
   /** The last contribution accepted from each worker, whether it is a member now or not: the next must be later. */
   readonly accepted: Map<number, ContributionPlace>;
