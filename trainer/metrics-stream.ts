@@ -12,8 +12,8 @@ export function metricsStream(open: () => WriteStream, onError: (error: Error) =
   let stream: WriteStream | undefined;
   let failed = false;
   const fail = (error: Error): void => {
-    if (!failed) onError(error);
     failed = true;
+    onError(error);
   };
   return {
     write(data) {
