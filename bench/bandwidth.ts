@@ -1,8 +1,8 @@
 /** `onebyte bench bandwidth`: what a run sends and how long its rounds take over slow links, beside averaging float32 gradients. */
 import { join } from 'node:path';
+import { describeAdapter } from '../formats/peft-describe.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
-import { describeAdapter } from '../proto/peft-describe.ts';
-import { openBaseModel } from '../worker/model/base-model.ts';
+import { openBaseModel } from '../model/base-model.ts';
 import { type AveragingRow, measureAveraging } from './bandwidth/alternatives.ts';
 import { transmissionMs, withHeaders } from './bandwidth/link.ts';
 import { measureRun, type RunCell, type RunMeasurement, type StartOnebyte, type Way } from './bandwidth/measure-run.ts';

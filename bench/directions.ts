@@ -4,12 +4,12 @@ import { initialAdapter } from '../kernels/initial-adapter.ts';
 import { runKey } from '../kernels/random-keys.ts';
 import { initialReplica } from '../kernels/replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
+import type { BaseModel } from '../model/base-model.ts';
+import { createForward, type ForwardOptions } from '../model/runtime/forward.ts';
+import { hasExactInt8 } from '../model/runtime/int8-support.ts';
+import type { TokenRow } from '../model/token-row.ts';
 import { Learning } from '../proto/run-config.ts';
-import type { TokenRow } from '../worker/data/token-row.ts';
-import type { BaseModel } from '../worker/model/base-model.ts';
-import { createForward, type ForwardOptions } from '../worker/model/forward.ts';
-import { hasExactInt8 } from '../worker/model/int8-support.ts';
-import { measureContribution, Scratch } from '../worker/spsa-step.ts';
+import { measureContribution, Scratch } from '../worker/estimators/spsa-step.ts';
 import { median } from './statistics.ts';
 
 export interface DirectionsRow {

@@ -4,9 +4,9 @@ import { type AdapterLayout, adapterLayout } from '../kernels/adapter-layout.ts'
 import { initialAdapter } from '../kernels/initial-adapter.ts';
 import { roundKey, runKey } from '../kernels/random-keys.ts';
 import { referenceBackend } from '../kernels/reference.ts';
-import type { TokenRow } from '../worker/data/token-row.ts';
-import { type BaseModel, openBaseModel } from '../worker/model/base-model.ts';
-import { createForward, type Forward, type ForwardOptions } from '../worker/model/forward.ts';
+import { type BaseModel, openBaseModel } from '../model/base-model.ts';
+import { createForward, type Forward, type ForwardOptions } from '../model/runtime/forward.ts';
+import type { TokenRow } from '../model/token-row.ts';
 import { benchDirections, type DirectionsRow } from './directions.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { median } from './statistics.ts';

@@ -1,23 +1,23 @@
 /** Runs in one process for the benchmarks of learning: real model, data, kernels and learning rule; no network, no round log. */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { type Dataset, readDataset } from '../data/dataset.ts';
+import { dataOrder } from '../data/order.ts';
+import { describeAdapter } from '../formats/peft-describe.ts';
 import { type Backend, ownedCopy } from '../kernels/backend.ts';
 import { exponentInForce, type LearningRule } from '../kernels/learning-rule.ts';
 import { initialReplica, type ReplicaState } from '../kernels/replica.ts';
 import { frozenPart, initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
+import { type BaseModel, fingerprintBaseModel, openBaseModel } from '../model/base-model.ts';
+import { createForward, type Forward } from '../model/runtime/forward.ts';
+import type { TokenRow } from '../model/token-row.ts';
+import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
-import { describeAdapter } from '../proto/peft-describe.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { type Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
-import { type Dataset, readDataset } from '../worker/data/dataset.ts';
-import { dataOrder } from '../worker/data/order.ts';
-import type { TokenRow } from '../worker/data/token-row.ts';
+import { Scratch, type SpsaContext } from '../worker/estimators/spsa-step.ts';
 import { countResults, evaluateExamples } from '../worker/evaluate.ts';
-import { type BaseModel, fingerprintBaseModel, openBaseModel } from '../worker/model/base-model.ts';
-import { createForward, type Forward } from '../worker/model/forward.ts';
-import { loadTokenizer, type Tokenizer } from '../worker/model/tokenizer.ts';
-import { Scratch, type SpsaContext } from '../worker/spsa-step.ts';
 
 export interface TrialSettings {
   readonly seed: number;

@@ -1,12 +1,13 @@
 /** `onebyte bench learning`: what each choice costs in accuracy, over seeds. In one process, real model and kernels, no network. */
+
+import type { Dataset } from '../data/dataset.ts';
 import { powerOfTwo } from '../kernels/float64.ts';
 import { absorbTerms, exponentInForce, type LiveTerm } from '../kernels/learning-rule.ts';
 import { roundingWord, roundKey } from '../kernels/random-keys.ts';
 import { applyRecord, type ReplicaState } from '../kernels/replica.ts';
 import type { RecordEntry } from '../proto/record.ts';
 import { Learning } from '../proto/run-config.ts';
-import type { Dataset } from '../worker/data/dataset.ts';
-import { measureContribution, measureGradients } from '../worker/spsa-step.ts';
+import { measureContribution, measureGradients } from '../worker/estimators/spsa-step.ts';
 import { Lab, nextRecord, type Trial, type TrialSettings } from './lab.ts';
 import { CODECS, type CodecName } from './learning-codecs.ts';
 import { TABLES, type TableName } from './learning-tables.ts';

@@ -1,10 +1,10 @@
 /** `onebyte bench liars`: what workers that lie do to a run, with and without winsorising. In one process, real model and kernels. */
 import seedrandom from 'seedrandom';
+import type { Dataset } from '../data/dataset.ts';
 import { absorb } from '../kernels/learning-rule.ts';
 import { applyRecord } from '../kernels/replica.ts';
 import type { RecordEntry } from '../proto/record.ts';
-import type { Dataset } from '../worker/data/dataset.ts';
-import { measureContribution } from '../worker/spsa-step.ts';
+import { measureContribution } from '../worker/estimators/spsa-step.ts';
 import { Lab, nextRecord } from './lab.ts';
 
 /** flip: the sign of what it measured; random: any byte that is a number; saturate: ±448. */

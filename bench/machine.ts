@@ -1,6 +1,6 @@
 /** The machine that a benchmark ran on, as its results state it. */
 import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os';
-import { ownPackage } from '../proto/own-package.ts';
+import { ownPackage } from '../platform/own-package.ts';
 
 export interface Machine {
   readonly cpu: string;

@@ -10,12 +10,12 @@ import { exponentInForce } from '../kernels/learning-rule.ts';
 import { applyRecord, initialReplica, replicaDigest } from '../kernels/replica.ts';
 import { initialMatrices, learningRuleOf } from '../kernels/run-replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
+import { firstMessage, forkModule } from '../processes/fork-module.ts';
 import { Record } from '../proto/gen/onebyte.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { canonicalJson, parseRunConfig, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
+import { TrainerSettings } from '../settings/trainer-settings.ts';
 import { runTrainer, type TrainerResult } from '../trainer/run-trainer.ts';
-import { TrainerSettings } from '../trainer/settings.ts';
-import { firstMessage, forkModule } from './fork-module.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import type { Account, Assignment } from './protocol-workers.ts';
 

@@ -1,17 +1,17 @@
 /** `onebyte bench quality`: what finished runs were worth on the test split: before, and with the checkpoint that was best on dev. */
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { readDataset } from '../data/dataset.ts';
+import { readPeftAdapter } from '../formats/peft-adapter.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
+import { openBaseModel } from '../model/base-model.ts';
+import { createForward } from '../model/runtime/forward.ts';
+import { loadTokenizer } from '../model/tokenizer.ts';
 import { usageError } from '../proto/operating-error.ts';
-import { readPeftAdapter } from '../proto/peft-adapter.ts';
 import type { DataRules } from '../proto/run-config.ts';
-import { metricsFile, readMetrics } from '../trainer/metrics-file.ts';
-import type { MetricsLine } from '../trainer/metrics-line.ts';
-import { readDataset } from '../worker/data/dataset.ts';
+import type { MetricsLine } from '../trainer/metrics/line.ts';
+import { metricsFile, readMetrics } from '../trainer/metrics/metrics-file.ts';
 import { countResults, evaluateExamples } from '../worker/evaluate.ts';
-import { openBaseModel } from '../worker/model/base-model.ts';
-import { createForward } from '../worker/model/forward.ts';
-import { loadTokenizer } from '../worker/model/tokenizer.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { rounded } from './rounded.ts';
 

@@ -1,10 +1,10 @@
 /** `onebyte bench steps`: whole training steps on a model's own task, beside PyTorch's where it is installed, in turns. */
 import { join } from 'node:path';
 import { applyRecord } from '../kernels/replica.ts';
-import { usableCores } from '../worker/cores.ts';
-import type { TokenRow } from '../worker/data/token-row.ts';
-import { hasExactInt8 } from '../worker/model/int8-support.ts';
-import { measureContribution } from '../worker/spsa-step.ts';
+import { hasExactInt8 } from '../model/runtime/int8-support.ts';
+import type { TokenRow } from '../model/token-row.ts';
+import { usableCores } from '../platform/cores.ts';
+import { measureContribution } from '../worker/estimators/spsa-step.ts';
 import { Lab, nextRecord, type TrialSettings } from './lab.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { PEER_DTYPES, Peer, type PeerDtype } from './peers/peer.ts';

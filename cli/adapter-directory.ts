@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { usageError } from '../proto/operating-error.ts';
-import { checkpointProblem, isCheckpoint, newestCheckpoint } from '../trainer/checkpoint.ts';
+import { checkpointProblem, isCheckpoint, newestCheckpoint } from '../trainer/store/checkpoint.ts';
 
 export const ADAPTER_HELP = 'PEFT directory, or the checkpoints/ of a run: its newest whole one';
 

@@ -4,12 +4,12 @@ import { Command, Option } from 'commander';
 import type { LearningRow } from '../bench/learning.ts';
 import { TABLES, type TableName } from '../bench/learning-tables.ts';
 import type { QualityRow } from '../bench/quality.ts';
+import { usableCores } from '../platform/cores.ts';
+import { startChild } from '../processes/child-process.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
-import { usableCores } from '../worker/cores.ts';
-import { startChild } from './child-process.ts';
+import { readRunFile } from '../settings/run-file.ts';
 import { printJson, runCommand, wholeNumber } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
-import { readRunFile } from './run-file.ts';
 
 /** Prints a benchmark's result: as JSON for `bench report`, or its rows as a table. */
 function show(benchmark: string, result: { readonly rows: readonly object[] }, json: boolean | undefined): ExitCode {

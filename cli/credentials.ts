@@ -3,11 +3,11 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import * as grpc from '@grpc/grpc-js';
 import type { Command } from 'commander';
-import { isLoopback } from '../proto/address.ts';
+import { isLoopback } from '../platform/address.ts';
 import { parseJoinToken } from '../proto/join-token.ts';
 import { usageError } from '../proto/operating-error.ts';
-import type { ServiceAccess } from '../trainer/service.ts';
-import type { ClientAccess } from '../worker/trainer-client.ts';
+import type { ServiceAccess } from '../trainer/transport/service.ts';
+import type { ClientAccess } from '../worker/transport/trainer-client.ts';
 
 /** The environment variable that may hold the join token. */
 const TOKEN_VARIABLE = 'ONEBYTE_JOIN_TOKEN';

@@ -1,21 +1,21 @@
 /** `onebyte eval`: loss and accuracy of a model, with or without an adapter, on a data file. */
 
 import { Command } from 'commander';
+import { type Dataset, type Example, readDataset } from '../data/dataset.ts';
+import { readPeftAdapter } from '../formats/peft-adapter.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
+import { openBaseModel } from '../model/base-model.ts';
+import { createForward } from '../model/runtime/forward.ts';
+import { loadTokenizer } from '../model/tokenizer.ts';
+import { usableCores } from '../platform/cores.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
-import { readPeftAdapter } from '../proto/peft-adapter.ts';
 import { DataRules } from '../proto/run-config.ts';
-import { usableCores } from '../worker/cores.ts';
-import { type Dataset, type Example, readDataset } from '../worker/data/dataset.ts';
+import { readRunFile } from '../settings/run-file.ts';
+import { WorkerSettings } from '../settings/worker-settings.ts';
 import { countResults, type ExampleResult, evaluateExamples } from '../worker/evaluate.ts';
-import { openBaseModel } from '../worker/model/base-model.ts';
-import { createForward } from '../worker/model/forward.ts';
-import { loadTokenizer } from '../worker/model/tokenizer.ts';
-import { WorkerSettings } from '../worker/settings.ts';
 import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
 import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
-import { readRunFile } from './run-file.ts';
 
 interface Flags {
   readonly run?: string;

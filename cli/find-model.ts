@@ -1,5 +1,5 @@
 /** The model of a command, by directory or name, and what the command says while it is downloaded. */
-import { type DownloadProgress, resolveModel } from '../worker/model/hub.ts';
+import { type DownloadProgress, resolveModel } from '../model/hub/hub.ts';
 import { bytes } from './live-view.ts';
 
 /** Between two lines about a download. */

@@ -1,7 +1,7 @@
 /** The standard gRPC health service on a plaintext port of its own: what Kubernetes probes ask. It tells nothing else. */
 import * as grpc from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
-import { joinAddress, splitAddress } from '../proto/address.ts';
+import { joinAddress, splitAddress } from '../platform/address.ts';
 import { usageError } from '../proto/operating-error.ts';
 
 /** The service name to ask for readiness; the empty name answers for liveness. */

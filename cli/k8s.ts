@@ -2,12 +2,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Command } from 'commander';
+import { type Accelerator, kustomizeFiles, toYaml } from '../k8s/render/kustomize.ts';
+import { launchObjects } from '../k8s/render/objects.ts';
+import { checkName, launchPlan, type RenderFlags } from '../k8s/render/plan.ts';
+import { launchSecrets, type SecretsPlan } from '../k8s/render/secrets.ts';
 import { EXIT, usageError } from '../proto/operating-error.ts';
 import { runCommand, wholeNumber } from './command.ts';
-import { type Accelerator, kustomizeFiles, toYaml } from './k8s-kustomize.ts';
-import { launchObjects } from './k8s-objects.ts';
-import { checkName, launchPlan, type RenderFlags } from './k8s-plan.ts';
-import { launchSecrets, type SecretsPlan } from './k8s-secrets.ts';
 
 /** The workers of the overlays that `--kustomize` writes. */
 export const OVERLAYS: { readonly [name: string]: Accelerator } = {

@@ -1,7 +1,7 @@
 /** The `onebyte` command. */
 import { Command } from 'commander';
+import { ownPackage } from '../platform/own-package.ts';
 import { EXIT } from '../proto/operating-error.ts';
-import { ownPackage } from '../proto/own-package.ts';
 import { benchCommand } from './bench.ts';
 import { evalCommand } from './eval.ts';
 import { k8sCommand } from './k8s.ts';

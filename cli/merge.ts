@@ -1,9 +1,9 @@
 /** `onebyte merge`: folds an adapter into its base model. */
 
 import { Command } from 'commander';
+import { openBaseModel } from '../model/base-model.ts';
+import { mergeAdapter } from '../model/merge.ts';
 import { EXIT, type ExitCode } from '../proto/operating-error.ts';
-import { openBaseModel } from '../worker/model/base-model.ts';
-import { mergeAdapter } from '../worker/model/merge.ts';
 import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
 import { printJson, runCommand } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';

@@ -4,11 +4,11 @@ import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { adapterDigest } from '../kernels/replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
+import { usableCores } from '../platform/cores.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
-import { writePeftCheckpoint } from '../trainer/checkpoint.ts';
-import { replayLog } from '../trainer/restore.ts';
-import { readRoundLog } from '../trainer/round-log.ts';
-import { usableCores } from '../worker/cores.ts';
+import { writePeftCheckpoint } from '../trainer/store/checkpoint.ts';
+import { replayLog } from '../trainer/store/restore.ts';
+import { readRoundLog } from '../trainer/store/round-log.ts';
 import { printJson, runCommand, wholeNumber } from './command.ts';
 
 interface Flags {

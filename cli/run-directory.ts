@@ -2,9 +2,9 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseRunConfig } from '../proto/run-config.ts';
-import { roundLogFile } from '../trainer/open-run.ts';
-import { readRoundLog } from '../trainer/round-log.ts';
-import type { RunFile } from './run-file.ts';
+import type { RunFile } from '../settings/run-file.ts';
+import { roundLogFile } from '../trainer/store/open-run.ts';
+import { readRoundLog } from '../trainer/store/round-log.ts';
 
 const isTaken = (directory: string): boolean => existsSync(directory) && readdirSync(directory).length > 0;
 

@@ -2,11 +2,11 @@
 import { basename, join } from 'node:path';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
 import type { RunConfig } from '../proto/run-config.ts';
+import type { TrainerSettings } from '../settings/trainer-settings.ts';
 import { startDashboard } from '../trainer/dashboard/server.ts';
-import { openMetrics, type RunMetrics } from '../trainer/metrics.ts';
-import type { RunDescription } from '../trainer/metrics-line.ts';
-import { tensorboardWriter } from '../trainer/metrics-tensorboard.ts';
-import type { TrainerSettings } from '../trainer/settings.ts';
+import type { RunDescription } from '../trainer/metrics/line.ts';
+import { openMetrics, type RunMetrics } from '../trainer/metrics/run-metrics.ts';
+import { tensorboardWriter } from '../trainer/metrics/tensorboard.ts';
 import type { Log } from './log.ts';
 
 export interface RunMetricsOptions {

@@ -3,17 +3,17 @@ import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
+import { usableCores } from '../platform/cores.ts';
+import { startChild } from '../processes/child-process.ts';
+import { runSimulation, type SimulationResult } from '../processes/simulation.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
+import { type RunFile, readRunFile } from '../settings/run-file.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
-import { usableCores } from '../worker/cores.ts';
-import { startChild } from './child-process.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import type { EvalResult } from './eval.ts';
 import { findModel, toStderr } from './find-model.ts';
 import { bytes, LiveView } from './live-view.ts';
 import { freshDirectory, settle } from './run-directory.ts';
-import { type RunFile, readRunFile } from './run-file.ts';
-import { runSimulation, type SimulationResult } from './simulation.ts';
 
 interface Flags {
   readonly set: string[];

@@ -1,10 +1,10 @@
 /** `onebyte status`: how a running trainer stands, over gRPC. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from 'commander';
-import { splitAddress } from '../proto/address.ts';
+import { splitAddress } from '../platform/address.ts';
 import type { GetStatusResponse, MemberStatus } from '../proto/gen/onebyte.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
-import { ConnectionLost, connectTrainer } from '../worker/trainer-client.ts';
+import { ConnectionLost, connectTrainer } from '../worker/transport/trainer-client.ts';
 import { drainOnSignal, printJson, runCommand } from './command.ts';
 import { clientAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
 import { bytes } from './live-view.ts';

@@ -1,23 +1,23 @@
 /** `onebyte trainer`: runs the trainer of a run. */
 import { basename, resolve } from 'node:path';
 import { Command } from 'commander';
+import { readDataset } from '../data/dataset.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
-import { splitAddress } from '../proto/address.ts';
+import { loadTokenizer } from '../model/tokenizer.ts';
+import { splitAddress } from '../platform/address.ts';
+import { usableCores } from '../platform/cores.ts';
+import { prepareRun } from '../processes/prepare-run.ts';
+import { type BriefReport, briefReport, tellParent } from '../processes/supervision.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
+import { type RunFile, readRunFile } from '../settings/run-file.ts';
 import { runTrainer } from '../trainer/run-trainer.ts';
-import { usableCores } from '../worker/cores.ts';
-import { readDataset } from '../worker/data/dataset.ts';
-import { loadTokenizer } from '../worker/model/tokenizer.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { serverAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
 import { findModel } from './find-model.ts';
 import { type Health, withHealth } from './health.ts';
 import { createLog, type Log, type Place } from './log.ts';
-import { prepareRun } from './run-config-of.ts';
 import { freshDirectory, settle } from './run-directory.ts';
-import { type RunFile, readRunFile } from './run-file.ts';
 import { openRunMetrics } from './run-metrics.ts';
-import { type BriefReport, briefReport, tellParent } from './supervision.ts';
 
 interface Flags extends TlsFlags {
   readonly set: string[];

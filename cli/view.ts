@@ -5,12 +5,12 @@ import { basename, resolve } from 'node:path';
 import { Command } from 'commander';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { parseRunConfig } from '../proto/run-config.ts';
+import { TrainerSettings } from '../settings/trainer-settings.ts';
 import { startDashboard } from '../trainer/dashboard/server.ts';
-import { type PastRun, readPastRun } from '../trainer/metrics-file.ts';
-import { observe, type RunHistory } from '../trainer/metrics-history.ts';
-import { roundLogFile } from '../trainer/open-run.ts';
-import { readRoundLog } from '../trainer/round-log.ts';
-import { TrainerSettings } from '../trainer/settings.ts';
+import { observe, type RunHistory } from '../trainer/metrics/history.ts';
+import { type PastRun, readPastRun } from '../trainer/metrics/metrics-file.ts';
+import { roundLogFile } from '../trainer/store/open-run.ts';
+import { readRoundLog } from '../trainer/store/round-log.ts';
 import { drainOnSignal, runCommand } from './command.ts';
 import { describeRun } from './run-metrics.ts';
 

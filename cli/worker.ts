@@ -2,20 +2,20 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
-import { splitAddress } from '../proto/address.ts';
+import { splitAddress } from '../platform/address.ts';
+import { usableCores } from '../platform/cores.ts';
+import { prepareRun } from '../processes/prepare-run.ts';
+import { tellParent } from '../processes/supervision.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
 import { type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
-import { usableCores } from '../worker/cores.ts';
+import { type RunFile, readRunFile } from '../settings/run-file.ts';
+import { WorkerSettings } from '../settings/worker-settings.ts';
 import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
-import { WorkerSettings } from '../worker/settings.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { clientAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
 import { findModel } from './find-model.ts';
 import { type Health, withHealth } from './health.ts';
 import { createLog, type Log, type Place } from './log.ts';
-import { prepareRun } from './run-config-of.ts';
-import { type RunFile, readRunFile } from './run-file.ts';
-import { tellParent } from './supervision.ts';
 import { workerNumber } from './worker-number.ts';
 
 interface Flags extends TlsFlags {

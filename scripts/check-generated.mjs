@@ -15,7 +15,10 @@ const filesBelow = (directory) =>
     .sort();
 
 try {
-  execFileSync(join(root, 'node_modules/.bin/buf'), ['generate', '--output', fresh], { cwd: root, stdio: 'inherit' });
+  for (const template of ['buf.gen.yaml', 'formats/buf.gen.yaml']) {
+    const generate = ['generate', '--template', template, '--output', fresh];
+    execFileSync(join(root, 'node_modules/.bin/buf'), generate, { cwd: root, stdio: 'inherit' });
+  }
   execFileSync(process.execPath, [join(root, 'scripts/build-simd.mjs'), join(fresh, 'kernels/simd/gen/module.ts')]);
   const reference = join(fresh, 'docs/run-file.yaml');
   execFileSync(process.execPath, ['--import', 'tsx', 'scripts/run-file-reference.ts', reference], { cwd: root });
@@ -35,7 +38,7 @@ try {
       return undefined;
     }
   };
-  for (const folder of ['proto/gen', 'kernels/simd/gen', 'docs', 'k8s/base', 'k8s/overlays']) {
+  for (const folder of ['proto/gen', 'formats/gen', 'kernels/simd/gen', 'docs', 'k8s/base', 'k8s/overlays']) {
     const committed = join(root, folder);
     const generated = join(fresh, folder);
     const names = new Set([...(folder === 'docs' ? [] : filesBelow(committed)), ...filesBelow(generated)]);

@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { z } from 'zod';
-import { RunFile } from '../cli/run-file.ts';
+import { RunFile } from '../settings/run-file.ts';
 
 interface Schema {
   readonly description?: string;

@@ -28,7 +28,9 @@ function buildObstacle(): string | undefined {
   if (spawnSync('which', ['go']).status !== 0 && !existsSync(go)) return `${kubectl} is not built, and there is no Go`;
   const seconds = values['build-within'] ?? '7200';
   console.log(`building the control plane into ${kubeBinaries} (several minutes)`);
-  const build = spawnSync('timeout', [seconds, join(root, 'test/kube/build.sh'), kubeBinaries], { stdio: 'inherit' });
+  const build = spawnSync('timeout', [seconds, join(root, 'test/k8s/control-plane/build.sh'), kubeBinaries], {
+    stdio: 'inherit',
+  });
   if (build.status === 124) return `the control plane was not built within ${seconds} s`;
   return build.status === 0 ? undefined : 'the control plane could not be built';
 }

@@ -1,20 +1,21 @@
 /** All numbers of a worker: its model, data, replica and measurements. Runs in a thread of its own, since a forward pass blocks. */
+
+import { type Dataset, readDataset } from '../data/dataset.ts';
+import { type DataOrder, dataOrder } from '../data/order.ts';
 import { type Backend, ownedCopy } from '../kernels/backend.ts';
 import { adapterDigest, applyRecord, initialReplica, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { frozenPart, initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
 import { decodeSnapshot } from '../kernels/snapshot.ts';
+import { fingerprintBaseModel, openBaseModel } from '../model/base-model.ts';
+import { createForward, type Forward } from '../model/runtime/forward.ts';
+import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import type { Contribution, EvaluationCounts, EvaluationRequest, Record, ReplicaDigest } from '../proto/gen/onebyte.ts';
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
 import type { RunConfig } from '../proto/run-config.ts';
-import { type Dataset, readDataset } from './data/dataset.ts';
-import { type DataOrder, dataOrder } from './data/order.ts';
+import { tangentsOf, type WorkerSettings } from '../settings/worker-settings.ts';
+import { measureContribution, Scratch, type SpsaContext } from './estimators/spsa-step.ts';
 import { countResults, evaluateExamples } from './evaluate.ts';
-import { fingerprintBaseModel, openBaseModel } from './model/base-model.ts';
-import { createForward, type Forward } from './model/forward.ts';
-import { loadTokenizer, type Tokenizer } from './model/tokenizer.ts';
-import { tangentsOf, type WorkerSettings } from './settings.ts';
-import { measureContribution, Scratch, type SpsaContext } from './spsa-step.ts';
 
 export interface ComputeOptions {
   readonly config: RunConfig;

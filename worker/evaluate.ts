@@ -1,6 +1,6 @@
 /** Evaluation: the loss of the right completion, and whether it is the likeliest of the options. */
-import type { Example } from './data/dataset.ts';
-import type { Forward } from './model/forward.ts';
+import type { Example } from '../data/dataset.ts';
+import type { Forward } from '../model/runtime/forward.ts';
 
 /** Rows of one forward pass. */
 const BATCH_ROWS = 64;

@@ -1,7 +1,7 @@
 /** A Compute in a thread of its own, so that streams, leases and signals go on while a forward pass blocks. */
 import type { Worker } from 'node:worker_threads';
-import { spawnThread } from '../kernels/spawn-thread.ts';
-import { type Deferred, deferred } from '../proto/deferred.ts';
+import { type Deferred, deferred } from '../platform/deferred.ts';
+import { spawnThread } from '../platform/spawn-thread.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import type { Compute, ComputeOptions, ComputeReport } from './compute.ts';
 

@@ -1,12 +1,10 @@
 /** The worker process: carries out what the core asks for. Holds no rule of the protocol. */
 import seedrandom from 'seedrandom';
-import { deferred } from '../proto/deferred.ts';
+import { deferred } from '../platform/deferred.ts';
 import type { ReplicaDigest } from '../proto/gen/onebyte.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import type { ComputeOptions, ComputeReport } from './compute.ts';
-import { step } from './core.ts';
-import { type RemoteCompute, startCompute } from './remote-compute.ts';
 import {
   type CoreReport,
   initialWorker,
@@ -16,14 +14,16 @@ import {
   type WorkerEffect,
   type WorkerEvent,
   type WorkerState,
-} from './state.ts';
+} from './core/state.ts';
+import { step } from './core/step.ts';
+import { type RemoteCompute, startCompute } from './remote-compute.ts';
 import {
   type ClientAccess,
   ConnectionLost,
   connectTrainer,
   type TrainerConnection,
   type TrainerStream,
-} from './trainer-client.ts';
+} from './transport/trainer-client.ts';
 
 export interface WorkerOptions {
   readonly trainer: string;

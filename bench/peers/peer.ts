@@ -3,8 +3,8 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import type { TokenRow } from '../../model/token-row.ts';
 import { usageError } from '../../proto/operating-error.ts';
-import type { TokenRow } from '../../worker/data/token-row.ts';
 
 export const PEER_DTYPES = ['float32', 'bfloat16'] as const;
 export type PeerDtype = (typeof PEER_DTYPES)[number];

@@ -2,8 +2,8 @@
 
 import { setImmediate } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
+import { spawnThread } from '../../platform/spawn-thread.ts';
 import { BLOCK } from '../direction.ts';
-import { spawnThread } from '../spawn-thread.ts';
 import { type SimdInstance, UNIT_BLOCKS } from './instance.ts';
 import type { Unit } from './units.ts';
 

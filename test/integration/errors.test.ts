@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { deferred } from '../../proto/deferred.ts';
+import { deferred } from '../../platform/deferred.ts';
 import { root, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { hasExactInt8 } from '../../worker/model/int8-support.ts';
+import { hasExactInt8 } from '../../model/runtime/int8-support.ts';
 import { lastJson, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 

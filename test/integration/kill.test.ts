@@ -9,7 +9,7 @@ import seedrandom from 'seedrandom';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { entriesOf } from '../../proto/record.ts';
-import { readRoundLog } from '../../trainer/round-log.ts';
+import { readRoundLog } from '../../trainer/store/round-log.ts';
 import type { CrashPlan } from '../support/crash-points.ts';
 import { type Finished, lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import { openSafetensors } from '../../formats/safetensors.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
-import { openSafetensors } from '../../proto/safetensors.ts';
-import { readRoundLog } from '../../trainer/round-log.ts';
+import { readRoundLog } from '../../trainer/store/round-log.ts';
 import { lastJson, root, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 

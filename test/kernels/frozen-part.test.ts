@@ -1,10 +1,10 @@
 /** The matrices of an adapter that are not trained. */
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
+import { describeAdapter } from '../../formats/peft-describe.ts';
 import { adapterLayout } from '../../kernels/adapter-layout.ts';
 import { initialAdapter } from '../../kernels/initial-adapter.ts';
 import { frozenPart } from '../../kernels/run-replica.ts';
-import { describeAdapter } from '../../proto/peft-describe.ts';
 
 it('are A of every module, of any size', () => {
   const settings = { baseModel: '', rank: 64, alpha: 16, targets: 'all-linear', useRslora: false, train: 'B' } as const;

@@ -1,6 +1,6 @@
 /** Streams between workers and the trainer: in order each, late, cut, stalled by partitions, and ended at one side first. */
 import type { TrainerMessage, WorkerMessage } from '../../proto/gen/onebyte.ts';
-import type { StreamId } from '../../trainer/state.ts';
+import type { StreamId } from '../../trainer/core/state.ts';
 import { DIRECTIONS } from './virtual-replica.ts';
 import type { TrainerNetwork, VirtualTrainer } from './virtual-trainer.ts';
 import type { VirtualWorker, WorkerNetwork } from './virtual-worker.ts';

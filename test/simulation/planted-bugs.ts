@@ -1,6 +1,6 @@
 /** Bugs that a simulation can be given, to see that it finds them. They stand around the cores; the cores know nothing of them. */
 import { type TrainerMessage, Welcome_CatchUp } from '../../proto/gen/onebyte.ts';
-import type { Effect, Event, TrainerState } from '../../trainer/state.ts';
+import type { Effect, Event, TrainerState } from '../../trainer/core/state.ts';
 
 export const PLANTED_BUGS = [
   'broadcast before append',

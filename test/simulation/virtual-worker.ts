@@ -2,7 +2,6 @@
 import { type ReplicaState, replicaDigest } from '../../kernels/replica.ts';
 import type { TrainerMessage, WorkerMessage } from '../../proto/gen/onebyte.ts';
 import type { ExitCode } from '../../proto/operating-error.ts';
-import { step } from '../../worker/core.ts';
 import {
   initialWorker,
   type Task,
@@ -10,7 +9,8 @@ import {
   type WorkerEffect,
   type WorkerEvent,
   type WorkerState,
-} from '../../worker/state.ts';
+} from '../../worker/core/state.ts';
+import { step } from '../../worker/core/step.ts';
 import { spoilMessage } from './planted-bugs.ts';
 import { applyVirtually, copyReplica, measureVirtually, startReplica } from './virtual-replica.ts';
 import type { World } from './world.ts';

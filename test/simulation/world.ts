@@ -1,8 +1,8 @@
 /** What all parts of one simulation share: the clock, the seeded draws, the run's rules and the planted bug. */
 import seedrandom from 'seedrandom';
 import type { LearningRule } from '../../kernels/learning-rule.ts';
-import { TrainerSettings } from '../../trainer/settings.ts';
-import type { TrainerRules } from '../../trainer/state.ts';
+import { TrainerSettings } from '../../settings/trainer-settings.ts';
+import type { TrainerRules } from '../../trainer/core/state.ts';
 import { VirtualClock } from './clock.ts';
 import { Invariants } from './invariants.ts';
 import type { PlantedBug } from './planted-bugs.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { ClientHttp2Session } from 'node:http2';
 import { replicaDigest } from '../../kernels/replica.ts';
 import type { RunConfig } from '../../proto/run-config.ts';
-import { SERVICE_LIMITS, type ServiceLimits } from '../../trainer/service-limits.ts';
+import { SERVICE_LIMITS, type ServiceLimits } from '../../trainer/transport/service-limits.ts';
 import { protocolWorker } from './protocol-worker.ts';
 import { grpcFrame, type RawCall, rawCall, rawSession } from './raw-peer.ts';
 import { smallSettings } from './small-run.ts';

@@ -11,7 +11,7 @@ import promises, { type FileHandle } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { TrainerClient, type WorkerMessage } from '../../proto/gen/onebyte.ts';
-import { JoinStreams } from '../../trainer/join-streams.ts';
+import { JoinStreams } from '../../trainer/transport/join-streams.ts';
 
 export type CrashPoint =
   | 'in the middle of the header'

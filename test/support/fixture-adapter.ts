@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { openSafetensors } from '../../formats/safetensors.ts';
 import { type AdapterLayout, adapterLayout } from '../../kernels/adapter-layout.ts';
-import { openSafetensors } from '../../proto/safetensors.ts';
-import type { BaseModel } from '../../worker/model/base-model.ts';
+import type { BaseModel } from '../../model/base-model.ts';
 
 export function readFixtureAdapter(
   directory: string,

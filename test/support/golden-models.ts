@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { TokenRow } from '../../worker/data/token-row.ts';
-import { openBaseModel } from '../../worker/model/base-model.ts';
-import { createForward, type ForwardOptions } from '../../worker/model/forward.ts';
+import { openBaseModel } from '../../model/base-model.ts';
+import { createForward, type ForwardOptions } from '../../model/runtime/forward.ts';
+import type { TokenRow } from '../../model/token-row.ts';
 import { readFixtureAdapter } from './fixture-adapter.ts';
 
 const models = fileURLToPath(new URL('../golden/models', import.meta.url));

@@ -1,9 +1,9 @@
 /** Launches for tests: what `onebyte k8s render` would print, as objects. */
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
-import { toYaml } from '../../cli/k8s-kustomize.ts';
-import { launchObjects } from '../../cli/k8s-objects.ts';
-import { type LaunchPlan, launchPlan, type RenderFlags } from '../../cli/k8s-plan.ts';
+import { toYaml } from '../../k8s/render/kustomize.ts';
+import { launchObjects } from '../../k8s/render/objects.ts';
+import { type LaunchPlan, launchPlan, type RenderFlags } from '../../k8s/render/plan.ts';
 import type { Loose } from './k8s-policy.ts';
 import { tinyReviews } from './onebyte.ts';
 

@@ -1,6 +1,6 @@
 /** Rules that every rendered launch keeps, beyond what the API server checks. Speaks of objects as they are in YAML. */
 import { parse } from 'yaml';
-import { RunFile } from '../../cli/run-file.ts';
+import { RunFile } from '../../settings/run-file.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: objects of any kind, as parsed, and broken ones too
 export type Loose = any;

@@ -1,4 +1,4 @@
-/** Where the control plane that test/kube builds lies, outside the tree. */
+/** Where the control plane that test/k8s/control-plane builds lies, outside the tree. */
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 

@@ -1,7 +1,7 @@
 /** Made-up observations of a run, for tests of what shows them. */
 
-import { openMetrics, type RunMetrics } from '../../trainer/metrics.ts';
-import type { Observation, RoundLine, RunDescription } from '../../trainer/metrics-line.ts';
+import type { Observation, RoundLine, RunDescription } from '../../trainer/metrics/line.ts';
+import { openMetrics, type RunMetrics } from '../../trainer/metrics/run-metrics.ts';
 import { smallRunConfig, smallSettings } from './small-run.ts';
 
 export const RUN: RunDescription = {

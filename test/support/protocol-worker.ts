@@ -8,7 +8,7 @@ import { decodeSnapshot } from '../../kernels/snapshot.ts';
 import { Notice_Kind, type TrainerMessage } from '../../proto/gen/onebyte.ts';
 import { DIGEST_EVERY } from '../../proto/limits.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../../proto/run-config.ts';
-import { type ClientAccess, connectTrainer, type TrainerStream } from '../../worker/trainer-client.ts';
+import { type ClientAccess, connectTrainer, type TrainerStream } from '../../worker/transport/trainer-client.ts';
 
 export const PLAIN: ClientAccess = { credentials: credentials.createInsecure(), joinToken: undefined };
 

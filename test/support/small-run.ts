@@ -1,6 +1,6 @@
 /** A run config that needs no model: one module, 512 adapter elements unless told otherwise. */
 import { parseRunConfig, type RunConfig } from '../../proto/run-config.ts';
-import { TrainerSettings } from '../../trainer/settings.ts';
+import { TrainerSettings } from '../../settings/trainer-settings.ts';
 
 /**
  * @param learning keys of the learning section that differ from their defaults

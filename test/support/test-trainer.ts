@@ -1,10 +1,10 @@
 /** A real trainer in this process: real gRPC at 127.0.0.1:0, real round log in a temporary directory. */
 import { ServerCredentials } from '@grpc/grpc-js';
 import { referenceBackend } from '../../kernels/reference.ts';
-import { deferred } from '../../proto/deferred.ts';
+import { deferred } from '../../platform/deferred.ts';
 import type { RunConfig } from '../../proto/run-config.ts';
+import type { Report } from '../../trainer/core/state.ts';
 import { runTrainer, type TrainerOptions, type TrainerResult } from '../../trainer/run-trainer.ts';
-import type { Report } from '../../trainer/state.ts';
 import { smallRunConfig, smallSettings } from './small-run.ts';
 import { type Cleanup, temporaryDirectory } from './temporary-directory.ts';
 

@@ -1,7 +1,7 @@
 /** Which Host headers the dashboard answers: a page of another site must not reach it by a name that it makes up (DNS rebinding). */
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
-import { isLoopback } from '../../proto/address.ts';
+import { isLoopback } from '../../platform/address.ts';
 
 /** @param bound the address it listens on @param header what the request said */
 export function isAllowedHost(bound: string, header: string | undefined): boolean {

@@ -1,6 +1,6 @@
 /** The pages that watch a run by server-sent events. Each is sent what it lacks when something changed, at its own pace. */
 import type { ServerResponse } from 'node:http';
-import type { RunHistory } from '../metrics-history.ts';
+import type { RunHistory } from '../metrics/history.ts';
 import { type Cursor, formatCursor, updateFor } from './page-update.ts';
 
 /** Pages at once. */

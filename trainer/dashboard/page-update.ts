@@ -1,8 +1,8 @@
 /** What the page is sent: all it shows, with only those rows of the series that it lacks. */
 import { createHash } from 'node:crypto';
-import { pace, type RunEvent, type RunHistory } from '../metrics-history.ts';
-import type { EvaluationLine, RoundLine, RunDescription, WorkerRow } from '../metrics-line.ts';
-import { type Columns, rowsOf, slice } from '../metrics-series.ts';
+import { pace, type RunEvent, type RunHistory } from '../metrics/history.ts';
+import type { EvaluationLine, RoundLine, RunDescription, WorkerRow } from '../metrics/line.ts';
+import { type Columns, rowsOf, slice } from '../metrics/series.ts';
 
 /** How far a page is: which run, which stride, how many rows. Travels as the event's id, and back as Last-Event-ID. */
 export interface Cursor {

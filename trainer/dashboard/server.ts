@@ -1,10 +1,10 @@
 /** The dashboard's HTTP server: the page and its event stream, /status (JSON), /metrics (Prometheus) and /healthz. Read only. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { joinAddress, splitAddress } from '../../proto/address.ts';
-import { listen } from '../listen.ts';
-import type { MetricsSink } from '../metrics.ts';
-import type { RunHistory } from '../metrics-history.ts';
-import { createExposition, type Exposition } from '../metrics-prometheus.ts';
+import { joinAddress, splitAddress } from '../../platform/address.ts';
+import type { RunHistory } from '../metrics/history.ts';
+import { createExposition, type Exposition } from '../metrics/prometheus.ts';
+import type { MetricsSink } from '../metrics/run-metrics.ts';
+import { listen } from '../transport/listen.ts';
 import { isAllowedHost } from './allowed-hosts.ts';
 import { EventStream } from './event-stream.ts';
 import { type PageFile, readPageFiles } from './page-files.ts';

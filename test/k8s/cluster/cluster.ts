@@ -31,11 +31,11 @@ export async function startCluster(): Promise<Cluster> {
   const state = mkdtempSync('/var/tmp/onebyte-kube-');
   const env = { ...process.env, KUBE_LOCAL_BIN: kubeBinaries, KUBE_LOCAL_IMAGES: stageImage(state) };
   const stop = (): void => {
-    spawnSync(join(root, 'test/kube/down.sh'), [state, '--purge'], { stdio: 'ignore', timeout: 60_000 });
+    spawnSync(join(root, 'test/k8s/control-plane/down.sh'), [state, '--purge'], { stdio: 'ignore', timeout: 60_000 });
     rmSync(state, { recursive: true, force: true });
   };
   try {
-    await run(join(root, 'test/kube/up.sh'), [state], { env, timeout: 180_000 });
+    await run(join(root, 'test/k8s/control-plane/up.sh'), [state], { env, timeout: 180_000 });
   } catch (cause) {
     stop();
     throw new Error(`the control plane did not start: ${(cause as { stderr?: string }).stderr}`, { cause });

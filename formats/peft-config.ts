@@ -1,0 +1,141 @@
+/** PEFT's adapter_config.json: which of its fields are computed, which change nothing here, and all others refused by name. */
+import { z } from 'zod';
+import { readJsonFile } from '../platform/read-json-file.ts';
+import { AdapterDescription, type LinearModule } from '../proto/adapter.ts';
+import { usageError } from '../proto/operating-error.ts';
+import { adapterModule, isAllLinear, matchesTargets, pythonRegExp, type Targets } from './peft-targets.ts';
+
+const MAX_CONFIG_BYTES = 16 * 2 ** 20;
+const names = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
+const rank = z.int().min(1);
+
+/** The fields that decide what the adapter computes; defaults are LoraConfig's. */
+const LoraConfig = z.looseObject({
+  peft_type: z.literal('LORA'),
+  task_type: z.literal('CAUSAL_LM').nullish(),
+  base_model_name_or_path: z.string().nullish(),
+  r: rank.default(8),
+  lora_alpha: z.number().default(8),
+  use_rslora: z.boolean().default(false),
+  fan_in_fan_out: z.boolean().default(false),
+  target_modules: names,
+  exclude_modules: names.nullish(),
+  layers_to_transform: z.union([z.int(), z.array(z.int())]).nullish(),
+  layers_pattern: z.union([z.string(), z.array(z.string())]).nullish(),
+  rank_pattern: z.record(z.string(), rank).nullish(),
+  alpha_pattern: z.record(z.string(), z.number()).nullish(),
+  bias: z.literal('none').default('none'),
+  /** Other values (pissa, olora, loftq, corda …) change the base weights. */
+  init_lora_weights: z.union([z.boolean(), z.enum(['gaussian', 'orthogonal', 'eva'])]).default(true),
+});
+type LoraConfig = z.infer<typeof LoraConfig>;
+
+/** Fields that say nothing about the forward pass of a trained adapter. */
+const WITHOUT_EFFECT = [
+  'auto_mapping',
+  'eva_config',
+  'inference_mode',
+  'lora_dropout',
+  'megatron_core',
+  'peft_version',
+  'qalora_group_size',
+  'revision',
+  'runtime_config',
+];
+
+/**
+ * Reads `file` for a base model. Where layers_to_transform or exclude_modules choose, the description lists the modules whole.
+ * `train` is "both": PEFT does not say.
+ * @param linearModules the base model's, in θ's order
+ * @throws OperatingError (usage) that names the file and the field
+ */
+export function readPeftConfig(file: string, linearModules: readonly LinearModule[]): AdapterDescription {
+  const parsed = LoraConfig.safeParse(readJsonFile(file, MAX_CONFIG_BYTES));
+  if (!parsed.success) throw usageError(`${file}: this adapter is not supported: ${z.prettifyError(parsed.error)}`);
+  const config = parsed.data;
+  for (const [field, value] of Object.entries(config))
+    if (!Object.hasOwn(LoraConfig.shape, field) && !WITHOUT_EFFECT.includes(field) && isSet(value))
+      throw usageError(`${file}: ${field} = ${JSON.stringify(value)?.slice(0, 200)} is not supported`);
+  const rules = {
+    rank: config.r,
+    alpha: config.lora_alpha,
+    useRslora: config.use_rslora,
+    rankPattern: config.rank_pattern ?? {},
+    alphaPattern: config.alpha_pattern ?? {},
+  };
+  if (typeof config.target_modules === 'string' && (isSet(config.layers_to_transform) || isSet(config.layers_pattern)))
+    throw usageError(`${file}: layers_to_transform needs target_modules to be a list`);
+  const adapted = linearModules.filter(({ name }) => isAdapted(config, name));
+  if (adapted.length === 0)
+    throw usageError(
+      `${file}: target_modules ${JSON.stringify(config.target_modules).slice(0, 500)} matches no linear layer of the base model`,
+    );
+  const description = AdapterDescription.safeParse({
+    baseModel: config.base_model_name_or_path ?? '',
+    ...rules,
+    targetModules: statedTargets(config, adapted),
+    fanInFanOut: config.fan_in_fan_out,
+    train: 'both',
+    modules: adapted.map((linear) => adapterModule(linear, rules)),
+  });
+  if (!description.success) throw usageError(`${file}: ${z.prettifyError(description.error)}`);
+  return description.data;
+}
+
+/** peft/tuners/tuners_utils.py, check_target_module_exists. */
+function isAdapted(config: LoraConfig, name: string): boolean {
+  const { target_modules: targets, exclude_modules: excluded } = config;
+  if (excluded != null && matchesTargets(excluded, name)) return false;
+  if (isAllLinear(targets)) return true;
+  return matchesTargets(targets, name) && isInLayers(config, name);
+}
+
+/** Whether layers_to_transform keeps the module: its layer is the first number of the name, or the one after a layers_pattern. */
+function isInLayers({ layers_to_transform: layers, layers_pattern: pattern }: LoraConfig, name: string): boolean {
+  if (!isSet(layers)) return true;
+  const layer = isSet(pattern)
+    ? [pattern ?? []].flat().map((stem) => layerNumber(`(?:|.*?\\.)${stem}`, name))
+    : [layerNumber('.*?\\.[^.]*', name)];
+  return [layers].flat().includes(layer.find((number) => number !== undefined));
+}
+
+function layerNumber(stem: string, name: string): number | undefined {
+  const index = pythonRegExp(stem, (pattern) => `^${pattern}\\.(?<index>\\d+)\\.`).exec(name)?.groups?.index;
+  return index === undefined ? undefined : Number(index);
+}
+
+/** target_modules as it stands, or the whole names where it alone does not choose `adapted`. */
+function statedTargets(config: LoraConfig, adapted: readonly LinearModule[]): Targets {
+  const alone = config.exclude_modules == null && config.layers_to_transform == null;
+  return alone && !isAllLinear(config.target_modules) ? config.target_modules : adapted.map(({ name }) => name);
+}
+
+/** The adapter_config.json of `description`: the fields that PEFT has known since 0.9, so that older versions load it too. */
+export function peftConfig(description: AdapterDescription): Record<string, unknown> {
+  return {
+    alpha_pattern: description.alphaPattern,
+    auto_mapping: null,
+    base_model_name_or_path: description.baseModel,
+    bias: 'none',
+    fan_in_fan_out: description.fanInFanOut,
+    inference_mode: true,
+    init_lora_weights: true,
+    layers_pattern: null,
+    layers_to_transform: null,
+    lora_alpha: description.alpha,
+    lora_dropout: 0,
+    modules_to_save: null,
+    peft_type: 'LORA',
+    r: description.rank,
+    rank_pattern: description.rankPattern,
+    revision: null,
+    target_modules: description.targetModules,
+    task_type: 'CAUSAL_LM',
+    use_dora: false,
+    use_rslora: description.useRslora,
+  };
+}
+
+/** Neither null, false, nor empty. */
+const isSet = (value: unknown): boolean =>
+  value != null && value !== false && value !== '' && !(typeof value === 'object' && Object.keys(value).length === 0);

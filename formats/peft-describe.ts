@@ -1,0 +1,64 @@
+/** The description of a new adapter, from what a run file says about it. */
+import { z } from 'zod';
+import { AdapterDescription, type LinearModule } from '../proto/adapter.ts';
+import { usageError } from '../proto/operating-error.ts';
+import { adapterModule, isAllLinear, matchesTargets, patternKey, type Targets } from './peft-targets.ts';
+
+export interface AdapterSettings {
+  /** What adapter_config.json shall call the base model. */
+  readonly baseModel: string;
+  readonly rank: number;
+  readonly alpha: number;
+  /** "all-linear", a list of name endings, or a regular expression for whole names. */
+  readonly targets: Targets;
+  /** Default false. */
+  readonly useRslora?: boolean;
+  /** Default none. */
+  readonly rankPattern?: Readonly<Record<string, number>>;
+  readonly alphaPattern?: Readonly<Record<string, number>>;
+  /** Default both. */
+  readonly train?: AdapterDescription['train'];
+}
+
+/**
+ * The adapter that `settings` ask for on a base model.
+ * "all-linear" becomes the list of the layers' last names, as PEFT itself saves it.
+ * @param linearModules the base model's, in θ's order
+ * @param fanInFanOut the base stores its weights `[fanIn, fanOut]`
+ * @throws OperatingError (usage) where a target or a pattern matches no layer
+ */
+export function describeAdapter(
+  settings: AdapterSettings,
+  linearModules: readonly LinearModule[],
+  fanInFanOut: boolean,
+): AdapterDescription {
+  const { baseModel, rank, alpha, targets, useRslora = false, train = 'both' } = settings;
+  const targetModules = isAllLinear(targets) ? lastNames(linearModules) : targets;
+  const rules = {
+    rank,
+    alpha,
+    useRslora,
+    rankPattern: { ...settings.rankPattern },
+    alphaPattern: { ...settings.alphaPattern },
+  };
+  const adapted = linearModules.filter(({ name }) => matchesTargets(targetModules, name));
+  const choices = `the base model's linear layers end in ${lastNames(linearModules).join(', ')}`;
+  for (const target of Array.isArray(targetModules) ? targetModules : [targetModules])
+    if (!linearModules.some(({ name }) => matchesTargets(Array.isArray(targetModules) ? [target] : target, name)))
+      throw usageError(`adapter target ${JSON.stringify(target)} matches no layer; ${choices}`);
+  for (const [key, patterns] of [
+    ['rankPattern', rules.rankPattern],
+    ['alphaPattern', rules.alphaPattern],
+  ] as const)
+    for (const [pattern, value] of Object.entries(patterns))
+      if (!adapted.some(({ name }) => patternKey({ [pattern]: value }, name) !== undefined))
+        throw usageError(`adapter ${key} ${JSON.stringify(pattern)} matches no adapted layer; ${choices}`);
+  const modules = adapted.map((linear) => adapterModule(linear, rules));
+  const description = AdapterDescription.safeParse({ baseModel, ...rules, targetModules, fanInFanOut, train, modules });
+  if (!description.success) throw usageError(`adapter: ${z.prettifyError(description.error)}`);
+  return description.data;
+}
+
+const lastNames = (modules: readonly LinearModule[]): string[] => [
+  ...new Set(modules.map(({ name }) => name.slice(name.lastIndexOf('.') + 1))),
+];

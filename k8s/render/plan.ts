@@ -1,0 +1,147 @@
+/** What is to be launched on Kubernetes: a run file and a few flags, checked, with the paths that the pods will see. */
+import { readFileSync } from 'node:fs';
+import { basename, dirname, isAbsolute, join, relative } from 'node:path';
+import { parseDocument } from 'yaml';
+import { ownPackage, packageRoot } from '../../platform/own-package.ts';
+import { usageError } from '../../proto/operating-error.ts';
+import { readRunFile } from '../../settings/run-file.ts';
+
+/** Part of a volume that exists: `claim` or `claim/path`. */
+export interface ClaimPath {
+  readonly claim: string;
+  readonly subPath: string | undefined;
+}
+
+export interface LaunchPlan {
+  readonly name: string;
+  readonly namespace: string;
+  /** With a tag or a digest. */
+  readonly image: string;
+  readonly version: string;
+  readonly workers: number;
+  /** GPUs of one worker; 0: the forward pass runs on CPUs. */
+  readonly gpus: number;
+  /** CPU cores and memory of one worker, as Kubernetes quantities. */
+  readonly cpu: string;
+  readonly memory: string;
+  /** Size of the volume for run directories, and its class; undefined: the cluster's default class. */
+  readonly storage: string;
+  readonly storageClass: string | undefined;
+  /** Where the model and the data lie; undefined: in the image. */
+  readonly model: ClaimPath | undefined;
+  readonly data: ClaimPath | undefined;
+  /** File name of the training rows where every worker sees the folder of its own index alone. */
+  readonly ownRows: string | undefined;
+  /** False: plain text between pods, and no join token. */
+  readonly secure: boolean;
+  /** Kueue's LocalQueue. */
+  readonly queue: string | undefined;
+  /** The run file as the pods read it. */
+  readonly runFile: string;
+}
+
+export interface RenderFlags {
+  readonly name: string;
+  readonly namespace: string;
+  readonly image?: string;
+  readonly workers?: number;
+  readonly gpus: number;
+  readonly cpu: string;
+  readonly memory: string;
+  readonly storage: string;
+  readonly storageClass?: string;
+  readonly modelClaim?: string;
+  readonly dataClaim?: string;
+  readonly dataByIndex?: boolean;
+  readonly insecure?: boolean;
+  readonly queue?: string;
+}
+
+/** Where things lie in a container. */
+export const MOUNTS = { image: '/app', model: '/model', data: '/data', shard: '/shard' } as const;
+
+/** Makes the plan. @throws OperatingError usage: a wrong run file or flag, or a path that no pod could see */
+export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
+  const { version } = ownPackage();
+  const run = readRunFile(file);
+  const image = flags.image ?? `onebyte:${version}`;
+  checkImage(image);
+  checkName('--name', flags.name, 40);
+  checkName('--namespace', flags.namespace, 63);
+  for (const flag of ['cpu', 'memory', 'storage'] as const) checkQuantity(`--${flag}`, flags[flag]);
+  const workers = flags.workers ?? run.workers;
+  if (workers < 1 || workers > 1024) throw usageError(`--workers ${workers}: expected 1…1024`);
+  const model = claimPath('--model-claim', flags.modelClaim);
+  const data = claimPath('--data-claim', flags.dataClaim);
+  if (flags.dataByIndex && !data) throw usageError('--data-by-index needs --data-claim');
+  const dataDirectory = dirname(run.data.train);
+  const paths = {
+    model: model ? MOUNTS.model : inImage('model', run.model, '--model-claim'),
+    data: data ? MOUNTS.data : inImage('data.train', dataDirectory, '--data-claim'),
+  };
+  return {
+    ...{ name: flags.name, namespace: flags.namespace, image, version, workers, gpus: flags.gpus },
+    ...{ cpu: flags.cpu, memory: flags.memory, storage: flags.storage, storageClass: flags.storageClass },
+    ...{ model, data, secure: !flags.insecure, queue: flags.queue },
+    ownRows: flags.dataByIndex ? basename(run.data.train) : undefined,
+    runFile: runFileOfPods(file, workers, paths, dataDirectory, run),
+  };
+}
+
+/** The user's run file, comments kept, with the paths of the pods. Flags of the containers say where to listen and write. */
+function runFileOfPods(
+  file: string,
+  workers: number,
+  paths: { readonly model: string; readonly data: string },
+  dataDirectory: string,
+  { data, adapter }: ReturnType<typeof readRunFile>,
+): string {
+  const document = parseDocument(readFileSync(file, 'utf8'));
+  const visible = (key: string, path: string): string => {
+    const below = relative(dataDirectory, path);
+    if (below.startsWith('..') || isAbsolute(below))
+      throw usageError(`${key} ${path}: must lie in the folder of data.train, ${dataDirectory}, which the pods see`);
+    return join(paths.data, below);
+  };
+  document.setIn(['model'], paths.model);
+  document.setIn(['workers'], workers);
+  document.deleteIn(['out']);
+  document.setIn(['data', 'train'], visible('data.train', data.train));
+  if (data.dev !== undefined) document.setIn(['data', 'dev'], visible('data.dev', data.dev));
+  document.deleteIn(['data', 'test']);
+  if (adapter.from !== undefined) document.setIn(['adapter', 'from'], visible('adapter.from', adapter.from));
+  return document.toString({ lineWidth: 0 });
+}
+
+/** Where a path of this package lies in the image. */
+function inImage(key: string, path: string, flag: string): string {
+  const below = relative(join(packageRoot(), 'examples'), path);
+  if (below.startsWith('..') || isAbsolute(below))
+    throw usageError(`${key} ${path}: not in the image; put it on a volume that the pods can mount and give ${flag}`);
+  return join(MOUNTS.image, 'examples', below);
+}
+
+function checkImage(image: string): void {
+  const tag = /:([\w][\w.-]*)$/.exec(image.replace(/@sha256:[0-9a-f]{64}$/, ''))?.[1];
+  if (tag === 'latest' || (tag === undefined && !image.includes('@sha256:')))
+    throw usageError(`--image ${image}: expected a tag other than latest, or a digest (@sha256:…)`);
+}
+
+/** Object names go into host names: RFC 1123 labels. */
+export function checkName(flag: string, name: string, longest: number): void {
+  if (!/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(name) || name.length > longest)
+    throw usageError(`${flag} ${name}: expected at most ${longest} of a-z, 0-9 and -, not at an end`);
+}
+
+/** Kubernetes quantities as people write them: 500m, 2, 1.5Gi. */
+function checkQuantity(flag: string, quantity: string): void {
+  if (!/^\d+(\.\d+)?(m|k|[MGT]|[KMGT]i)?$/.test(quantity))
+    throw usageError(`${flag} ${quantity}: expected a quantity like 500m, 2 or 4Gi`);
+}
+
+function claimPath(flag: string, text: string | undefined): ClaimPath | undefined {
+  if (text === undefined) return undefined;
+  const match = /^([a-z0-9][a-z0-9.-]*)(?:\/(.+))?$/.exec(text);
+  if (!match || match[2]?.split('/').includes('..')) throw usageError(`${flag} ${text}: expected CLAIM or CLAIM/PATH`);
+  return { claim: match[1]!, subPath: match[2] };
+}

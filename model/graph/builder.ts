@@ -1,0 +1,246 @@
+/** Builds an ONNX graph node by node. A value is its name; a weight is a reference into the user's own file. */
+import { dirname, relative, sep } from 'node:path';
+import {
+  type AttributeProto,
+  AttributeProto_AttributeType as AttributeType,
+  TensorProto_DataType as DataType,
+  ModelProto,
+  type NodeProto,
+  type TensorProto,
+  TensorProto_DataLocation,
+  type ValueInfoProto,
+} from '../../formats/gen/onnx.ts';
+import type { WeightTensor } from '../base-model.ts';
+
+/** The name of a value in the graph. */
+export type Value = string;
+
+export type Attribute = number | string | readonly number[] | { readonly float: number };
+
+const ELEMENT_TYPES = { float32: DataType.FLOAT, int64: DataType.INT64, bool: DataType.BOOL } as const;
+const WEIGHT_TYPES: Readonly<Record<string, DataType>> = {
+  U8: DataType.UINT8,
+  F32: DataType.FLOAT,
+  F16: DataType.FLOAT16,
+  BF16: DataType.BFLOAT16,
+};
+
+/** ONNX's number of the element type int8, for attributes. */
+export const INT8: number = DataType.INT8;
+
+/** Operators of ONNX Runtime that are not in the ONNX standard. */
+const MICROSOFT = 'com.microsoft';
+const MICROSOFT_OPERATORS = new Set([
+  'FusedMatMul',
+  'RotaryEmbedding',
+  'QuickGelu',
+  'MatMulNBits',
+  'MatMulIntegerToFloat',
+]);
+const OPSET = 21;
+const IR_VERSION = 10;
+
+export class GraphBuilder {
+  /** Where the weights' locations are relative to: the nearest directory that holds all their files. */
+  readonly weightsDirectory: string;
+  private readonly nodes: NodeProto[] = [];
+  /** Nodes of the branch that is being made. */
+  private branch: NodeProto[] = [];
+  /** Where the next node goes: one of the two above. */
+  private target = this.nodes;
+  private readonly initializers = new Map<Value, TensorProto>();
+  private readonly inputs: ValueInfoProto[] = [];
+  private readonly outputs: ValueInfoProto[] = [];
+  private values = 0;
+
+  constructor(weights: Iterable<WeightTensor>) {
+    this.weightsDirectory = commonDirectory([...weights].map(({ file }) => dirname(file)));
+  }
+
+  /** A graph input. A text in `shape` names a dimension that varies from run to run. */
+  input(name: string, type: keyof typeof ELEMENT_TYPES, shape: readonly (number | string)[]): Value {
+    this.inputs.push(valueInfo(name, ELEMENT_TYPES[type], shape));
+    return name;
+  }
+
+  output(value: Value, name: string, shape: readonly (number | string)[]): void {
+    this.nodes.push(nodeOf('Identity', [value], [name]));
+    this.outputs.push(valueInfo(name, DataType.FLOAT, shape));
+  }
+
+  /** One node with one output. An empty text is an absent optional input. */
+  node(opType: string, inputs: readonly Value[], attributes: Readonly<Record<string, Attribute>> = {}): Value {
+    return this.nodeWithOutputs(opType, inputs, 1, attributes)[0]!;
+  }
+
+  nodeWithOutputs(
+    opType: string,
+    inputs: readonly Value[],
+    outputs: number,
+    attributes: Readonly<Record<string, Attribute>> = {},
+  ): Value[] {
+    const output = Array.from({ length: outputs }, () => `v${this.values++}`);
+    this.target.push(nodeOf(opType, inputs, output, attributes));
+    return output;
+  }
+
+  /** Makes nodes that belong to a branch; `endBranch` gives their result back to the graph. */
+  inBranch<T>(make: () => T): T {
+    const outer = this.target;
+    this.target = this.branch;
+    try {
+      return make();
+    } finally {
+      this.target = outer;
+    }
+  }
+
+  /**
+   * Ends the branch. Its nodes run where `condition` (bool `[1]`) holds and give `result`; elsewhere there is an empty value in its
+   * place. `passed` comes back unchanged, behind the branch: ONNX Runtime may run all that does not wait for a branch before it, and
+   * keeps what the branch needs until then.
+   */
+  endBranch(condition: Value, result: Value, passed: readonly Value[] = []): Value[] {
+    const outputs = this.nodeWithOutputs('If', [condition], 1 + passed.length);
+    const branch = (name: string, made: NodeProto[], first: Value): AttributeProto => {
+      const copies = passed.map((value, i) => nodeOf('Identity', [value], [`${outputs[1 + i]}_${name}`]));
+      const node = [...made, nodeOf('Identity', [first], [`${outputs[0]}_${name}`]), ...copies];
+      const output = outputs.map((value) => ({ name: `${value}_${name}`, type: FLOAT_OF_ANY_SHAPE }));
+      return { name, g: { name, node, initializer: [], input: [], output }, ints: [], type: AttributeType.GRAPH };
+    };
+    const branches = [branch('then_branch', this.branch, result), branch('else_branch', [], this.filled(0, 0))];
+    this.nodes.at(-1)!.attribute.push(...branches);
+    this.branch = [];
+    return outputs;
+  }
+
+  /** A constant of int64, 1-D. */
+  integers(values: readonly number[]): Value {
+    const name = `i_${values.join('_')}`;
+    return this.constant(name, DataType.INT64, [values.length], BigInt64Array.from(values, BigInt));
+  }
+
+  /** A float32 scalar. */
+  scalar(value: number): Value {
+    return this.constant(`f_${value}`, DataType.FLOAT, [], Float32Array.of(value));
+  }
+
+  /** A uint8 scalar. */
+  byte(value: number): Value {
+    return this.constant(`u_${value}`, DataType.UINT8, [], Uint8Array.of(value));
+  }
+
+  /** A float32 vector of `size` equal elements. */
+  filled(value: number, size: number): Value {
+    return this.constant(`f_${value}_${size}`, DataType.FLOAT, [size], new Float32Array(size).fill(value));
+  }
+
+  /** A tensor as stored, in its stored dtype. */
+  storedWeight(weight: WeightTensor): Value {
+    const location = relative(this.weightsDirectory, weight.file).split(sep).join('/');
+    this.initializers.set(weight.name, {
+      dims: [...weight.shape],
+      dataType: WEIGHT_TYPES[weight.dtype]!,
+      name: weight.name,
+      rawData: Buffer.alloc(0),
+      externalData: [
+        { key: 'location', value: location },
+        { key: 'offset', value: String(weight.offset) },
+        { key: 'length', value: String(weight.bytes) },
+      ],
+      dataLocation: TensorProto_DataLocation.EXTERNAL,
+    });
+    return weight.name;
+  }
+
+  /** A tensor in float32: as stored, or cast (once, when the session is made). */
+  weight(weight: WeightTensor): Value {
+    const value = this.storedWeight(weight);
+    return weight.dtype === 'F32' ? value : this.node('Cast', [value], { to: DataType.FLOAT });
+  }
+
+  /** `value` in float32. */
+  cast(value: Value): Value {
+    return this.node('Cast', [value], { to: DataType.FLOAT });
+  }
+
+  /** The model, serialized. Holds no weights. */
+  serialize(): Uint8Array {
+    return ModelProto.encode({
+      irVersion: IR_VERSION,
+      producerName: 'onebyte',
+      opsetImport: [
+        { domain: '', version: OPSET },
+        { domain: MICROSOFT, version: 1 },
+      ],
+      graph: {
+        node: this.nodes,
+        name: 'onebyte',
+        initializer: [...this.initializers.values()],
+        input: this.inputs,
+        output: this.outputs,
+      },
+    }).finish();
+  }
+
+  private constant(
+    name: Value,
+    dataType: DataType,
+    dims: number[],
+    data: BigInt64Array | Float32Array | Uint8Array,
+  ): Value {
+    this.initializers.set(name, {
+      dims,
+      dataType,
+      name,
+      rawData: Buffer.from(data.buffer),
+      externalData: [],
+      dataLocation: TensorProto_DataLocation.DEFAULT,
+    });
+    return name;
+  }
+}
+
+function nodeOf(
+  opType: string,
+  input: readonly Value[],
+  output: readonly Value[],
+  attributes: Readonly<Record<string, Attribute>> = {},
+): NodeProto {
+  return {
+    input: [...input],
+    output: [...output],
+    name: output[0]!,
+    opType,
+    attribute: Object.entries(attributes).map(([name, value]) => attributeOf(name, value)),
+    domain: MICROSOFT_OPERATORS.has(opType) ? MICROSOFT : '',
+  };
+}
+
+function attributeOf(name: string, value: Attribute): AttributeProto {
+  const attribute = { name, ints: [] as number[], f: undefined, i: undefined, s: undefined };
+  if (typeof value === 'number') return { ...attribute, i: value, type: AttributeType.INT };
+  if (typeof value === 'string') return { ...attribute, s: Buffer.from(value), type: AttributeType.STRING };
+  if ('float' in value) return { ...attribute, f: value.float, type: AttributeType.FLOAT };
+  return { ...attribute, ints: [...value], type: AttributeType.INTS };
+}
+
+const FLOAT_OF_ANY_SHAPE = { tensorType: { elemType: DataType.FLOAT, shape: undefined } };
+
+function valueInfo(name: string, elemType: DataType, shape: readonly (number | string)[]): ValueInfoProto {
+  const dim = shape.map((size) => ({
+    value:
+      typeof size === 'number'
+        ? { $case: 'dimValue' as const, value: size }
+        : { $case: 'dimParam' as const, value: size },
+  }));
+  return { name, type: { tensorType: { elemType, shape: { dim } } } };
+}
+
+function commonDirectory(directories: readonly string[]): string {
+  let common = directories[0] ?? '/';
+  for (const directory of directories)
+    while (common !== dirname(common) && directory !== common && !directory.startsWith(common + sep))
+      common = dirname(common);
+  return common;
+}

@@ -1,0 +1,129 @@
+/** Rows of tokens to the inputs of the trunk: every token once, and the indices that lay the rows in lines for attention and back. */
+import assert from 'node:assert/strict';
+import { Tensor } from 'onnxruntime-node';
+import type { Architecture } from './architecture.ts';
+import { maskName } from './graph/model-graph.ts';
+import { dependsOnLength, type RowPosition, ropeTables } from './rope.ts';
+import type { TokenRow } from './token-row.ts';
+
+export interface PackedRows {
+  /** Inputs of the trunk, but for the adapters. */
+  readonly feeds: Readonly<Record<string, Tensor>>;
+  /** Token id that each label position must predict, `[L]`: the rows' completions, one after another. */
+  readonly targets: readonly number[];
+}
+
+interface PackedToken extends RowPosition {
+  readonly id: number;
+  /** In `[B·T]`: of the first row that has it. */
+  readonly place: number;
+}
+
+/** Asserts that the rows are what the data layer promises: in the vocabulary, not too long, with a completion. */
+export function packRows(rows: readonly TokenRow[], architecture: Architecture): PackedRows {
+  for (const { ids, firstCompletion } of rows) {
+    assert(
+      ids.length <= architecture.maxPositions,
+      `a row has ${ids.length} tokens, at most ${architecture.maxPositions}`,
+    );
+    assert(firstCompletion >= 1 && firstCompletion < ids.length, 'a row has a prompt and a completion');
+    for (const id of ids) assert(Number.isInteger(id) && id >= 0 && id < architecture.vocabularySize, `token id ${id}`);
+  }
+  // The last token of a row is predicted, never read.
+  const lines = arrange(rows.map(({ ids }) => ids.length - 1));
+  const padding = new Array<number>(lines.count * lines.length).fill(0);
+  const tokens: PackedToken[] = [];
+  const labels: number[] = [];
+  const targets: number[] = [];
+  const known = new Map<string, number>();
+  rows.forEach(({ ids, firstCompletion }, row) => {
+    // What lies before the first token: nothing, or the row's length where that turns the positions.
+    let token = architecture.ropes.some(dependsOnLength) ? -ids.length : -1;
+    for (let position = 0; position < ids.length - 1; position++) {
+      // A token is known by what lies before it and by itself: rows that begin alike share their first tokens.
+      const key = `${token} ${ids[position]!}`;
+      const place = lines.begin[row]! + position;
+      token = known.get(key) ?? tokens.push({ id: ids[position]!, position, place, length: ids.length }) - 1;
+      known.set(key, token);
+      padding[place] = token;
+      if (position + 1 < firstCompletion) continue;
+      labels.push(token);
+      targets.push(ids[position + 1]!);
+    }
+  });
+  const column = (values: readonly number[]): Tensor => int64(values, [values.length]);
+  const line = (values: readonly number[]): Tensor => int64(values, [1, values.length]);
+  const feeds: Record<string, Tensor> = {
+    ids: line(tokens.map(({ id }) => id)),
+    padding: int64(padding, [lines.count, lines.length]),
+    places: column(tokens.map(({ place }) => place)),
+    labels: column(labels),
+    labelPlaces: column(labels.map((token) => tokens[token]!.place)),
+    ...maskFeeds(architecture, lines),
+    ...ropeFeeds(architecture, tokens),
+  };
+  const offset = architecture.embedding.positions?.offset;
+  if (offset !== undefined) feeds.positions = line(tokens.map(({ position }) => position + offset));
+  return { feeds, targets };
+}
+
+/** Where rows lie in `[B, T]`: B lines, each as long as the longest row and with as many rows as it holds. */
+interface Lines {
+  readonly count: number;
+  readonly length: number;
+  /** Place of each row's first token. */
+  readonly begin: readonly number[];
+  /** Tokens of each row. */
+  readonly lengths: readonly number[];
+}
+
+/** The longest rows first, each into the first line with room (first-fit decreasing). */
+function arrange(lengths: readonly number[]): Lines {
+  const length = Math.max(...lengths);
+  const used: number[] = [];
+  const begin = new Array<number>(lengths.length);
+  for (const row of lengths.map((_, row) => row).sort((a, b) => lengths[b]! - lengths[a]!)) {
+    const roomy = used.findIndex((tokens) => tokens + lengths[row]! <= length);
+    const line = roomy < 0 ? used.push(0) - 1 : roomy;
+    begin[row] = line * length + used[line]!;
+    used[line]! += lengths[row]!;
+  }
+  return { count: used.length, length, begin, lengths };
+}
+
+/** An int64 tensor of small numbers. */
+export function int64(values: readonly number[], shape: readonly number[]): Tensor {
+  return new Tensor('int64', BigInt64Array.from(values, BigInt), shape);
+}
+
+/** The lowest float32: what transformers adds, and far below any score. */
+const HIDDEN = -3.4028234663852886e38;
+
+function maskFeeds({ layers }: Architecture, lines: Lines): Record<string, Tensor> {
+  const { count, length: T, begin, lengths } = lines;
+  const feeds: Record<string, Tensor> = {};
+  for (const window of new Set(layers.map(({ attention }) => attention.inner.window))) {
+    const mask = new Float32Array(count * T * T).fill(HIDDEN);
+    lengths.forEach((length, row) => {
+      const first = begin[row]! % T;
+      for (let query = 0; query < length; query++)
+        for (let key = Math.max(0, query + 1 - (window ?? length)); key <= query; key++)
+          mask[(begin[row]! + query) * T + first + key] = 0;
+    });
+    feeds[maskName(window)] = new Tensor('float32', mask, [count, 1, 1, T, T]);
+  }
+  return feeds;
+}
+
+function ropeFeeds({ ropes, layers }: Architecture, tokens: readonly RowPosition[]): Record<string, Tensor> {
+  const feeds: Record<string, Tensor> = {};
+  const used = new Set(layers.map(({ attention }) => attention.inner.rope));
+  ropes.forEach((rope, index) => {
+    if (!used.has(index)) return;
+    const { cos, sin } = ropeTables(rope, tokens);
+    const shape = [tokens.length, rope.rotated / 2];
+    feeds[`cos${index}`] = new Tensor('float32', cos, shape);
+    feeds[`sin${index}`] = new Tensor('float32', sin, shape);
+  });
+  return feeds;
+}

@@ -1,0 +1,64 @@
+/** Which execution provider runs the forward pass, and what to do where the one that is asked for is not there. */
+import { existsSync, readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { InferenceSession } from 'onnxruntime-node';
+import { usageError } from '../../proto/operating-error.ts';
+import { GraphBuilder } from '../graph/builder.ts';
+
+export type Provider = 'cpu' | 'webgpu' | 'cuda';
+
+const ADVICE: Readonly<Record<Provider, string>> = {
+  cpu: '',
+  webgpu:
+    'WebGPU needs a GPU with a Vulkan, Metal or Direct3D 12 driver (on Linux: libvulkan1 and the driver of the GPU); or take provider: cpu',
+  cuda:
+    'CUDA needs an NVIDIA GPU with its driver, CUDA 12, cuDNN 9, and the CUDA libraries of ONNX Runtime, which are not in the npm package: ' +
+    'run "node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12"; or take provider: cpu',
+};
+
+/**
+ * The provider that `wanted` stands for. `auto` takes a GPU where the system shows one that works, else the CPU.
+ * @throws OperatingError (usage) that says what a provider needs where it was asked for and does not work
+ */
+export async function resolveProvider(wanted: Provider | 'auto'): Promise<Provider> {
+  if (wanted === 'cpu') return 'cpu';
+  if (wanted !== 'auto') {
+    const reason = await failure(wanted);
+    if (reason === undefined) return wanted;
+    throw usageError(`provider ${wanted} is not usable on this machine (${reason}). ${ADVICE[wanted]}`);
+  }
+  for (const provider of candidates()) if ((await failure(provider)) === undefined) return provider;
+  return 'cpu';
+}
+
+/** GPUs that the system shows: looking for one that is not there would only make drivers complain. */
+function candidates(): Provider[] {
+  if (process.platform !== 'linux') return ['webgpu'];
+  const nvidia = existsSync('/dev/nvidiactl');
+  return nvidia ? ['cuda', 'webgpu'] : existsSync('/dev/dri') ? ['webgpu'] : [];
+}
+
+/** Why a one-node graph does not run there; undefined where it does. */
+async function failure(provider: Provider): Promise<string | undefined> {
+  // Asked for without its libraries, ONNX Runtime writes its own error to stderr before it throws.
+  if (provider === 'cuda' && !hasCudaLibraries()) return 'the CUDA libraries of ONNX Runtime are not installed';
+  const graph = new GraphBuilder([]);
+  graph.output(graph.node('Neg', [graph.input('x', 'float32', [1])]), 'y', [1]);
+  try {
+    // Severity 4: what fails is said once, here.
+    const options = { executionProviders: [provider], logSeverityLevel: 4 } as const;
+    const session = await InferenceSession.create(graph.serialize(), options);
+    await session.release();
+    return undefined;
+  } catch (error) {
+    const [line] = (error as Error).message.split('\n');
+    return (line ?? '').replace(/^.* was false\. /, '').slice(0, 300);
+  }
+}
+
+function hasCudaLibraries(): boolean {
+  const binaries = join(dirname(createRequire(import.meta.url).resolve('onnxruntime-node')), '..', 'bin');
+  const files = readdirSync(binaries, { recursive: true, encoding: 'utf8' });
+  return files.some((file) => /onnxruntime_providers_cuda\.(so|dll)$/.test(file));
+}

@@ -1,0 +1,84 @@
+/** The lines of a text file, one at a time and within a bound. */
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { usageError } from '../proto/operating-error.ts';
+
+export interface Line {
+  /** From 1; blank lines count. */
+  readonly number: number;
+  /** Without its end (LF or CRLF) and without a byte order mark; never blank. */
+  readonly text: string;
+  /** Bytes of the file up to its end, that included; all of the file for a last line without one. */
+  readonly end: number;
+}
+
+export interface LineOptions {
+  /** Longest line that is read. Default 16 MiB. */
+  readonly maxBytes?: number;
+  /** A last line without an end was not written whole: it is left out. */
+  readonly onlyWhole?: boolean;
+}
+
+const CHUNK_BYTES = 2 ** 16;
+
+/**
+ * The lines of `file` that are not blank, UTF-8.
+ * @throws OperatingError (usage) that names the file and the line
+ */
+export function* readLines(file: string, { maxBytes = 2 ** 24, onlyWhole = false }: LineOptions = {}): Generator<Line> {
+  let number = 0;
+  for (const { bytes, end } of rawLines(file, maxBytes, onlyWhole)) {
+    number++;
+    const text = decode(file, number, bytes);
+    if (text.trim() !== '') yield { number, text, end };
+  }
+}
+
+function decode(file: string, number: number, bytes: Uint8Array): string {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: number > 1 }).decode(bytes);
+    return text.endsWith('\r') ? text.slice(0, -1) : text;
+  } catch (error) {
+    throw usageError(`${file}:${number}: not valid UTF-8`, { cause: error });
+  }
+}
+
+function* rawLines(file: string, maxBytes: number, onlyWhole: boolean): Generator<{ bytes: Uint8Array; end: number }> {
+  const fd = open(file);
+  try {
+    const chunk = new Uint8Array(CHUNK_BYTES);
+    let line: Buffer[] = [];
+    let lineBytes = 0;
+    let lines = 0;
+    let position = 0;
+    for (;;) {
+      const read = readSync(fd, chunk);
+      if (read === 0) break;
+      for (let start = 0; start < read; ) {
+        const newline = chunk.subarray(0, read).indexOf(10, start);
+        const end = newline < 0 ? read : newline;
+        lineBytes += end - start;
+        if (lineBytes > maxBytes) throw usageError(`${file}:${lines + 1}: a line of more than ${maxBytes} bytes`);
+        line.push(Buffer.from(chunk.subarray(start, end)));
+        start = end + 1;
+        if (newline < 0) break;
+        yield { bytes: Buffer.concat(line), end: position + start };
+        lines++;
+        line = [];
+        lineBytes = 0;
+      }
+      position += read;
+    }
+    if (lineBytes > 0 && !onlyWhole) yield { bytes: Buffer.concat(line), end: position };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function open(file: string): number {
+  try {
+    if (statSync(file).isDirectory()) throw new Error('it is a directory');
+    return openSync(file, 'r');
+  } catch (error) {
+    throw usageError(`${file}: cannot be read: ${error instanceof Error ? error.message : error}`, { cause: error });
+  }
+}

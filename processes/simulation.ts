@@ -1,0 +1,175 @@
+/** A trainer and its workers as child processes on this machine; what dies is started again. */
+import { join } from 'node:path';
+import type { LiveView } from '../cli/live-view.ts';
+import { deferred } from '../platform/deferred.ts';
+import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
+import type { TrainerResult } from '../trainer/run-trainer.ts';
+import type { WorkerResult } from '../worker/run-worker.ts';
+import { type Child, startChild } from './child-process.ts';
+import type { ChildMessage } from './supervision.ts';
+
+/** Processes started again in one simulation before it gives up. */
+const MAX_RESTARTS = 100;
+/** Exit codes after which starting again is of no use. */
+const FINAL: readonly (number | null)[] = [EXIT.internal, EXIT.usage, EXIT.refused, EXIT.durableStore, EXIT.diverged];
+/** How long children may take to drain before they are killed, ms. */
+const DRAIN_GRACE_MS = 15_000;
+
+export interface SimulationOptions {
+  /** The run file with all defaults settled. */
+  readonly runFile: string;
+  readonly directory: string;
+  readonly rounds: number;
+  readonly workers: number;
+  /** Threads of each worker. */
+  readonly threads: number;
+  /** `host:port` of the dashboard; undefined: none. */
+  readonly dashboard: string | undefined;
+  readonly view: LiveView;
+  /** The trainer has taken the run file. */
+  readonly onListening: () => void;
+  readonly drain: AbortSignal;
+}
+
+export interface SimulationResult {
+  readonly trainer: TrainerResult;
+  /** Of those that saw the end. */
+  readonly workers: readonly WorkerResult[];
+  readonly restarts: number;
+}
+
+/** Runs to the end of the run, or until it is drained. @throws OperatingError when a process fails for good */
+export async function runSimulation(options: SimulationOptions): Promise<SimulationResult> {
+  const simulation = new Simulation(options);
+  const onDrain = (): void => simulation.drain();
+  options.drain.addEventListener('abort', onDrain);
+  try {
+    if (options.drain.aborted) onDrain();
+    return await simulation.run();
+  } finally {
+    options.drain.removeEventListener('abort', onDrain);
+    simulation.kill();
+  }
+}
+
+class Simulation {
+  private readonly options: SimulationOptions;
+  private readonly children = new Set<Child>();
+  private readonly address = deferred<string>();
+  private readonly failure = deferred<never>();
+  private readonly workerResults: WorkerResult[] = [];
+  private listening: string | undefined;
+  private dashboard: string | undefined;
+  private trainerResult: TrainerResult | undefined;
+  private restarts = 0;
+  private draining = false;
+  /** The trainer is gone for good, or is not wanted any longer: what ends is not started again. */
+  private over = false;
+
+  constructor(options: SimulationOptions) {
+    this.options = options;
+    this.dashboard = options.dashboard;
+    this.failure.promise.catch(() => {});
+  }
+
+  async run(): Promise<SimulationResult> {
+    const trainer = this.keepAlive('trainer', () => this.trainerArguments()).then(() => this.dismissWorkers());
+    const address = await Promise.race([this.address.promise, this.failure.promise, trainer.then(() => undefined)]);
+    const workers = Array.from({ length: address === undefined ? 0 : this.options.workers }, (_, i) =>
+      this.keepAlive(`worker-${i}`, () => this.workerArguments(i, address!)),
+    );
+    await Promise.race([Promise.all([trainer, ...workers]), this.failure.promise]);
+    if (!this.trainerResult) {
+      this.options.drain.throwIfAborted();
+      throw new OperatingError(EXIT.drained, 'the trainer was stopped before its first round');
+    }
+    return { trainer: this.trainerResult, workers: this.workerResults, restarts: this.restarts };
+  }
+
+  /** Asks all processes to leave in an orderly way. */
+  drain(): void {
+    this.draining = true;
+    for (const child of this.children) child.process.kill('SIGTERM');
+    setTimeout(() => this.kill(), DRAIN_GRACE_MS).unref();
+  }
+
+  /** Those that saw the end are about to go anyway. */
+  private dismissWorkers(): void {
+    this.over = true;
+    for (const child of this.children) child.process.kill('SIGTERM');
+  }
+
+  kill(): void {
+    this.over = true;
+    for (const child of this.children) child.process.kill('SIGKILL');
+  }
+
+  private trainerArguments(): string[] {
+    const { runFile, directory, rounds } = this.options;
+    const listen = this.listening === undefined ? [] : ['--listen', this.listening];
+    const dashboard = this.dashboard === undefined ? [] : ['--dashboard', this.dashboard];
+    return ['trainer', runFile, '--resume', '--out', directory, '--rounds', String(rounds), ...listen, ...dashboard];
+  }
+
+  private workerArguments(i: number, address: string): string[] {
+    return [
+      'worker',
+      this.options.runFile,
+      '--trainer',
+      address,
+      '--number',
+      String(i),
+      '--threads',
+      String(this.options.threads),
+    ];
+  }
+
+  /** Runs one process until it ends by itself; starts it again when it was killed or failed in a way that may pass. */
+  private async keepAlive(name: string, args: () => string[]): Promise<void> {
+    const logFile = join(this.options.directory, 'logs', `${name}.log`);
+    for (;;) {
+      const child = startChild(args(), logFile, (message) => this.onMessage(message));
+      this.children.add(child);
+      const { code, signal } = await child.exit;
+      this.children.delete(child);
+      if (code === EXIT.done || this.draining || this.over || (code === EXIT.drained && this.trainerResult)) return;
+      const how = signal === null ? `ended with code ${code}` : `was killed by ${signal}`;
+      if (FINAL.includes(code) || ++this.restarts > MAX_RESTARTS) {
+        const text = `${name} ${how}:\n${child.logTail()}`;
+        this.failure.reject(new OperatingError((code ?? EXIT.internal) as ExitCode, text));
+        return;
+      }
+      this.options.view.say(`${name} ${how}; starting it again`);
+    }
+  }
+
+  private onMessage(message: ChildMessage): void {
+    switch (message.kind) {
+      case 'listening':
+        this.listening = message.address;
+        try {
+          this.options.onListening();
+        } catch (error) {
+          this.failure.reject(error);
+        }
+        this.address.resolve(message.address);
+        break;
+      case 'dashboard':
+        // A trainer that is started again serves its page where the browsers look for it.
+        if (this.dashboard !== new URL(message.url).host) this.options.view.say(`dashboard: ${message.url}`);
+        this.dashboard = new URL(message.url).host;
+        break;
+      case 'trainer':
+        this.options.view.onReport(message.report, message.wire);
+        break;
+      case 'trainerResult':
+        this.trainerResult = message.result;
+        break;
+      case 'workerResult':
+        if (message.result.exitCode === EXIT.done) this.workerResults.push(message.result);
+        break;
+      case 'worker':
+        break;
+    }
+  }
+}

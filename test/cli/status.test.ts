@@ -1,0 +1,71 @@
+/** `onebyte status` and `onebyte view`, as a user runs them. */
+import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
+import { describe, it } from 'node:test';
+import { metricsFile } from '../../trainer/metrics/metrics-file.ts';
+import { testMetrics } from '../support/observed-run.ts';
+import { lastJson, runOnebyte, startOnebyte } from '../support/onebyte.ts';
+import { protocolWorker } from '../support/protocol-worker.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+import { testTrainer } from '../support/test-trainer.ts';
+
+describe('onebyte status', () => {
+  it('shows round, pace, bytes and workers of a running trainer, as a table and as JSON', async (test) => {
+    const directory = temporaryDirectory(test);
+    const metrics = await testMetrics(directory);
+    metrics.begin(0);
+    const trainer = await testTrainer(test, {
+      directory,
+      onReport: (report, wire) => metrics.onReport(report, wire),
+      describeStatus: (status) => metrics.describe(status),
+    });
+    await protocolWorker(trainer.address, { name: 'machine-a', config: trainer.config, until: 20 });
+    // Both at once: the lease of the worker, which has gone, lasts no longer than one of them may take.
+    const [{ stdout, code, stderr }, json] = await Promise.all([
+      runOnebyte('status', trainer.address),
+      runOnebyte('status', trainer.address, '--json'),
+    ]);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^round 2\d of 1000000, [\d.]+ rounds\/s/);
+    assert.match(stdout, /0 +machine-a +\w+ +\d+ ms +\d+ +\d+ % +0 +0 +0 +[0-9a-f]{8} at 16/);
+    const status = lastJson(json);
+    assert.equal(status.members[0].digest.agrees, true);
+    assert(status.wireUp > 0 && status.roundsPerSecond > 0);
+    trainer.drain();
+    await trainer.result;
+    await metrics.end(75, 'drained');
+  });
+
+  it('says that it cannot reach a trainer, with exit code 4', async () => {
+    const { code, stderr } = await runOnebyte('status', '127.0.0.1:1');
+    assert.equal(code, 4);
+    assert.match(stderr, /trainer at 127\.0\.0\.1:1/);
+  });
+});
+
+describe('onebyte view', () => {
+  it('serves a finished run, with or without its metrics.jsonl', async (test) => {
+    const directory = temporaryDirectory(test);
+    const metrics = await testMetrics(directory);
+    metrics.begin(0);
+    const onReport: typeof metrics.onReport = (report, wire) => metrics.onReport(report, wire);
+    const trainer = await testTrainer(test, { directory, rounds: 12, onReport });
+    await protocolWorker(trainer.address, { name: 'w', config: trainer.config });
+    await metrics.end((await trainer.result).exitCode, 'done');
+    for (const name of ['with', 'without']) {
+      if (name === 'without') rmSync(metricsFile(directory));
+      const view = startOnebyte(['view', directory, '--listen', '127.0.0.1:0']);
+      const url = (await view.line(/dashboard: (http:\S+)/))[1]!;
+      const status = JSON.parse(await (await fetch(new URL('status', url))).text());
+      assert.deepEqual([status.round, status.rounds, status.state], [12, name === 'with' ? 1000 : 12, 'ended'], name);
+      view.process.kill('SIGINT');
+      assert.equal((await view.finished).code, 0);
+    }
+  });
+
+  it('refuses a directory without a run', async (test) => {
+    const { code, stderr } = await runOnebyte('view', temporaryDirectory(test));
+    assert.equal(code, 2);
+    assert.match(stderr, /round\.log/);
+  });
+});

@@ -1,0 +1,90 @@
+/** Matching of modules, against what PEFT's own functions answer. */
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { readPeftConfig } from '../../formats/peft-config.ts';
+import { describeAdapter } from '../../formats/peft-describe.ts';
+import { adapterModule, matchesTargets, patternKey } from '../../formats/peft-targets.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+
+// Made by: python3 test/golden/peft_matching.py (peft 0.21.2)
+const golden = JSON.parse(readFileSync(new URL('../golden/peft-matching.json', import.meta.url), 'utf8'));
+const linear = (name: string) => ({ name, fanIn: 4, fanOut: 6 });
+const NO_PATTERNS = { rank: 8, alpha: 16, useRslora: false, rankPattern: {}, alphaPattern: {} };
+
+describe('a LoRA config', () => {
+  for (const { config, matched } of golden.targets)
+    it(`adapts the modules that PEFT adapts: ${JSON.stringify(config)}`, (t) => {
+      const file = join(temporaryDirectory(t), 'adapter_config.json');
+      writeFileSync(file, JSON.stringify({ peft_type: 'LORA', ...config }));
+      const read = () => readPeftConfig(file, golden.names.map(linear)).modules.map(({ name }) => name);
+      if (matched.length === 0) assert.throws(read, /adapter_config.json: target_modules .* matches no linear layer/);
+      else assert.deepEqual(read(), matched);
+    });
+
+  for (const { keys, matched } of golden.patterns)
+    it(`gives a rank by the pattern that PEFT takes: ${JSON.stringify(keys)}`, () => {
+      const patterns = Object.fromEntries(keys.map((key: string) => [key, 1]));
+      const ours = golden.names.map((name: string) => [name, patternKey(patterns, name)]);
+      assert.deepEqual(
+        ours.filter(([, key]: unknown[]) => key !== undefined),
+        matched,
+      );
+    });
+
+  it('refuses by name the patterns that JavaScript would read otherwise than Python', () => {
+    for (const pattern of [
+      '(?P<a>q)',
+      '(?i)q',
+      '\\Aq',
+      'q\\Z',
+      '(?#x)q',
+      'q++',
+      '(?>q)',
+      '(a)\\1',
+      '[]q]',
+      'q{,2}',
+      'q)|(p',
+    ])
+      assert.throws(() => matchesTargets(pattern, 'q'), /the pattern ".*" (is not supported|has a back reference)/);
+  });
+
+  it('scales by alpha / rank, and by alpha / sqrt(rank) with rsLoRA, patterns first', () => {
+    const rules = { ...NO_PATTERNS, rankPattern: { 'mlp.up': 4 }, alphaPattern: { up: 2 } };
+    assert.deepEqual(adapterModule(linear('h.0.mlp.up'), rules), { ...linear('h.0.mlp.up'), rank: 4, scale: 0.5 });
+    assert.equal(adapterModule(linear('h.0.mlp.up'), { ...rules, useRslora: true }).scale, 1);
+    assert.equal(adapterModule(linear('h.0.mlp.down'), rules).scale, 2);
+  });
+});
+
+describe('a new adapter', () => {
+  const modules = ['h.0.attn.q', 'h.0.mlp.up', 'h.1.attn.q', 'h.1.mlp.up'].map(linear);
+  const settings = { baseModel: 'm', rank: 2, alpha: 4, targets: 'all-linear' };
+
+  it('takes every linear layer for "all-linear", which it states as a list', () => {
+    const description = describeAdapter(settings, modules, false);
+    assert.deepEqual(description.targetModules, ['q', 'up']);
+    assert.deepEqual(
+      description.modules,
+      modules.map((module) => ({ ...module, rank: 2, scale: 2 })),
+    );
+    assert.equal(description.train, 'both');
+  });
+
+  it('takes lists and regular expressions, in the order of the base model', () => {
+    const names = (targets: string | string[]) =>
+      describeAdapter({ ...settings, targets }, modules, true).modules.map(({ name }) => name);
+    assert.deepEqual(names(['up', 'h.0.attn.q']), ['h.0.attn.q', 'h.0.mlp.up', 'h.1.mlp.up']);
+    assert.deepEqual(names('h\\.1\\..*'), ['h.1.attn.q', 'h.1.mlp.up']);
+  });
+
+  it('refuses targets and patterns that match nothing, naming what there is', () => {
+    const bad = (change: object, message: RegExp) =>
+      assert.throws(() => describeAdapter({ ...settings, ...change }, modules, false), message);
+    bad({ targets: ['q', 'k'] }, /target "k" matches no layer; .* end in q, up/);
+    bad({ targets: '.*k' }, /target "\.\*k" matches no layer/);
+    bad({ targets: ['q'], rankPattern: { up: 4 } }, /rankPattern "up" matches no adapted layer/);
+    bad({ rank: 0 }, /rank/);
+  });
+});

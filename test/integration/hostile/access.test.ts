@@ -1,0 +1,144 @@
+/** Who may speak with a trainer: TLS, mutual TLS, the join token, and plain text on loopback only. */
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { clientAccess, serverAccess, type TlsFlags } from '../../../cli/credentials.ts';
+import { parseJoinToken, sameToken } from '../../../proto/join-token.ts';
+import { EXIT, OperatingError } from '../../../proto/operating-error.ts';
+import { ConnectionLost, connectTrainer } from '../../../worker/transport/trainer-client.ts';
+import { authority } from '../../support/certificates.ts';
+import { protocolWorker } from '../../support/protocol-worker.ts';
+import { type Cleanup, temporaryDirectory } from '../../support/temporary-directory.ts';
+import { testTrainer } from '../../support/test-trainer.ts';
+
+const directory = temporaryDirectory({ after });
+const ours = authority(directory, 'ours');
+const theirs = authority(directory, 'theirs');
+const trainer = ours.issue('trainer');
+const worker = ours.issue('worker');
+const stranger = theirs.issue('stranger');
+const TOKEN = 'correct-horse-battery-staple';
+const tokenFile = join(directory, 'token');
+writeFileSync(tokenFile, `${TOKEN}\n`);
+const wrongTokenFile = join(directory, 'wrong-token');
+writeFileSync(wrongTokenFile, 'correct-horse-battery-stapl3\n');
+
+const serverTls: TlsFlags = { tlsCert: trainer.cert, tlsKey: trainer.key };
+const mutualTls: TlsFlags = { ...serverTls, tlsCa: ours.ca };
+const rounds = 3;
+
+/** Runs a trainer with `server` flags and one worker with `client` flags to the end of the run. */
+async function train(test: Cleanup, server: TlsFlags, client: TlsFlags): Promise<number> {
+  const { address, config } = await testTrainer(test, { access: serverAccess('127.0.0.1', server), rounds });
+  const access = clientAccess('127.0.0.1', client);
+  return (await protocolWorker(address, { name: 'w', config, access })).normaliser.round;
+}
+
+const lost = (error: unknown): boolean => error instanceof ConnectionLost;
+const refused = (error: unknown): boolean => error instanceof OperatingError && error.exitCode === EXIT.refused;
+
+describe('TLS', () => {
+  it('lets a worker in that trusts the authority of the trainer', async (t) => {
+    assert.equal(await train(t, serverTls, { tlsCa: ours.ca }), rounds);
+  });
+  it('is not spoken with a trainer of another authority', async (t) => {
+    await assert.rejects(train(t, serverTls, { tlsCa: theirs.ca }), lost);
+  });
+  it('keeps a worker out that speaks plain text', async (t) => {
+    await assert.rejects(train(t, serverTls, {}), lost);
+  });
+  it('lets a worker in that shows a certificate of the authority that the trainer trusts', async (t) => {
+    assert.equal(await train(t, mutualTls, { tlsCa: ours.ca, tlsCert: worker.cert, tlsKey: worker.key }), rounds);
+  });
+  it('keeps a worker out that shows no certificate where one is asked for', async (t) => {
+    await assert.rejects(train(t, mutualTls, { tlsCa: ours.ca }), lost);
+  });
+  it('keeps a worker out that shows a certificate of another authority', async (t) => {
+    const flags = { tlsCa: ours.ca, tlsCert: stranger.cert, tlsKey: stranger.key };
+    await assert.rejects(train(t, mutualTls, flags), lost);
+  });
+});
+
+describe('the join token', () => {
+  it('lets a worker in that has it, in plain text and in TLS', async (t) => {
+    assert.equal(await train(t, { joinTokenFile: tokenFile }, { joinTokenFile: tokenFile }), rounds);
+    const client = { tlsCa: ours.ca, joinTokenFile: tokenFile };
+    assert.equal(await train(t, { ...serverTls, joinTokenFile: tokenFile }, client), rounds);
+  });
+  it('is read from ONEBYTE_JOIN_TOKEN where no file is named', (t) => {
+    process.env.ONEBYTE_JOIN_TOKEN = TOKEN;
+    t.after(() => delete process.env.ONEBYTE_JOIN_TOKEN);
+    assert.equal(clientAccess('127.0.0.1', {}).joinToken, TOKEN);
+    assert.equal(serverAccess('127.0.0.1', {}).joinToken, TOKEN);
+  });
+  for (const [how, flags] of [
+    ['has another', { joinTokenFile: wrongTokenFile }],
+    ['has none', {}],
+  ] as const)
+    it(`is asked for by every call: a worker that ${how} is refused, and the token is not in the answer`, async (t) => {
+      const access = serverAccess('127.0.0.1', { joinTokenFile: tokenFile });
+      const { address, config } = await testTrainer(t, { access });
+      const client = clientAccess('127.0.0.1', flags);
+      const connection = connectTrainer(address, client);
+      t.after(() => connection.close());
+      for (const call of [
+        () => connection.runConfig(),
+        () => connection.snapshot(),
+        () => protocolWorker(address, { name: 'w', config, access: client }),
+      ])
+        await assert.rejects(call, (error: Error) => refused(error) && !error.message.includes(TOKEN));
+    });
+  it('is compared whole', () => {
+    assert(sameToken(TOKEN, TOKEN));
+    assert(!sameToken(TOKEN, `${TOKEN}x`));
+    assert(!sameToken(TOKEN, ''));
+  });
+  it('is refused where it is short or not printable, without being repeated', () => {
+    for (const text of ['short', 'sixteen bytes \u00e9 and a space', ''])
+      assert.throws(
+        () => parseJoinToken(text, 'token.txt'),
+        (error: Error) => error instanceof OperatingError && (text === '' || !error.message.includes(text)),
+      );
+  });
+});
+
+describe('plain text', () => {
+  it('is spoken on loopback', () => {
+    for (const host of ['127.0.0.1', '127.1.2.3', '::1', 'localhost']) clientAccess(host, {});
+  });
+  for (const host of ['10.0.0.5', '0.0.0.0', '::', 'example.org', '127.example.org'])
+    it(`needs --insecure at ${host}`, () => {
+      for (const access of [clientAccess, serverAccess]) {
+        assert.throws(() => access(host, {}), /not loopback.*--insecure/);
+        access(host, { insecure: true });
+      }
+    });
+});
+
+describe('TLS files', () => {
+  const notPem = join(directory, 'not.pem');
+  writeFileSync(notPem, 'no certificate');
+  for (const [what, make, message] of [
+    [
+      'a certificate without its key',
+      () => serverAccess('::', { tlsCert: trainer.cert }),
+      /both --tls-cert and --tls-key/,
+    ],
+    ['a key without its certificate', () => clientAccess('h', { tlsKey: worker.key }), /belong together/],
+    ['a missing file', () => clientAccess('h', { tlsCa: join(directory, 'none') }), /none: cannot be read \(ENOENT\)/],
+    [
+      'a key of another certificate',
+      () => serverAccess('h', { tlsCert: trainer.cert, tlsKey: worker.key }),
+      /TLS files/,
+    ],
+    [
+      'a file that is no certificate',
+      () => serverAccess('h', { ...serverTls, tlsCert: notPem }),
+      /TLS files .*not\.pem/,
+    ],
+  ] as const)
+    it(`say what is wrong: ${what}`, () => {
+      assert.throws(make, (error: Error) => error instanceof OperatingError && message.test(error.message));
+    });
+});

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { parse } from 'yaml';
+import { launchPlan } from '../../../k8s/render/plan.ts';
+import { jobOf, parseObjects, podOf, tinyLaunch, tinyPlan, tinyRunFile } from '../../support/k8s-launch.ts';
+import { runOnebyte } from '../../support/onebyte.ts';
+import { temporaryDirectory } from '../../support/temporary-directory.ts';
+
+const FLAGS = { name: 'onebyte', namespace: 'onebyte', gpus: 0, cpu: '1', memory: '2Gi', storage: '1Gi' };
+
+test('the command prints the objects', async () => {
+  const { code, stdout } = await runOnebyte('k8s', 'render', tinyRunFile, '--workers', '3', '--queue', 'spot');
+  assert.equal(code, 0);
+  assert.deepEqual(parseObjects(stdout), tinyLaunch({ workers: 3, queue: 'spot' }));
+});
+
+test('completions, parallelism and the run file have the number of workers', () => {
+  const objects = tinyLaunch({ workers: 7 });
+  const { completions, parallelism } = jobOf(objects, 'worker').spec;
+  const run = parse(objects.find(({ kind }) => kind === 'ConfigMap').data['run.yaml']);
+  assert.deepEqual([completions, parallelism, run.workers], [7, 7, 7]);
+});
+
+test('GPUs are limits of the worker, with a toleration and the provider that needs them', () => {
+  const { tolerations, containers } = podOf(tinyLaunch({ gpus: 2 }), 'worker');
+  assert.equal(containers[0].resources.limits['nvidia.com/gpu'], '2');
+  assert.equal(tolerations[0].key, 'nvidia.com/gpu');
+  assert.ok(containers[0].args.includes('--set=worker.provider=cuda'));
+});
+
+test('model and data on claims are mounted read-only and named in the run file', () => {
+  const objects = tinyLaunch({ modelClaim: 'models/smollm2', dataClaim: 'reviews' });
+  for (const component of ['trainer', 'worker'] as const) {
+    const { volumes, containers } = podOf(objects, component);
+    const mounts = containers[0].volumeMounts.filter(({ name }: { name: string }) => ['model', 'data'].includes(name));
+    assert.deepEqual(mounts, [
+      { name: 'model', mountPath: '/model', readOnly: true, subPath: 'smollm2' },
+      { name: 'data', mountPath: '/data', readOnly: true },
+    ]);
+    const claims = volumes.flatMap((volume: { persistentVolumeClaim?: { claimName: string } }) =>
+      volume.persistentVolumeClaim ? [volume.persistentVolumeClaim.claimName] : [],
+    );
+    assert.deepEqual(claims.slice(-2), ['models', 'reviews']);
+  }
+  const run = parse(objects.find(({ kind }) => kind === 'ConfigMap').data['run.yaml']);
+  assert.equal(run.model, '/model');
+  assert.equal(run.data.train, '/data/train.jsonl');
+});
+
+test('a worker sees the folder of its own index alone when the data is split by index', () => {
+  const objects = tinyLaunch({ dataClaim: 'reviews', dataByIndex: true });
+  const mounts = (component: 'trainer' | 'worker') =>
+    podOf(objects, component).containers[0].volumeMounts.filter(({ name }: { name: string }) => name === 'data');
+  const shared = { name: 'data', mountPath: '/data', readOnly: true, subPath: 'shared' };
+  const own = { name: 'data', mountPath: '/shard', readOnly: true, subPathExpr: 'shards/$(JOB_COMPLETION_INDEX)' };
+  assert.deepEqual(mounts('trainer'), [shared]);
+  assert.deepEqual(mounts('worker'), [shared, own]);
+  assert.ok(podOf(objects, 'worker').containers[0].args.includes('--data=/shard/train.jsonl'));
+});
+
+test('plain text is rendered only when it is asked for', () => {
+  const args = (objects: ReturnType<typeof tinyLaunch>) => podOf(objects, 'trainer').containers[0].args;
+  assert.ok(!args(tinyLaunch()).includes('--insecure'));
+  assert.ok(args(tinyLaunch({ insecure: true })).includes('--insecure'));
+});
+
+test('comments of the run file stay, and keys that pods do not have are gone', () => {
+  const { runFile } = tinyPlan();
+  assert.match(runFile, /^# The demo/);
+  assert.doesNotMatch(runFile, /^out:|test:/m);
+});
+
+test('what no pod could see is refused with the flag that helps', (context) => {
+  const file = join(temporaryDirectory(context), 'run.yaml');
+  writeFileSync(file, 'model: ./m\ndata: {train: rows.jsonl, dev: ../elsewhere/dev.jsonl}\n');
+  const plan = (flags: object) => () => launchPlan(file, { ...FLAGS, ...flags });
+  assert.throws(plan({}), /not in the image.*--model-claim/);
+  assert.throws(plan({ modelClaim: 'm' }), /not in the image.*--data-claim/);
+  assert.throws(plan({ modelClaim: 'm', dataClaim: 'd' }), /data\.dev .*must lie in the folder of data\.train/);
+});
+
+for (const [flags, expected] of [
+  [{ image: 'onebyte' }, /--image/],
+  [{ image: 'registry:5000/onebyte:latest' }, /--image/],
+  [{ name: 'One' }, /--name/],
+  [{ namespace: '-x' }, /--namespace/],
+  [{ workers: 0 }, /--workers 0/],
+  [{ memory: '4 GB' }, /--memory 4 GB/],
+  [{ cpu: '-1' }, /--cpu -1/],
+  [{ modelClaim: 'm/../secret' }, /--model-claim/],
+  [{ dataByIndex: true }, /--data-by-index needs --data-claim/],
+] as const)
+  test(`${JSON.stringify(flags)} is refused`, () => {
+    assert.throws(() => tinyPlan(flags), expected);
+  });

@@ -1,0 +1,162 @@
+/** What openBaseModel and createForward refuse, and how they say it. */
+import assert from 'node:assert/strict';
+import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { fingerprintBaseModel, openBaseModel } from '../../model/base-model.ts';
+import { createForward } from '../../model/runtime/forward.ts';
+import { OperatingError } from '../../proto/operating-error.ts';
+
+const golden = fileURLToPath(new URL('../golden', import.meta.url));
+const llama = join(golden, 'models/llama');
+const scratch = mkdtempSync(join(tmpdir(), 'onebyte-model-'));
+process.env.XDG_CACHE_HOME = join(scratch, 'cache');
+after(() => rmSync(scratch, { recursive: true, force: true }));
+
+let copies = 0;
+function copyOf(directory: string): string {
+  const copy = join(scratch, `copy${copies++}`);
+  cpSync(directory, copy, { recursive: true });
+  return copy;
+}
+
+/** A copy of a model with other config fields; `undefined` removes one. */
+function withConfig(directory: string, fields: Record<string, unknown>): string {
+  const copy = copyOf(directory);
+  const file = join(copy, 'config.json');
+  writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), ...fields }));
+  return copy;
+}
+
+/** A copy with `edit` applied to the safetensors header; `offset` is where the data begins. */
+function withHeader(
+  directory: string,
+  edit: (header: Record<string, { dtype: string; shape: number[] }>) => void,
+): string {
+  const copy = copyOf(directory);
+  const file = join(copy, 'model.safetensors');
+  const bytes = readFileSync(file);
+  const length = Number(bytes.readBigUInt64LE());
+  const header = JSON.parse(bytes.subarray(8, 8 + length).toString());
+  edit(header);
+  const text = Buffer.from(JSON.stringify(header));
+  const size = Buffer.alloc(8);
+  size.writeBigUInt64LE(BigInt(text.length));
+  writeFileSync(file, Buffer.concat([size, text, bytes.subarray(8 + length)]));
+  return copy;
+}
+
+function refuses(directory: string, ...parts: RegExp[]): void {
+  assert.throws(
+    () => openBaseModel(directory),
+    (error) => {
+      assert(error instanceof OperatingError);
+      assert.equal(error.exitCode, 2);
+      for (const part of parts) assert.match(error.message, part);
+      return true;
+    },
+  );
+}
+
+describe('a base model directory is refused', () => {
+  it('when it is not there, or holds no weights', () => {
+    refuses(join(scratch, 'nowhere'), /nowhere: no such model directory/);
+    const copy = copyOf(llama);
+    rmSync(join(copy, 'model.safetensors'));
+    refuses(copy, /neither model.safetensors nor model.safetensors.index.json/);
+  });
+  it('with an architecture that is not supported, by name and with the list of those that are', () => {
+    refuses(
+      withConfig(llama, { model_type: 'mamba' }),
+      /config.json: model_type "mamba" is not supported/,
+      /gpt2, llama/,
+    );
+    refuses(withConfig(llama, { model_type: 'toString' }), /"toString" is not supported/);
+  });
+  it('with a malformed config, by field, got and expected', () => {
+    const copy = copyOf(llama);
+    writeFileSync(join(copy, 'config.json'), '{"model_type": "llama", ');
+    refuses(copy, /config.json: not JSON/);
+    refuses(withConfig(llama, { hidden_size: '32' }), /hidden_size is "32", expected a whole number from 1/);
+    refuses(withConfig(llama, { num_key_value_heads: 3 }), /num_key_value_heads is 3, expected a divisor of 4 heads/);
+    refuses(withConfig(llama, { hidden_act: 'mish' }), /hidden_act is "mish", expected one of silu/);
+    refuses(withConfig(llama, { model_type: undefined }), /model_type is missing/);
+  });
+  it('with a feature that is not supported, by field', () => {
+    refuses(
+      withConfig(llama, { rope_parameters: { rope_type: 'proportional', rope_theta: 1e4 } }),
+      /rope_parameters.rope_type is "proportional", expected one of default, linear, dynamic/,
+    );
+    refuses(withConfig(llama, { quantization_config: { quant_method: 'gptq' } }), /quantization_config is .*gptq/);
+    refuses(withConfig(llama, { partial_rotary_factor: 0.5 }), /partial_rotary_factor is 0.5, expected 1/);
+    refuses(
+      withConfig(join(golden, 'models/gemma3'), { use_bidirectional_attention: true }),
+      /use_bidirectional_attention is true/,
+    );
+    refuses(withConfig(join(golden, 'models/gpt2'), { add_cross_attention: true }), /add_cross_attention is true/);
+  });
+  it('with a tensor that is missing, of a wrong shape or of a wrong dtype, by name', () => {
+    const norm = 'model.layers.1.input_layernorm.weight';
+    const rename = withHeader(llama, (header) => {
+      header['model.layers.1.other.weight'] = header[norm]!;
+      delete header[norm];
+    });
+    refuses(rename, /tensor model.layers.1.input_layernorm.weight \[32\] is missing/);
+    refuses(
+      withConfig(llama, { intermediate_size: 65 }),
+      /mlp.gate_proj.weight has shape \[64,32\], expected \[65,32\]/,
+    );
+    refuses(withConfig(llama, { attention_bias: true }), /self_attn.q_proj.bias \[32\] is missing/);
+    const integers = withHeader(llama, (header) => {
+      header[norm]!.dtype = 'I32';
+    });
+    refuses(integers, /input_layernorm.weight has dtype I32, expected one of F32, BF16, F16/);
+  });
+  it('with a file that is cut short, by name', () => {
+    const copy = copyOf(llama);
+    truncateSync(join(copy, 'model.safetensors'), 100_000);
+    refuses(copy, /model.safetensors/, /leave the file/);
+  });
+  it('with an index that names what is not there, or leaves the directory', () => {
+    const sharded = join(golden, 'variations/llama_f16_shards');
+    const copy = copyOf(sharded);
+    rmSync(join(copy, 'model-00002-of-00003.safetensors'));
+    refuses(copy, /model-00002-of-00003.safetensors: cannot be read/);
+    const outside = copyOf(sharded);
+    writeFileSync(join(outside, 'model.safetensors.index.json'), '{"weight_map": {"a": "../b.safetensors"}}');
+    refuses(outside, /weight_map names "..\/b.safetensors", expected a file in the same directory/);
+  });
+});
+
+describe('a forward pass', () => {
+  it('names the tensor whose weights are not finite', async () => {
+    const copy = copyOf(llama);
+    const model = openBaseModel(copy);
+    const tensor = model.weights.get('model.layers.1.mlp.up_proj.weight')!;
+    const bytes = readFileSync(tensor.file);
+    bytes.writeFloatLE(Number.NaN, tensor.offset + 40);
+    writeFileSync(tensor.file, bytes);
+    await assert.rejects(createForward(model, undefined, { provider: 'cpu', threads: 1, quantize: 'none' }), {
+      name: 'OperatingError',
+      exitCode: 2,
+      message: /model.safetensors: tensor model.layers.1.mlp.up_proj.weight holds NaN at element 10/,
+    });
+  });
+});
+
+describe('the fingerprint of a base model', () => {
+  it('is the same for the same tensors in another layout of files, and changes with any byte', async () => {
+    const first = await fingerprintBaseModel(openBaseModel(llama));
+    assert.match(first, /^[0-9a-f]{64}$/);
+    assert.equal(await fingerprintBaseModel(openBaseModel(llama)), first, 'from the cache');
+    const copy = copyOf(llama);
+    assert.equal(await fingerprintBaseModel(openBaseModel(copy)), first, 'elsewhere');
+    const file = join(copy, 'model.safetensors');
+    const bytes = readFileSync(file);
+    bytes[bytes.length - 3]! ^= 1;
+    writeFileSync(file, bytes);
+    assert.notEqual(await fingerprintBaseModel(openBaseModel(copy)), first, 'one bit');
+  });
+});

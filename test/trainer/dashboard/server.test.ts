@@ -1,0 +1,159 @@
+/** The dashboard's HTTP face: what it serves, to whom, and that a page which comes back misses nothing. */
+import assert from 'node:assert/strict';
+import { get, type IncomingMessage, request } from 'node:http';
+import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { describe, it } from 'node:test';
+import parsePrometheus from 'parse-prometheus-text-format';
+import { isAllowedHost } from '../../../trainer/dashboard/allowed-hosts.ts';
+import { type PageUpdate, parseCursor, updateFor } from '../../../trainer/dashboard/page-update.ts';
+import { type Dashboard, startDashboard } from '../../../trainer/dashboard/server.ts';
+import { emptyHistory, observe, type RunHistory } from '../../../trainer/metrics/history.ts';
+import { roundLine, START } from '../../support/observed-run.ts';
+import type { Cleanup } from '../../support/temporary-directory.ts';
+
+async function served(test: Cleanup): Promise<{ dashboard: Dashboard; history: RunHistory }> {
+  const history = emptyHistory();
+  const dashboard = await startDashboard('127.0.0.1:0', history);
+  test.after(() => dashboard.close());
+  for (const seen of [START, { kind: 'joined', at: 1, worker: 1, name: 'w', resumed: false } as const, roundLine(1)]) {
+    observe(history, seen);
+    dashboard.onObservation(seen, history);
+  }
+  return { dashboard, history };
+}
+
+const statusWithHost = (dashboard: Dashboard, host: string): Promise<number | undefined> =>
+  new Promise((resolve, reject) => {
+    request(dashboard.url, { headers: { host } }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    })
+      .on('error', reject)
+      .end();
+  });
+
+describe('the dashboard', () => {
+  it('serves the page and all that it needs from itself, under a strict policy', async (test) => {
+    const { dashboard } = await served(test);
+    const response = await fetch(dashboard.url);
+    const html = await response.text();
+    const policy = response.headers.get('content-security-policy') ?? '';
+    assert.match(policy, /default-src 'none'/);
+    assert.doesNotMatch(policy, /unsafe|\*/);
+    assert.doesNotMatch(html, /<script(?! type="module" src="page.js")|style=|https?:\/\/(?!www\.w3\.org)/);
+    for (const [, file] of html.matchAll(/(?:src|href)="([\w.-]+\.(?:js|css))"/g))
+      assert.equal((await fetch(new URL(file!, dashboard.url))).status, 200, file);
+  });
+
+  it('answers to its own names only', async (test) => {
+    const { dashboard } = await served(test);
+    assert.equal(await statusWithHost(dashboard, dashboard.address), 200);
+    assert.equal(await statusWithHost(dashboard, 'localhost:1'), 200);
+    assert.equal(await statusWithHost(dashboard, 'attacker.example'), 403);
+    assert.equal(isAllowedHost('127.0.0.1', '10.0.0.5:80'), false);
+    assert.equal(isAllowedHost('0.0.0.0', '10.0.0.5:80'), true);
+    assert.equal(isAllowedHost('0.0.0.0', 'attacker.example'), false);
+    assert.equal(isAllowedHost('::1', '[::1]:80'), true);
+  });
+
+  it('says what to do when its port is in use', async (test) => {
+    const { dashboard, history } = await served(test);
+    await assert.rejects(startDashboard(dashboard.address, history), {
+      exitCode: 2,
+      message: /^dashboard 127.*: the port is in use: choose another/,
+    });
+  });
+
+  it('is read only', async (test) => {
+    const { dashboard } = await served(test);
+    assert.equal((await fetch(dashboard.url, { method: 'POST' })).status, 405);
+    assert.equal((await fetch(new URL('/../package.json', dashboard.url))).status, 404);
+  });
+
+  it('exposes metrics that an independent parser reads', async (test) => {
+    const { dashboard } = await served(test);
+    const families = parsePrometheus(await (await fetch(new URL('metrics', dashboard.url))).text());
+    const value = (name: string): unknown => families.find((family) => family.name === name)?.metrics[0];
+    assert.deepEqual(value('onebyte_rounds_total'), { value: '1' });
+    assert.deepEqual(value('onebyte_payload_bytes_total'), { value: '16' });
+    assert.deepEqual(value('onebyte_worker_up'), { value: '1', labels: { worker: '1' } });
+    assert.equal(families.find(({ name }) => name === 'onebyte_round_duration_seconds')?.type, 'HISTOGRAM');
+    for (const { name, type } of families.filter((family) => family.name.startsWith('onebyte_')))
+      assert.equal(name.endsWith('_total'), type === 'COUNTER', `${name} is a ${type}`);
+  });
+
+  it('ends though a page does not read', async () => {
+    const history = emptyHistory();
+    const dashboard = await startDashboard('127.0.0.1:0', history);
+    history.text = 'more than a socket holds'.repeat(2 ** 20);
+    const page = await new Promise<IncomingMessage>((resolve) => get(new URL('events', dashboard.url), resolve));
+    await dashboard.close();
+    page.destroy();
+  });
+
+  it('answers HEAD on the stream of events with an end', async (test) => {
+    const { dashboard } = await served(test);
+    const { hostname, port } = new URL(dashboard.url);
+    const socket = connect(Number(port), hostname);
+    socket.write(`HEAD /events HTTP/1.1\r\nHost: ${hostname}\r\nConnection: close\r\n\r\n`);
+    assert.match(await text(socket), /text\/event-stream[\s\S]*\r\n\r\n$/);
+  });
+
+  it('gives the same numbers as JSON', async (test) => {
+    const { dashboard } = await served(test);
+    const status = JSON.parse(await (await fetch(new URL('status', dashboard.url))).text());
+    assert.equal(status.round, 1);
+    assert.equal(status.totals.gradients, 16);
+    assert.equal(status.workers[0].name, 'w');
+  });
+
+  it('sends a page that comes back all rows that it lacks, and everything to one that knows another run', async (test) => {
+    const { dashboard, history } = await served(test);
+    const first = await firstEvent(dashboard, undefined);
+    for (const round of [2, 3, 4]) observe(history, roundLine(round));
+    const back = await firstEvent(dashboard, first.id);
+    assert.equal(back.update.from, 0);
+    assert.deepEqual(back.update.columns.round, [1, 2, 3, 4]);
+    const again = await firstEvent(dashboard, back.id);
+    assert.equal(again.update.from, 3, 'the last row may have grown');
+    const other = await firstEvent(dashboard, `${'0'.repeat(16)}.1.4`);
+    assert.equal(other.update.from, 0);
+  });
+
+  it('lets a page at any cursor of this run join what it has and what it gets', () => {
+    const history = emptyHistory();
+    observe(history, START);
+    let cursor = updateFor(history, undefined, true).cursor;
+    const rounds: number[] = [];
+    for (let round = 1; round <= 9000; round++) {
+      observe(history, roundLine(round));
+      if (round % 7 !== 0) continue;
+      const sent = updateFor(history, cursor, false);
+      rounds.splice(sent.update.from, rounds.length, ...sent.update.columns.round);
+      cursor = sent.cursor;
+      assert.deepEqual(rounds.length, history.series.columns.round.length);
+    }
+    const last = updateFor(history, cursor, false);
+    rounds.splice(last.update.from, rounds.length, ...last.update.columns.round);
+    assert.deepEqual(rounds, history.series.columns.round);
+    assert.equal(parseCursor('0123456789abcdef.1.-1'), undefined);
+  });
+});
+
+/** The first event that a page gets which knows `id`. */
+function firstEvent(dashboard: Dashboard, id: string | undefined) {
+  const headers: Record<string, string> = id === undefined ? {} : { 'last-event-id': id };
+  return new Promise<{ id: string; update: PageUpdate }>((resolve, reject) => {
+    get(new URL('events', dashboard.url), { headers }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+        const match = /^id: (.*)\ndata: (.*)\n\n/m.exec(text);
+        if (!match) return;
+        response.destroy();
+        resolve({ id: match[1]!, update: JSON.parse(match[2]!) });
+      });
+    }).on('error', reject);
+  });
+}

@@ -1,0 +1,233 @@
+/** The reducer, and metrics.jsonl over a restart. */
+import assert from 'node:assert/strict';
+import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { initialNormaliser } from '../../../kernels/learning-rule.ts';
+import { referenceBackend } from '../../../kernels/reference.ts';
+import { recordOf } from '../../../proto/record.ts';
+import { roundDetail } from '../../../trainer/core/round-detail.ts';
+import { emptyHistory, observe, pace, type RunHistory } from '../../../trainer/metrics/history.ts';
+import { type Observation, parseMetricsLine } from '../../../trainer/metrics/line.ts';
+import { metricsFile, readMetrics, readPastRun } from '../../../trainer/metrics/metrics-file.ts';
+import { openMetrics } from '../../../trainer/metrics/run-metrics.ts';
+import { MAX_ROWS, rowsOf } from '../../../trainer/metrics/series.ts';
+import { tensorboardWriter } from '../../../trainer/metrics/tensorboard.ts';
+import { openRun } from '../../../trainer/store/open-run.ts';
+import { virtualRule } from '../../simulation/virtual-replica.ts';
+import { RUN, roundLine, START, testMetrics } from '../../support/observed-run.ts';
+import { protocolWorker } from '../../support/protocol-worker.ts';
+import { smallRunConfig } from '../../support/small-run.ts';
+import { temporaryDirectory } from '../../support/temporary-directory.ts';
+import { roundDone, testTrainer } from '../../support/test-trainer.ts';
+
+const historyOf = (...seen: Observation[]): RunHistory => {
+  const history = emptyHistory();
+  for (const one of seen) observe(history, one);
+  return history;
+};
+
+describe('the run history', () => {
+  it('adds up bytes, and what float32 gradients of the adapter would have taken', () => {
+    const { totals, round } = historyOf(START, roundLine(1), roundLine(2));
+    assert.equal(round, 2);
+    assert.deepEqual(
+      { ...totals },
+      {
+        gradients: 32,
+        contributions: 4,
+        clipped: 2,
+        late: 0,
+        missed: 0,
+        payloadBytes: 32,
+        float32Bytes: 4 * 4 * RUN.adapterElements,
+        wireUp: 200,
+        wireDown: 400,
+      },
+    );
+  });
+
+  it('goes on counting socket bytes where the trainer before left off', () => {
+    const { totals } = historyOf(
+      START,
+      roundLine(5),
+      { ...START, round: 5 },
+      roundLine(6, { wire: { up: 7, down: 9 } }),
+    );
+    assert.deepEqual([totals.wireUp, totals.wireDown], [507, 1009]);
+  });
+
+  it('forgets rounds that a restarted trainer does not have', () => {
+    const history = historyOf(START, roundLine(1), roundLine(2), roundLine(3), { ...START, round: 1 });
+    assert.deepEqual(history.series.columns.round, [1]);
+    assert.equal(history.recent.length, 1);
+    assert.equal(history.round, 1);
+  });
+
+  it('follows a worker as it joins, answers, is late, loses its connection, is back and leaves', () => {
+    const history = historyOf(START);
+    const states: string[] = [];
+    const see = (seen: Observation): void => {
+      observe(history, seen);
+      states.push(history.workers.get(1)!.state);
+    };
+    const answers = {
+      shares: new Map([[1, { contributions: 2, gradients: 16 }]]),
+      answeredMs: new Map([[1, 12.34]]),
+      missing: [],
+    };
+    see({ kind: 'joined', at: 1, worker: 1, name: 'w', resumed: false });
+    see({ kind: 'answers', ...answers });
+    see({ kind: 'late', worker: 1 });
+    see({ kind: 'disconnected', at: 2, worker: 1, name: 'w' });
+    see({ kind: 'joined', at: 3, worker: 1, name: 'w', resumed: true });
+    see({ kind: 'digest', worker: 1, round: 16, sha256: 'ab', agrees: true });
+    see({ kind: 'left', at: 4, worker: 1, name: 'w', reason: 'done' });
+    assert.deepEqual(states, ['joining', 'active', 'active', 'disconnected', 'joining', 'active', 'left']);
+    const { gradients, contributions, answerMs, late, digest } = history.workers.get(1)!;
+    assert.deepEqual([gradients, contributions, answerMs, late], [16, 2, 12.3, 1]);
+    assert.equal(digest?.round, 16);
+  });
+
+  it('counts each of the contributions that a worker has in one record', () => {
+    const gradientBytes = Buffer.of(1);
+    const entries = [1, 0].map((staleness) => ({ staleness, worker: 3, firstDirection: 0, gradientBytes }));
+    const record = recordOf(1, 0, entries);
+    const { shares } = roundDetail(record, initialNormaliser(virtualRule(1, 1)), new Map(), []);
+    assert.deepEqual(shares, new Map([[3, { contributions: 2, gradients: 2 }]]));
+  });
+
+  it('tells the pace and the time that is left', () => {
+    const { roundsPerSecond, secondsLeft } = pace(historyOf(START, ...[1, 2, 3].map((round) => roundLine(round))));
+    assert.equal(roundsPerSecond, 1);
+    assert.equal(secondsLeft, 997);
+  });
+
+  it('holds a run of any length in a bounded number of rows, and loses no gradient of it', () => {
+    const rounds = 5 * MAX_ROWS + 3;
+    const history = historyOf(START, ...Array.from({ length: rounds }, (_, i) => roundLine(i + 1)));
+    const { columns, stride } = history.series;
+    assert(rowsOf(history.series) <= MAX_ROWS);
+    assert.equal(stride, 8);
+    assert.equal(columns.round.at(-1), rounds);
+    assert.equal(
+      columns.gradients.reduce((sum, n) => sum + n, 0),
+      16 * rounds,
+    );
+    assert.equal(
+      columns.rounds.reduce((sum, n) => sum + n, 0),
+      rounds,
+    );
+  });
+});
+
+describe('metrics.jsonl', () => {
+  it('survives a resumed run, a torn line and its own loss', async (test) => {
+    const directory = temporaryDirectory(test);
+    const runUntil = async (until: number, resume: boolean): Promise<RunHistory> => {
+      const metrics = await testMetrics(directory);
+      metrics.begin((await readPastRun(directory)).history.round);
+      const onReport: typeof metrics.onReport = (report, wire) => metrics.onReport(report, wire);
+      const trainer = await testTrainer(test, { directory, resume, rounds: until, onReport });
+      await protocolWorker(trainer.address, { name: 'w', config: trainer.config });
+      const { exitCode, text } = await trainer.result;
+      await metrics.end(exitCode, text);
+      return metrics.history;
+    };
+    await runUntil(20, false);
+    appendFileSync(metricsFile(directory), '{"kind":"rou');
+    const { series } = await runUntil(30, true);
+    const all = Array.from({ length: 30 }, (_, i) => i + 1);
+    assert.deepEqual(series.columns.round, all);
+    const read = await readPastRun(directory);
+    assert.deepEqual(read.history.series.columns, series.columns);
+    assert.deepEqual(read.missing, []);
+
+    rmSync(metricsFile(directory));
+    const { missing } = await readPastRun(directory);
+    const rebuilt = historyOf(START, ...missing);
+    for (const column of ['round', 'gradients', 'clipped', 'rms', 'payloadBytes'] as const)
+      assert.deepEqual(rebuilt.series.columns[column], series.columns[column], column);
+  });
+
+  it('notes an evaluation once, however many there are', async (test) => {
+    const directory = temporaryDirectory(test);
+    const { log } = await openRun(directory, smallRunConfig(), Buffer.alloc(0), false, referenceBackend);
+    const counts = { rows: 1, correct: 0, classified: 1, lossSum: 1 };
+    await log.append(
+      Array.from({ length: 3000 }, (_, round) => ({ frame: { $case: 'evaluation', value: { round, ...counts } } })),
+    );
+    await log.close();
+    const metrics = await testMetrics(directory);
+    metrics.begin(3000);
+    await metrics.end(0, 'done');
+    assert.deepEqual((await readPastRun(directory)).missing, []);
+  });
+
+  it('does not grow with the square of the workers that leave at once', async (test) => {
+    const directory = temporaryDirectory(test);
+    const metrics = await openMetrics({ directory, run: RUN, now: () => 1e12, onError: assert.ifError });
+    metrics.begin(0);
+    const wire = { up: 0, down: 0 };
+    const of = (worker: number) => ({ worker, name: `worker-${worker}` });
+    for (let i = 0; i < 300; i++) metrics.onReport({ kind: 'joined', ...of(i), resumed: false }, wire);
+    for (let i = 0; i < 300; i++) metrics.onReport({ kind: 'left', ...of(i), reason: 'silent' }, wire);
+    await metrics.end(0, 'done');
+    const notes = Array.from(readMetrics(metricsFile(directory)), ({ line }) => line).filter(
+      (l) => l.kind === 'workers',
+    );
+    assert.equal(notes.length, 2);
+    const { history } = await readPastRun(directory);
+    assert([...history.workers.values()].every(({ state }) => state === 'left'));
+  });
+
+  it("that cannot be written is told once and let go, and so are TensorBoard's files", async (test) => {
+    const directory = temporaryDirectory(test);
+    const errors: string[] = [];
+    const onError = (error: Error): void => void errors.push((error as NodeJS.ErrnoException).code ?? error.message);
+    const metrics = await openMetrics({ directory, run: RUN, now: () => 1e12, onError });
+    mkdirSync(metricsFile(directory));
+    writeFileSync(join(directory, 'tensorboard'), '');
+    metrics.add(tensorboardWriter(join(directory, 'tensorboard'), () => 1e12, onError));
+    metrics.begin(0);
+    for (let round = 1; round < 4; round++)
+      metrics.onReport({ kind: 'evaluation', round, rows: 1, loss: 1, accuracy: 1, best: false }, { up: 0, down: 0 });
+    await metrics.end(0, 'done');
+    assert.deepEqual(errors.sort(), ['EEXIST', 'EISDIR']);
+  });
+
+  it('may end within a character', async (test) => {
+    const directory = temporaryDirectory(test);
+    const metrics = await testMetrics(directory);
+    metrics.begin(0);
+    metrics.onReport({ kind: 'waiting', reason: 'for worker-1, …' }, { up: 0, down: 0 });
+    await metrics.end(0, 'done');
+    const whole = readFileSync(metricsFile(directory));
+    const { bytes } = await readPastRun(directory);
+    writeFileSync(
+      metricsFile(directory),
+      Buffer.concat([whole, Buffer.from('{"kind":"waiting","reason":"…').subarray(0, -1)]),
+    );
+    assert.equal((await readPastRun(directory)).bytes, bytes);
+  });
+
+  it('that is of another shape can be made again', () => {
+    assert.throws(
+      () => parseMetricsLine('{"kind":"a"}', 'metrics.jsonl, line 1'),
+      /metrics.jsonl, line 1: .*remove the file/s,
+    );
+  });
+
+  it('notes the rounds that a killed trainer had committed and not noted', async (test) => {
+    const directory = temporaryDirectory(test);
+    const trainer = await testTrainer(test, { directory, rounds: 12 });
+    await protocolWorker(trainer.address, { name: 'w', config: trainer.config });
+    await trainer.result;
+    const metrics = await testMetrics(directory);
+    metrics.begin(12);
+    await metrics.end(0, 'done');
+    const lines = readFileSync(metricsFile(directory), 'utf8').trimEnd().split('\n');
+    assert.equal(lines.filter((line) => line.includes('"kind":"round"')).length, 12);
+    assert(roundDone(12)(trainer.reports.findLast(({ kind }) => kind === 'round')!));
+  });
+});

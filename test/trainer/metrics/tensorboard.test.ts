@@ -1,0 +1,43 @@
+/** TensorBoard's files: framing by published vectors, and events that read back. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Event } from '../../../formats/gen/tensorboard.ts';
+import { crc32c, eventOf, maskedCrc32c, tfRecord } from '../../../trainer/metrics/tensorboard.ts';
+import { roundLine } from '../../support/observed-run.ts';
+
+describe('a TensorBoard event file', () => {
+  it('has the CRC-32C of RFC 3720, appendix B.4', () => {
+    assert.equal(crc32c(Buffer.alloc(32)), 0x8a9136aa);
+    assert.equal(crc32c(Buffer.alloc(32, 0xff)), 0x62a8ab43);
+    assert.equal(crc32c(Uint8Array.from({ length: 32 }, (_, i) => i)), 0x46dd794e);
+    assert.equal(crc32c(Buffer.from('123456789')), 0xe3069283);
+  });
+
+  it("masks it as TensorBoard's own writer does", () => {
+    // python -c "from tensorboard.summary.writer.record_writer import masked_crc32c as m; print(hex(m(b'123456789')))"
+    assert.equal(maskedCrc32c(Buffer.from('123456789')), 0xc78ab0e5);
+  });
+
+  it('frames a record as length, masked CRC, data, masked CRC', () => {
+    const frame = tfRecord(Buffer.from('abc'));
+    assert.equal(frame.length, 8 + 4 + 3 + 4);
+    assert.equal(frame.readBigUInt64LE(0), 3n);
+    assert.equal(frame.readUInt32LE(8), maskedCrc32c(frame.subarray(0, 8)));
+    assert.equal(frame.readUInt32LE(15), maskedCrc32c(Buffer.from('abc')));
+  });
+
+  it('holds the numbers of a round, and all its gradient bytes as a histogram', () => {
+    const { step, wallTime, what } = Event.decode(Event.encode(eventOf(roundLine(7))).finish());
+    assert.deepEqual([step, wallTime], [7, 7]);
+    assert(what?.$case === 'summary');
+    const values = what.value.value;
+    const rms = values.find(({ tag }) => tag === 'gradients/rms')?.value;
+    assert.deepEqual(rms, { $case: 'simpleValue', value: 1.5 });
+    const histogram = values.find(({ tag }) => tag === 'gradients/bytes')?.value;
+    assert(histogram?.$case === 'histo');
+    const { num, bucket, bucketLimit } = histogram.value;
+    assert.equal(num, 16);
+    assert.equal(bucket.length, bucketLimit.length);
+    assert(bucketLimit.every((limit, i) => i === 0 || limit > bucketLimit[i - 1]!));
+  });
+});

@@ -1,0 +1,83 @@
+/** Checkpoints appear whole, and damage in one is noticed. */
+
+import assert from 'node:assert/strict';
+import { appendFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { adapterDirectory } from '../../../cli/adapter-directory.ts';
+import { readPeftAdapter } from '../../../formats/peft-adapter.ts';
+import { initialReplica } from '../../../kernels/replica.ts';
+import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../../../kernels/run-replica.ts';
+import {
+  checkpointName,
+  checkpointProblem,
+  newestCheckpoint,
+  writeCheckpoint,
+} from '../../../trainer/store/checkpoint.ts';
+import { smallRunConfig } from '../../support/small-run.ts';
+import { temporaryDirectory } from '../../support/temporary-directory.ts';
+
+const config = smallRunConfig();
+const matrices = initialMatrices(config, new Uint8Array());
+const start = initialReplica(learningRuleOf(config), trainedPart(layoutOf(config), matrices));
+const contentAt = (round: number) => ({
+  config,
+  replica: { ...start, normaliser: { ...start.normaliser, round } },
+  matrices,
+  nextWorker: 1,
+  epoch: 1,
+});
+
+describe('a checkpoint', () => {
+  it('that does not verify is passed over for the one before', async (test) => {
+    const parent = temporaryDirectory(test);
+    for (const round of [1, 2]) await writeCheckpoint(parent, contentAt(round), 3, false);
+    const [older, newer] = [1, 2].map((round) => join(parent, checkpointName(round)));
+    assert.equal(await newestCheckpoint(parent), newer);
+    appendFileSync(join(newer!, 'adapter_model.safetensors'), 'x');
+    assert.match((await checkpointProblem(newer!))!, /adapter_model.safetensors: sha-256/);
+    assert.equal(await newestCheckpoint(parent), older);
+    assert.equal(await adapterDirectory(parent), older);
+    await assert.rejects(adapterDirectory(newer!), /checkpoint .*: damaged \(.*sha-256/);
+  });
+
+  it('stays when it is the newest, beyond round 999,999 too', async (test) => {
+    const parent = temporaryDirectory(test);
+    const old = await writeCheckpoint(parent, contentAt(999_500), 1, false);
+    const newest = await writeCheckpoint(parent, contentAt(1_000_000), 1, false);
+    assert.deepEqual([await newestCheckpoint(parent), existsSync(old)], [newest, false]);
+  });
+
+  it('that does not verify is written anew', async (test) => {
+    const parent = temporaryDirectory(test);
+    const directory = await writeCheckpoint(parent, contentAt(1), 3, false);
+    appendFileSync(join(directory, 'trainer_state.json'), 'x');
+    await writeCheckpoint(parent, contentAt(1), 3, false);
+    assert.equal(await checkpointProblem(directory), undefined);
+  });
+
+  it('of another run is written anew', async (test) => {
+    const parent = temporaryDirectory(test);
+    await writeCheckpoint(parent, contentAt(1), 3, false);
+    const content = contentAt(1);
+    const theta = content.replica.theta.map((element) => element + 1);
+    const directory = await writeCheckpoint(parent, { ...content, replica: { ...content.replica, theta } }, 3, false);
+    assert.equal(await checkpointProblem(directory), undefined);
+    assert.deepEqual(readPeftAdapter(directory, config.adapter.modules).matrices, theta);
+  });
+
+  it('stays beside those of later rounds that an older round log knows nothing of', async (test) => {
+    const parent = temporaryDirectory(test);
+    for (const round of [7, 8, 9]) await writeCheckpoint(parent, contentAt(round), 3, false);
+    const directory = await writeCheckpoint(parent, contentAt(2), 3, false);
+    assert.equal(await checkpointProblem(directory), undefined);
+  });
+
+  it('takes away what a killed process left half written', async (test) => {
+    const parent = temporaryDirectory(test);
+    for (const left of [`.${checkpointName(1)}.999999999.partial`, '.best.999999999.partial'])
+      mkdirSync(join(parent, left));
+    await writeCheckpoint(parent, contentAt(2), 3, true);
+    assert.deepEqual(readdirSync(parent).sort(), ['best', checkpointName(2)]);
+  });
+});

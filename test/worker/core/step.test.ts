@@ -1,0 +1,171 @@
+/** The worker's core: what it says on the next stream, and what it does when the trainer is gone after its last word. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Notice_Kind, type TrainerMessage, type Welcome, Welcome_CatchUp } from '../../../proto/gen/onebyte.ts';
+import { EXIT } from '../../../proto/operating-error.ts';
+import { recordOf } from '../../../proto/record.ts';
+import { initialWorker, type TaskResult, type WorkerEffect, type WorkerState } from '../../../worker/core/state.ts';
+import { step } from '../../../worker/core/step.ts';
+
+const ROUNDS = 3;
+const rules = { name: 'w', requestedWorker: undefined, giveUpMs: 60_000 };
+const terms = { runConfigSha256: Buffer.alloc(32), directions: 1, maxStaleness: 0 };
+
+const message = (state: WorkerState, said: TrainerMessage['message']): WorkerEffect[] =>
+  step(state, { kind: 'message', atMs: 1, message: { message: said } });
+const computed = (state: WorkerState, result: TaskResult): WorkerEffect[] => step(state, { kind: 'computed', result });
+const lost = (state: WorkerState): WorkerEffect[] => step(state, { kind: 'lost', atMs: 2, reason: 'gone', jitter: 0 });
+const ends = (effects: readonly WorkerEffect[]): number[] =>
+  effects.flatMap((effect) => (effect.kind === 'finish' ? [effect.exitCode] : []));
+
+const says = (effects: readonly WorkerEffect[]): string[] =>
+  effects.flatMap((effect) => (effect.kind === 'send' ? [effect.message.$case] : []));
+
+const welcome = (catchUp: Welcome_CatchUp, rounds = ROUNDS): Welcome => {
+  const resumeSecret = Buffer.alloc(16);
+  return { worker: 0, resumeSecret, round: 0, heartbeatMs: 500, rounds, epoch: 1, devRows: 0, catchUp };
+};
+
+/** A worker that has just been welcomed: its compute joins. */
+function welcomed(catchUp: Welcome_CatchUp, rounds = ROUNDS): WorkerState {
+  const state = initialWorker(rules, 0);
+  step(state, { kind: 'start' });
+  step(state, { kind: 'opened', atMs: 0, terms });
+  message(state, { $case: 'welcome', value: welcome(catchUp, rounds) });
+  return state;
+}
+
+/** Lets the compute finish what it was given, whatever that is. */
+function finishTask(state: WorkerState): WorkerEffect[] {
+  const { task } = state.running!;
+  const { round } = state;
+  const sha256 = Buffer.alloc(32);
+  switch (task.kind) {
+    case 'join':
+      return computed(state, { kind: 'join', data: { rows: 1, truncated: 0, merged: 0 } });
+    case 'apply':
+      return computed(state, { kind: 'apply', round: task.record.round + 1 });
+    case 'measure': {
+      const { firstDirection } = task;
+      const contribution = { measuredRound: round, firstDirection, gradientBytes: Buffer.alloc(1) };
+      return computed(state, { kind: 'measure', contribution });
+    }
+    case 'evaluate':
+      return computed(state, { kind: 'evaluate', counts: { ...task.request, correct: 0, classified: 0, lossSum: 0 } });
+    default:
+      return computed(state, { kind: task.kind, digest: { round, sha256 } });
+  }
+}
+
+const taskOf = ({ running }: WorkerState): string | undefined => running?.task.kind;
+
+/** A worker that measures round 0 while all records of the run and the trainer's last word wait in its inbox. */
+function behind(catchUp: Welcome_CatchUp): WorkerState {
+  const state = welcomed(catchUp);
+  for (let round = 0; round < ROUNDS; round++) message(state, { $case: 'record', value: recordOf(round, 0, []) });
+  message(state, { $case: 'notice', value: { kind: Notice_Kind.RUN_DONE, text: 'done' } });
+  return state;
+}
+
+describe('a worker whose stream broke', () => {
+  it('says hello first, whatever was applied meanwhile', () => {
+    const state = welcomed(Welcome_CatchUp.NONE, 1);
+    finishTask(state);
+    finishTask(state);
+    message(state, { $case: 'record', value: recordOf(0, 0, []) });
+    finishTask(state);
+    assert.equal(state.running?.task.kind, 'apply');
+    lost(state);
+    step(state, { kind: 'retry' });
+    const said = says(step(state, { kind: 'opened', atMs: 3, terms }));
+    for (let tasks = 0; state.running && tasks < 20; tasks++) said.push(...says(finishTask(state)));
+    assert.deepEqual([state.round, said], [1, ['hello']]);
+  });
+
+  it('reads its data again when the trainer that is back has another dev split', () => {
+    const state = welcomed(Welcome_CatchUp.NONE);
+    finishTask(state);
+    finishTask(state);
+    for (const devRows of [0, 100]) {
+      lost(state);
+      step(state, { kind: 'retry' });
+      step(state, { kind: 'opened', atMs: 3, terms });
+      while (state.running) finishTask(state);
+      message(state, { $case: 'welcome', value: { ...welcome(Welcome_CatchUp.NONE), devRows } });
+      assert.equal(taskOf(state), devRows === 0 ? 'digest' : 'join');
+      finishTask(state);
+    }
+  });
+});
+
+describe('a worker that is to take a snapshot', () => {
+  /** The rounds of the replica that the hello of its next stream shows. */
+  const shown = (state: WorkerState): (number | undefined)[] => {
+    lost(state);
+    step(state, { kind: 'retry' });
+    const effects = step(state, { kind: 'opened', atMs: 3, terms });
+    for (let tasks = 0; state.running && tasks < 20; tasks++) effects.push(...finishTask(state));
+    return effects.flatMap((effect) =>
+      effect.kind === 'send' && effect.message.$case === 'hello' ? [effect.message.value.replica?.round] : [],
+    );
+  };
+
+  it('shows no replica on its next stream until it has restored one', () => {
+    const state = welcomed(Welcome_CatchUp.SNAPSHOT);
+    finishTask(state);
+    assert.deepEqual(shown(state), [undefined]);
+  });
+
+  it('shows none after its own was found to deviate either', () => {
+    const state = welcomed(Welcome_CatchUp.NONE);
+    finishTask(state);
+    finishTask(state);
+    message(state, { $case: 'notice', value: { kind: Notice_Kind.CATCH_UP, text: 'deviant' } });
+    finishTask(state);
+    assert.equal(state.phase, 'catchingUp');
+    assert.deepEqual(shown(state), [undefined]);
+  });
+
+  it('asks for one again where a trainer takes it for a newcomer that needs none', () => {
+    const state = welcomed(Welcome_CatchUp.SNAPSHOT);
+    finishTask(state);
+    shown(state);
+    const effects = message(state, { $case: 'welcome', value: welcome(Welcome_CatchUp.NONE) });
+    assert.equal(state.phase, 'catchingUp');
+    assert(effects.some(({ kind }) => kind === 'fetchSnapshot'));
+  });
+
+  it('shows the replica that it restored', () => {
+    const state = welcomed(Welcome_CatchUp.SNAPSHOT);
+    finishTask(state);
+    step(state, { kind: 'snapshot', bytes: new Uint8Array(1) });
+    finishTask(state);
+    assert.deepEqual(shown(state), [0]);
+  });
+});
+
+describe('a worker', () => {
+  it('shows a person no control characters that the trainer sends, and no more than a line', () => {
+    const state = welcomed(Welcome_CatchUp.NONE);
+    finishTask(state);
+    finishTask(state);
+    finishTask(state);
+    const text = `\u001b[2J\n${'x'.repeat(60_000)}`;
+    const [report] = message(state, { $case: 'notice', value: { kind: Notice_Kind.LATE, text } });
+    assert.deepEqual(report, { kind: 'report', report: { kind: 'late', text: `\ufffd[2J\ufffd${'x'.repeat(995)}` } });
+  });
+});
+
+describe('a worker whose trainer is gone after the end of the run', () => {
+  it('applies the records that it was sent, then ends', () => {
+    const state = behind(Welcome_CatchUp.NONE);
+    assert.deepEqual(ends(lost(state)), []);
+    const codes: number[] = [];
+    for (let tasks = 0; state.running && tasks < 20; tasks++) codes.push(...ends(finishTask(state)));
+    assert.deepEqual([state.round, codes], [ROUNDS, [EXIT.done]]);
+  });
+
+  it('ends at once when it waits for a snapshot, which cannot come', () => {
+    assert.deepEqual(ends(lost(behind(Welcome_CatchUp.SNAPSHOT))), [EXIT.done]);
+  });
+});

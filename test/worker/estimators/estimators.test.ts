@@ -1,0 +1,49 @@
+/** The estimators on a real model: what they measure is one thing, on one scale. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { runKey } from '../../../kernels/random-keys.ts';
+import { referenceBackend } from '../../../kernels/reference.ts';
+import { initialReplica } from '../../../kernels/replica.ts';
+import { openBaseModel } from '../../../model/base-model.ts';
+import { createForward } from '../../../model/runtime/forward.ts';
+import { DECODED_512 } from '../../../proto/e4m3.ts';
+import { Learning } from '../../../proto/run-config.ts';
+import { measureContribution, Scratch } from '../../../worker/estimators/spsa-step.ts';
+import { readFixtureAdapter } from '../../support/fixture-adapter.ts';
+import { fixtures, rowOf } from '../../support/golden-models.ts';
+
+const directory = fileURLToPath(new URL('../../golden/models/llama', import.meta.url));
+const model = openBaseModel(directory);
+const { layout, theta } = readFixtureAdapter(join(directory, 'adapter'), model);
+const rows = fixtures()
+  .find(({ name }) => name === 'llama')!
+  .golden.examples.map(rowOf);
+
+/** Decoded gradient bytes of one contribution. */
+async function measure(settings: Partial<Learning>): Promise<number[]> {
+  const learning = Learning.parse({ directions: 6, ...settings });
+  const tangents = learning.estimator === 'forward' ? 'float32' : undefined;
+  const options = { provider: 'cpu', threads: 1, quantize: 'none', tangents } as const;
+  const forward = await createForward(model, { layout }, options);
+  const rule = { ...learning, decayRounds: 0, runKey: runKey(5) };
+  const scratch = new Scratch(referenceBackend);
+  const context = { learning, rule, layout, backend: referenceBackend, forward, scratch, worker: 3 };
+  const bytes = await measureContribution(context, initialReplica(rule, Float32Array.from(theta)), 0, rows);
+  await forward.close();
+  return [...bytes].map((byte) => DECODED_512[byte]! / 512);
+}
+
+describe('forward gradients', () => {
+  for (const directionStripes of [1, 4] as const)
+    it(`are what spsa measures at a small epsilon (stripes ${directionStripes})`, async () => {
+      const spsa = await measure({ estimator: 'spsa', epsilon: 2 ** -12, directionStripes });
+      const forward = await measure({ estimator: 'forward', directionStripes });
+      assert(Math.max(...spsa.map(Math.abs)) > 1, 'the slopes are no subnormal numbers');
+      // Rounding is by the same random word: equal, or a neighbour of E4M3.
+      forward.forEach((g, j) => {
+        assert(Math.abs(g - spsa[j]!) <= Math.abs(spsa[j]!) / 8 + 2 ** -9, `direction ${j}: ${g}, spsa ${spsa[j]}`);
+      });
+    });
+});

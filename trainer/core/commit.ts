@@ -1,0 +1,168 @@
+/** Commits a record: the one place where a round ends. Everything it asks for comes behind the append. */
+import { absorb, clippedGradients, exponentInForce, liveGradients } from '../../kernels/learning-rule.ts';
+import { Notice_Kind, type Record } from '../../proto/gen/onebyte.ts';
+import { DIGEST_EVERY, MAX_RECENT_RECORDS } from '../../proto/limits.ts';
+import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
+import { entriesOf, type RecordEntry, recordOf } from '../../proto/record.ts';
+import { withProof } from '../../proto/record-proof.ts';
+import { deadlineMs } from './deadline.ts';
+import { startEvaluation } from './evaluation.ts';
+import { notice } from './messages.ts';
+import { roundDetail } from './round-detail.ts';
+import type { ContributionPlace, Effect, Member, TrainerState } from './state.ts';
+
+/** Records in a row without a live byte after which a run has diverged. */
+const EMPTY_RECORDS = 3;
+
+const byPlace = (a: RecordEntry, b: RecordEntry): number =>
+  b.staleness - a.staleness || a.worker - b.worker || a.firstDirection - b.firstDirection;
+
+/** Closes the open round with what it holds. */
+export function closeRound(state: TrainerState, atMs: number): Effect[] {
+  const { normaliser, pending } = state;
+  const record = recordOf(normaliser.round, exponentInForce(normaliser), [...pending].sort(byPlace));
+  return commitRecord(state, record, atMs, false);
+}
+
+/** Makes `record` (without proof) the next of the run. `recovered`: a worker gave it back; `atMs`: now. */
+export function commitRecord(state: TrainerState, record: Record, atMs: number, recovered: boolean): Effect[] {
+  const { rounds, runKey, learning } = state.rules;
+  const { normaliser, step } = absorb(state.normaliser, learning, record);
+  const { ms, ...times } = timesOf(state, atMs);
+  const { deadlineMs: closesAfterMs } = state;
+  const detail = roundDetail(
+    record,
+    normaliser,
+    state.answeredMs,
+    recovered ? [] : expectedMembers(state).map(({ worker }) => worker),
+  );
+  const gradients = liveGradients(record);
+  noteRecord(state, record);
+  for (const { worker, gradientBytes } of entriesOf(record)) {
+    const member = state.members.get(worker);
+    if (member) member.gradients += gradientBytes.length;
+  }
+  for (const [worker, bytes] of step?.clipped ?? []) {
+    const member = state.members.get(worker);
+    if (member) member.clipped += bytes;
+  }
+  state.normaliser = normaliser;
+  state.idleFraction = times.idleFraction;
+  openRound(state, atMs);
+  const done = normaliser.round >= rounds;
+  const digest = done || recovered || normaliser.round % DIGEST_EVERY === 0;
+  const effects: Effect[] = [
+    { kind: 'append', frames: [{ frame: { $case: 'record', value: record } }] },
+    { kind: 'broadcast', message: { message: { $case: 'record', value: withProof(runKey, record) } } },
+    { kind: 'apply', record, step, normaliser, digest },
+    {
+      kind: 'report',
+      report: {
+        kind: 'round',
+        round: normaliser.round,
+        contributions: record.workers.length,
+        gradients,
+        clipped: clippedGradients(step),
+        members: state.members.size,
+        ms,
+        deadlineMs: closesAfterMs,
+        ...times,
+        detail,
+      },
+    },
+  ];
+  if (recovered) effects.push({ kind: 'report', report: { kind: 'recovered', round: record.round } });
+  if (state.emptyRecords >= EMPTY_RECORDS) return [...effects, ...diverged(state)];
+  return [...effects, ...afterRound(state, done)];
+}
+
+/**
+ * Members whose answer the open round waits for: those who caught up before it opened, or, when they are all gone, those
+ * who were to count from the next round on.
+ */
+export function expectedMembers({ members, normaliser: { round } }: TrainerState): Member[] {
+  const ready = [...members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined);
+  const due = ready.filter(({ expectedFrom }) => expectedFrom! <= round);
+  return due.length > 0 ? due : ready;
+}
+
+/** Length of the round that ends, and the part of it that those who answered waited for others. */
+function timesOf(state: TrainerState, atMs: number): { ms: number; idleFraction: number } {
+  const ms = atMs - state.openedMs;
+  const waits = [...state.answeredMs.values()].map((answered) => Math.max(0, ms - answered));
+  const total = waits.reduce((sum, wait) => sum + wait, 0);
+  return { ms, idleFraction: ms > 0 && waits.length > 0 ? Math.min(1, total / waits.length / ms) : 0 };
+}
+
+/** What a committed record, new or read from the log, leaves in the state beside the replica. */
+export function noteRecord(state: TrainerState, record: Record): void {
+  const gradients = liveGradients(record);
+  state.gradients += gradients;
+  state.emptyRecords = gradients === 0 ? state.emptyRecords + 1 : 0;
+  state.recent.push(record);
+  if (state.recent.length > MAX_RECENT_RECORDS) state.recent.shift();
+  for (const { worker, staleness, firstDirection } of entriesOf(record)) {
+    const place = { measuredRound: record.round - staleness, firstDirection };
+    const last = state.accepted.get(worker);
+    if (!last || isLater(place, last)) state.accepted.set(worker, place);
+  }
+}
+
+/** Contributions of a worker come in this order. */
+export const isLater = (a: ContributionPlace, b: ContributionPlace): boolean =>
+  a.measuredRound > b.measuredRound || (a.measuredRound === b.measuredRound && a.firstDirection > b.firstDirection);
+
+/** Makes `normaliser.round` the open round. */
+export function openRound(state: TrainerState, atMs: number): void {
+  const { round } = state.normaliser;
+  state.pending = [];
+  state.heldGradients = 0;
+  state.stillMissing = 0;
+  state.answeredMs.clear();
+  state.openedMs = atMs;
+  const { deadlineFloorMs, deadlineCeilingMs } = state.rules.settings;
+  state.deadlineMs = deadlineMs(state.arrivals, deadlineFloorMs, deadlineCeilingMs);
+  state.openings.set(round, atMs);
+  state.openings.delete(round - state.rules.learning.maxStaleness - 2);
+}
+
+function afterRound(state: TrainerState, done: boolean): Effect[] {
+  const { evaluateEvery, checkpointEvery } = state.rules.settings;
+  const { round } = state.normaliser;
+  const due = (every: number): boolean => done || (every > 0 && round % every === 0);
+  const effects: Effect[] = [];
+  if (due(checkpointEvery)) effects.push({ kind: 'checkpoint', round, best: false });
+  if (due(evaluateEvery)) effects.push(...startEvaluation(state));
+  if (!done) return effects;
+  state.phase = 'finalEvaluation';
+  return [...effects, ...finishWhenDone(state)];
+}
+
+function diverged(state: TrainerState): Effect[] {
+  const text = `${EMPTY_RECORDS} records in a row held no live byte: no worker measured a finite loss. Lower learning.learningRate or learning.epsilon, or go back to an earlier checkpoint`;
+  return finish(state, EXIT.diverged, Notice_Kind.RUN_FAILED, text);
+}
+
+/**
+ * Ends the run once its last record is committed and no evaluation is open. The checkpoint is there by now, unless the trainer
+ * that committed the record was killed before it wrote one.
+ */
+export function finishWhenDone(state: TrainerState): Effect[] {
+  if (state.phase !== 'finalEvaluation' || state.recovery || (state.evaluation && state.members.size > 0)) return [];
+  const { round } = state.normaliser;
+  return [
+    { kind: 'checkpoint', round, best: false },
+    ...finish(state, EXIT.done, Notice_Kind.RUN_DONE, `${round} rounds done`),
+  ];
+}
+
+/** The trainer's last effects: the members are told and leave the log, so that nobody waits for them when it is opened again. */
+export function finish(state: TrainerState, exitCode: ExitCode, kind: Notice_Kind, reason: string): Effect[] {
+  state.phase = 'done';
+  state.lastWord = { kind, text: reason };
+  const frames = [...state.members.keys()].map((worker) => ({
+    frame: { $case: 'left' as const, value: { worker, reason } },
+  }));
+  const leaves: Effect[] = frames.length > 0 && exitCode !== EXIT.durableStore ? [{ kind: 'append', frames }] : [];
+  return [...leaves, { kind: 'broadcast', message: notice(kind, reason) }, { kind: 'finish', exitCode, text: reason }];
+}

@@ -1,0 +1,102 @@
+/** Evaluations on the dev split, spread over the members as row ranges while rounds go on. */
+import type { Evaluation, EvaluationCounts } from '../../proto/gen/onebyte.ts';
+import type { Effect, EvaluationPart, StreamId, TrainerState } from './state.ts';
+
+/**
+ * Asks the members that have caught up for their part of the dev split at the current round. An evaluation that is still
+ * open is given up: its θ is gone from those who moved on.
+ */
+export function startEvaluation(state: TrainerState): Effect[] {
+  const members = [...state.members.values()].filter((m) => m.expectedFrom !== undefined && m.stream !== undefined);
+  const { devRows } = state.rules;
+  state.evaluation = undefined;
+  if (devRows === 0 || members.length === 0) return [];
+  const { round } = state.normaliser;
+  const parts: EvaluationPart[] = [];
+  const effects: Effect[] = [{ kind: 'holdAdapter' }];
+  members.forEach(({ worker, stream }, i) => {
+    const firstRow = Math.floor((devRows * i) / members.length);
+    const rows = Math.floor((devRows * (i + 1)) / members.length) - firstRow;
+    if (rows === 0) return;
+    parts.push({ worker, firstRow, rows, counts: undefined });
+    effects.push({
+      kind: 'send',
+      stream: stream!,
+      message: { message: { $case: 'evaluate', value: { round, firstRow, rows } } },
+    });
+  });
+  state.evaluation = { round, parts };
+  return effects;
+}
+
+/** A member that left may have owed rows: they are evaluated anew, at the round that is open now. */
+export const restartEvaluationWithout = (state: TrainerState, worker: number): Effect[] =>
+  state.evaluation?.parts.some((part) => part.worker === worker && !part.counts) ? startEvaluation(state) : [];
+
+/** A member is back on another stream: what it owed is asked for again, or anew where its θ has moved on. */
+export function askAgain(state: TrainerState, worker: number, stream: StreamId): Effect[] {
+  const { evaluation, normaliser } = state;
+  const part = evaluation?.parts.find((owed) => owed.worker === worker && !owed.counts);
+  if (!evaluation || !part) return [];
+  if (evaluation.round !== normaliser.round) return startEvaluation(state);
+  const { firstRow, rows } = part;
+  const value = { round: evaluation.round, firstRow, rows };
+  return [{ kind: 'send', stream, message: { message: { $case: 'evaluate', value } } }];
+}
+
+/** Takes one member's counts in; the last of them makes the result, which is logged. */
+export function onCounts(state: TrainerState, stream: StreamId, counts: EvaluationCounts): Effect[] {
+  const { evaluation } = state;
+  const worker = state.workerOfStream.get(stream);
+  const part = evaluation?.parts.find(
+    (p) => p.worker === worker && p.firstRow === counts.firstRow && p.rows === counts.rows,
+  );
+  if (!evaluation || !part || counts.round !== evaluation.round) return [];
+  if (counts.classified > part.rows || counts.correct > counts.classified)
+    return [{ kind: 'refuse', stream, refusal: 'invalid', text: `evaluation counts exceed ${part.rows} rows` }];
+  part.counts = counts;
+  if (evaluation.parts.some((p) => !p.counts)) return [];
+  state.evaluation = undefined;
+  return onResult(
+    state,
+    evaluation.round,
+    evaluation.parts.map((p) => p.counts!),
+  );
+}
+
+function onResult(state: TrainerState, round: number, counts: readonly EvaluationCounts[]): Effect[] {
+  const sum = (of: (c: EvaluationCounts) => number): number => counts.reduce((total, c) => total + of(c), 0);
+  const result: Evaluation = {
+    round,
+    rows: sum((c) => c.rows),
+    correct: sum((c) => c.correct),
+    classified: sum((c) => c.classified),
+    lossSum: sum((c) => c.lossSum),
+  };
+  const best = isBetter(result, state.best);
+  if (best) state.best = result;
+  const effects: Effect[] = [
+    { kind: 'append', frames: [{ frame: { $case: 'evaluation', value: result } }] },
+    {
+      kind: 'report',
+      report: {
+        kind: 'evaluation',
+        round,
+        rows: result.rows,
+        loss: result.lossSum / result.rows,
+        accuracy: result.classified > 0 ? result.correct / result.classified : undefined,
+        best,
+      },
+    },
+  ];
+  if (best) effects.push({ kind: 'checkpoint', round, best: true });
+  return effects;
+}
+
+/** More right answers, then less loss; a loss that is not finite is never better. */
+export function isBetter(a: Evaluation, b: Evaluation | undefined): boolean {
+  if (!Number.isFinite(a.lossSum)) return false;
+  if (!b) return true;
+  const accuracy = (e: Evaluation): number => (e.classified > 0 ? e.correct / e.classified : 0);
+  return accuracy(a) > accuracy(b) || (accuracy(a) === accuracy(b) && a.lossSum / a.rows < b.lossSum / b.rows);
+}

@@ -1,0 +1,59 @@
+/** What a committed round tells beside its record: who answered when, and how its gradient bytes are distributed. */
+import type { Normaliser } from '../../kernels/learning-rule.ts';
+import { isAbstention } from '../../proto/e4m3.ts';
+import type { Record } from '../../proto/gen/onebyte.ts';
+import { entriesOf } from '../../proto/record.ts';
+
+/** Buckets of a byte distribution: by sign and E4M3 exponent, then the abstentions. */
+export const BUCKETS = 33;
+
+/** Bucket `byte >> 3`: 0…15 positive by rising exponent, 16…31 negative by rising exponent, 32 abstained. `[33]` */
+function byteBuckets(record: Record): number[] {
+  const buckets = new Array<number>(BUCKETS).fill(0);
+  for (const byte of record.gradientBytes) buckets[isAbstention(byte) ? 32 : byte >> 3]!++;
+  return buckets;
+}
+
+/** What a record holds of one worker. */
+export interface Share {
+  readonly contributions: number;
+  readonly gradients: number;
+}
+
+export interface RoundDetail {
+  readonly exponent: number;
+  /** Root mean square of the projected gradients, averaged as the learning rule does; nats per unit of length. */
+  readonly rms: number;
+  /** Gradient bytes of the record, abstentions included. */
+  readonly payloadBytes: number;
+  readonly buckets: readonly number[];
+  /** By worker. */
+  readonly shares: ReadonlyMap<number, Share>;
+  /** When each worker's first contribution came, ms after the round opened. */
+  readonly answeredMs: ReadonlyMap<number, number>;
+  /** Workers that the round waited for and that are not in it. */
+  readonly missing: readonly number[];
+}
+
+/** @param expected workers that the round waited for @param normaliser the one after the record */
+export function roundDetail(
+  record: Record,
+  normaliser: Normaliser,
+  answeredMs: ReadonlyMap<number, number>,
+  expected: readonly number[],
+): RoundDetail {
+  const shares = new Map<number, Share>();
+  for (const { worker, gradientBytes } of entriesOf(record)) {
+    const { contributions, gradients } = shares.get(worker) ?? { contributions: 0, gradients: 0 };
+    shares.set(worker, { contributions: contributions + 1, gradients: gradients + gradientBytes.length });
+  }
+  return {
+    exponent: record.exponent,
+    rms: Math.sqrt(normaliser.v),
+    payloadBytes: record.gradientBytes.length,
+    buckets: byteBuckets(record),
+    shares,
+    answeredMs: new Map(answeredMs),
+    missing: expected.filter((worker) => !shares.has(worker)),
+  };
+}

@@ -1,0 +1,166 @@
+/** Checkpoints: PEFT directories with the replica's numbers beside them. Written whole or not at all. */
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writePeftAdapter } from '../../formats/peft-adapter.ts';
+import { adapterDigest, type ReplicaState, replicaDigest } from '../../kernels/replica.ts';
+import { layoutOf, withTrainedPart } from '../../kernels/run-replica.ts';
+import { makeDirectory, syncPath } from '../../platform/durable-directory.ts';
+import { EXIT, OperatingError } from '../../proto/operating-error.ts';
+import type { RunConfig } from '../../proto/run-config.ts';
+
+/** What a checkpoint is made from. */
+export interface CheckpointContent {
+  readonly config: RunConfig;
+  readonly replica: ReplicaState;
+  /** A and B of all modules at round 0: what is not trained stays so. */
+  readonly matrices: Float32Array;
+  /** One more than the largest worker number given. */
+  readonly nextWorker: number;
+  readonly epoch: number;
+}
+
+/** Directory name of the checkpoint after `round` records. */
+export const checkpointName = (round: number): string => `round-${String(round).padStart(6, '0')}`;
+
+/** The round of the checkpoint called `name`. */
+const roundOf = (name: string): number => Number(name.slice('round-'.length));
+
+/** Names of the checkpoints in `parent`, oldest first. From round 1,000,000 on that is not the order of their letters. */
+async function checkpointNames(parent: string): Promise<string[]> {
+  const names = (await readdir(parent)).filter((name) => /^round-\d+$/.test(name));
+  return names.sort((a, b) => roundOf(a) - roundOf(b));
+}
+
+/** sha-256 (hex) of the other files. */
+const MANIFEST = 'manifest.json';
+/** The replica's numbers beside θ. */
+const STATE = 'trainer_state.json';
+/** Name of the link to the checkpoint with the best result on the dev split. */
+const BEST = 'best';
+
+/** Writes `content` as a PEFT directory at `directory`, which must not exist. */
+export function writePeftCheckpoint(directory: string, content: CheckpointContent): void {
+  const { config, replica, matrices } = content;
+  try {
+    makeDirectory(directory, (temporary) => {
+      writePeftAdapter(temporary, config.adapter, withTrainedPart(layoutOf(config), matrices, replica.theta));
+      writeJson(join(temporary, STATE), trainerState(content));
+      const names = readdirSync(temporary).sort();
+      const sums = names.map((name) => [name, sha256(readFileSync(join(temporary, name)))]);
+      writeJson(join(temporary, MANIFEST), Object.fromEntries(sums));
+    });
+  } catch (cause) {
+    throw new OperatingError(EXIT.durableStore, `checkpoint ${directory}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+const writeJson = (file: string, content: object): void =>
+  writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`, { flush: true });
+
+const sha256 = (content: Buffer | string): string => createHash('sha256').update(content).digest('hex');
+
+/** True when `directory` is a checkpoint of a run, not any other PEFT directory. */
+export const isCheckpoint = (directory: string): boolean => existsSync(join(directory, MANIFEST));
+
+/** What is wrong with the checkpoint at `directory`; undefined when every file is as its manifest says. */
+export async function checkpointProblem(directory: string): Promise<string | undefined> {
+  try {
+    const sums = JSON.parse(await readFile(join(directory, MANIFEST), 'utf8')) as { [file: string]: string };
+    for (const [name, sum] of Object.entries(sums)) {
+      const found = sha256(await readFile(join(directory, name)));
+      if (found !== sum) return `${name}: sha-256 ${found}, expected ${sum}`;
+    }
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** The newest checkpoint in `parent` that verifies; those that do not are passed over. Undefined where there is none. */
+export async function newestCheckpoint(parent: string): Promise<string | undefined> {
+  const names = await checkpointNames(parent).catch(() => []);
+  for (const name of names.reverse()) if (!(await checkpointProblem(join(parent, name)))) return join(parent, name);
+  return undefined;
+}
+
+/** What STATE holds: floats as hexadecimal bits, so that they read back exactly. */
+function trainerState({ replica, nextWorker, epoch }: CheckpointContent): object {
+  const { round, v, vMax, exponents, window } = replica.normaliser;
+  const state = {
+    round,
+    adapterDigest: adapterDigest(replica.theta),
+    replicaDigest: replicaDigest(replica).toString('hex'),
+    v: float64Hex(v),
+    vMax: float64Hex(vMax),
+    exponents,
+    window: window.map(float64Hex),
+    nextWorker,
+    epoch,
+  };
+  return { ...state, sha256: sha256(JSON.stringify(state)) };
+}
+
+function float64Hex(x: number): string {
+  const bytes = Buffer.alloc(8);
+  bytes.writeDoubleBE(x);
+  return bytes.toString('hex');
+}
+
+/**
+ * Writes the checkpoint after `content`'s round into `parent`, unless it is there already, and removes older ones beyond
+ * the newest `keep`; the best stays. `best`: this one is the best from now on. One process at a time: the lock's holder.
+ * @returns the checkpoint's directory
+ */
+export async function writeCheckpoint(
+  parent: string,
+  content: CheckpointContent,
+  keep: number,
+  best: boolean,
+): Promise<string> {
+  const { round } = content.replica.normaliser;
+  const name = checkpointName(round);
+  const directory = join(parent, name);
+  if (!(await holdsReplica(directory, content.replica))) {
+    await rm(directory, { recursive: true, force: true });
+    writePeftCheckpoint(directory, content);
+  }
+  if (best) {
+    const link = join(parent, `.${BEST}.${process.pid}.partial`);
+    await rm(link, { force: true });
+    await symlink(name, link);
+    await rename(link, join(parent, BEST));
+    syncPath(parent);
+  }
+  await prune(parent, keep, round);
+  return directory;
+}
+
+/** Removes the link to the best checkpoint in `parent`; the checkpoint stays. */
+export const forgetBest = (parent: string): Promise<void> => rm(join(parent, BEST), { force: true });
+
+/** True when the best checkpoint in `parent` is that after `round`, and whole. */
+export async function isBest(parent: string, round: number): Promise<boolean> {
+  const link = await readlink(join(parent, BEST)).catch(() => undefined);
+  return link === checkpointName(round) && !(await checkpointProblem(join(parent, link)));
+}
+
+/** True when `directory` is a whole checkpoint of `replica`. One of another run, or of a log put back since, is none. */
+async function holdsReplica(directory: string, replica: ReplicaState): Promise<boolean> {
+  if (await checkpointProblem(directory)) return false;
+  const state = await readFile(join(directory, STATE), 'utf8').catch(() => '{}');
+  return (JSON.parse(state) as { replicaDigest?: string }).replicaDigest === replicaDigest(replica).toString('hex');
+}
+
+/** What a process that was killed while it wrote a checkpoint or the link leaves. */
+const UNFINISHED = new RegExp(`^\\.(round-\\d+|${BEST})\\.\\d+\\.partial$`);
+
+/** Checkpoints of rounds after `round` are of a log that was put back since: they count for none of this run's. */
+async function prune(parent: string, keep: number, round: number): Promise<void> {
+  const best = await readlink(join(parent, BEST)).catch(() => undefined);
+  const names = (await checkpointNames(parent)).filter((name) => roundOf(name) <= round);
+  const old = names.slice(0, -keep).filter((name) => name !== best);
+  const unfinished = (await readdir(parent)).filter((name) => UNFINISHED.test(name));
+  for (const name of [...old, ...unfinished]) await rm(join(parent, name), { recursive: true });
+}

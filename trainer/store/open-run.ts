@@ -1,0 +1,97 @@
+/** Opens a run directory: a new round log, or the one that is there and the replica it gives. */
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Backend } from '../../kernels/backend.ts';
+import type { ReplicaState } from '../../kernels/replica.ts';
+import type { LogFrame } from '../../proto/gen/onebyte.ts';
+import { usageError } from '../../proto/operating-error.ts';
+import { canonicalJson, type RunConfig, runConfigDifferences } from '../../proto/run-config.ts';
+import { forgetBest } from './checkpoint.ts';
+import { takeLock } from './lock-file.ts';
+import { replayLog } from './restore.ts';
+import {
+  createRoundLog,
+  LOG_FORMAT,
+  type LogContents,
+  type RoundLog,
+  readRoundLog,
+  reopenRoundLog,
+} from './round-log.ts';
+
+export const roundLogFile = (directory: string): string => join(directory, 'round.log');
+export const checkpointsOf = (directory: string): string => join(directory, 'checkpoints');
+
+export interface OpenRun {
+  readonly log: RoundLog;
+  readonly frames: readonly LogFrame[];
+  readonly replica: ReplicaState;
+  /** A and B of all modules at round 0. */
+  readonly matrices: Float32Array;
+  /** Bytes of a frame that was not written whole, cut off. */
+  readonly tornBytes: number;
+  /** Lets another process write the run. Call it once the log is closed. */
+  readonly unlock: () => void;
+  /** Secret of the run. */
+  readonly runKey: Buffer;
+}
+
+/**
+ * Opens the run in `directory`.
+ * @param initialAdapter all matrices, float32 little endian, when the run continues an adapter; else empty
+ * @param resume go on with the log if one is there; otherwise there must be none
+ */
+export async function openRun(
+  directory: string,
+  config: RunConfig,
+  initialAdapter: Buffer,
+  resume: boolean,
+  backend: Backend,
+): Promise<OpenRun> {
+  await mkdir(directory, { recursive: true });
+  const unlock = takeLock(join(directory, 'trainer.lock'));
+  try {
+    return { ...(await openLocked(directory, config, initialAdapter, resume, backend)), unlock };
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
+
+async function openLocked(
+  directory: string,
+  config: RunConfig,
+  initialAdapter: Buffer,
+  resume: boolean,
+  backend: Backend,
+): Promise<Omit<OpenRun, 'unlock'>> {
+  const file = roundLogFile(directory);
+  const exists = existsSync(file);
+  if (exists && !resume) throw usageError(`${file} exists: use --resume to go on, or another directory`);
+  if (!exists) {
+    const header = {
+      format: LOG_FORMAT,
+      runConfig: canonicalJson(config),
+      initialTheta: initialAdapter,
+      runKey: randomBytes(32),
+    };
+    // Of another run that had this directory.
+    await forgetBest(checkpointsOf(directory));
+    const log = await createRoundLog(file, header);
+    const { replica, matrices } = await replayLog({ header, frames: [], validBytes: 0, tornBytes: 0 }, backend);
+    return { log, frames: [], tornBytes: 0, runKey: header.runKey, replica, matrices };
+  }
+  const contents = await readRoundLog(file);
+  refuseOtherRun(file, contents, config);
+  const { replica, matrices } = await replayLog(contents, backend);
+  const log = await reopenRoundLog(file, contents);
+  const { frames, tornBytes, header } = contents;
+  return { log, frames, replica, matrices, tornBytes, runKey: header.runKey ?? Buffer.alloc(0) };
+}
+
+function refuseOtherRun(file: string, { header }: LogContents, config: RunConfig): void {
+  if (header.runConfig === canonicalJson(config)) return;
+  const differences = runConfigDifferences(JSON.parse(canonicalJson(config)), JSON.parse(header.runConfig));
+  throw usageError(`--resume: the run file is not the one of ${file}:\n  ${differences.join('\n  ')}`);
+}

@@ -1,0 +1,147 @@
+/** The round log: the file from which a run can be rebuilt. Appended and fsynced before anybody hears of a record. */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { type FileHandle, open, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { syncPath } from '../../platform/durable-directory.ts';
+import { LogFrame, type LogHeader } from '../../proto/gen/onebyte.ts';
+import { decodeLogFrames, encodeLogFrame, type LogBytes } from '../../proto/log-framing.ts';
+import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts';
+
+/** Version of the frames' meaning. */
+export const LOG_FORMAT = 2;
+
+export interface LogContents {
+  readonly header: LogHeader;
+  /** All frames after the header. */
+  readonly frames: readonly LogFrame[];
+  /** Bytes of frames that verify. */
+  readonly validBytes: number;
+  /** Bytes behind them: a frame that was not written whole. */
+  readonly tornBytes: number;
+}
+
+const storeError = (message: string, options?: ErrorOptions): OperatingError =>
+  new OperatingError(EXIT.durableStore, message, options);
+
+/**
+ * Reads a round log whole. A torn tail is left out and counted.
+ * @throws OperatingError usage: no such file or not a round log; durableStore: damage before valid records
+ */
+export async function readRoundLog(file: string): Promise<LogContents> {
+  let fd: number | undefined;
+  try {
+    fd = openSync(file, 'r');
+    return parseRoundLog(bytesOf(fd), file);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === undefined) throw cause;
+    throw usageError(`round log ${file}: cannot be read (${code})`, { cause });
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
+}
+
+/** What an open file holds now, read where it is looked at: Node.js reads no file of 2 GiB at once. */
+function bytesOf(fd: number): LogBytes {
+  return {
+    length: fstatSync(fd).size,
+    subarray(start, end) {
+      const bytes = Buffer.allocUnsafe(end - start);
+      for (let done = 0, read = 1; done < bytes.length; done += read) {
+        read = readSync(fd, bytes, done, bytes.length - done, start + done);
+        if (read === 0) throw Object.assign(new Error(`cut at byte ${start + done}`), { code: 'EOF' });
+      }
+      return bytes;
+    },
+  };
+}
+
+/** As readRoundLog, of the bytes of `file`. */
+export function parseRoundLog(bytes: LogBytes, file: string): LogContents {
+  const { payloads, validBytes, tail } = decodeLogFrames(bytes);
+  if (tail.kind === 'damaged')
+    throw storeError(
+      `round log ${file}: damaged at byte ${tail.position}, with valid frames from byte ${tail.nextValid} on. Restore the file from a copy; cutting it at byte ${tail.position} would lose acknowledged records`,
+    );
+  const [first, ...frames] = payloads.map((payload, i) => decodePayload(file, payload, i));
+  if (first?.frame?.$case !== 'header')
+    throw usageError(`round log ${file}: does not begin with a round log header (${bytes.length} bytes)`);
+  const header = first.frame.value;
+  if (header.format !== LOG_FORMAT)
+    throw usageError(`round log ${file}: format ${header.format}, this version reads format ${LOG_FORMAT}`);
+  return { header, frames, validBytes, tornBytes: bytes.length - validBytes };
+}
+
+function decodePayload(file: string, payload: Buffer, index: number): LogFrame {
+  try {
+    return LogFrame.decode(payload);
+  } catch (cause) {
+    throw storeError(`round log ${file}: frame ${index} verifies but cannot be decoded`, { cause });
+  }
+}
+
+export interface RoundLog {
+  /** Resolves once the frames are on disk. After a failure nothing more is appended: an fsync is never retried. */
+  append(frames: readonly LogFrame[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Creates `file` (it must not exist) with its header: with both or, when this process is killed, not at all. */
+export async function createRoundLog(file: string, header: LogHeader): Promise<RoundLog> {
+  const unfinished = `${file}.new`;
+  const cannot = (cause: NodeJS.ErrnoException): never => {
+    throw storeError(`round log ${file}: cannot be created (${cause.code})`, { cause });
+  };
+  const handle = await open(unfinished, 'w').catch(cannot);
+  try {
+    const log = appender(handle, file, 0);
+    await log.append([{ frame: { $case: 'header', value: header } }]);
+    await rename(unfinished, file).catch(cannot);
+    syncPath(dirname(file));
+    return log;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/** Opens `file` to go on behind its valid frames; a torn tail is cut off. */
+export async function reopenRoundLog(file: string, { validBytes }: LogContents): Promise<RoundLog> {
+  const handle = await open(file, 'r+').catch((cause: NodeJS.ErrnoException) => {
+    throw storeError(`round log ${file}: cannot be opened for writing (${cause.code})`, { cause });
+  });
+  await handle.truncate(validBytes);
+  await handle.datasync();
+  return appender(handle, file, validBytes);
+}
+
+function appender(handle: FileHandle, file: string, position: number): RoundLog {
+  let failed = false;
+  return {
+    async append(frames) {
+      if (failed) throw storeError(`round log ${file}: an earlier write failed`);
+      const parts: Buffer[] = [];
+      let end = position;
+      for (const frame of frames) {
+        const part = encodeLogFrame(end, LogFrame.encode(frame).finish());
+        parts.push(part);
+        end += part.length;
+      }
+      try {
+        // A file system that fills up may take a part and report no error.
+        const { bytesWritten } = await handle.writev(parts, position);
+        if (bytesWritten < end - position) throw Object.assign(new Error('short write'), { code: 'ENOSPC' });
+        await handle.datasync();
+      } catch (cause) {
+        failed = true;
+        const { code } = cause as NodeJS.ErrnoException;
+        throw storeError(
+          `round log ${file}: ${code} at byte ${position}. Nothing after it was acknowledged; make room or repair the disk, then use --resume`,
+          { cause },
+        );
+      }
+      position = end;
+    },
+    close: () => handle.close(),
+  };
+}

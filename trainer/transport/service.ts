@@ -1,0 +1,155 @@
+/** The trainer's gRPC face: turns streams into events and effects into messages. Holds no rule of the run. */
+import * as grpc from '@grpc/grpc-js';
+import {
+  type GetRunConfigRequest,
+  type GetRunConfigResponse,
+  type GetSnapshotRequest,
+  type GetStatusRequest,
+  type GetStatusResponse,
+  type SnapshotChunk,
+  TrainerMessage,
+  TrainerService,
+} from '../../proto/gen/onebyte.ts';
+import { JOIN_TOKEN_KEY, sameToken } from '../../proto/join-token.ts';
+import { MAX_WORKER_MESSAGE_BYTES } from '../../proto/limits.ts';
+import type { Refusal, StreamId } from '../core/state.ts';
+import { statusOfError, statusOfRefusal, UNAUTHENTICATED } from './grpc-status.ts';
+import { type JoinCall, type JoinHandlers, JoinStreams } from './join-streams.ts';
+import { type Listener, startListener } from './listener.ts';
+import { SERVICE_LIMITS, type ServiceLimits } from './service-limits.ts';
+import { snapshotSender } from './snapshot-sender.ts';
+
+/** Who may speak with the trainer. */
+export interface ServiceAccess {
+  readonly credentials: grpc.ServerCredentials;
+  /** What every call must carry; undefined: nothing. */
+  readonly joinToken: string | undefined;
+}
+
+/** What the service needs from the trainer. */
+export interface ServiceHandlers extends JoinHandlers {
+  /** An encoded Snapshot of the trainer's replica. */
+  snapshot(): Promise<Uint8Array>;
+  runConfig(): string;
+  status(): GetStatusResponse;
+}
+
+export interface Service {
+  /** The bound `host:port`. */
+  readonly address: string;
+  send(stream: StreamId, message: TrainerMessage): void;
+  /** To all streams that have a welcome. */
+  broadcast(message: TrainerMessage): void;
+  refuse(stream: StreamId, refusal: Refusal, text: string): void;
+  /** A message of the stream was dealt with: the next may be read. */
+  handled(stream: StreamId): void;
+  /** Bytes of all sockets so far, as the trainer sees them: up is received, down is sent. TLS included. */
+  wireBytes(): { up: number; down: number };
+  /** Ends all streams and waits at most `graceMs` for workers to hang up. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** Starts listening on `listen` (`host:port`). @throws OperatingError usage: bad address, port in use */
+export async function startService(
+  listen: string,
+  { credentials, joinToken }: ServiceAccess,
+  handlers: ServiceHandlers,
+  limits: ServiceLimits = SERVICE_LIMITS,
+): Promise<Service> {
+  let listener: Listener | undefined;
+  const streams = new JoinStreams(limits, handlers, () => listener!);
+  const server = new grpc.Server(serverOptions(limits, joinToken));
+  // Records are encoded once for all streams, so the stream's serializer passes bytes through.
+  const definition = {
+    ...TrainerService,
+    join: { ...TrainerService.join, responseSerialize: (bytes: Buffer) => bytes },
+  };
+  const sendSnapshot = snapshotSender(
+    limits,
+    () => handlers.snapshot(),
+    (peer) => listener?.drop(peer),
+  );
+  server.addService(definition, {
+    join: (call: JoinCall) => streams.add(call),
+    getSnapshot: (call: grpc.ServerWritableStream<GetSnapshotRequest, SnapshotChunk>) => void sendSnapshot(call),
+    getRunConfig: answer<GetRunConfigRequest, GetRunConfigResponse>(() => ({ runConfig: handlers.runConfig() })),
+    getStatus: answer<GetStatusRequest, GetStatusResponse>(() => handlers.status()),
+  });
+  const injector = server.createConnectionInjector(credentials);
+  listener = await startListener(listen, limits, (socket) => injector.injectConnection(socket));
+  return {
+    address: listener.address,
+    send(stream, message) {
+      if (message.message?.$case === 'welcome') streams.welcome(stream);
+      streams.send(stream, encode(message));
+    },
+    broadcast: (message) => streams.broadcast(encode(message)),
+    refuse: (stream, refusal, text) => streams.refuse(stream, statusOfRefusal(refusal, text)),
+    handled: (stream) => streams.handled(stream),
+    wireBytes: () => listener.wireBytes(),
+    async close(graceMs) {
+      streams.endAll();
+      listener.close();
+      await shutDown(server, graceMs);
+      listener.dropAll();
+    },
+  };
+}
+
+function encode(message: TrainerMessage): Buffer {
+  const { buffer, byteOffset, byteLength } = TrainerMessage.encode(message).finish();
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+
+function serverOptions(limits: ServiceLimits, joinToken: string | undefined): grpc.ServerOptions {
+  return {
+    'grpc.max_receive_message_length': MAX_WORKER_MESSAGE_BYTES,
+    'grpc.max_concurrent_streams': limits.callsPerConnection,
+    'grpc.keepalive_time_ms': limits.keepaliveMs,
+    'grpc.keepalive_timeout_ms': limits.keepaliveTimeoutMs,
+    'grpc.keepalive_permit_without_calls': 1,
+    'grpc-node.max_session_memory': limits.sessionMemoryMib,
+    'grpc.enable_channelz': 0,
+    interceptors: joinToken === undefined ? [] : [requireToken(joinToken)],
+  };
+}
+
+/** Ends every call without the token before anything of it is read. */
+const requireToken =
+  (joinToken: string): grpc.ServerInterceptor =>
+  (_method, call) =>
+    new grpc.ServerInterceptingCall(call, {
+      start: (next) =>
+        next({
+          onReceiveMetadata(metadata, accept) {
+            const given = metadata.get(JOIN_TOKEN_KEY);
+            if (given.length === 1 && sameToken(String(given[0]), joinToken)) accept(metadata);
+            else call.sendStatus(UNAUTHENTICATED);
+          },
+        }),
+    });
+
+/** A unary handler that turns what `make` throws into a status. */
+const answer =
+  <Request, Response>(make: () => Response): grpc.handleUnaryCall<Request, Response> =>
+  (_call, reply) => {
+    let response: Response;
+    try {
+      response = make();
+    } catch (error) {
+      reply(statusOfError(error));
+      return;
+    }
+    reply(null, response);
+  };
+
+async function shutDown(server: grpc.Server, graceMs: number): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, graceMs);
+    server.tryShutdown(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+  server.forceShutdown();
+}

@@ -1,0 +1,146 @@
+/** What the worker's core knows, hears and asks for. Time, jitter, the stream and all numbers come from the caller. */
+import type {
+  Contribution,
+  EvaluationCounts,
+  EvaluationRequest,
+  Record,
+  ReplicaDigest,
+  TrainerMessage,
+  WorkerMessage,
+} from '../../proto/gen/onebyte.ts';
+import type { ExitCode } from '../../proto/operating-error.ts';
+import type { DataReport } from '../compute.ts';
+
+export interface WorkerRules {
+  readonly name: string;
+  readonly requestedWorker: number | undefined;
+  /** A trainer not reached for so long ends the worker. */
+  readonly giveUpMs: number;
+}
+
+/** What the core needs of the run config. */
+export interface RunTerms {
+  readonly runConfigSha256: Buffer;
+  /** K. */
+  readonly directions: number;
+  readonly maxStaleness: number;
+}
+
+/** One call of the compute; it answers with `computed` and is given no other before. */
+export type Task =
+  | { kind: 'join'; worker: number; devRows: number }
+  | { kind: 'digest'; purpose: 'hello' | 'report' }
+  | { kind: 'restore'; bytes: Uint8Array }
+  | { kind: 'apply'; record: Record }
+  | { kind: 'measure'; firstDirection: number }
+  | { kind: 'evaluate'; request: EvaluationRequest };
+
+export type TaskResult =
+  | { kind: 'join'; data: DataReport }
+  | { kind: 'digest'; digest: ReplicaDigest }
+  | { kind: 'restore'; digest: ReplicaDigest }
+  | { kind: 'apply'; round: number }
+  | { kind: 'measure'; contribution: Contribution }
+  | { kind: 'evaluate'; counts: EvaluationCounts };
+
+/**
+ * away: no stream; connecting: one is asked for; greeting: until the welcome; catchingUp: a snapshot is awaited, messages
+ * wait; working; over: the core wants no more.
+ */
+export type WorkerPhase = 'away' | 'connecting' | 'greeting' | 'catchingUp' | 'working' | 'over';
+
+/** The core's state. `step` updates it in place; nobody else does. */
+export interface WorkerState {
+  readonly rules: WorkerRules;
+  terms: RunTerms | undefined;
+  phase: WorkerPhase;
+  /** Streams so far: what was asked for one stream does not answer on the next. */
+  session: number;
+  worker: number | undefined;
+  resumeSecret: Buffer;
+  /** The newest trainer followed. */
+  epoch: number | undefined;
+  /** Records after which the run is done. */
+  rounds: number;
+  /** Of the trainer's dev split. */
+  devRows: number;
+  /** Records applied. */
+  round: number;
+  /** False from when a snapshot is asked for until one is restored: no trainer may take the replica for the run's. */
+  holdsRun: boolean;
+  /** A digest is owed once so many records are applied. */
+  digestAt: number | undefined;
+  /** First direction of the next contribution of this round. */
+  nextDirection: number;
+  /** Messages not yet handled, in order. */
+  inbox: TrainerMessage[];
+  /** Tasks that come before the inbox. */
+  todo: Task[];
+  /** What the compute is at, and for which stream. */
+  running: { readonly task: Task; readonly session: number } | undefined;
+  /** The last records applied, oldest first, with their proofs: a trainer whose log lost some asks for them. */
+  recent: Record[];
+  lastContactMs: number;
+  backoffMs: number;
+}
+
+export type WorkerEvent =
+  | { kind: 'start' }
+  /** A stream is open; the model is loaded. */
+  | { kind: 'opened'; atMs: number; terms: RunTerms }
+  | { kind: 'message'; atMs: number; message: TrainerMessage }
+  | { kind: 'snapshot'; bytes: Uint8Array }
+  | { kind: 'computed'; result: TaskResult }
+  /** The stream or the way to the trainer broke. `jitter`: uniform in 0…1. */
+  | { kind: 'lost'; atMs: number; reason: string; jitter: number }
+  /** The trainer said no. */
+  | { kind: 'refused'; text: string }
+  | { kind: 'retry' }
+  | { kind: 'heartbeat' }
+  | { kind: 'drain' };
+
+/** What the caller must do, in this order. */
+export type WorkerEffect =
+  /** Open a stream: `opened`, `lost` or `refused` follows. */
+  | { kind: 'connect' }
+  | { kind: 'send'; message: NonNullable<WorkerMessage['message']> }
+  /** Say no more on the stream, and hear nothing of it. */
+  | { kind: 'hangUp' }
+  /** Bring `heartbeat` so often until the stream ends. */
+  | { kind: 'heartbeatEvery'; ms: number }
+  /** `snapshot`, `lost` or `refused` follows. */
+  | { kind: 'fetchSnapshot' }
+  | { kind: 'compute'; task: Task }
+  | { kind: 'retryIn'; ms: number }
+  | { kind: 'report'; report: CoreReport }
+  | { kind: 'finish'; exitCode: ExitCode; text: string };
+
+/** What a person is told. */
+export type CoreReport =
+  | { kind: 'joined'; worker: number; round: number; data: DataReport }
+  | { kind: 'snapshot'; round: number; bytes: number }
+  | { kind: 'round'; round: number }
+  | { kind: 'late'; text: string }
+  | { kind: 'retrying'; reason: string; waitMs: number };
+
+export const initialWorker = (rules: WorkerRules, atMs: number): WorkerState => ({
+  rules,
+  terms: undefined,
+  phase: 'away',
+  session: 0,
+  worker: undefined,
+  resumeSecret: Buffer.alloc(0),
+  epoch: undefined,
+  rounds: 0,
+  devRows: 0,
+  round: 0,
+  holdsRun: true,
+  digestAt: undefined,
+  nextDirection: 0,
+  inbox: [],
+  todo: [],
+  running: undefined,
+  recent: [],
+  lastContactMs: atMs,
+  backoffMs: 0,
+});

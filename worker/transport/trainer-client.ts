@@ -1,0 +1,138 @@
+/** The worker's gRPC face: one stream to the trainer, and how its ends are to be understood. */
+import * as grpc from '@grpc/grpc-js';
+import {
+  type GetRunConfigResponse,
+  type GetStatusResponse,
+  type SnapshotChunk,
+  TrainerClient,
+  type TrainerMessage,
+  type WorkerMessage,
+} from '../../proto/gen/onebyte.ts';
+import { JOIN_TOKEN_KEY } from '../../proto/join-token.ts';
+import { MAX_MESSAGE_BYTES, MAX_NOTICE_LENGTH, MAX_SNAPSHOT_BYTES } from '../../proto/limits.ts';
+import { EXIT, OperatingError } from '../../proto/operating-error.ts';
+import { peerText } from '../../proto/peer-text.ts';
+import { Inbox } from './inbox.ts';
+
+/** Longest wait for a unary answer, ms. */
+const UNARY_DEADLINE_MS = 20_000;
+/** Longest time that a snapshot may take, ms. */
+const SNAPSHOT_DEADLINE_MS = 1_800_000;
+/** Longest wait for the next chunk of a snapshot, ms. */
+const CHUNK_DEADLINE_MS = 30_000;
+
+/** What the worker shows the trainer. */
+export interface ClientAccess {
+  readonly credentials: grpc.ChannelCredentials;
+  /** Sent with every call; undefined: the trainer asks for none. */
+  readonly joinToken: string | undefined;
+}
+
+/** The stream or the trainer is gone for now: connect again. */
+export class ConnectionLost extends Error {
+  override readonly name = 'ConnectionLost';
+}
+
+/** Statuses by which the trainer says no; all others are faults of the way there. */
+const REFUSALS: readonly grpc.status[] = [
+  grpc.status.INVALID_ARGUMENT,
+  grpc.status.FAILED_PRECONDITION,
+  grpc.status.ALREADY_EXISTS,
+  grpc.status.PERMISSION_DENIED,
+  grpc.status.UNAUTHENTICATED,
+  grpc.status.ABORTED,
+  grpc.status.OUT_OF_RANGE,
+  grpc.status.UNIMPLEMENTED,
+];
+
+type Reply<Response> = (error: grpc.ServiceError | null, response: Response) => void;
+
+/** What a peer or grpc-js says of a call, fit for a person, without the heading of a note that is empty. */
+const reasonOf = ({ details }: grpc.ServiceError): string =>
+  peerText(details.replace(/ Resolution note: $/, ''), MAX_NOTICE_LENGTH);
+
+const understood = (address: string, error: grpc.ServiceError): Error =>
+  REFUSALS.includes(error.code)
+    ? new OperatingError(EXIT.refused, `refused by the trainer at ${address}: ${reasonOf(error)}`)
+    : new ConnectionLost(`trainer at ${address}: ${reasonOf(error)}`);
+
+export interface TrainerStream {
+  readonly inbox: Inbox<TrainerMessage>;
+  send(message: NonNullable<WorkerMessage['message']>): void;
+  /** Says no more; the stream ends once what was sent is written. */
+  end(): void;
+}
+
+/** What fails is an OperatingError where the trainer refuses, else a ConnectionLost. */
+export interface TrainerConnection {
+  runConfig(): Promise<string>;
+  status(): Promise<GetStatusResponse>;
+  join(): TrainerStream;
+  snapshot(): Promise<Uint8Array>;
+  close(): void;
+}
+
+export function connectTrainer(address: string, { credentials, joinToken }: ClientAccess): TrainerConnection {
+  const client = new TrainerClient(address, credentials, {
+    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+    'grpc.keepalive_time_ms': 20_000,
+    'grpc.keepalive_timeout_ms': 10_000,
+    'grpc.initial_reconnect_backoff_ms': 200,
+    'grpc.max_reconnect_backoff_ms': 2_000,
+  });
+  const metadata = new grpc.Metadata();
+  if (joinToken !== undefined) metadata.set(JOIN_TOKEN_KEY, joinToken);
+  const unary = <Response>(call: (options: grpc.CallOptions, reply: Reply<Response>) => void): Promise<Response> =>
+    new Promise((resolve, reject) => {
+      const deadline = Date.now() + UNARY_DEADLINE_MS;
+      call({ deadline }, (error, response) => (error ? reject(understood(address, error)) : resolve(response)));
+    });
+  return {
+    runConfig: async () =>
+      (await unary<GetRunConfigResponse>((options, reply) => client.getRunConfig({}, metadata, options, reply)))
+        .runConfig,
+    status: () => unary<GetStatusResponse>((options, reply) => client.getStatus({}, metadata, options, reply)),
+    join() {
+      const call = client.join(metadata);
+      const inbox = new Inbox<TrainerMessage>();
+      call.on('data', (message: TrainerMessage) => inbox.push(message));
+      call.on('error', (error: grpc.ServiceError) => inbox.end(understood(address, error)));
+      call.on('end', () => inbox.end(new ConnectionLost(`trainer at ${address}: ended the stream`)));
+      return { inbox, send: (message) => void call.write({ message }), end: () => void call.end() };
+    },
+    snapshot: () =>
+      receiveSnapshot(address, client.getSnapshot({}, metadata, { deadline: Date.now() + SNAPSHOT_DEADLINE_MS })),
+    close: () => client.close(),
+  };
+}
+
+/** Collects the chunks of `call`; a trainer that stalls or sends too much is left. */
+function receiveSnapshot(address: string, call: grpc.ClientReadableStream<SnapshotChunk>): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    const fail = (error: Error): void => {
+      clearTimeout(timer);
+      call.cancel();
+      reject(error);
+    };
+    const timer = setTimeout(
+      () => fail(new ConnectionLost(`trainer at ${address}: no part of its snapshot for ${CHUNK_DEADLINE_MS} ms`)),
+      CHUNK_DEADLINE_MS,
+    );
+    call.on('data', ({ data }: SnapshotChunk) => {
+      timer.refresh();
+      bytes += data.length;
+      if (bytes <= MAX_SNAPSHOT_BYTES) chunks.push(data);
+      else
+        fail(
+          new OperatingError(EXIT.refused, `trainer at ${address}: its snapshot exceeds ${MAX_SNAPSHOT_BYTES} bytes`),
+        );
+    });
+    call.on('error', (error: grpc.ServiceError) => fail(understood(address, error)));
+    call.on('end', () => {
+      clearTimeout(timer);
+      resolve(Buffer.concat(chunks));
+    });
+  });
+}
