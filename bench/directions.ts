@@ -1,7 +1,7 @@
 /** How many directions a second each estimator measures: whole contributions, from making the directions to the bytes. */
 import type { AdapterLayout } from '../kernels/adapter-layout.ts';
 import { initialAdapter } from '../kernels/initial-adapter.ts';
-import { runKey } from '../kernels/random-keys.ts';
+import { seedKey } from '../kernels/random-keys.ts';
 import { initialReplica } from '../kernels/replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
 import type { BaseModel } from '../model/base-model.ts';
@@ -41,7 +41,7 @@ export async function benchDirections(
   const measured = [];
   for (const { estimator, precision } of sides) {
     const learning = Learning.parse({ estimator, directions });
-    const rule = { ...learning, decayRounds: 0, runKey: runKey(1) };
+    const rule = { ...learning, decayRounds: 0, seedKey: seedKey(1) };
     const tangents = estimator === 'forward' ? precision : undefined;
     const forward = await createForward(model, { layout }, { ...options, tangents });
     const context = { learning, rule, layout, backend, forward, scratch: new Scratch(backend), worker: 0 };

@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { type AdapterLayout, adapterLayout } from '../kernels/adapter-layout.ts';
 import { initialAdapter } from '../kernels/initial-adapter.ts';
-import { roundKey, runKey } from '../kernels/random-keys.ts';
+import { roundKey, seedKey } from '../kernels/random-keys.ts';
 import { referenceBackend } from '../kernels/reference.ts';
 import { type BaseModel, openBaseModel } from '../model/base-model.ts';
 import { createForward, type Forward, type ForwardOptions } from '../model/runtime/forward.ts';
@@ -110,7 +110,7 @@ async function perturbed(layout: AdapterLayout, adapters: number): Promise<Float
   const perturbation = {
     layout,
     theta,
-    roundKey: roundKey(runKey(1), 0, 0),
+    roundKey: roundKey(seedKey(1), 0, 0),
     firstDirection: 0,
     directions: adapters / 2,
     step: Math.fround(1e-2),

@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import seedrandom from 'seedrandom';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
 import type { Backend, Perturbation, Term } from '../kernels/backend.ts';
-import { roundKey, runKey } from '../kernels/random-keys.ts';
+import { roundKey, seedKey } from '../kernels/random-keys.ts';
 import { referenceBackend } from '../kernels/reference.ts';
 import { bytesOf } from '../kernels/replica.ts';
 import { BACKEND_CHOICES, selectBackend } from '../kernels/select-backend.ts';
@@ -126,7 +126,7 @@ interface Prepared {
 }
 
 function prepare(backend: Backend, { operation, n, stripes }: Case, elements: number): Prepared {
-  const key = roundKey(runKey(1), 0, 0);
+  const key = roundKey(seedKey(1), 0, 0);
   const theta = backend.allocate(elements);
   if (operation === 'update') {
     const terms = someTerms(n, key);

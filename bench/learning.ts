@@ -4,7 +4,7 @@ import type { Dataset } from '../data/dataset.ts';
 import { powerOfTwo } from '../kernels/float64.ts';
 import { absorbTerms, exponentInForce, type LiveTerm } from '../kernels/learning-rule.ts';
 import { roundingWord, roundKey } from '../kernels/random-keys.ts';
-import { applyRecord, type ReplicaState } from '../kernels/replica.ts';
+import { applyRecord, moveReplica, type ReplicaState } from '../kernels/replica.ts';
 import type { RecordEntry } from '../proto/record.ts';
 import { Learning } from '../proto/run-config.ts';
 import { measureContribution, measureGradients } from '../worker/estimators/spsa-step.ts';
@@ -193,12 +193,12 @@ function recordsOf(lab: Lab, { rule, workers }: Trial): (replica: ReplicaState) 
 /** A round whose gradients pass another codec. */
 function termsOf(lab: Lab, { rule, workers }: Trial, codec: CodecName): (r: ReplicaState) => Promise<ReplicaState> {
   return async (replica) => {
-    const { normaliser, theta } = replica;
+    const { normaliser } = replica;
     const scale = powerOfTwo(-exponentInForce(normaliser));
     const terms: LiveTerm[] = [];
     for (const { context, rows } of workers) {
       const { worker } = context;
-      const key = roundKey(rule.runKey, normaliser.round, worker);
+      const key = roundKey(rule.seedKey, normaliser.round, worker);
       const gradients = await measureGradients(context, replica, 0, rows(normaliser.round));
       for (const [direction, g] of gradients.entries())
         terms.push({
@@ -208,8 +208,6 @@ function termsOf(lab: Lab, { rule, workers }: Trial, codec: CodecName): (r: Repl
           q: CODECS[codec].quantise(g * scale, roundingWord(key, direction)),
         });
     }
-    const next = absorbTerms(normaliser, rule, terms);
-    if (next.step) await lab.backend.update(theta, next.step.terms, next.step.scale, rule.directionStripes);
-    return { theta, normaliser: next.normaliser };
+    return await moveReplica(replica, rule, absorbTerms(normaliser, rule, terms), lab.backend);
   };
 }

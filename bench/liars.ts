@@ -88,7 +88,7 @@ async function run(
       entries.push({ staleness: 0, worker, firstDirection: 0, gradientBytes: Buffer.from(gradientBytes) });
     }
     const record = nextRecord(replica, entries);
-    for (const [worker, bytes] of absorb(replica.normaliser, rule, record).step?.clipped ?? [])
+    for (const [worker, bytes] of absorb(replica.normaliser, rule, record).update?.clipped ?? [])
       clipped[worker < liars ? 'liars' : 'honest'] += bytes;
     replica = await applyRecord(replica, rule, record, lab.backend);
   }

@@ -12,7 +12,7 @@ export interface Place {
 }
 
 /** Fields whose values never reach a log, at the top of a line and one level down. */
-const SECRETS = ['joinToken', 'token', 'resumeSecret', 'secret', 'runKey', 'authorization'];
+const SECRETS = ['joinToken', 'token', 'resumeSecret', 'secret', 'runSecret', 'authorization'];
 
 /** The levels of pino. */
 const LEVELS: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];

@@ -1,7 +1,7 @@
 /** The adapter a run starts from: A uniform in ±1/√fanIn, B zero. A pure function of the run seed. */
 import type { AdapterLayout } from './adapter-layout.ts';
 import { adapterLayout } from './adapter-layout.ts';
-import { initialAdapterKey, runKey } from './random-keys.ts';
+import { initialAdapterKey, seedKey } from './random-keys.ts';
 import { threefry } from './threefry.ts';
 
 /**
@@ -11,7 +11,7 @@ import { threefry } from './threefry.ts';
 export function initialAdapter(seed: number, modules: AdapterLayout['modules']): Float32Array {
   const { tensors, elements } = adapterLayout(modules, 'both');
   const theta = new Float32Array(elements);
-  const key = initialAdapterKey(runKey(seed));
+  const key = initialAdapterKey(seedKey(seed));
   let base = 0;
   for (const tensor of tensors) {
     if (tensor.matrix === 'B') continue;

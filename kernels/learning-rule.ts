@@ -17,7 +17,7 @@ export const MAX_GRADIENTS_PER_RECORD = 8192;
 
 /** The run-level numbers that the rule needs. */
 export interface LearningRule {
-  readonly runKey: WordPair;
+  readonly seedKey: WordPair;
   /** Movement of θ per gradient byte of average size. */
   readonly learningRate: number;
   /** N: the rate falls linearly to 1/16 over records 0…N−1; 0: constant. */
@@ -51,17 +51,23 @@ export interface Normaliser {
   readonly window: readonly number[];
 }
 
-/** A step of θ: θᵢ ← fround(θᵢ − fround(scale·Σ q·zᵢ)). */
-export interface Step {
+/** A movement of θ: θᵢ ← fround(θᵢ − fround(scale·Σ q·zᵢ)). */
+export interface Update {
   readonly terms: readonly Term[];
   readonly scale: number;
   /** Bytes cut to the winsorising limit, by worker; a worker without any is left out. */
   readonly clipped: ReadonlyMap<number, number>;
 }
 
+/** What a record asks of a replica: its next normaliser, and how θ moves (undefined: θ stays). */
+export interface Absorbed {
+  readonly normaliser: Normaliser;
+  readonly update: Update | undefined;
+}
+
 /** Bytes of a record that were cut to the winsorising limit. */
-export const clippedGradients = (step: Step | undefined): number =>
-  [...(step?.clipped.values() ?? [])].reduce((sum, bytes) => sum + bytes, 0);
+export const clippedGradients = (update: Update | undefined): number =>
+  [...(update?.clipped.values() ?? [])].reduce((sum, bytes) => sum + bytes, 0);
 
 export const initialNormaliser = (rule: LearningRule): Normaliser => ({
   round: 0,
@@ -83,14 +89,10 @@ export const isDecodable = (normaliser: Normaliser, staleness: number): boolean 
   staleness >= 0 && staleness < normaliser.exponents.length;
 
 /**
- * The normaliser after `record`, and the step that the record asks of θ (undefined: θ stays).
+ * What `record` asks of a replica.
  * The record's contributions are sorted by measured round, worker, first direction, and decodable (`isDecodable`).
  */
-export function absorb(
-  normaliser: Normaliser,
-  rule: LearningRule,
-  record: Record,
-): { normaliser: Normaliser; step: Step | undefined } {
+export function absorb(normaliser: Normaliser, rule: LearningRule, record: Record): Absorbed {
   assert.equal(record.round, normaliser.round, 'records are absorbed in order');
   assert.equal(record.exponent, exponentInForce(normaliser), `exponent of record ${record.round}`);
   return absorbTerms(normaliser, rule, liveTerms(normaliser, rule, record));
@@ -102,15 +104,11 @@ export interface LiveTerm extends Term {
 }
 
 /** `absorb` of the terms that a record holds, at the exponent in force. Benchmarks of other codecs begin here. */
-export function absorbTerms(
-  normaliser: Normaliser,
-  rule: LearningRule,
-  live: readonly LiveTerm[],
-): { normaliser: Normaliser; step: Step | undefined } {
+export function absorbTerms(normaliser: Normaliser, rule: LearningRule, live: readonly LiveTerm[]): Absorbed {
   const exponent = exponentInForce(normaliser);
   const p = powerOfTwo(exponent);
   const n = live.length;
-  if (n === 0) return { normaliser: { ...normaliser, ...advance(normaliser, rule, exponent) }, step: undefined };
+  if (n === 0) return { normaliser: { ...normaliser, ...advance(normaliser, rule, exponent) }, update: undefined };
 
   const seen = [...live.map(({ q }) => Math.abs(q) * p), ...normaliser.window].slice(0, Math.max(n, rule.window));
   const limit = winsorisingLimit(seen, rule.clip, p);
@@ -124,12 +122,12 @@ export function absorbTerms(
   const { v: before } = normaliser;
   const v = before === 0 ? meanSquare : before + (n / (n + rule.memory)) * (meanSquare - before);
   if (v === 0)
-    return { normaliser: { ...normaliser, ...advance(normaliser, rule, exponent), window }, step: undefined };
+    return { normaliser: { ...normaliser, ...advance(normaliser, rule, exponent), window }, update: undefined };
 
   const vMax = Math.max(normaliser.vMax, v);
   const next = Math.max(-60, Math.min(60, (binaryExponent(v) >> 1) - 3)); // the next bytes have an rms of 5.7 to 11.3
-  const scale = stepScale(rule, normaliser.round, n, vMax, p);
-  return { normaliser: { ...advance(normaliser, rule, next), v, vMax, window }, step: { terms, scale, clipped } };
+  const scale = updateScale(rule, normaliser.round, n, vMax, p);
+  return { normaliser: { ...advance(normaliser, rule, next), v, vMax, window }, update: { terms, scale, clipped } };
 }
 
 const advance = (
@@ -148,7 +146,7 @@ function liveTerms(normaliser: Normaliser, rule: LearningRule, record: Record): 
     assert(isDecodable(normaliser, staleness), `record ${record.round} holds bytes ${staleness} rounds old`);
     const measuredRound = record.round - staleness;
     const shift = normaliser.exponents.at(-1 - staleness)! - record.exponent;
-    const key = roundKey(rule.runKey, measuredRound, worker);
+    const key = roundKey(rule.seedKey, measuredRound, worker);
     gradientBytes.forEach((byte, i) => {
       if (isAbstention(byte)) return;
       terms.push({ worker, roundKey: key, direction: firstDirection + i, q: requantise(DECODED_512[byte]!, shift) });
@@ -174,7 +172,7 @@ function winsorisingLimit(seen: readonly number[], clip: number, p: number): num
 }
 
 /** c = rate/√v_max · min(1, cap/n) · 2ˢ · √m / 512, in this order of operations. */
-function stepScale(rule: LearningRule, round: number, n: number, vMax: number, p: number): number {
+function updateScale(rule: LearningRule, round: number, n: number, vMax: number, p: number): number {
   const { learningRate, decayRounds, cap } = rule;
   const rate = decayRounds > 0 ? learningRate * Math.max((decayRounds - round) / decayRounds, 1 / 16) : learningRate;
   let c = rate / Math.sqrt(vMax);

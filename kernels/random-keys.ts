@@ -8,7 +8,7 @@ const ROUNDING_COUNTER = 0xfffffffe;
 const INITIAL_ADAPTER_COUNTER = 0xffffffff;
 
 /** The key of a run: seed (an integer, 0…2⁵³−1) as low and high word. */
-export function runKey(seed: number): WordPair {
+export function seedKey(seed: number): WordPair {
   assert(Number.isSafeInteger(seed) && seed >= 0, `run seed ${seed}: expected an integer 0…2^53-1`);
   return [seed >>> 0, Math.floor(seed / 2 ** 32)];
 }

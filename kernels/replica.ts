@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Record } from '../proto/gen/onebyte.ts';
 import type { Backend } from './backend.ts';
-import { absorb, initialNormaliser, type LearningRule, type Normaliser } from './learning-rule.ts';
+import { type Absorbed, absorb, initialNormaliser, type LearningRule, type Normaliser } from './learning-rule.ts';
 
 /** The replica state after `normaliser.round` records. */
 export interface ReplicaState {
@@ -29,8 +29,17 @@ export async function applyRecord(
   record: Record,
   backend: Backend,
 ): Promise<ReplicaState> {
-  const { normaliser, step } = absorb(state.normaliser, rule, record);
-  if (step) await backend.update(state.theta, step.terms, step.scale, rule.directionStripes);
+  return await moveReplica(state, rule, absorb(state.normaliser, rule, record), backend);
+}
+
+/** As `applyRecord`, of a record that is absorbed already: the only place that moves θ. */
+export async function moveReplica(
+  state: ReplicaState,
+  rule: LearningRule,
+  { normaliser, update }: Absorbed,
+  backend: Backend,
+): Promise<ReplicaState> {
+  if (update) await backend.update(state.theta, update.terms, update.scale, rule.directionStripes);
   return { ...state, normaliser };
 }
 

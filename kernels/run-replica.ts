@@ -3,10 +3,10 @@ import type { RunConfig } from '../proto/run-config.ts';
 import { type AdapterLayout, adapterLayout } from './adapter-layout.ts';
 import { initialAdapter } from './initial-adapter.ts';
 import type { LearningRule } from './learning-rule.ts';
-import { runKey } from './random-keys.ts';
+import { seedKey } from './random-keys.ts';
 
 export function learningRuleOf({ seed, learning }: RunConfig): LearningRule {
-  return { ...learning, runKey: runKey(seed) };
+  return { ...learning, seedKey: seedKey(seed) };
 }
 
 export const layoutOf = ({ adapter }: RunConfig): AdapterLayout => adapterLayout(adapter.modules, adapter.train);

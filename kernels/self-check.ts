@@ -2,7 +2,7 @@
 import { adapterLayout } from './adapter-layout.ts';
 import { adaptersOf, type Backend, type Perturbation, type Term } from './backend.ts';
 import { initialAdapter } from './initial-adapter.ts';
-import { roundKey, runKey } from './random-keys.ts';
+import { roundKey, seedKey } from './random-keys.ts';
 import { referenceBackend } from './reference.ts';
 import { bytesOf } from './replica.ts';
 
@@ -19,7 +19,7 @@ const QS = [1, -448 * 512, 512 * 9, -512 * 13, 448 * 512, -77, 123_457, 0, -4096
 export async function selfCheck(backend: Backend): Promise<string | undefined> {
   const layout = adapterLayout(MODULES);
   const theta = initialAdapter(SEED, MODULES);
-  const key = roundKey(runKey(SEED), 3, 5);
+  const key = roundKey(seedKey(SEED), 3, 5);
   const terms: Term[] = QS.map((q, direction) => ({ roundKey: key, direction, q }));
   for (const stripes of [1, 4]) {
     const expected = theta.slice();

@@ -1,6 +1,6 @@
 /** The trainer process: carries out what the core asks for, one event after the other. */
 import type { Backend } from '../kernels/backend.ts';
-import { adapterDigest, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
+import { adapterDigest, moveReplica, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { learningRuleOf } from '../kernels/run-replica.ts';
 import { encodeSnapshot } from '../kernels/snapshot.ts';
 import { deferred } from '../platform/deferred.ts';
@@ -109,7 +109,7 @@ class Trainer {
       rounds,
       devRows,
       runConfigSha256: runConfigSha256(this.runConfig),
-      runKey: open.runKey,
+      runSecret: open.runSecret,
       adapterElements: open.replica.theta.length,
       continuesAdapter: config.initialAdapterSha256 !== undefined,
     };
@@ -233,10 +233,9 @@ class Trainer {
     }
   }
 
-  private async apply({ step: update, normaliser, digest }: Extract<Effect, { kind: 'apply' }>): Promise<void> {
-    const { backend, config } = this.options;
-    if (update) await backend.update(this.replica.theta, update.terms, update.scale, config.learning.directionStripes);
-    this.replica = { ...this.replica, normaliser };
+  private async apply({ absorbed, digest }: Extract<Effect, { kind: 'apply' }>): Promise<void> {
+    const { learning } = this.state.rules;
+    this.replica = await moveReplica(this.replica, learning, absorbed, this.options.backend);
     if (digest) this.announceDigest();
   }
 

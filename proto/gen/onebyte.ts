@@ -307,10 +307,10 @@ export interface LogHeader {
   format: number;
   /** Canonical JSON of the run config. */
   runConfig: string;
-  /** θ of round 0 when the run continues an adapter, float32 little endian; empty: made from the run seed. */
-  initialTheta: Buffer;
+  /** All matrices of round 0 when the run continues an adapter, float32 little endian; empty: made from the run seed. */
+  matrices: Buffer;
   /** Secret of the run: makes record proofs and resume secrets. */
-  runKey?: Buffer | undefined;
+  runSecret?: Buffer | undefined;
 }
 
 export interface MemberJoined {
@@ -2334,7 +2334,7 @@ export const LogFrame: MessageFns<LogFrame> = {
 };
 
 function createBaseLogHeader(): LogHeader {
-  return { format: 0, runConfig: "", initialTheta: Buffer.alloc(0), runKey: undefined };
+  return { format: 0, runConfig: "", matrices: Buffer.alloc(0), runSecret: undefined };
 }
 
 export const LogHeader: MessageFns<LogHeader> = {
@@ -2345,11 +2345,11 @@ export const LogHeader: MessageFns<LogHeader> = {
     if (message.runConfig !== "") {
       writer.uint32(18).string(message.runConfig);
     }
-    if (message.initialTheta.length !== 0) {
-      writer.uint32(26).bytes(message.initialTheta);
+    if (message.matrices.length !== 0) {
+      writer.uint32(26).bytes(message.matrices);
     }
-    if (message.runKey !== undefined) {
-      writer.uint32(34).bytes(message.runKey);
+    if (message.runSecret !== undefined) {
+      writer.uint32(34).bytes(message.runSecret);
     }
     return writer;
   },
@@ -2388,7 +2388,7 @@ export const LogHeader: MessageFns<LogHeader> = {
               break;
             }
 
-            message.initialTheta = Buffer.from(reader.bytes());
+            message.matrices = Buffer.from(reader.bytes());
             continue;
           }
           case 4: {
@@ -2396,7 +2396,7 @@ export const LogHeader: MessageFns<LogHeader> = {
               break;
             }
 
-            message.runKey = Buffer.from(reader.bytes());
+            message.runSecret = Buffer.from(reader.bytes());
             continue;
           }
         }

@@ -36,7 +36,7 @@ it('never holds a token or a secret', () => {
   const { lines, log } = collect({});
   const secret = 'a-secret-of-the-run';
   log.info(
-    { joinToken: secret, access: { joinToken: secret }, hello: { resumeSecret: secret }, runKey: secret },
+    { joinToken: secret, access: { joinToken: secret }, hello: { resumeSecret: secret }, runSecret: secret },
     'hello',
   );
   assert.equal(lines.join('').includes(secret), false);

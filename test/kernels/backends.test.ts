@@ -9,7 +9,7 @@ import { STRIPES } from '../../kernels/direction.ts';
 import { gpuBackend } from '../../kernels/gpu/gpu-backend.ts';
 import { initialAdapter } from '../../kernels/initial-adapter.ts';
 import { exponentInForce, type LearningRule, type Normaliser } from '../../kernels/learning-rule.ts';
-import { roundKey, runKey } from '../../kernels/random-keys.ts';
+import { roundKey, seedKey } from '../../kernels/random-keys.ts';
 import { referenceBackend } from '../../kernels/reference.ts';
 import { applyRecord, bytesOf, initialReplica, replicaDigest } from '../../kernels/replica.ts';
 import { SimdInstance } from '../../kernels/simd/instance.ts';
@@ -38,7 +38,7 @@ const DRAWS: readonly (() => number)[] = [
 
 function someTerms(n: number, draw = pick(DRAWS)): Term[] {
   return Array.from({ length: n }, () => ({
-    roundKey: roundKey(runKey(pick(SEEDS)), below(2 ** 31), below(1000)),
+    roundKey: roundKey(seedKey(pick(SEEDS)), below(2 ** 31), below(1000)),
     direction: pick([0, below(100), 2 ** 32 - 1, below(2 ** 32)]),
     q: draw(),
   }));
@@ -65,7 +65,7 @@ function somePerturbation(layout: AdapterLayout): Perturbation {
   return {
     layout,
     theta: someFloats(new Float32Array(layout.elements)),
-    roundKey: roundKey(runKey(pick(SEEDS)), below(1000), below(1000)),
+    roundKey: roundKey(seedKey(pick(SEEDS)), below(1000), below(1000)),
     firstDirection: pick([0, below(1000), 2 ** 32 - 9]),
     directions: 1 + below(8),
     step: Math.fround(pick([1e-2, 1, 1e-7])),
@@ -75,7 +75,7 @@ function somePerturbation(layout: AdapterLayout): Perturbation {
 }
 
 const someRule = (): LearningRule => ({
-  runKey: runKey(pick(SEEDS)),
+  seedKey: seedKey(pick(SEEDS)),
   learningRate: 2e-3,
   decayRounds: 8,
   cap: 64,

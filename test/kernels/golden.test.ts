@@ -59,7 +59,7 @@ describe('a replica', () => {
         scale: 1,
       }));
       const rule: LearningRule = {
-        runKey: key,
+        seedKey: key,
         learningRate: log.learningRate,
         decayRounds: log.decayRounds,
         cap: log.capGradients,

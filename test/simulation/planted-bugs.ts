@@ -40,7 +40,7 @@ export function spoilEvent(bug: PlantedBug | undefined, state: TrainerState, eve
 export function spoilEffects(bug: PlantedBug | undefined, effects: Effect[]): Effect[] {
   if (bug === 'apply a record twice')
     return effects.flatMap((effect) =>
-      effect.kind === 'apply' && effect.record.round === 40 ? [effect, effect] : [effect],
+      effect.kind === 'apply' && effect.absorbed.normaliser.round === 41 ? [effect, effect] : [effect],
     );
   if (bug !== 'broadcast before append') return effects;
   const broadcasts = effects.filter(({ kind }) => kind === 'broadcast');

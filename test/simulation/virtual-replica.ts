@@ -1,6 +1,6 @@
 /** Replicas small enough to be moved thousands of times a second, by the real learning rule and the real directions. */
 import { addDirection } from '../../kernels/direction.ts';
-import { absorb, type LearningRule, type Normaliser, type Step } from '../../kernels/learning-rule.ts';
+import { type Absorbed, absorb, type LearningRule } from '../../kernels/learning-rule.ts';
 import { roundingWord, roundKey } from '../../kernels/random-keys.ts';
 import { initialReplica, type ReplicaState } from '../../kernels/replica.ts';
 import { encodeE4m3 } from '../../proto/e4m3.ts';
@@ -12,7 +12,7 @@ export const ELEMENTS = 16;
 export const DIRECTIONS = 1;
 
 export const virtualRule = (seed: number, maxStaleness: number): LearningRule => ({
-  runKey: [seed, 0],
+  seedKey: [seed, 0],
   learningRate: 1e-3,
   decayRounds: 0,
   cap: 64,
@@ -40,26 +40,24 @@ export const copyReplica = ({ theta, normaliser }: ReplicaState): ReplicaState =
 export function moveReplica(
   { theta }: ReplicaState,
   rule: LearningRule,
-  step: Step | undefined,
-  normaliser: Normaliser,
+  { normaliser, update }: Absorbed,
 ): ReplicaState {
-  if (step) {
+  if (update) {
     const sum = new Int32Array(theta.length);
-    for (const { roundKey: key, direction, q } of step.terms)
+    for (const { roundKey: key, direction, q } of update.terms)
       addDirection(sum, q, key, direction, rule.directionStripes);
-    for (let i = 0; i < theta.length; i++) theta[i] = theta[i]! - Math.fround(step.scale * sum[i]!);
+    for (let i = 0; i < theta.length; i++) theta[i] = theta[i]! - Math.fround(update.scale * sum[i]!);
   }
   return { theta, normaliser };
 }
 
 export function applyVirtually(replica: ReplicaState, rule: LearningRule, record: Record): ReplicaState {
-  const { step, normaliser } = absorb(replica.normaliser, rule, record);
-  return moveReplica(replica, rule, step, normaliser);
+  return moveReplica(replica, rule, absorb(replica.normaliser, rule, record));
 }
 
 /** What `worker` measures: a pure function of the place, so that a byte that counts elsewhere is found out. */
 export function measureVirtually(rule: LearningRule, worker: number, round: number, firstDirection: number): Buffer {
-  const key = roundKey(rule.runKey, round, worker);
+  const key = roundKey(rule.seedKey, round, worker);
   return Buffer.from(
     Array.from({ length: DIRECTIONS }, (_, j) => {
       const word = roundingWord(key, firstDirection + j);

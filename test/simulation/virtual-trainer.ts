@@ -53,7 +53,7 @@ export class VirtualTrainer {
     this.disk = new VirtualDisk(world.random);
     this.replica = startReplica(world.rule, world.rules.continuesAdapter);
     this.append([
-      { frame: { $case: 'header', value: { format: LOG_FORMAT, runConfig: '', initialTheta: Buffer.alloc(0) } } },
+      { frame: { $case: 'header', value: { format: LOG_FORMAT, runConfig: '', matrices: Buffer.alloc(0) } } },
     ]);
     this.open();
   }
@@ -168,7 +168,7 @@ export class VirtualTrainer {
         network.end(effect.stream, effect.refusal === 'silent' ? undefined : effect.text);
         break;
       case 'apply':
-        this.replica = moveReplica(this.replica, world.rule, effect.step, effect.normaliser);
+        this.replica = moveReplica(this.replica, world.rule, effect.absorbed);
         world.invariants.onReplica('the trainer', this.replica);
         if (effect.digest) this.announceDigest();
         return;

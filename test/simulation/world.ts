@@ -52,7 +52,7 @@ export class World {
       rounds: ROUNDS,
       devRows: 40,
       runConfigSha256: CONFIG_SHA256,
-      runKey: Buffer.alloc(32, seed & 255),
+      runSecret: Buffer.alloc(32, seed & 255),
       adapterElements: this.random() < 0.5 ? ELEMENTS : 10_000_000,
       continuesAdapter: seed % 7 === 3,
     };

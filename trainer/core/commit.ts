@@ -26,8 +26,9 @@ export function closeRound(state: TrainerState, atMs: number): Effect[] {
 
 /** Makes `record` (without proof) the next of the run. `recovered`: a worker gave it back; `atMs`: now. */
 export function commitRecord(state: TrainerState, record: Record, atMs: number, recovered: boolean): Effect[] {
-  const { rounds, runKey, learning } = state.rules;
-  const { normaliser, step } = absorb(state.normaliser, learning, record);
+  const { rounds, runSecret, learning } = state.rules;
+  const absorbed = absorb(state.normaliser, learning, record);
+  const { normaliser, update } = absorbed;
   const { ms, ...times } = timesOf(state, atMs);
   const { deadlineMs: closesAfterMs } = state;
   const detail = roundDetail(
@@ -42,7 +43,7 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
     const member = state.members.get(worker);
     if (member) member.gradients += gradientBytes.length;
   }
-  for (const [worker, bytes] of step?.clipped ?? []) {
+  for (const [worker, bytes] of update?.clipped ?? []) {
     const member = state.members.get(worker);
     if (member) member.clipped += bytes;
   }
@@ -53,8 +54,8 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
   const digest = done || recovered || normaliser.round % DIGEST_EVERY === 0;
   const effects: Effect[] = [
     { kind: 'append', frames: [{ frame: { $case: 'record', value: record } }] },
-    { kind: 'broadcast', message: { message: { $case: 'record', value: withProof(runKey, record) } } },
-    { kind: 'apply', record, step, normaliser, digest },
+    { kind: 'broadcast', message: { message: { $case: 'record', value: withProof(runSecret, record) } } },
+    { kind: 'apply', absorbed, digest },
     {
       kind: 'report',
       report: {
@@ -62,7 +63,7 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
         round: normaliser.round,
         contributions: record.workers.length,
         gradients,
-        clipped: clippedGradients(step),
+        clipped: clippedGradients(update),
         members: state.members.size,
         ms,
         deadlineMs: closesAfterMs,

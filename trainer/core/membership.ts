@@ -68,12 +68,12 @@ function tellLast(state: TrainerState, lastWord: Notice, stream: StreamId, hello
 
 /** The welcome, and the records that the worker lacks where it is to catch up by them. */
 function welcome(state: TrainerState, member: Member, stream: StreamId, hello: Hello): Effect[] {
-  const { settings, rounds, devRows, runKey } = state.rules;
+  const { settings, rounds, devRows, runSecret } = state.rules;
   const { round } = state.normaliser;
   const { worker, name } = member;
   const catchUp = catchUpOf(state, hello);
   if (catchUp === Welcome_CatchUp.GIVE_RECORDS) member.claim = { rounds: hello.replica!.round, gaveAll: false };
-  const resumeSecret = resumeSecretOf(runKey, worker, name);
+  const resumeSecret = resumeSecretOf(runSecret, worker, name);
   const { heartbeatMs } = settings;
   const value = { worker, resumeSecret, round, heartbeatMs, epoch: state.epoch, rounds, catchUp, devRows };
   const records = catchUp === Welcome_CatchUp.RECORDS ? (recordsFrom(state, hello.replica!.round) ?? []) : [];
@@ -83,7 +83,7 @@ function welcome(state: TrainerState, member: Member, stream: StreamId, hello: H
       (record): Effect => ({
         kind: 'send',
         stream,
-        message: { message: { $case: 'record', value: withProof(runKey, record) } },
+        message: { message: { $case: 'record', value: withProof(runSecret, record) } },
       }),
     ),
   ];
@@ -121,7 +121,7 @@ function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | un
   if (hello.replica && hello.replica.sha256.length !== DIGEST_BYTES)
     return ['invalid', digestProblem(`worker ${hello.name}`, hello.replica)];
   const holder = state.members.get(state.numbers.get(hello.name) ?? -1);
-  const secret = holder && resumeSecretOf(state.rules.runKey, holder.worker, holder.name);
+  const secret = holder && resumeSecretOf(state.rules.runSecret, holder.worker, holder.name);
   if (secret && hello.resumeSecret.length > 0 && !sameBytes(hello.resumeSecret, secret))
     return ['name', `the secret of worker ${hello.name} is not the one of its last welcome`];
   const { round } = state.normaliser;

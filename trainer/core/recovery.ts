@@ -15,7 +15,7 @@ import type { Effect, Member, TrainerState } from './state.ts';
 export function onHeld(state: TrainerState, member: Member, record: Record, atMs: number): Effect[] {
   const { recovery } = state;
   if (!recovery || !member.claim) return [];
-  if (!isProven(state.rules.runKey, record))
+  if (!isProven(state.rules.runSecret, record))
     return expel(state, member, 'ahead', `record ${record.round} of worker ${member.worker} is none of this run`);
   recovery.provenRounds = Math.max(recovery.provenRounds, record.round + 1);
   const { round } = state.normaliser;

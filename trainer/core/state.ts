@@ -1,5 +1,5 @@
 /** What the trainer's core knows, hears and asks for. Time, sockets, disk and random bytes stay with the caller. */
-import type { LearningRule, Normaliser, Step } from '../../kernels/learning-rule.ts';
+import type { Absorbed, LearningRule, Normaliser } from '../../kernels/learning-rule.ts';
 import type {
   Contribution,
   Evaluation,
@@ -32,7 +32,7 @@ export interface TrainerRules {
   readonly devRows: number;
   readonly runConfigSha256: Buffer;
   /** Secret of the run, from the round log's header: makes record proofs and resume secrets. */
-  readonly runKey: Buffer;
+  readonly runSecret: Buffer;
   /** d: what a snapshot costs. */
   readonly adapterElements: number;
   /** The replica of round 0 comes from an adapter that workers do not have. */
@@ -152,7 +152,7 @@ export type Effect =
   | { kind: 'broadcast'; message: TrainerMessage }
   | { kind: 'refuse'; stream: StreamId; refusal: Refusal; text: string }
   /** Move the trainer's own θ; `digest`: then hand the core its replica digest. */
-  | { kind: 'apply'; record: Record; step: Step | undefined; normaliser: Normaliser; digest: boolean }
+  | { kind: 'apply'; absorbed: Absorbed; digest: boolean }
   /** Keep a copy of the adapter as it is now: an evaluation of it has begun. */
   | { kind: 'holdAdapter' }
   /** Write the current adapter, or (`best`) the held one, as a checkpoint. */

@@ -77,7 +77,7 @@ export function updateFor(
   withWorkers: boolean,
 ): { update: PageUpdate; cursor: Cursor } {
   const { series, run } = history;
-  const cursor = { run: runKey(history), stride: series.stride, rows: rowsOf(series) };
+  const cursor = { run: pageKey(history), stride: series.stride, rows: rowsOf(series) };
   const same = known?.run === cursor.run && known.stride === cursor.stride;
   const from = same ? Math.max(0, Math.min(known.rows, cursor.rows) - 1) : 0;
   const update: PageUpdate = {
@@ -95,7 +95,7 @@ export function updateFor(
 }
 
 /** Tells runs apart that are served at one address one after the other. */
-const runKey = ({ run, startedAt }: RunHistory): string =>
+const pageKey = ({ run, startedAt }: RunHistory): string =>
   createHash('sha256')
     .update(JSON.stringify([run?.config, run?.name, startedAt]))
     .digest('hex')

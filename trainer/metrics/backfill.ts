@@ -36,11 +36,11 @@ export function backfill(frames: readonly LogFrame[], rule: LearningRule, noted:
         break;
       case 'record': {
         const record = frame.value;
-        const { normaliser: after, step } = absorb(normaliser, rule, record);
+        const { normaliser: after, update } = absorb(normaliser, rule, record);
         normaliser = after;
         if (after.round <= noted.round) break;
         const gradients = liveGradients(record);
-        const clipped = clippedGradients(step);
+        const clipped = clippedGradients(update);
         const contributions = record.workers.length;
         const detail = lineDetail(roundDetail(record, after, new Map(), []));
         const counts = { gradients, contributions, clipped, members: members.size };

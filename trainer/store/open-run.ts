@@ -34,7 +34,7 @@ export interface OpenRun {
   /** Lets another process write the run. Call it once the log is closed. */
   readonly unlock: () => void;
   /** Secret of the run. */
-  readonly runKey: Buffer;
+  readonly runSecret: Buffer;
 }
 
 /**
@@ -73,21 +73,21 @@ async function openLocked(
     const header = {
       format: LOG_FORMAT,
       runConfig: canonicalJson(config),
-      initialTheta: initialAdapter,
-      runKey: randomBytes(32),
+      matrices: initialAdapter,
+      runSecret: randomBytes(32),
     };
     // Of another run that had this directory.
     await forgetBest(checkpointsOf(directory));
     const log = await createRoundLog(file, header);
     const { replica, matrices } = await replayLog({ header, frames: [], validBytes: 0, tornBytes: 0 }, backend);
-    return { log, frames: [], tornBytes: 0, runKey: header.runKey, replica, matrices };
+    return { log, frames: [], tornBytes: 0, runSecret: header.runSecret, replica, matrices };
   }
   const contents = await readRoundLog(file);
   refuseOtherRun(file, contents, config);
   const { replica, matrices } = await replayLog(contents, backend);
   const log = await reopenRoundLog(file, contents);
   const { frames, tornBytes, header } = contents;
-  return { log, frames, replica, matrices, tornBytes, runKey: header.runKey ?? Buffer.alloc(0) };
+  return { log, frames, replica, matrices, tornBytes, runSecret: header.runSecret ?? Buffer.alloc(0) };
 }
 
 function refuseOtherRun(file: string, { header }: LogContents, config: RunConfig): void {

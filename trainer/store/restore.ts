@@ -79,9 +79,9 @@ export async function replayLog(log: LogContents, backend: Backend, rounds?: num
   if (rounds !== undefined && rounds > records.length)
     throw usageError(`round ${rounds}: the log holds ${records.length} records`);
   const rule = learningRuleOf(config);
-  const matrices = initialMatrices(config, log.header.initialTheta);
+  const matrices = initialMatrices(config, log.header.matrices);
   const layout = layoutOf(config);
-  const frozenA = log.header.initialTheta.length > 0 ? frozenPart(layout, matrices) : undefined;
+  const frozenA = log.header.matrices.length > 0 ? frozenPart(layout, matrices) : undefined;
   let replica = initialReplica(rule, ownedCopy(backend, trainedPart(layout, matrices)), frozenA);
   for (const record of records.slice(0, rounds)) replica = await applyRecord(replica, rule, record, backend);
   return { config, replica, matrices };

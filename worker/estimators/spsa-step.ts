@@ -57,7 +57,7 @@ export async function measureContribution(
   firstDirection: number,
   rows: readonly TokenRow[],
 ): Promise<Buffer> {
-  const key = roundKey(context.rule.runKey, replica.normaliser.round, context.worker);
+  const key = roundKey(context.rule.seedKey, replica.normaliser.round, context.worker);
   const scale = powerOfTwo(-exponentInForce(replica.normaliser));
   const gradients = await measureGradients(context, replica, firstDirection, rows);
   return Buffer.from(
@@ -83,7 +83,7 @@ export async function measureGradients(
 ): Promise<number[]> {
   const { learning, rule, worker } = context;
   const { directions, estimator } = learning;
-  const key = roundKey(rule.runKey, replica.normaliser.round, worker);
+  const key = roundKey(rule.seedKey, replica.normaliser.round, worker);
   const gradientsOf = estimator === 'forward' ? slopes : finiteDifferences;
   // Runs of equal size: a short one at the end would be the least efficient.
   const atOnce = Math.ceil(directions / Math.ceil(directions / directionsPerRun(context, rows)));

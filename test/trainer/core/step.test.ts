@@ -25,7 +25,7 @@ const rulesOf = (settings: object = {}, maxStaleness = 0, more: Partial<TrainerR
   rounds: 50,
   devRows: 0,
   runConfigSha256: Buffer.alloc(32),
-  runKey: Buffer.alloc(32, 3),
+  runSecret: Buffer.alloc(32, 3),
   adapterElements: 16,
   continuesAdapter: false,
   ...more,
@@ -71,7 +71,9 @@ const full = (stream: number): Event => {
 
 const kinds = (effects: readonly Effect[]): string[] => effects.map(({ kind }) => kind);
 const recordsOf = (effects: readonly Effect[]): Record[] =>
-  effects.flatMap((effect) => (effect.kind === 'apply' ? [effect.record] : []));
+  effects
+    .flatMap((effect) => (effect.kind === 'append' ? effect.frames : []))
+    .flatMap(({ frame }) => (frame?.$case === 'record' ? [frame.value] : []));
 const refusals = (effects: readonly Effect[]): string[] =>
   effects.flatMap((effect) => (effect.kind === 'refuse' ? [effect.refusal] : []));
 const notices = (effects: readonly Effect[]): Notice_Kind[] =>
@@ -378,7 +380,7 @@ describe('a trainer that opens its log again', () => {
       kind: 'held',
       atMs: 2,
       stream: 1,
-      record: withProof(state.rules.runKey, lost(state)),
+      record: withProof(state.rules.runSecret, lost(state)),
     });
     assert.deepEqual(kinds(effects).slice(0, 3), ['append', 'broadcast', 'apply']);
     assert.equal(state.normaliser.round, 1);
@@ -415,7 +417,7 @@ describe('a trainer that opens its log again', () => {
     const state = reopened();
     ahead(state);
     const later = { ...lost(state), round: 4 };
-    step(state, { kind: 'held', atMs: 2, stream: 1, record: withProof(state.rules.runKey, later) });
+    step(state, { kind: 'held', atMs: 2, stream: 1, record: withProof(state.rules.runSecret, later) });
     const effects = step(state, { kind: 'tick', atMs: 1_001 });
     assert.deepEqual(
       effects.flatMap((effect) => (effect.kind === 'finish' ? [effect.exitCode] : [])),

@@ -25,7 +25,7 @@ function sampleLog(): { log: Buffer; payloads: Buffer[] } {
 const isPrefix = (found: readonly Buffer[], whole: readonly Buffer[]): boolean =>
   found.length <= whole.length && found.every((payload, i) => payload.equals(whole[i]!));
 
-const header = { format: LOG_FORMAT, runConfig: '{}', initialTheta: Buffer.alloc(0), runKey: Buffer.alloc(32, 7) };
+const header = { format: LOG_FORMAT, runConfig: '{}', matrices: Buffer.alloc(0), runSecret: Buffer.alloc(32, 7) };
 const joined = (worker: number): LogFrame => ({ frame: { $case: 'joined', value: { worker, name: `w${worker}` } } });
 
 describe('a round log', () => {

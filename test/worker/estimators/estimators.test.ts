@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { runKey } from '../../../kernels/random-keys.ts';
+import { seedKey } from '../../../kernels/random-keys.ts';
 import { referenceBackend } from '../../../kernels/reference.ts';
 import { initialReplica } from '../../../kernels/replica.ts';
 import { openBaseModel } from '../../../model/base-model.ts';
@@ -27,7 +27,7 @@ async function measure(settings: Partial<Learning>): Promise<number[]> {
   const tangents = learning.estimator === 'forward' ? 'float32' : undefined;
   const options = { provider: 'cpu', threads: 1, quantize: 'none', tangents } as const;
   const forward = await createForward(model, { layout }, options);
-  const rule = { ...learning, decayRounds: 0, runKey: runKey(5) };
+  const rule = { ...learning, decayRounds: 0, seedKey: seedKey(5) };
   const scratch = new Scratch(referenceBackend);
   const context = { learning, rule, layout, backend: referenceBackend, forward, scratch, worker: 3 };
   const bytes = await measureContribution(context, initialReplica(rule, Float32Array.from(theta)), 0, rows);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { adapterLayout, scratchOffset } from '../../../kernels/adapter-layout.ts';
 import { direction } from '../../../kernels/direction.ts';
-import { roundKey, runKey } from '../../../kernels/random-keys.ts';
+import { roundKey, seedKey } from '../../../kernels/random-keys.ts';
 import { referenceBackend } from '../../../kernels/reference.ts';
 import { initialReplica } from '../../../kernels/replica.ts';
 import type { Forward } from '../../../model/runtime/forward.ts';
@@ -51,7 +51,7 @@ function linearLoss(adaptersPerRun: number): Forward {
 
 function measure(settings: Partial<Learning>, adaptersPerRun = 1000, forward = linearLoss(adaptersPerRun)) {
   const learning = Learning.parse({ directions: 7, ...settings });
-  const rule = { ...learning, decayRounds: 0, runKey: runKey(5) };
+  const rule = { ...learning, decayRounds: 0, seedKey: seedKey(5) };
   const scratch = new Scratch(referenceBackend);
   const context: SpsaContext = { learning, rule, layout, backend: referenceBackend, forward, scratch, worker: 3 };
   return measureContribution(context, initialReplica(rule, new Float32Array(layout.elements)), 14, rows);
@@ -64,7 +64,7 @@ describe('a contribution', () => {
         const bytes = await measure({ estimator, directionStripes });
         assert.equal(bytes.length, 7);
         bytes.forEach((byte, j) => {
-          const z = direction(roundKey(runKey(5), 0, 3), 14 + j, layout.elements, directionStripes);
+          const z = direction(roundKey(seedKey(5), 0, 3), 14 + j, layout.elements, directionStripes);
           const expected = slope.reduce((sum, c, i) => sum + c * z[i]!, 0);
           // E4M3 rounds to one of the two neighbours: at most 1/8 of the value, or a subnormal step.
           const got = DECODED_512[byte]! / 512;
