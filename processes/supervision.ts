@@ -1,17 +1,8 @@
 /** What trainer and worker processes tell the process that started them, over the IPC channel of a child process. */
 
-import type { Report } from '../trainer/core/state.ts';
+import type { BriefReport } from '../trainer/report-kinds.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import type { WorkerReport, WorkerResult } from '../worker/run-worker.ts';
-
-/** A report without the detail that only the metrics need. */
-export type BriefReport = Exclude<Report, { kind: 'round' }> | Omit<Extract<Report, { kind: 'round' }>, 'detail'>;
-
-export function briefReport(report: Report): BriefReport {
-  if (report.kind !== 'round') return report;
-  const { detail: _, ...brief } = report;
-  return brief;
-}
 
 export type ChildMessage =
   | { kind: 'listening'; address: string }

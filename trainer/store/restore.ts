@@ -7,7 +7,7 @@ import type { LogFrame, Record } from '../../proto/gen/onebyte.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig } from '../../proto/run-config.ts';
 import { noteRecord, openRound } from '../core/commit.ts';
-import { isBetter } from '../core/evaluation.ts';
+import { isBetter } from '../core/figures.ts';
 import type { TrainerRules, TrainerState } from '../core/state.ts';
 import type { LogContents } from './round-log.ts';
 
@@ -29,7 +29,7 @@ export function restoreTrainer(
     accepted: new Map(),
     workerOfStream: new Map(),
     pending: [],
-    heldGradients: 0,
+    pendingGradients: 0,
     stillMissing: 0,
     openedMs: atMs,
     deadlineMs: 0,

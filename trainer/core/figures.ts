@@ -1,0 +1,41 @@
+/**
+ * What the counts of an evaluation say: the loss per row and the accuracy, and which of two evaluations is better. The
+ * only file of the trainer that knows what is counted: an objective with another scalar and other figures is another such file.
+ */
+import type { Evaluation, EvaluationCounts } from '../../proto/gen/onebyte.ts';
+
+/** What a person and a monitor are told of an evaluation. */
+export interface Figures {
+  /** Nats per row; undefined when it is not finite. */
+  readonly loss: number | undefined;
+  /** Part of the rows with options whose right option was the likeliest, 0…1; undefined where no row has options. */
+  readonly accuracy: number | undefined;
+}
+
+/** The evaluation after `round` records whose parts are `counts`. */
+export function evaluationOf(round: number, counts: readonly EvaluationCounts[]): Evaluation {
+  const sum = (of: (c: EvaluationCounts) => number): number => counts.reduce((total, c) => total + of(c), 0);
+  return {
+    round,
+    rows: sum(({ rows }) => rows),
+    correct: sum(({ correct }) => correct),
+    classified: sum(({ classified }) => classified),
+    lossSum: sum(({ lossSum }) => lossSum),
+  };
+}
+
+export function figuresOf({ rows, correct, classified, lossSum }: Evaluation): Figures {
+  return {
+    loss: Number.isFinite(lossSum) ? lossSum / rows : undefined,
+    accuracy: classified > 0 ? correct / classified : undefined,
+  };
+}
+
+/** More right answers, then less loss; an evaluation without a finite loss is never better. */
+export function isBetter(a: Evaluation, b: Evaluation | undefined): boolean {
+  const [one, other] = [figuresOf(a), b && figuresOf(b)];
+  if (one.loss === undefined) return false;
+  if (other?.loss === undefined) return true;
+  const [right, rightBefore] = [one.accuracy ?? 0, other.accuracy ?? 0];
+  return right > rightBefore || (right === rightBefore && one.loss < other.loss);
+}
