@@ -34,6 +34,7 @@ export const withTlsFlags = (command: Command): Command =>
 /** What a trainer that listens on `host` asks of its peers. @throws OperatingError usage */
 export const serverAccess = (host: string, flags: TlsFlags): ServiceAccess => ({
   credentials: serverCredentials(host, flags),
+  showsCertificate: flags.tlsCa !== undefined,
   joinToken: joinToken(flags),
 });
 

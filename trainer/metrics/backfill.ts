@@ -8,7 +8,7 @@ import {
 } from '../../kernels/learning-rule.ts';
 import type { LogFrame } from '../../proto/gen/onebyte.ts';
 import { entriesOf } from '../../proto/record.ts';
-import { figuresOf, isBetter } from '../core/figures.ts';
+import { countsProblem, figuresOf, isBetter } from '../core/figures.ts';
 import { roundDetail } from '../core/round-detail.ts';
 import type { MetricsLine } from './line.ts';
 import { lineDetail } from './reports.ts';
@@ -51,6 +51,7 @@ export function backfill(frames: readonly LogFrame[], rule: LearningRule, noted:
       }
       case 'evaluation': {
         const { round, rows } = frame.value;
+        if (countsProblem(frame.value) !== undefined) break;
         const isBest = isBetter(frame.value, best);
         if (isBest) best = frame.value;
         if (noted.evaluations.has(round)) break;
