@@ -3,7 +3,6 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type Dataset, readDataset } from '../data/dataset.ts';
 import { dataOrder } from '../data/order.ts';
-import { describeAdapter } from '../formats/peft-describe.ts';
 import { type Backend, ownedCopy } from '../kernels/backend.ts';
 import { exponentInForce, type LearningRule } from '../kernels/learning-rule.ts';
 import { initialReplica, type ReplicaState } from '../kernels/replica.ts';
@@ -13,6 +12,7 @@ import { type BaseModel, fingerprintBaseModel, openBaseModel } from '../model/ba
 import { createForward, type Forward } from '../model/runtime/forward.ts';
 import type { TokenRow } from '../model/token-row.ts';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
+import { newAdapter } from '../processes/prepare-run.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { type Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
@@ -110,14 +110,12 @@ export class Lab {
   }
 
   private config(seed: number, shards: number, learning: Partial<Learning>, train: 'both' | 'B'): RunConfig {
-    const { linearModules, fanInFanOut } = this.model;
-    const settings = { baseModel: '', rank: 8, alpha: 16, targets: 'all-linear', useRslora: false, train } as const;
     return parseRunConfig(
       JSON.stringify({
         seed,
         learning: { decayRounds: 0, ...learning },
         data: { maxLength: 128, shards },
-        adapter: describeAdapter(settings, linearModules, fanInFanOut),
+        adapter: newAdapter(this.model, { train }),
         baseModelSha256: this.fingerprint,
       }),
       'the benchmark',

@@ -5,7 +5,6 @@ import type { LearningRow } from '../bench/learning.ts';
 import { TABLES, type TableName } from '../bench/learning-tables.ts';
 import type { QualityRow } from '../bench/quality.ts';
 import { usableCores } from '../platform/cores.ts';
-import { startChild } from '../processes/child-process.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { readRunFile } from '../settings/run-file.ts';
 import { printJson, runCommand, wholeNumber } from './command.ts';
@@ -174,7 +173,7 @@ const bandwidth = new Command('bandwidth')
     runCommand(async () => {
       const { benchBandwidth } = await import('../bench/bandwidth.ts');
       const onRow = (row: object): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
-      return show('bandwidth', await benchBandwidth({ ...options, start: startChild, onRow }), json);
+      return show('bandwidth', await benchBandwidth({ ...options, onRow }), json);
     }),
   );
 

@@ -1,5 +1,5 @@
 /** What a person sees while a simulation runs: one line that renews itself on a terminal, plain lines elsewhere. */
-import type { BriefReport } from '../processes/supervision.ts';
+import type { BriefReport } from '../processes/trainer-messages.ts';
 
 const percent = (x: number): string => `${(100 * x).toFixed(1)} %`;
 

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseRunConfig } from '../proto/run-config.ts';
-import type { RunFile } from '../settings/run-file.ts';
+import { type RunFile, type SettledRunFile, settled } from '../settings/run-file.ts';
 import { roundLogFile } from '../trainer/store/open-run.ts';
 import { readRoundLog } from '../trainer/store/round-log.ts';
 
@@ -17,10 +17,8 @@ export function freshDirectory(wanted: string, say: (text: string) => void): str
 }
 
 /** `run` with the keys that default to `rounds` and `workers` fixed: as the run in `directory` was started, if there is one. */
-export async function settle(run: RunFile, directory: string): Promise<RunFile> {
+export async function settle(run: RunFile, directory: string): Promise<SettledRunFile> {
   const file = roundLogFile(directory);
   const started = existsSync(file) ? parseRunConfig((await readRoundLog(file)).header.runConfig, file) : undefined;
-  const decayRounds = run.learning.decayRounds ?? started?.learning.decayRounds ?? run.rounds;
-  const shards = run.data.shards ?? started?.data.shards ?? run.workers;
-  return { ...run, learning: { ...run.learning, decayRounds }, data: { ...run.data, shards } };
+  return settled(run, started);
 }

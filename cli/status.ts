@@ -5,9 +5,10 @@ import { splitAddress } from '../platform/address.ts';
 import type { GetStatusResponse, MemberStatus } from '../proto/gen/onebyte.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import { ConnectionLost, connectTrainer } from '../worker/transport/trainer-client.ts';
+import { clientAccess } from './client-access.ts';
 import { drainOnSignal, printJson, runCommand } from './command.ts';
-import { clientAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
 import { bytes } from './live-view.ts';
+import { type TlsFlags, withTlsFlags } from './tls-flags.ts';
 
 /** Time between two looks of --watch, ms. */
 const WATCH_MS = 1000;

@@ -7,17 +7,19 @@ import { loadTokenizer } from '../model/tokenizer.ts';
 import { splitAddress } from '../platform/address.ts';
 import { usableCores } from '../platform/cores.ts';
 import { type Health, withHealth } from '../processes/health.ts';
+import { tellParent } from '../processes/parent.ts';
 import { prepareRun } from '../processes/prepare-run.ts';
-import { type BriefReport, briefReport, tellParent } from '../processes/supervision.ts';
+import { type BriefReport, briefReport, type TrainerChildMessage } from '../processes/trainer-messages.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import { type RunFile, readRunFile } from '../settings/run-file.ts';
 import { runTrainer } from '../trainer/run-trainer.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
-import { serverAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
 import { findModel } from './find-model.ts';
 import { createLog, type Log, type Place } from './log.ts';
 import { freshDirectory, settle } from './run-directory.ts';
 import { openRunMetrics } from './run-metrics.ts';
+import { serverAccess } from './server-access.ts';
+import { type TlsFlags, withTlsFlags } from './tls-flags.ts';
 
 interface Flags extends TlsFlags {
   readonly set: string[];
@@ -81,7 +83,7 @@ async function trainUntilDone(
   const devRows = countDevRows(run);
   const { dashboard } = flags;
   const { metrics, url } = await openRunMetrics({ directory, config, settings, rounds, devRows, dashboard, log });
-  if (url !== undefined) void tellParent({ kind: 'dashboard', url });
+  if (url !== undefined) void tellParent<TrainerChildMessage>({ kind: 'dashboard', url });
   try {
     const result = await runTrainer({
       config,
@@ -99,7 +101,7 @@ async function trainUntilDone(
         if (report.kind === 'round') place.round = report.round;
         logReport(log, brief);
         metrics.onReport(report, wire);
-        void tellParent({ kind: 'trainer', report: brief, wire });
+        void tellParent<TrainerChildMessage>({ kind: 'trainer', report: brief, wire });
       },
       describeStatus: (status) => metrics.describe(status),
       onListening: (address, round, tornBytes) => {
@@ -112,7 +114,7 @@ async function trainUntilDone(
         );
         place.round = round;
         metrics.begin(round);
-        void tellParent({ kind: 'listening', address });
+        void tellParent<TrainerChildMessage>({ kind: 'listening', address });
       },
     }).catch(async (error: Error) => {
       await metrics.end(error instanceof OperatingError ? error.exitCode : EXIT.internal, error.message);
@@ -120,7 +122,7 @@ async function trainUntilDone(
     });
     log.info({ exitCode: result.exitCode }, result.text);
     await metrics.end(result.exitCode, result.text);
-    await tellParent({ kind: 'trainerResult', result });
+    await tellParent<TrainerChildMessage>({ kind: 'trainerResult', result });
     const exitCode = drainedCode(result.exitCode, drain.interrupted());
     if (flags.json) printJson({ ...result, exitCode });
     return exitCode;

@@ -1,5 +1,6 @@
 /** From a run file and the base model it names to the run config that all machines share. */
 import { createHash } from 'node:crypto';
+import type { z } from 'zod';
 import { readPeftAdapter } from '../formats/peft-adapter.ts';
 import { describeAdapter } from '../formats/peft-describe.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
@@ -9,7 +10,7 @@ import { type BaseModel, fingerprintBaseModel, openBaseModel } from '../model/ba
 import type { AdapterDescription } from '../proto/adapter.ts';
 import { usageError } from '../proto/operating-error.ts';
 import type { RunConfig } from '../proto/run-config.ts';
-import type { RunFile } from '../settings/run-file.ts';
+import { AdapterSection, type SettledRunFile } from '../settings/run-file.ts';
 import { tangentsOf } from '../settings/worker-settings.ts';
 
 /** A run config, and what a trainer needs with it. */
@@ -20,11 +21,11 @@ export interface PreparedRun {
 }
 
 /** Opens the model of `run`, a directory by now, and makes its run config. @throws OperatingError (usage) */
-export async function prepareRun(run: RunFile): Promise<PreparedRun> {
+export async function prepareRun(run: SettledRunFile): Promise<PreparedRun> {
   tangentsOf(run.learning, run.worker);
   const model = openBaseModel(run.model);
   const { description, initialAdapter } = adapterOf(run, model);
-  const { maxLength, appendEos, template, verbalizers } = run.data;
+  const { maxLength, appendEos, template, verbalizers, shards } = run.data;
   if (maxLength > model.maxPositions)
     throw usageError(`data.maxLength ${maxLength}: the model has ${model.maxPositions} positions`);
   const { directionStripes } = run.learning;
@@ -36,8 +37,8 @@ export async function prepareRun(run: RunFile): Promise<PreparedRun> {
   }
   const config: RunConfig = {
     seed: run.seed,
-    learning: { ...run.learning, decayRounds: run.learning.decayRounds ?? run.rounds },
-    data: { maxLength, appendEos, template, verbalizers, shards: run.data.shards ?? run.workers },
+    learning: run.learning,
+    data: { maxLength, appendEos, template, verbalizers, shards },
     adapter: description,
     baseModelSha256: await fingerprintBaseModel(model),
     ...(initialAdapter.length > 0 && {
@@ -47,14 +48,18 @@ export async function prepareRun(run: RunFile): Promise<PreparedRun> {
   return { config, initialAdapter };
 }
 
-function adapterOf(run: RunFile, model: BaseModel): { description: AdapterDescription; initialAdapter: Buffer } {
-  const { rank, alpha, targets, rslora, train, from } = run.adapter;
-  const { linearModules, fanInFanOut } = model;
-  if (from === undefined) {
-    const settings = { baseModel: run.model, rank, alpha, targets, useRslora: rslora, train };
-    return { description: describeAdapter(settings, linearModules, fanInFanOut), initialAdapter: Buffer.alloc(0) };
-  }
-  const { description, matrices } = readPeftAdapter(from, linearModules);
+/** The adapter that the run file's keys `section` (by default: none of them) ask for on `model`. */
+export function newAdapter(model: BaseModel, section: z.input<typeof AdapterSection> = {}, baseModel = '') {
+  const { rank, alpha, targets, rslora, train } = AdapterSection.parse(section);
+  const settings = { baseModel, rank, alpha, targets, useRslora: rslora, train };
+  return describeAdapter(settings, model.linearModules, model.fanInFanOut);
+}
+
+function adapterOf(run: SettledRunFile, model: BaseModel): { description: AdapterDescription; initialAdapter: Buffer } {
+  const { train, from } = run.adapter;
+  if (from === undefined)
+    return { description: newAdapter(model, run.adapter, run.model), initialAdapter: Buffer.alloc(0) };
+  const { description, matrices } = readPeftAdapter(from, model.linearModules);
   return {
     description: { ...description, baseModel: run.model, train },
     initialAdapter: Buffer.from(bytesOf(matrices)),

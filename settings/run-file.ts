@@ -4,14 +4,14 @@ import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { OperatingError, usageError } from '../proto/operating-error.ts';
-import { DataRules, Learning } from '../proto/run-config.ts';
+import { DataRules, Learning, type RunConfig } from '../proto/run-config.ts';
 import { TrainerSettings } from './trainer-settings.ts';
 import { WorkerSettings } from './worker-settings.ts';
 
 const path = z.string().min(1);
 
 /** The adapter to train: PEFT's words. */
-const AdapterSection = z.strictObject({
+export const AdapterSection = z.strictObject({
   rank: z.int().min(1).max(4096).default(8).describe('LoRA rank'),
   alpha: z.number().positive().default(16).describe('the update counts alpha / rank times'),
   targets: z
@@ -48,6 +48,19 @@ export const RunFile = z.strictObject({
   worker: WorkerSettings.prefault({}),
 });
 export type RunFile = z.infer<typeof RunFile>;
+
+/** A run file whose keys that default to other keys are fixed. */
+export interface SettledRunFile extends RunFile {
+  readonly learning: Required<Pick<Learning, 'decayRounds'>> & Learning;
+  readonly data: RunFile['data'] & { readonly shards: number };
+}
+
+/** Fixes what the run file leaves out as the run `started` has it, if there is one, and else by the run file's other keys. */
+export function settled(run: RunFile, started: RunConfig | undefined): SettledRunFile {
+  const decayRounds = run.learning.decayRounds ?? started?.learning.decayRounds ?? run.rounds;
+  const shards = run.data.shards ?? started?.data.shards ?? run.workers;
+  return { ...run, learning: { ...run.learning, decayRounds }, data: { ...run.data, shards } };
+}
 
 /** Bytes; a long one is a few thousand. */
 const MAX_RUN_FILE_BYTES = 2 ** 20;

@@ -1,0 +1,66 @@
+/** The flags that say who may speak with whom: TLS, needed beyond loopback unless --insecure is said, and the join token. */
+import { readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
+import type { Command } from 'commander';
+import { isLoopback } from '../platform/address.ts';
+import { parseJoinToken } from '../proto/join-token.ts';
+import { usageError } from '../proto/operating-error.ts';
+
+/** The environment variable that may hold the join token. */
+const TOKEN_VARIABLE = 'ONEBYTE_JOIN_TOKEN';
+
+export interface TlsFlags {
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tlsCa?: string;
+  readonly insecure?: boolean;
+  readonly joinTokenFile?: string;
+}
+
+export const withTlsFlags = (command: Command): Command =>
+  command
+    .option('--tls-cert <file>', 'PEM certificate chain of this process')
+    .option('--tls-key <file>', 'PEM key of this process')
+    .option('--tls-ca <file>', 'PEM certificates to trust; on a trainer: workers must show one too')
+    .option('--insecure', 'plain text beyond loopback')
+    .option(
+      '--join-token-file <file>',
+      `file with a secret that all processes of the run share (or ${TOKEN_VARIABLE})`,
+    );
+
+function readSmall(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    throw usageError(`${file}: cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause });
+  }
+}
+
+/** The join token that the flags or the environment name; undefined without one. @throws OperatingError (usage) */
+export function joinToken({ joinTokenFile }: TlsFlags): string | undefined {
+  if (joinTokenFile !== undefined) return parseJoinToken(readSmall(joinTokenFile).toString('latin1'), joinTokenFile);
+  const text = process.env[TOKEN_VARIABLE];
+  return text === undefined ? undefined : parseJoinToken(text, TOKEN_VARIABLE);
+}
+
+/** Reads the files of the TLS flags. @throws OperatingError (usage): gRPC itself would find a bad one at the first connection only. */
+export function tlsFiles({ tlsCert, tlsKey, tlsCa }: TlsFlags): {
+  ca: Buffer | null;
+  key: Buffer | null;
+  cert: Buffer | null;
+} {
+  const read = (file: string | undefined): Buffer | null => (file === undefined ? null : readSmall(file));
+  const files = { ca: read(tlsCa), key: read(tlsKey), cert: read(tlsCert) };
+  try {
+    createSecureContext({ ca: files.ca ?? undefined, key: files.key ?? undefined, cert: files.cert ?? undefined });
+  } catch (cause) {
+    const names = [tlsCert, tlsKey, tlsCa].filter((file) => file !== undefined).join(', ');
+    throw usageError(`TLS files ${names}: ${(cause as Error).message}`, { cause });
+  }
+  return files;
+}
+
+/** @throws OperatingError (usage): `host` is not loopback, and --insecure is not said */
+export function refusePlain(host: string, { insecure }: TlsFlags, flags: string): void {
+  if (!insecure && !isLoopback(host)) throw usageError(`${host} is not loopback: give ${flags}, or say --insecure`);
+}
