@@ -1,4 +1,5 @@
 /** Runs in one process for the benchmarks of learning: real model, data, kernels and learning rule; no network, no round log. */
+
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type Dataset, readDataset } from '../data/dataset.ts';
@@ -13,11 +14,12 @@ import { createForward, type Forward } from '../model/runtime/forward.ts';
 import type { TokenRow } from '../model/token-row.ts';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import { newAdapter } from '../processes/prepare-run.ts';
+import { type Figures, figuresOf } from '../proto/evaluation.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { type Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
 import { Scratch, type SpsaContext } from '../worker/estimators/spsa-step.ts';
-import { countResults, evaluateExamples } from '../worker/evaluate.ts';
+import { completionLoss } from '../worker/objectives/completion-loss.ts';
 
 export interface TrialSettings {
   readonly seed: number;
@@ -39,7 +41,7 @@ export interface Trial {
     /** Its minibatch at a round. */
     rows(round: number): TokenRow[];
   }[];
-  evaluate(theta: Float32Array, data: Dataset): Promise<{ accuracy: number | undefined; loss: number }>;
+  evaluate(theta: Float32Array, data: Dataset): Promise<Figures>;
 }
 
 export class Lab {
@@ -99,12 +101,12 @@ export class Lab {
         const { examples } = this.read('train.jsonl', { shard: worker, shards: workers });
         const order = dataOrder(seed, worker, examples.length);
         const rows = (round: number): TokenRow[] =>
-          order(round, config.learning.rows).map((i) => examples[i]!.options[examples[i]!.right]!);
+          order(round, config.learning.rows).map((i) => completionLoss.trainingRow(examples[i]!));
         return { context: { ...common, worker }, rows };
       }),
       async evaluate(theta, { examples }) {
-        const { correct, classified, lossSum } = countResults(await evaluateExamples(forward, examples, theta));
-        return { accuracy: classified === 0 ? undefined : correct / classified, loss: lossSum / examples.length };
+        const results = await completionLoss.evaluate(forward, examples, theta);
+        return figuresOf(completionLoss.count(results), examples.length);
       },
     };
   }

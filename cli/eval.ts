@@ -8,11 +8,12 @@ import { openBaseModel } from '../model/base-model.ts';
 import { createForward } from '../model/runtime/forward.ts';
 import { loadTokenizer } from '../model/tokenizer.ts';
 import { usableCores } from '../platform/cores.ts';
+import { figuresOf } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { DataRules } from '../proto/run-config.ts';
 import { readRunFile } from '../settings/run-file.ts';
 import { WorkerSettings } from '../settings/worker-settings.ts';
-import { countResults, type ExampleResult, evaluateExamples } from '../worker/evaluate.ts';
+import { completionLoss, type ExampleResult } from '../worker/objectives/completion-loss.ts';
 import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
 import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
@@ -78,7 +79,7 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
     threads: flags.threads ?? settings.threads ?? usableCores(),
   });
   try {
-    report(flags, dataset, await evaluateExamples(forward, dataset.examples, adapter?.matrices));
+    report(flags, dataset, await completionLoss.evaluate(forward, dataset.examples, adapter?.matrices));
   } finally {
     await forward.close();
   }
@@ -86,10 +87,8 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
 }
 
 function report(flags: Flags, { examples, truncated, merged }: Dataset, results: readonly ExampleResult[]): void {
-  const { correct, classified, lossSum } = countResults(results);
   const result: EvalResult = {
-    loss: lossSum / results.length,
-    accuracy: classified > 0 ? correct / classified : undefined,
+    ...figuresOf(completionLoss.count(results), results.length),
     rows: results.length,
     truncated,
     merged,

@@ -15,7 +15,7 @@ import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
 import type { RunConfig } from '../proto/run-config.ts';
 import { tangentsOf, type WorkerSettings } from '../settings/worker-settings.ts';
 import { measureContribution, Scratch, type SpsaContext } from './estimators/spsa-step.ts';
-import { countResults, evaluateExamples } from './evaluate.ts';
+import { completionLoss } from './objectives/completion-loss.ts';
 
 export interface ComputeOptions {
   readonly config: RunConfig;
@@ -152,10 +152,7 @@ export class Compute {
     const { round } = this.replica.normaliser;
     const { data, order } = this.train!;
     const position = round + firstDirection / learning.directions;
-    const rows = order(position, learning.rows).map((i) => {
-      const { options, right } = data.examples[i]!;
-      return options[right]!;
-    });
+    const rows = order(position, learning.rows).map((i) => completionLoss.trainingRow(data.examples[i]!));
     const gradientBytes = await measureContribution(this.spsa!, this.replica, firstDirection, rows);
     return { measuredRound: round, firstDirection, gradientBytes };
   }
@@ -165,8 +162,8 @@ export class Compute {
     const examples = (this.dev?.examples ?? []).slice(firstRow, firstRow + rows);
     if (examples.length < rows)
       throw new OperatingError(EXIT.refused, `the trainer asks for row ${firstRow + rows} of a dev split of fewer`);
-    const results = await evaluateExamples(this.forward, examples, this.replica.theta);
-    return { round: this.replica.normaliser.round, firstRow, rows, ...countResults(results) };
+    const results = await completionLoss.evaluate(this.forward, examples, this.replica.theta);
+    return { round: this.replica.normaliser.round, firstRow, rows, ...completionLoss.count(results) };
   }
 
   digest(): ReplicaDigest {

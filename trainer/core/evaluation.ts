@@ -1,4 +1,5 @@
 /** Evaluations on the dev split, spread over the members as row ranges while rounds go on. */
+import { figuresOf, isBetter } from '../../proto/evaluation.ts';
 import type { Evaluation, EvaluationCounts } from '../../proto/gen/onebyte.ts';
 import type { Effect, EvaluationPart, StreamId, TrainerState } from './state.ts';
 
@@ -83,20 +84,11 @@ function onResult(state: TrainerState, round: number, counts: readonly Evaluatio
         kind: 'evaluation',
         round,
         rows: result.rows,
-        loss: result.lossSum / result.rows,
-        accuracy: result.classified > 0 ? result.correct / result.classified : undefined,
+        ...figuresOf(result, result.rows),
         best,
       },
     },
   ];
   if (best) effects.push({ kind: 'checkpoint', round, best: true });
   return effects;
-}
-
-/** More right answers, then less loss; a loss that is not finite is never better. */
-export function isBetter(a: Evaluation, b: Evaluation | undefined): boolean {
-  if (!Number.isFinite(a.lossSum)) return false;
-  if (!b) return true;
-  const accuracy = (e: Evaluation): number => (e.classified > 0 ? e.correct / e.classified : 0);
-  return accuracy(a) > accuracy(b) || (accuracy(a) === accuracy(b) && a.lossSum / a.rows < b.lossSum / b.rows);
 }

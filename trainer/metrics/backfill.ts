@@ -6,8 +6,8 @@ import {
   type LearningRule,
   liveGradients,
 } from '../../kernels/learning-rule.ts';
+import { figuresOf, isBetter } from '../../proto/evaluation.ts';
 import type { LogFrame } from '../../proto/gen/onebyte.ts';
-import { isBetter } from '../core/evaluation.ts';
 import { roundDetail } from '../core/round-detail.ts';
 import type { MetricsLine } from './line.ts';
 import { lineDetail } from './reports.ts';
@@ -48,13 +48,13 @@ export function backfill(frames: readonly LogFrame[], rule: LearningRule, noted:
         break;
       }
       case 'evaluation': {
-        const { round, rows, correct, classified, lossSum } = frame.value;
+        const { round, rows } = frame.value;
         const isBest = isBetter(frame.value, best);
         if (isBest) best = frame.value;
         if (noted.evaluations.has(round)) break;
-        const loss = Number.isFinite(lossSum) ? lossSum / rows : undefined;
-        const accuracy = classified > 0 ? correct / classified : undefined;
-        lines.push({ kind: 'evaluation', at, round, rows, loss, accuracy, best: isBest });
+        const { loss, accuracy } = figuresOf(frame.value, rows);
+        const finite = Number.isFinite(loss) ? loss : undefined;
+        lines.push({ kind: 'evaluation', at, round, rows, loss: finite, accuracy, best: isBest });
         break;
       }
     }

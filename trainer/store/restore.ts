@@ -3,11 +3,11 @@ import { type Backend, ownedCopy } from '../../kernels/backend.ts';
 import { initialNormaliser } from '../../kernels/learning-rule.ts';
 import { applyRecord, initialReplica, type ReplicaState } from '../../kernels/replica.ts';
 import { frozenPart, initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../../kernels/run-replica.ts';
+import { isBetter } from '../../proto/evaluation.ts';
 import type { LogFrame, Record } from '../../proto/gen/onebyte.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig } from '../../proto/run-config.ts';
 import { noteRecord, openRound } from '../core/commit.ts';
-import { isBetter } from '../core/evaluation.ts';
 import type { TrainerRules, TrainerState } from '../core/state.ts';
 import type { LogContents } from './round-log.ts';
 
