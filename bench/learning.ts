@@ -22,7 +22,7 @@ export interface LearningBenchOptions {
   readonly tables?: readonly TableName[];
   /** Default 3. */
   readonly seeds?: number;
-  /** Directions of a run: what all runs of a table have in common. Default 3,200. */
+  /** Directions of a run: what all runs of a table have in common. Default 2,560. */
   readonly budget?: number;
   readonly onRow?: (row: LearningRow) => void;
 }

@@ -37,7 +37,7 @@ export interface LiarsRow {
 const WORKERS = 10;
 /** K. */
 const DIRECTIONS = 8;
-/** RECIPE's default and one that never cuts. */
+/** The default and one that never cuts. */
 const CLIP = { on: 4, off: 2 ** 30 };
 
 /** Every kind and share of liars, each with and without winsorising. */

@@ -1,4 +1,4 @@
-/** What a LoRA adapter is made of, as it travels in the welcome and stands in the round log's header. */
+/** What a LoRA adapter is made of, as it travels in the run config and stands in the round log's header. */
 import { z } from 'zod';
 
 const count = z

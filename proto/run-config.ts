@@ -1,5 +1,5 @@
 /**
- * The run config: every key that changes replicas or the meaning of a byte. The trainer sends it in the welcome and keeps
+ * The run config: every key that changes replicas or the meaning of a byte. The trainer sends it to every worker that asks and keeps
  * it in the round log's header; workers compare its hash. Keys of one machine (paths, threads, provider) are not here.
  */
 import { createHash } from 'node:crypto';

@@ -16,7 +16,7 @@ import {
   tlsArguments,
 } from './pod.ts';
 
-/** Fails of one index, or of the trainer, that are taken for bad luck. Evictions and drains are none. */
+/** Failures of one index, or of the trainer, that are put down to bad luck; an eviction and a drain do not count as failures. */
 const TRIES = 5;
 /** Drain of a trainer: it closes the round, writes a checkpoint and gives workers 10 s to hang up. */
 const TRAINER_GRACE_SECONDS = 60;

@@ -35,7 +35,7 @@ export function describeModel(config: ConfigFields): Architecture {
   if (config.has('quantization_config'))
     throw config.refuse(
       'quantization_config',
-      'none: give the unquantized model (model.quantize: int8 quantizes at load)',
+      'none: give the unquantized model (worker.quantize: int8 quantizes at load)',
     );
   return describe(config);
 }
