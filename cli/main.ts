@@ -1,4 +1,8 @@
-/** The `onebyte` command. */
+/**
+ * The `onebyte` command.
+ *
+ * The room cli/ reads flags and tells people: a file per command, and what only commands share. Nothing imports it.
+ */
 import { Command } from 'commander';
 import { ownPackage } from '../platform/own-package.ts';
 import { EXIT } from '../proto/operating-error.ts';

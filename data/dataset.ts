@@ -1,5 +1,8 @@
-/** A worker's rows as token ids: reads a data file, or one shard of it, and fits every row to the length limit. */
-
+/**
+ * A worker's rows as token ids: reads a data file, or one shard of it, and fits every row to the length limit.
+ *
+ * The room data/ is the way from a file of text to token rows, and their order. What is computed from them is not its affair.
+ */
 import type { TokenRow } from '../model/token-row.ts';
 import { encodeRow, type Tokenizer } from '../model/tokenizer.ts';
 import { usageError } from '../proto/operating-error.ts';

@@ -2,6 +2,8 @@
  * The header of a safetensors file, parsed at the edge: every rule of the format is checked before a tensor is named, and
  * no size in the file is believed before it is compared with the file's own. Reads no tensor data.
  * Format: https://github.com/huggingface/safetensors#format
+ *
+ * The room formats/ reads and writes the files of other programs as they do. It knows no run; which file is whose is said by its callers.
  */
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { usageError } from '../proto/operating-error.ts';

@@ -1,4 +1,8 @@
-/** A Hugging Face directory, opened: its description, and where each of its tensors lies. No tensor data is read here. */
+/**
+ * A Hugging Face directory, opened: its description, and where each of its tensors lies. No tensor data is read here.
+ *
+ * The room model/ turns such a directory into losses, slopes and gradients of token rows. It knows no run, no worker and no file of rows.
+ */
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, realpathSync } from 'node:fs';
 import { isAbsolute, join, normalize } from 'node:path';

@@ -1,4 +1,9 @@
-/** A trainer and its workers as child processes on this machine; what dies is started again. */
+/**
+ * A trainer and its workers as child processes on this machine; what dies is started again.
+ *
+ * The room processes/ is what commands and benchmarks share about processes: how they are started, what they tell their parent, what a
+ * trainer and a worker both prepare before they begin. It prints nothing and reads no flag.
+ */
 import { join } from 'node:path';
 import { deferred } from '../platform/deferred.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';

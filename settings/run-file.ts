@@ -1,4 +1,9 @@
-/** The run file: what a user writes about a run, in YAML. Sections belong to the rooms that use them; here they meet. */
+/**
+ * The run file: what a user writes about a run, in YAML.
+ *
+ * The room settings/ is every key that a user may set, with its meaning and its default. What of it all machines must share travels as the
+ * run config, proto/run-config.ts; nothing here reads a model or data.
+ */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';

@@ -1,4 +1,9 @@
-/** The trainer process: carries out what the core asks for, one event after the other. */
+/**
+ * The trainer process: carries out what the core asks for, one event after the other.
+ *
+ * The room trainer/ keeps a run: core/ decides, store/ makes durable, transport/ speaks with workers, metrics/ and dashboard/ show. It knows
+ * no model and no row of data.
+ */
 import type { Backend } from '../kernels/backend.ts';
 import { adapterDigest, moveReplica, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { learningRuleOf } from '../kernels/run-replica.ts';

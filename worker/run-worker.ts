@@ -1,4 +1,9 @@
-/** The worker process: carries out what the core asks for. Holds no rule of the protocol. */
+/**
+ * The worker process: carries out what the core asks for. Holds no rule of the protocol.
+ *
+ * The room worker/ measures: core/ decides what is done when, estimators/ turn a minibatch into gradient bytes, objectives/ say what is
+ * measured, transport/ speaks with the trainer. It knows no round log, and nothing of how rounds close.
+ */
 import seedrandom from 'seedrandom';
 import { deferred } from '../platform/deferred.ts';
 import type { ReplicaDigest } from '../proto/gen/onebyte.ts';
