@@ -16,7 +16,8 @@ import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { type Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
-import { Scratch, type SpsaContext } from '../worker/estimators/spsa-step.ts';
+import type { EstimatorContext } from '../worker/estimators/estimator.ts';
+import { Scratch } from '../worker/estimators/scratch.ts';
 import { countResults, evaluateExamples } from '../worker/evaluate.ts';
 
 export interface TrialSettings {
@@ -35,7 +36,7 @@ export interface Trial {
   /** Of round 0. */
   readonly replica: ReplicaState;
   readonly workers: readonly {
-    readonly context: SpsaContext;
+    readonly context: EstimatorContext;
     /** Its minibatch at a round. */
     rows(round: number): TokenRow[];
   }[];
