@@ -18,7 +18,8 @@ import { type Figures, figuresOf } from '../proto/evaluation.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { type Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
-import { Scratch, type SpsaContext } from '../worker/estimators/spsa-step.ts';
+import type { EstimatorContext } from '../worker/estimators/estimator.ts';
+import { Scratch } from '../worker/estimators/scratch.ts';
 import { completionLoss } from '../worker/objectives/completion-loss.ts';
 
 export interface TrialSettings {
@@ -37,7 +38,7 @@ export interface Trial {
   /** Of round 0. */
   readonly replica: ReplicaState;
   readonly workers: readonly {
-    readonly context: SpsaContext;
+    readonly context: EstimatorContext;
     /** Its minibatch at a round. */
     rows(round: number): TokenRow[];
   }[];

@@ -14,7 +14,9 @@ import type { Contribution, EvaluationCounts, EvaluationRequest, Record, Replica
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
 import type { RunConfig } from '../proto/run-config.ts';
 import { tangentsOf, type WorkerSettings } from '../settings/worker-settings.ts';
-import { measureContribution, Scratch, type SpsaContext } from './estimators/spsa-step.ts';
+import { measureContribution } from './estimators/contribution.ts';
+import type { EstimatorContext } from './estimators/estimator.ts';
+import { Scratch } from './estimators/scratch.ts';
 import { completionLoss } from './objectives/completion-loss.ts';
 
 export interface ComputeOptions {
@@ -53,7 +55,7 @@ export class Compute {
   /** What the forward pass reads where B alone is trained. */
   private readonly frozenA: Float32Array | undefined;
   private replica: ReplicaState;
-  private spsa: SpsaContext | undefined;
+  private estimator: EstimatorContext | undefined;
   private train: { data: Dataset; order: DataOrder } | undefined;
   private dev: Dataset | undefined;
 
@@ -100,7 +102,7 @@ export class Compute {
    * @param devRows of the trainer's dev split
    * @throws OperatingError usage: wrong data, or another dev split than the trainer's
    */
-  join(worker: number, devRows: number): DataReport {
+  readData(worker: number, devRows: number): DataReport {
     const { config, trainFile, ownData } = this.options;
     const { shards } = config.data;
     const shard = worker % shards;
@@ -108,8 +110,16 @@ export class Compute {
     this.train = { data, order: dataOrder(config.seed, shard, data.examples.length) };
     const layout = layoutOf(config);
     const { backend, forward } = this;
-    const scratch = this.spsa?.scratch ?? new Scratch(backend);
-    this.spsa = { learning: config.learning, rule: learningRuleOf(config), layout, backend, forward, scratch, worker };
+    const scratch = this.estimator?.scratch ?? new Scratch(backend);
+    this.estimator = {
+      learning: config.learning,
+      rule: learningRuleOf(config),
+      layout,
+      backend,
+      forward,
+      scratch,
+      worker,
+    };
     this.dev = devRows > 0 ? this.readDev(devRows) : undefined;
     return { rows: data.examples.length, truncated: data.truncated, merged: data.merged };
   }
@@ -153,7 +163,7 @@ export class Compute {
     const { data, order } = this.train!;
     const position = round + firstDirection / learning.directions;
     const rows = order(position, learning.rows).map((i) => completionLoss.trainingRow(data.examples[i]!));
-    const gradientBytes = await measureContribution(this.spsa!, this.replica, firstDirection, rows);
+    const gradientBytes = await measureContribution(this.estimator!, this.replica, firstDirection, rows);
     return { measuredRound: round, firstDirection, gradientBytes };
   }
 

@@ -225,8 +225,8 @@ class RunningWorker {
 
 async function perform(compute: RemoteCompute, task: Task): Promise<TaskResult> {
   switch (task.kind) {
-    case 'join':
-      return { kind: 'join', data: await compute.join(task.worker, task.devRows) };
+    case 'readData':
+      return { kind: 'readData', data: await compute.readData(task.worker, task.devRows) };
     case 'digest':
       return { kind: 'digest', digest: buffered(await compute.digest()) };
     case 'restore':

@@ -51,6 +51,8 @@ export class GraphBuilder {
   private readonly initializers = new Map<Value, TensorProto>();
   private readonly inputs: ValueInfoProto[] = [];
   private readonly outputs: ValueInfoProto[] = [];
+  /** Values that several parts of a graph ask for, by their names. */
+  private readonly made = new Map<string, Value>();
   private values = 0;
 
   constructor(weights: Iterable<WeightTensor>) {
@@ -82,6 +84,13 @@ export class GraphBuilder {
     const output = Array.from({ length: outputs }, () => `v${this.values++}`);
     this.target.push(nodeOf(opType, inputs, output, attributes));
     return output;
+  }
+
+  /** The value of that name, made at first. */
+  once(name: string, make: () => Value): Value {
+    const value = this.made.get(name) ?? make();
+    this.made.set(name, value);
+    return value;
   }
 
   /** Makes nodes that belong to a branch; `endBranch` gives their result back to the graph. */

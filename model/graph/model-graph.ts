@@ -33,7 +33,6 @@ export class ModelGraph {
   private readonly model: BaseModel;
   private readonly int8: Int8Weights | undefined;
   private readonly tangents: TangentPrecision | undefined;
-  private readonly made = new Map<string, Value>();
 
   constructor(model: BaseModel, { int8, tangents }: GraphOptions) {
     this.model = model;
@@ -46,7 +45,7 @@ export class ModelGraph {
 
   /** A tensor of the description in float32. */
   weight(name: string): Value {
-    return this.once(name, () => this.graph.weight(this.weightTensor(name)));
+    return this.graph.once(name, () => this.graph.weight(this.weightTensor(name)));
   }
 
   weightTensor(name: string) {
@@ -60,7 +59,10 @@ export class ModelGraph {
     const exactly = (x: Value): Value => this.exactProduct(x, name, layer);
     if (this.tangents !== 'int8') return linearly(this.graph, x, exactly);
     const value = exactly(x.value);
-    return { value, tangent: through(this.graph, [[x, (dx) => int8Product(this, dx, name, layer)]]) };
+    return {
+      value,
+      tangent: through(this.graph, [[x, (dx) => int8Product(this.graph, dx, this.weight(name), layer)]]),
+    };
   }
 
   private exactProduct(
@@ -82,24 +84,26 @@ export class ModelGraph {
 
   /** Whether tangents are wanted, bool `[1]`. */
   differentiate(): Value {
-    return this.once('differentiate', () => this.graph.input('differentiate', 'bool', [1]));
+    return this.graph.once('differentiate', () => this.graph.input('differentiate', 'bool', [1]));
   }
 
   /** Index of the packed token at each place, `[B, T]`. Places that no row has hold any token. */
   padding(): Value {
-    return this.once('padding', () => this.graph.input('padding', 'int64', ['B', 'T']));
+    return this.graph.once('padding', () => this.graph.input('padding', 'int64', ['B', 'T']));
   }
 
   /** Added to the scores, `[B, 1, 1, T, T]`: 0 where a query (row) may see a key (column), else the lowest float32. */
   mask(window: number | undefined): Value {
-    return this.once(maskName(window), () => this.graph.input(maskName(window), 'float32', ['B', 1, 1, 'T', 'T']));
+    return this.graph.once(maskName(window), () =>
+      this.graph.input(maskName(window), 'float32', ['B', 1, 1, 'T', 'T']),
+    );
   }
 
   /** cos and sin of each packed token, `[N, rotated / 2]`. */
   rope(index: number): { cos: Value; sin: Value } {
     const shape = ['N', this.architecture.ropes[index]!.rotated / 2];
     const [cos, sin] = ['cos', 'sin'].map((name) =>
-      this.once(`${name}${index}`, () => this.graph.input(`${name}${index}`, 'float32', shape)),
+      this.graph.once(`${name}${index}`, () => this.graph.input(`${name}${index}`, 'float32', shape)),
     );
     return { cos: cos!, sin: sin! };
   }
@@ -113,13 +117,6 @@ export class ModelGraph {
       value: graph.node('Mul', [bounded, graph.scalar(cap)]),
       tangent: through(graph, [[x, (dx) => graph.node('Mul', [slope(), dx])]]),
     };
-  }
-
-  /** The value of that name, made at first. */
-  once(name: string, make: () => Value): Value {
-    const value = this.made.get(name) ?? make();
-    this.made.set(name, value);
-    return value;
   }
 }
 

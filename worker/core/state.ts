@@ -28,7 +28,7 @@ export interface RunTerms {
 
 /** One call of the compute; it answers with `computed` and is given no other before. */
 export type Task =
-  | { kind: 'join'; worker: number; devRows: number }
+  | { kind: 'readData'; worker: number; devRows: number }
   | { kind: 'digest'; purpose: 'hello' | 'report' }
   | { kind: 'restore'; bytes: Uint8Array }
   | { kind: 'apply'; record: Record }
@@ -36,7 +36,7 @@ export type Task =
   | { kind: 'evaluate'; request: EvaluationRequest };
 
 export type TaskResult =
-  | { kind: 'join'; data: DataReport }
+  | { kind: 'readData'; data: DataReport }
   | { kind: 'digest'; digest: ReplicaDigest }
   | { kind: 'restore'; digest: ReplicaDigest }
   | { kind: 'apply'; round: number }

@@ -10,7 +10,8 @@ import { openBaseModel } from '../../../model/base-model.ts';
 import { createForward } from '../../../model/runtime/forward.ts';
 import { DECODED_512 } from '../../../proto/e4m3.ts';
 import { Learning } from '../../../proto/run-config.ts';
-import { measureContribution, Scratch } from '../../../worker/estimators/spsa-step.ts';
+import { measureContribution } from '../../../worker/estimators/contribution.ts';
+import { Scratch } from '../../../worker/estimators/scratch.ts';
 import { readFixtureAdapter } from '../../support/fixture-adapter.ts';
 import { fixtures, rowOf } from '../../support/golden-models.ts';
 
