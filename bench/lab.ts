@@ -14,7 +14,7 @@ import { createForward, type Forward } from '../model/runtime/forward.ts';
 import type { TokenRow } from '../model/token-row.ts';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import { newAdapter } from '../processes/prepare-run.ts';
-import { type Figures, figuresOf } from '../proto/evaluation.ts';
+import { figuresOf } from '../proto/evaluation.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { type Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
@@ -42,7 +42,7 @@ export interface Trial {
     /** Its minibatch at a round. */
     rows(round: number): TokenRow[];
   }[];
-  evaluate(theta: Float32Array, data: Dataset): Promise<Figures>;
+  evaluate(theta: Float32Array, data: Dataset): Promise<{ loss: number; accuracy: number | undefined }>;
 }
 
 export class Lab {
@@ -107,7 +107,8 @@ export class Lab {
       }),
       async evaluate(theta, { examples }) {
         const results = await completionLoss.evaluate(forward, examples, theta);
-        return figuresOf(completionLoss.count(results), examples.length);
+        const { loss = Number.NaN, accuracy } = figuresOf({ rows: examples.length, ...completionLoss.count(results) });
+        return { loss, accuracy };
       },
     };
   }

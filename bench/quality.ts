@@ -84,7 +84,7 @@ async function score(
   try {
     const { examples } = readDataset(test, loadTokenizer(directory, model.vocabularySize), data);
     const results = await completionLoss.evaluate(forward, examples, peft?.matrices);
-    const { loss, accuracy } = figuresOf(completionLoss.count(results), examples.length);
+    const { loss = Number.NaN, accuracy } = figuresOf({ rows: examples.length, ...completionLoss.count(results) });
     return { ...(accuracy !== undefined && { accuracy }), loss };
   } finally {
     await forward.close();

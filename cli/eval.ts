@@ -32,7 +32,7 @@ interface Flags {
 /** What `--json` prints. Losses in nats. */
 export interface EvalResult {
   /** Mean over the rows of the summed negative log likelihood of the right completion. */
-  readonly loss: number;
+  readonly loss: number | undefined;
   /** Part of the classified rows whose right option is the likeliest; absent without options. */
   readonly accuracy: number | undefined;
   readonly rows: number;
@@ -88,7 +88,7 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
 
 function report(flags: Flags, { examples, truncated, merged }: Dataset, results: readonly ExampleResult[]): void {
   const result: EvalResult = {
-    ...figuresOf(completionLoss.count(results), results.length),
+    ...figuresOf({ rows: results.length, ...completionLoss.count(results) }),
     rows: results.length,
     truncated,
     merged,
@@ -111,6 +111,6 @@ function report(flags: Flags, { examples, truncated, merged }: Dataset, results:
   const accuracy = result.accuracy === undefined ? '' : `, accuracy ${(100 * result.accuracy).toFixed(1)} %`;
   const notes = [`${truncated} truncated`, `${merged} merged`].filter((note) => !note.startsWith('0 '));
   process.stdout.write(
-    `${result.rows} rows: loss ${result.loss.toFixed(4)}${accuracy}${notes.map((note) => `, ${note}`).join('')}\n`,
+    `${result.rows} rows: loss ${result.loss?.toFixed(4) ?? 'not finite'}${accuracy}${notes.map((note) => `, ${note}`).join('')}\n`,
   );
 }

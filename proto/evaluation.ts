@@ -1,27 +1,45 @@
-/** What the sums of an evaluation tell a person: the one place that reads them. */
-import type { Evaluation } from './gen/onebyte.ts';
+/**
+ * What the counts of an evaluation say: the loss per row and the accuracy, and which of two evaluations is better. The only
+ * file that knows what is counted beside the objective that counts it (worker/objectives).
+ */
+import type { Evaluation, EvaluationCounts } from './gen/onebyte.ts';
 
 /** Sums over rows of a split, as they travel and stand in the round log. */
 export type Counts = Pick<Evaluation, 'correct' | 'classified' | 'lossSum'>;
 
-/** Figures of a split. */
+/** What a person and a monitor are told of an evaluation. */
 export interface Figures {
-  /** Mean over rows of the summed negative log likelihood of the right completion, nats; not finite where a row's is not. */
-  readonly loss: number;
-  /** Part of the rows with options whose right option was the likeliest, 0…1; undefined where none has options. */
+  /** Nats per row; undefined when it is not finite. */
+  readonly loss: number | undefined;
+  /** Part of the rows with options whose right option was the likeliest, 0…1; undefined where no row has options. */
   readonly accuracy: number | undefined;
 }
 
-export const figuresOf = ({ correct, classified, lossSum }: Counts, rows: number): Figures => ({
-  loss: lossSum / rows,
-  accuracy: classified > 0 ? correct / classified : undefined,
-});
+/** The evaluation after `round` records whose parts are `counts`. */
+export function evaluationOf(round: number, counts: readonly EvaluationCounts[]): Evaluation {
+  const sum = (of: (c: EvaluationCounts) => number): number => counts.reduce((total, c) => total + of(c), 0);
+  return {
+    round,
+    rows: sum(({ rows }) => rows),
+    correct: sum(({ correct }) => correct),
+    classified: sum(({ classified }) => classified),
+    lossSum: sum(({ lossSum }) => lossSum),
+  };
+}
 
-/** More right answers, then less loss; a loss that is not finite is never better. */
+/** The figures of counts over `rows` rows. */
+export function figuresOf({ rows, correct, classified, lossSum }: Counts & { readonly rows: number }): Figures {
+  return {
+    loss: Number.isFinite(lossSum) ? lossSum / rows : undefined,
+    accuracy: classified > 0 ? correct / classified : undefined,
+  };
+}
+
+/** More right answers, then less loss; an evaluation without a finite loss is never better. */
 export function isBetter(a: Evaluation, b: Evaluation | undefined): boolean {
-  if (!Number.isFinite(a.lossSum)) return false;
-  if (!b) return true;
-  const [mine, best] = [figuresOf(a, a.rows), figuresOf(b, b.rows)];
-  const [right, before] = [mine.accuracy ?? 0, best.accuracy ?? 0];
-  return right > before || (right === before && mine.loss < best.loss);
+  const [one, other] = [figuresOf(a), b && figuresOf(b)];
+  if (one.loss === undefined) return false;
+  if (other?.loss === undefined) return true;
+  const [right, rightBefore] = [one.accuracy ?? 0, other.accuracy ?? 0];
+  return right > rightBefore || (right === rightBefore && one.loss < other.loss);
 }
