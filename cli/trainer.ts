@@ -97,6 +97,7 @@ async function trainUntilDone(
       backend,
       access,
       drain: drain.signal,
+      say: (text) => log.warn(text),
       onReport: (report, wire) => {
         const brief = briefReport(report);
         if (report.kind === 'round') place.round = report.round;

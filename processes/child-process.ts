@@ -51,6 +51,8 @@ export function startChild(
     stdout,
   }));
   const logTail = (): string =>
-    readFileSync(logFile).subarray(begin).toString().trimEnd().split('\n').slice(-TAIL_LINES).join('\n');
+    existsSync(logFile)
+      ? readFileSync(logFile).subarray(begin).toString().trimEnd().split('\n').slice(-TAIL_LINES).join('\n')
+      : `its log ${logFile} is gone`;
   return { process: child, exit, logTail };
 }

@@ -44,8 +44,6 @@ export function trainerJob(plan: LaunchPlan): Job {
     mounts: [{ name: 'runs', mountPath: RUNS }, ...mounts],
     gracePeriodSeconds: TRAINER_GRACE_SECONDS,
   });
-  // The lock of a run directory names its holder's host: a pod that takes the place of a killed one is the same host.
-  template.spec!.hostname = objectName(plan, 'trainer');
   return {
     apiVersion: 'batch/v1',
     kind: 'Job',

@@ -9,7 +9,7 @@ import type { LogFrame } from '../../proto/gen/onebyte.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import { canonicalJson, type RunConfig, runConfigDifferences } from '../../proto/run-config.ts';
 import { forgetBest } from './checkpoint.ts';
-import { takeLock } from './lock-file.ts';
+import { type Lock, takeLock } from './lock-file.ts';
 import { replayLog } from './restore.ts';
 import {
   createRoundLog,
@@ -31,8 +31,8 @@ export interface OpenRun {
   readonly matrices: Float32Array;
   /** Bytes of a frame that was not written whole, cut off. */
   readonly tornBytes: number;
-  /** Lets another process write the run. Call it once the log is closed. */
-  readonly unlock: () => void;
+  /** Let it go once the log is closed. */
+  readonly lock: Lock;
   /** Secret of the run. */
   readonly runSecret: Buffer;
 }
@@ -41,6 +41,8 @@ export interface OpenRun {
  * Opens the run in `directory`.
  * @param initialAdapter all matrices, float32 little endian, when the run continues an adapter; else empty
  * @param resume go on with the log if one is there; otherwise there must be none
+ * @param say told when this waits for another process that had the run
+ * @param signal aborted: waits no longer
  */
 export async function openRun(
   directory: string,
@@ -48,13 +50,15 @@ export async function openRun(
   initialAdapter: Buffer,
   resume: boolean,
   backend: Backend,
+  say: (text: string) => void,
+  signal: AbortSignal,
 ): Promise<OpenRun> {
   await mkdir(directory, { recursive: true });
-  const unlock = takeLock(join(directory, 'trainer.lock'));
+  const lock = await takeLock(join(directory, 'trainer.lock'), say, signal);
   try {
-    return { ...(await openLocked(directory, config, initialAdapter, resume, backend)), unlock };
+    return { ...(await openLocked(directory, config, initialAdapter, resume, backend)), lock };
   } catch (error) {
-    unlock();
+    lock.release();
     throw error;
   }
 }
@@ -65,7 +69,7 @@ async function openLocked(
   initialAdapter: Buffer,
   resume: boolean,
   backend: Backend,
-): Promise<Omit<OpenRun, 'unlock'>> {
+): Promise<Omit<OpenRun, 'lock'>> {
   const file = roundLogFile(directory);
   const exists = existsSync(file);
   if (exists && !resume) throw usageError(`${file} exists: use --resume to go on, or another directory`);

@@ -144,6 +144,10 @@ function appender(handle: FileHandle, file: string, position: number): RoundLog 
           { cause },
         );
       }
+      if (fstatSync(handle.fd).nlink === 0) {
+        failed = true;
+        throw storeError(`round log ${file}: it was removed while the run went on; what it held is lost`);
+      }
       position = end;
     },
     close: () => handle.close(),

@@ -4,7 +4,6 @@ import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from '
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { initialNormaliser } from '../../../kernels/learning-rule.ts';
-import { referenceBackend } from '../../../kernels/reference.ts';
 import { recordOf } from '../../../proto/record.ts';
 import { roundDetail } from '../../../trainer/core/round-detail.ts';
 import { emptyHistory, observe, pace, type RunHistory } from '../../../trainer/metrics/history.ts';
@@ -13,11 +12,11 @@ import { metricsFile, readMetrics, readPastRun } from '../../../trainer/metrics/
 import { openMetrics } from '../../../trainer/metrics/run-metrics.ts';
 import { MAX_ROWS, rowsOf } from '../../../trainer/metrics/series.ts';
 import { tensorboardWriter } from '../../../trainer/metrics/tensorboard.ts';
-import { openRun } from '../../../trainer/store/open-run.ts';
 import { virtualRule } from '../../simulation/virtual-replica.ts';
 import { RUN, roundLine, START, testMetrics } from '../../support/observed-run.ts';
+import { close, openSmallRun } from '../../support/open-small-run.ts';
 import { protocolWorker } from '../../support/protocol-worker.ts';
-import { smallRunConfig } from '../../support/small-run.ts';
+
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { roundDone, testTrainer } from '../../support/test-trainer.ts';
 
@@ -158,12 +157,12 @@ describe('metrics.jsonl', () => {
 
   it('notes an evaluation once, however many there are', async (test) => {
     const directory = temporaryDirectory(test);
-    const { log } = await openRun(directory, smallRunConfig(), Buffer.alloc(0), false, referenceBackend);
+    const open = await openSmallRun(directory);
     const counts = { rows: 1, correct: 0, classified: 1, lossSum: 1 };
-    await log.append(
+    await open.log.append(
       Array.from({ length: 3000 }, (_, round) => ({ frame: { $case: 'evaluation', value: { round, ...counts } } })),
     );
-    await log.close();
+    await close(open);
     const metrics = await testMetrics(directory);
     metrics.begin(3000);
     await metrics.end(0, 'done');

@@ -1,6 +1,16 @@
 /** The round log under damage: what is lost is noticed, and what is left is the truth. */
 import assert from 'node:assert/strict';
-import { closeSync, existsSync, openSync, readFileSync, statSync, symlinkSync, truncateSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { LogFrame } from '../../../proto/gen/onebyte.ts';
@@ -53,6 +63,15 @@ describe('a round log', () => {
       assert(isPrefix(found.payloads, payloads), `cut at ${length}`);
       assert.equal(found.tail.kind, ends.has(length) ? 'clean' : 'torn', `cut at ${length}`);
     }
+  });
+
+  it('takes no more once it was removed', async (test) => {
+    const file = join(temporaryDirectory(test), 'round.log');
+    const log = await createRoundLog(file, header);
+    await log.append([joined(0)]);
+    unlinkSync(file);
+    await assert.rejects(log.append([joined(1)]), { exitCode: 5, message: /round\.log: it was removed/ });
+    await log.close();
   });
 
   it('refuses damage before valid frames and says where', async (test) => {
