@@ -1,10 +1,10 @@
 /** Limits of the protocol, stated once. A peer that exceeds one is refused; it never costs anybody else. */
 
 /** K, directions of one contribution. */
-export const MAX_DIRECTIONS = 256;
+export const MAX_DIRECTIONS = 2_048;
 /** Bytes of one gRPC message, both ways. */
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
-/** Bytes of one message from a worker: a contribution of 256 bytes and a hello both fit easily. */
+/** Bytes of one message from a worker: a contribution of 2,048 bytes and a hello both fit easily. */
 export const MAX_WORKER_MESSAGE_BYTES = 64 * 1024;
 /** Data bytes of one snapshot chunk. */
 export const SNAPSHOT_CHUNK_BYTES = 256 * 1024;
