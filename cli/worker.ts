@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { splitAddress } from '../platform/address.ts';
 import { usableCores } from '../platform/cores.ts';
+import { type Health, withHealth } from '../processes/health.ts';
 import { prepareRun } from '../processes/prepare-run.ts';
 import { tellParent } from '../processes/supervision.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
@@ -14,7 +15,6 @@ import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { clientAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
 import { findModel } from './find-model.ts';
-import { type Health, withHealth } from './health.ts';
 import { createLog, type Log, type Place } from './log.ts';
 import { workerNumber } from './worker-number.ts';
 

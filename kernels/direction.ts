@@ -42,6 +42,19 @@ export function addDirection(sum: Int32Array, q: number, key: WordPair, index: n
   });
 }
 
+/** Σ vectorᵢ·zᵢ for direction `index` under `key`, in float64. vector: `[d]` */
+export function dotDirection(vector: Float32Array, key: WordPair, index: number, stripes: number): number {
+  let sum = 0;
+  forEachBlock(key, index, vector.length, stripes, (first, word0, word1) => {
+    const end = Math.min(first + BLOCK, vector.length);
+    for (let i = first; i < end; i++) {
+      const word = i - first < 32 ? word0 : word1;
+      sum += (word >>> (i & 31)) & 1 ? -vector[i]! : vector[i]!;
+    }
+  });
+  return sum;
+}
+
 /** z of direction `index` under `key`: bit i&63 of block i>>6, bit 0 → +1, 1 → −1, unused blocks 0. `[d]` */
 export function direction(key: WordPair, index: number, d: number, stripes: number): Int8Array {
   const z = new Int32Array(d);

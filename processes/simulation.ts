@@ -1,12 +1,11 @@
 /** A trainer and its workers as child processes on this machine; what dies is started again. */
 import { join } from 'node:path';
-import type { LiveView } from '../cli/live-view.ts';
 import { deferred } from '../platform/deferred.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import type { WorkerResult } from '../worker/run-worker.ts';
 import { type Child, startChild } from './child-process.ts';
-import type { ChildMessage } from './supervision.ts';
+import type { BriefReport, ChildMessage } from './supervision.ts';
 
 /** Processes started again in one simulation before it gives up. */
 const MAX_RESTARTS = 100;
@@ -14,6 +13,12 @@ const MAX_RESTARTS = 100;
 const FINAL: readonly (number | null)[] = [EXIT.internal, EXIT.usage, EXIT.refused, EXIT.durableStore, EXIT.diverged];
 /** How long children may take to drain before they are killed, ms. */
 const DRAIN_GRACE_MS = 15_000;
+
+/** Who is told what happens while a simulation runs. */
+export interface SimulationView {
+  onReport(report: BriefReport, wire: { up: number; down: number }): void;
+  say(text: string): void;
+}
 
 export interface SimulationOptions {
   /** The run file with all defaults settled. */
@@ -25,7 +30,7 @@ export interface SimulationOptions {
   readonly threads: number;
   /** `host:port` of the dashboard; undefined: none. */
   readonly dashboard: string | undefined;
-  readonly view: LiveView;
+  readonly view: SimulationView;
   /** The trainer has taken the run file. */
   readonly onListening: () => void;
   readonly drain: AbortSignal;

@@ -2,7 +2,7 @@
 import type { Job } from 'kubernetes-types/batch/v1.js';
 import type { Container, EnvVar, PodSpec, Probe, Volume, VolumeMount } from 'kubernetes-types/core/v1.js';
 import type { ObjectMeta } from 'kubernetes-types/meta/v1.js';
-import { READY_SERVICE } from '../../cli/health.ts';
+import { READY_SERVICE } from '../../processes/health.ts';
 import { type LaunchPlan, MOUNTS } from './plan.ts';
 
 export type Component = 'trainer' | 'worker';

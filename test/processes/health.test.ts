@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { startHealth, withHealth } from '../../cli/health.ts';
+import { startHealth, withHealth } from '../../processes/health.ts';
 import { checkHealth } from '../support/health-client.ts';
 
 test('the process is alive from the start and ready when it says so', async (context) => {
