@@ -162,7 +162,7 @@ const sameBytes = (result: Float32Array): Pick<Prepared, 'result' | 'assertLike'
 function prepareProject(backend: Backend, key: WordPair, n: number, elements: number, stripes: number): Prepared {
   const random = seedrandom('bench/kernels/gradient');
   const gradient = backend.allocate(elements).map(() => normal(random));
-  let products = new Float64Array();
+  let products: Float64Array = new Float64Array();
   return {
     run: async () => {
       products = await backend.project(gradient, key, 0, n, stripes);
