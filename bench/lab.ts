@@ -15,7 +15,7 @@ import type { TokenRow } from '../model/token-row.ts';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
-import { type Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
+import { Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
 import { derivativesOf } from '../settings/worker-settings.ts';
 import type { EstimatorContext } from '../worker/estimators/estimator.ts';
 import { Scratch } from '../worker/estimators/scratch.ts';
@@ -117,7 +117,7 @@ export class Lab {
     return parseRunConfig(
       JSON.stringify({
         seed,
-        learning: { decayRounds: 0, ...learning },
+        learning: { decayRounds: 0, ...Learning.parse(learning) },
         data: { maxLength: 128, shards },
         adapter: describeAdapter(settings, linearModules, fanInFanOut),
         baseModelSha256: this.fingerprint,

@@ -21,6 +21,7 @@ export async function settle(run: RunFile, directory: string): Promise<RunFile> 
   const file = roundLogFile(directory);
   const started = existsSync(file) ? parseRunConfig((await readRoundLog(file)).header.runConfig, file) : undefined;
   const decayRounds = run.learning.decayRounds ?? started?.learning.decayRounds ?? run.rounds;
+  const directionStripes = run.learning.directionStripes ?? started?.learning.directionStripes;
   const shards = run.data.shards ?? started?.data.shards ?? run.workers;
-  return { ...run, learning: { ...run.learning, decayRounds }, data: { ...run.data, shards } };
+  return { ...run, learning: { ...run.learning, decayRounds, directionStripes }, data: { ...run.data, shards } };
 }

@@ -125,9 +125,10 @@ const devFile = (flags: Flags, run: RunFile | undefined): string | undefined =>
 /** The run config of this worker's run file; what the file leaves to defaults of the start is the trainer's. */
 async function ownConfig(run: RunFile, { learning, data }: RunConfig): Promise<RunConfig> {
   const decayRounds = run.learning.decayRounds ?? learning.decayRounds;
+  const directionStripes = run.learning.directionStripes ?? learning.directionStripes;
   const shards = run.data.shards ?? data.shards;
-  return (await prepareRun({ ...run, learning: { ...run.learning, decayRounds }, data: { ...run.data, shards } }))
-    .config;
+  const settled = { ...run.learning, decayRounds, directionStripes };
+  return (await prepareRun({ ...run, learning: settled, data: { ...run.data, shards } })).config;
 }
 
 /** Refuses a trainer whose run config is another one. Where the model lies is each machine's own business. */

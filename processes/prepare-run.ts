@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { readPeftAdapter } from '../formats/peft-adapter.ts';
 import { describeAdapter } from '../formats/peft-describe.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
-import { assertStripes } from '../kernels/direction.ts';
+import { assertStripes, chooseStripes } from '../kernels/direction.ts';
+import { MAX_GRADIENTS_PER_RECORD } from '../kernels/learning-rule.ts';
 import { bytesOf } from '../kernels/replica.ts';
 import { type BaseModel, fingerprintBaseModel, openBaseModel } from '../model/base-model.ts';
 import type { AdapterDescription } from '../proto/adapter.ts';
@@ -27,16 +28,10 @@ export async function prepareRun(run: RunFile): Promise<PreparedRun> {
   const { maxLength, appendEos, template, verbalizers } = run.data;
   if (maxLength > model.maxPositions)
     throw usageError(`data.maxLength ${maxLength}: the model has ${model.maxPositions} positions`);
-  const { directionStripes } = run.learning;
-  const { elements } = adapterLayout(description.modules, description.train);
-  try {
-    assertStripes(directionStripes, elements);
-  } catch (cause) {
-    throw usageError((cause as Error).message, { cause });
-  }
+  const learning = settledLearning(run, adapterLayout(description.modules, description.train).elements);
   const config: RunConfig = {
     seed: run.seed,
-    learning: { ...run.learning, decayRounds: run.learning.decayRounds ?? run.rounds },
+    learning,
     data: { maxLength, appendEos, template, verbalizers, shards: run.data.shards ?? run.workers },
     adapter: description,
     baseModelSha256: await fingerprintBaseModel(model),
@@ -45,6 +40,18 @@ export async function prepareRun(run: RunFile): Promise<PreparedRun> {
     }),
   };
   return { config, initialAdapter };
+}
+
+/** `run.learning` with nothing left open. elements: d */
+function settledLearning({ learning, rounds, workers }: RunFile, elements: number): RunConfig['learning'] {
+  const gradients = Math.min(learning.directions * workers, MAX_GRADIENTS_PER_RECORD);
+  const { decayRounds = rounds, directionStripes = chooseStripes(elements, gradients) } = learning;
+  try {
+    assertStripes(directionStripes, elements);
+  } catch (cause) {
+    throw usageError((cause as Error).message, { cause });
+  }
+  return { ...learning, decayRounds, directionStripes };
 }
 
 function adapterOf(run: RunFile, model: BaseModel): { description: AdapterDescription; initialAdapter: Buffer } {

@@ -23,6 +23,14 @@ const AdapterSection = z.strictObject({
   from: path.optional().describe('PEFT directory to continue; its rank, alpha and targets then hold'),
 });
 
+const { directionStripes } = Learning.shape;
+const LearningSection = Learning.extend({
+  directionStripes: directionStripes
+    .unwrap()
+    .optional()
+    .describe(`${directionStripes.description}; default: 1, or what makes applying a round of a large adapter cheap`),
+});
+
 const DataSection = DataRules.extend({
   train: path.describe('JSONL or TSV file with training rows'),
   dev: path.optional().describe('rows for evaluations during the run'),
@@ -43,7 +51,7 @@ export const RunFile = z.strictObject({
   out: path.default('runs/run').describe('run directory; a new name is taken where it exists'),
   data: DataSection,
   adapter: AdapterSection.prefault({}),
-  learning: Learning.prefault({}),
+  learning: LearningSection.prefault({}),
   trainer: TrainerSettings.prefault({}),
   worker: WorkerSettings.prefault({}),
 });

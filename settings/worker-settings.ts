@@ -28,7 +28,10 @@ export const WorkerSettings = z.strictObject({
 export type WorkerSettings = z.infer<typeof WorkerSettings>;
 
 /** `learning` as this worker measures: with its own estimator, directions and rows. @throws OperatingError (usage): too many directions */
-export function ownLearning(learning: Learning, settings: WorkerSettings): Learning {
+export function ownLearning<L extends Pick<Learning, 'estimator' | 'directions' | 'rows'>>(
+  learning: L,
+  settings: WorkerSettings,
+): L {
   const { estimator, directions, rows } = learning;
   if (settings.directions !== undefined && settings.directions > directions)
     throw usageError(
