@@ -17,7 +17,8 @@ import { newAdapter } from '../processes/prepare-run.ts';
 import { figuresOf } from '../proto/evaluation.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
-import { type Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
+import { Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
+import { derivativesOf } from '../settings/worker-settings.ts';
 import type { EstimatorContext } from '../worker/estimators/estimator.ts';
 import { Scratch } from '../worker/estimators/scratch.ts';
 import { completionLoss } from '../worker/objectives/completion-loss.ts';
@@ -83,11 +84,11 @@ export class Lab {
   }
 
   async begin({ seed, workers, learning, train = 'both', quantize = 'none', ...how }: TrialSettings): Promise<Trial> {
-    const tangents = how.tangents ?? (learning.estimator === 'forward' ? 'float32' : undefined);
     const config = this.config(seed, workers, learning, train);
+    const derivatives = derivativesOf(config.learning, { tangentPrecision: how.tangents, quantize });
     const [layout, rule] = [layoutOf(config), learningRuleOf(config)];
-    const options = { provider: 'cpu', threads: this.threads, quantize, tangents } as const;
-    const key = `${train === 'both' ? train : `${train} ${seed}`} ${quantize} ${tangents}`;
+    const options = { provider: 'cpu', threads: this.threads, quantize, ...derivatives } as const;
+    const key = `${train === 'both' ? train : `${train} ${seed}`} ${quantize} ${JSON.stringify(derivatives)}`;
     const matrices = initialMatrices(config, Buffer.alloc(0));
     if (!this.forwards.has(key))
       this.forwards.set(key, createForward(this.model, { layout, frozenA: frozenPart(layout, matrices) }, options));
@@ -117,7 +118,7 @@ export class Lab {
     return parseRunConfig(
       JSON.stringify({
         seed,
-        learning: { decayRounds: 0, ...learning },
+        learning: { decayRounds: 0, ...Learning.parse(learning) },
         data: { maxLength: 128, shards },
         adapter: newAdapter(this.model, { train }),
         baseModelSha256: this.fingerprint,

@@ -13,7 +13,7 @@ import { selectBackend } from '../kernels/select-backend.ts';
 import { firstMessage, forkModule } from '../processes/fork-module.ts';
 import { Record } from '../proto/gen/onebyte.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
-import { canonicalJson, parseRunConfig, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
+import { canonicalJson, Learning, parseRunConfig, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import { TrainerSettings } from '../settings/trainer-settings.ts';
 import { runTrainer, type TrainerResult } from '../trainer/run-trainer.ts';
 import { describeMachine, type Machine } from './machine.ts';
@@ -202,7 +202,7 @@ const runConfig = (directions: number): RunConfig =>
   parseRunConfig(
     JSON.stringify({
       seed: 1,
-      learning: { decayRounds: 0, directions },
+      learning: { decayRounds: 0, ...Learning.parse({ directions }) },
       data: { shards: 1 },
       adapter: {
         baseModel: '',

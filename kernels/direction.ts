@@ -16,6 +16,18 @@ export function assertStripes(stripes: number, d: number): void {
   );
 }
 
+/** Sign-additions for which one core takes some 30 ms: a round's worth, so that applying it is little beside measuring it. */
+const CHEAP_ROUND = 2 ** 28;
+
+/**
+ * The stripes for a run that names none: the fewest with which applying `gradients` gradients to d elements is cheap, but so
+ * few that a round is expected to touch every element.
+ */
+export function chooseStripes(d: number, gradients: number): (typeof STRIPES)[number] {
+  const allowed = STRIPES.filter((m) => m === 1 || (BLOCK * m <= d && m <= gradients));
+  return allowed.find((m) => (gradients * d) / m <= CHEAP_ROUND) ?? allowed.at(-1)!;
+}
+
 /** Calls `visit` with the first element and the two sign words of each used block, ascending. */
 function forEachBlock(
   key: WordPair,

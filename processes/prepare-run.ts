@@ -4,14 +4,15 @@ import type { z } from 'zod';
 import { readPeftAdapter } from '../formats/peft-adapter.ts';
 import { describeAdapter } from '../formats/peft-describe.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
-import { assertStripes } from '../kernels/direction.ts';
+import { assertStripes, chooseStripes } from '../kernels/direction.ts';
+import { MAX_GRADIENTS_PER_RECORD } from '../kernels/learning-rule.ts';
 import { bytesOf } from '../kernels/replica.ts';
 import { type BaseModel, fingerprintBaseModel, openBaseModel } from '../model/base-model.ts';
 import type { AdapterDescription } from '../proto/adapter.ts';
 import { usageError } from '../proto/operating-error.ts';
 import type { RunConfig } from '../proto/run-config.ts';
 import { AdapterSection, type SettledRunFile } from '../settings/run-file.ts';
-import { tangentsOf } from '../settings/worker-settings.ts';
+import { derivativesOf, ownLearning } from '../settings/worker-settings.ts';
 
 /** A run config, and what a trainer needs with it. */
 export interface PreparedRun {
@@ -22,22 +23,16 @@ export interface PreparedRun {
 
 /** Opens the model of `run`, a directory by now, and makes its run config. @throws OperatingError (usage) */
 export async function prepareRun(run: SettledRunFile): Promise<PreparedRun> {
-  tangentsOf(run.learning, run.worker);
+  derivativesOf(ownLearning(run.learning, run.worker), run.worker);
   const model = openBaseModel(run.model);
   const { description, initialAdapter } = adapterOf(run, model);
   const { maxLength, appendEos, template, verbalizers, shards } = run.data;
   if (maxLength > model.maxPositions)
     throw usageError(`data.maxLength ${maxLength}: the model has ${model.maxPositions} positions`);
-  const { directionStripes } = run.learning;
-  const { elements } = adapterLayout(description.modules, description.train);
-  try {
-    assertStripes(directionStripes, elements);
-  } catch (cause) {
-    throw usageError((cause as Error).message, { cause });
-  }
+  const learning = learningOf(run, adapterLayout(description.modules, description.train).elements);
   const config: RunConfig = {
     seed: run.seed,
-    learning: run.learning,
+    learning,
     data: { maxLength, appendEos, template, verbalizers, shards },
     adapter: description,
     baseModelSha256: await fingerprintBaseModel(model),
@@ -46,6 +41,18 @@ export async function prepareRun(run: SettledRunFile): Promise<PreparedRun> {
     }),
   };
   return { config, initialAdapter };
+}
+
+/** `run.learning` with nothing left open. elements: d */
+function learningOf({ learning, workers }: SettledRunFile, elements: number): RunConfig['learning'] {
+  const gradients = Math.min(learning.directions * workers, MAX_GRADIENTS_PER_RECORD);
+  const { directionStripes = chooseStripes(elements, gradients) } = learning;
+  try {
+    assertStripes(directionStripes, elements);
+  } catch (cause) {
+    throw usageError((cause as Error).message, { cause });
+  }
+  return { ...learning, directionStripes };
 }
 
 /** The adapter that the run file's keys `section` (by default: none of them) ask for on `model`. */

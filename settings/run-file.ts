@@ -28,6 +28,14 @@ export const AdapterSection = z.strictObject({
   from: path.optional().describe('PEFT directory to continue; its rank, alpha and targets then hold'),
 });
 
+const { directionStripes } = Learning.shape;
+const LearningSection = Learning.extend({
+  directionStripes: directionStripes
+    .unwrap()
+    .optional()
+    .describe(`${directionStripes.description}; default: 1, or what makes applying a round of a large adapter cheap`),
+});
+
 const DataSection = DataRules.extend({
   train: path.describe('JSONL or TSV file with training rows'),
   dev: path.optional().describe('rows for evaluations during the run'),
@@ -48,7 +56,7 @@ export const RunFile = z.strictObject({
   out: path.default('runs/run').describe('run directory; a new name is taken where it exists'),
   data: DataSection,
   adapter: AdapterSection.prefault({}),
-  learning: Learning.prefault({}),
+  learning: LearningSection.prefault({}),
   trainer: TrainerSettings.prefault({}),
   worker: WorkerSettings.prefault({}),
 });
@@ -56,15 +64,16 @@ export type RunFile = z.infer<typeof RunFile>;
 
 /** A run file whose keys that default to other keys are fixed. */
 export interface SettledRunFile extends RunFile {
-  readonly learning: Required<Pick<Learning, 'decayRounds'>> & Learning;
+  readonly learning: RunFile['learning'] & { readonly decayRounds: number };
   readonly data: RunFile['data'] & { readonly shards: number };
 }
 
 /** Fixes what the run file leaves out as the run `started` has it, if there is one, and else by the run file's other keys. */
 export function settled(run: RunFile, started: RunConfig | undefined): SettledRunFile {
   const decayRounds = run.learning.decayRounds ?? started?.learning.decayRounds ?? run.rounds;
+  const directionStripes = run.learning.directionStripes ?? started?.learning.directionStripes;
   const shards = run.data.shards ?? started?.data.shards ?? run.workers;
-  return { ...run, learning: { ...run.learning, decayRounds }, data: { ...run.data, shards } };
+  return { ...run, learning: { ...run.learning, decayRounds, directionStripes }, data: { ...run.data, shards } };
 }
 
 /** Bytes; a long one is a few thousand. */

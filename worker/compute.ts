@@ -13,7 +13,7 @@ import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import type { Contribution, EvaluationCounts, EvaluationRequest, Record, ReplicaDigest } from '../proto/gen/onebyte.ts';
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
 import type { RunConfig } from '../proto/run-config.ts';
-import { tangentsOf, type WorkerSettings } from '../settings/worker-settings.ts';
+import { derivativesOf, ownLearning, type WorkerSettings } from '../settings/worker-settings.ts';
 import { measureContribution } from './estimators/contribution.ts';
 import type { EstimatorContext } from './estimators/estimator.ts';
 import { Scratch } from './estimators/scratch.ts';
@@ -79,7 +79,7 @@ export class Compute {
   /** Loads model and kernels. @throws OperatingError usage: wrong model, data or settings */
   static async create(options: ComputeOptions): Promise<Compute> {
     const { config, modelDirectory, settings, threads } = options;
-    const tangents = tangentsOf(config.learning, settings);
+    const derivatives = derivativesOf(ownLearning(config.learning, settings), settings);
     const model = openBaseModel(modelDirectory);
     const fingerprint = await fingerprintBaseModel(model);
     if (fingerprint !== config.baseModelSha256)
@@ -93,7 +93,7 @@ export class Compute {
     const matrices = initialMatrices(config, new Uint8Array());
     const initial = { theta: trainedPart(layout, matrices), frozenA: frozenPart(layout, matrices) };
     const adapter = { layout, frozenA: initial.frozenA };
-    const forward = await createForward(model, adapter, { ...settings, threads, tangents });
+    const forward = await createForward(model, adapter, { ...settings, ...derivatives, threads });
     return new Compute(options, tokenizer, backend, forward, initial, reason);
   }
 
@@ -103,7 +103,7 @@ export class Compute {
    * @throws OperatingError usage: wrong data, or another dev split than the trainer's
    */
   readData(worker: number, devRows: number): DataReport {
-    const { config, trainFile, ownData } = this.options;
+    const { config, settings, trainFile, ownData } = this.options;
     const { shards } = config.data;
     const shard = worker % shards;
     const data = readDataset(trainFile, this.tokenizer, config.data, ownData ? undefined : { shard, shards });
@@ -111,15 +111,8 @@ export class Compute {
     const layout = layoutOf(config);
     const { backend, forward } = this;
     const scratch = this.estimator?.scratch ?? new Scratch(backend);
-    this.estimator = {
-      learning: config.learning,
-      rule: learningRuleOf(config),
-      layout,
-      backend,
-      forward,
-      scratch,
-      worker,
-    };
+    const learning = ownLearning(config.learning, settings);
+    this.estimator = { learning, rule: learningRuleOf(config), layout, backend, forward, scratch, worker };
     this.dev = devRows > 0 ? this.readDev(devRows) : undefined;
     return { rows: data.examples.length, truncated: data.truncated, merged: data.merged };
   }
@@ -158,7 +151,7 @@ export class Compute {
 
   /** Measures K directions from `firstDirection` on at the replica's θ. */
   async measure(firstDirection: number): Promise<Contribution> {
-    const { learning } = this.options.config;
+    const { learning } = this.estimator!;
     const { round } = this.replica.normaliser;
     const { data, order } = this.train!;
     const position = round + firstDirection / learning.directions;

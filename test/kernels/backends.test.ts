@@ -79,6 +79,7 @@ const someRule = (): LearningRule => ({
   learningRate: 2e-3,
   decayRounds: 8,
   cap: 64,
+  capExponent: pick([0.5, 1]),
   memory: 64,
   window: 64,
   clip: 4,

@@ -6,8 +6,12 @@ import { syncPath } from '../../platform/durable-directory.ts';
 import { LogFrame, type LogHeader } from '../../proto/gen/onebyte.ts';
 import { decodeLogFrames, encodeLogFrame, type LogBytes } from '../../proto/log-framing.ts';
 import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts';
+import { canonicalJson } from '../../proto/run-config.ts';
 
-/** Version of the frames' meaning: 3 since the contributions of a record may hold different numbers of gradient bytes. */
+/**
+ * Version of the frames' meaning. Since 3 the contributions of a record may hold different numbers of gradient bytes, and the
+ * run config has a `learning.capExponent`.
+ */
 export const LOG_FORMAT = 3;
 /** Versions that are read: a log of an older one means today what it meant then. */
 const READABLE_FORMATS = [2, LOG_FORMAT];
@@ -73,7 +77,19 @@ export function parseRoundLog(bytes: LogBytes, file: string): LogContents {
     throw usageError(
       `round log ${file}: format ${header.format}, this version reads formats ${READABLE_FORMATS.join(' and ')}`,
     );
+  if (header.format === 2) header.runConfig = asOfFormat3(header.runConfig, file);
   return { header, frames, validBytes, tornBytes: bytes.length - validBytes };
+}
+
+/** A run config of format 2, in canonical JSON, with what was no key then: above the cap a step did not grow. */
+function asOfFormat3(runConfig: string, file: string): string {
+  let config: { learning?: object };
+  try {
+    config = JSON.parse(runConfig);
+  } catch (cause) {
+    throw usageError(`round log ${file}: its run config is not JSON`, { cause });
+  }
+  return canonicalJson({ ...config, learning: { ...config.learning, capExponent: 1 } });
 }
 
 function decodePayload(file: string, payload: Buffer, index: number): LogFrame {

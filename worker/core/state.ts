@@ -18,10 +18,10 @@ export interface WorkerRules {
   readonly giveUpMs: number;
 }
 
-/** What the core needs of the run config. */
+/** What the core needs of the run config and of the worker's own choices. */
 export interface RunTerms {
   readonly runConfigSha256: Buffer;
-  /** K. */
+  /** K of this worker. */
   readonly directions: number;
   readonly maxStaleness: number;
 }

@@ -6,12 +6,13 @@ import type { ReplicaState } from '../../kernels/replica.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { ABSTAIN, encodeE4m3 } from '../../proto/e4m3.ts';
 import type { Learning } from '../../proto/run-config.ts';
+import { backward } from './backward.ts';
 import type { Estimator, EstimatorContext } from './estimator.ts';
 import { forward } from './forward.ts';
 import { oneSided } from './one-sided.ts';
 import { spsa } from './spsa.ts';
 
-const ESTIMATORS: { readonly [name in Learning['estimator']]: Estimator } = { spsa, oneSided, forward };
+const ESTIMATORS: { readonly [name in Learning['estimator']]: Estimator } = { spsa, oneSided, forward, backward };
 
 /**
  * Measures directions `firstDirection` … + K − 1 at the replica's θ, all on the same `rows`: byte = E4M3(g·2⁻ˢ).

@@ -40,6 +40,7 @@ function linearLoss(adaptersPerRun: number): Forward {
         along(directions, count, Math.floor(i / batch.length)),
       );
     },
+    gradient: async () => Float32Array.from(slope),
     async losses(batch, adapters, scratch) {
       return Float64Array.from({ length: adapters * batch.length }, (_, i) => {
         const g = Math.floor(i / batch.length);
@@ -60,7 +61,7 @@ function measure(settings: Partial<Learning>, adaptersPerRun = 1000, forward = l
 }
 
 describe('a contribution', () => {
-  for (const estimator of ['spsa', 'oneSided', 'forward'] as const)
+  for (const estimator of ['spsa', 'oneSided', 'forward', 'backward'] as const)
     for (const directionStripes of [1, 4] as const)
       it(`holds the slope along each direction (${estimator}, stripes ${directionStripes})`, async () => {
         const bytes = await measure({ estimator, directionStripes });
