@@ -1,6 +1,6 @@
 /** `onebyte bench agreement`: projected gradients as one arithmetic or estimator measures them, against another, same rows and directions. */
 import { hasExactInt8 } from '../model/runtime/int8-support.ts';
-import { measureGradients } from '../worker/estimators/spsa-step.ts';
+import { measureGradients } from '../worker/estimators/contribution.ts';
 import { Lab, type TrialSettings } from './lab.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { mean } from './statistics.ts';

@@ -9,7 +9,8 @@ import { createForward, type ForwardOptions } from '../model/runtime/forward.ts'
 import { hasExactInt8 } from '../model/runtime/int8-support.ts';
 import type { TokenRow } from '../model/token-row.ts';
 import { Learning } from '../proto/run-config.ts';
-import { measureContribution, Scratch } from '../worker/estimators/spsa-step.ts';
+import { measureContribution } from '../worker/estimators/contribution.ts';
+import { Scratch } from '../worker/estimators/scratch.ts';
 import { median } from './statistics.ts';
 
 export interface DirectionsRow {

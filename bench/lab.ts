@@ -16,7 +16,9 @@ import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
-import { Scratch, type SpsaContext } from '../worker/estimators/spsa-step.ts';
+import { derivativesOf } from '../settings/worker-settings.ts';
+import type { EstimatorContext } from '../worker/estimators/estimator.ts';
+import { Scratch } from '../worker/estimators/scratch.ts';
 import { countResults, evaluateExamples } from '../worker/evaluate.ts';
 
 export interface TrialSettings {
@@ -35,7 +37,7 @@ export interface Trial {
   /** Of round 0. */
   readonly replica: ReplicaState;
   readonly workers: readonly {
-    readonly context: SpsaContext;
+    readonly context: EstimatorContext;
     /** Its minibatch at a round. */
     rows(round: number): TokenRow[];
   }[];
@@ -80,11 +82,11 @@ export class Lab {
   }
 
   async begin({ seed, workers, learning, train = 'both', quantize = 'none', ...how }: TrialSettings): Promise<Trial> {
-    const tangents = how.tangents ?? (learning.estimator === 'forward' ? 'float32' : undefined);
     const config = this.config(seed, workers, learning, train);
+    const derivatives = derivativesOf(config.learning, { tangentPrecision: how.tangents, quantize });
     const [layout, rule] = [layoutOf(config), learningRuleOf(config)];
-    const options = { provider: 'cpu', threads: this.threads, quantize, tangents } as const;
-    const key = `${train === 'both' ? train : `${train} ${seed}`} ${quantize} ${tangents}`;
+    const options = { provider: 'cpu', threads: this.threads, quantize, ...derivatives } as const;
+    const key = `${train === 'both' ? train : `${train} ${seed}`} ${quantize} ${JSON.stringify(derivatives)}`;
     const matrices = initialMatrices(config, Buffer.alloc(0));
     if (!this.forwards.has(key))
       this.forwards.set(key, createForward(this.model, { layout, frozenA: frozenPart(layout, matrices) }, options));

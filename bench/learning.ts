@@ -7,7 +7,7 @@ import { roundingWord, roundKey } from '../kernels/random-keys.ts';
 import { applyRecord, moveReplica, type ReplicaState } from '../kernels/replica.ts';
 import type { RecordEntry } from '../proto/record.ts';
 import { Learning } from '../proto/run-config.ts';
-import { measureContribution, measureGradients } from '../worker/estimators/spsa-step.ts';
+import { measureContribution, measureGradients } from '../worker/estimators/contribution.ts';
 import { Lab, nextRecord, type Trial, type TrialSettings } from './lab.ts';
 import { CODECS, type CodecName } from './learning-codecs.ts';
 import { TABLES, type TableName } from './learning-tables.ts';

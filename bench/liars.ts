@@ -4,7 +4,7 @@ import type { Dataset } from '../data/dataset.ts';
 import { absorb } from '../kernels/learning-rule.ts';
 import { applyRecord } from '../kernels/replica.ts';
 import type { RecordEntry } from '../proto/record.ts';
-import { measureContribution } from '../worker/estimators/spsa-step.ts';
+import { measureContribution } from '../worker/estimators/contribution.ts';
 import { Lab, nextRecord } from './lab.ts';
 
 /** flip: the sign of what it measured; random: any byte that is a number; saturate: ±448. */

@@ -11,7 +11,7 @@ import type { AdapterDescription } from '../proto/adapter.ts';
 import { usageError } from '../proto/operating-error.ts';
 import type { RunConfig } from '../proto/run-config.ts';
 import type { RunFile } from '../settings/run-file.ts';
-import { tangentsOf } from '../settings/worker-settings.ts';
+import { derivativesOf, ownLearning } from '../settings/worker-settings.ts';
 
 /** A run config, and what a trainer needs with it. */
 export interface PreparedRun {
@@ -22,13 +22,13 @@ export interface PreparedRun {
 
 /** Opens the model of `run`, a directory by now, and makes its run config. @throws OperatingError (usage) */
 export async function prepareRun(run: RunFile): Promise<PreparedRun> {
-  tangentsOf(run.learning, run.worker);
   const model = openBaseModel(run.model);
   const { description, initialAdapter } = adapterOf(run, model);
   const { maxLength, appendEos, template, verbalizers } = run.data;
   if (maxLength > model.maxPositions)
     throw usageError(`data.maxLength ${maxLength}: the model has ${model.maxPositions} positions`);
   const learning = settledLearning(run, adapterLayout(description.modules, description.train).elements);
+  derivativesOf(ownLearning(learning, run.worker), run.worker);
   const config: RunConfig = {
     seed: run.seed,
     learning,

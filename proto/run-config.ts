@@ -23,13 +23,19 @@ export const Learning = z.strictObject({
     .describe('the learning rate falls linearly to 1/16 over this many rounds; 0: constant; default: rounds'),
   epsilon: positive.default(1e-2).describe('length of the step along a direction when a loss is measured'),
   estimator: z
-    .enum(['spsa', 'oneSided', 'forward'])
+    .enum(['spsa', 'oneSided', 'forward', 'backward'])
     .default('spsa')
     .describe(
-      'spsa: two losses per direction; oneSided: one, and a clean loss per contribution; forward: the derivative itself, no epsilon',
+      'spsa: two losses per direction; oneSided: one, and a clean loss per contribution; forward: the derivative itself, no epsilon; backward: the gradient once, for all directions; needs memory for it',
     ),
-  directions: count.max(MAX_DIRECTIONS).default(8).describe('K, directions of one contribution'),
-  rows: count.max(4096).default(4).describe('rows of a minibatch, the same for all directions of a contribution'),
+  directions: count
+    .max(MAX_DIRECTIONS)
+    .default(8)
+    .describe('K, directions of one contribution; a worker may take fewer'),
+  rows: count
+    .max(4096)
+    .default(4)
+    .describe('rows of a minibatch, the same for all directions of a contribution; a worker may choose its own'),
   directionStripes: z
     .literal([1, 4, 16, 64, 256])
     .default(1)

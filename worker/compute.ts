@@ -13,8 +13,10 @@ import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import type { Contribution, EvaluationCounts, EvaluationRequest, Record, ReplicaDigest } from '../proto/gen/onebyte.ts';
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
 import type { RunConfig } from '../proto/run-config.ts';
-import { tangentsOf, type WorkerSettings } from '../settings/worker-settings.ts';
-import { measureContribution, Scratch, type SpsaContext } from './estimators/spsa-step.ts';
+import { derivativesOf, ownLearning, type WorkerSettings } from '../settings/worker-settings.ts';
+import { measureContribution } from './estimators/contribution.ts';
+import type { EstimatorContext } from './estimators/estimator.ts';
+import { Scratch } from './estimators/scratch.ts';
 import { countResults, evaluateExamples } from './evaluate.ts';
 
 export interface ComputeOptions {
@@ -53,7 +55,7 @@ export class Compute {
   /** What the forward pass reads where B alone is trained. */
   private readonly frozenA: Float32Array | undefined;
   private replica: ReplicaState;
-  private spsa: SpsaContext | undefined;
+  private estimator: EstimatorContext | undefined;
   private train: { data: Dataset; order: DataOrder } | undefined;
   private dev: Dataset | undefined;
 
@@ -77,7 +79,7 @@ export class Compute {
   /** Loads model and kernels. @throws OperatingError usage: wrong model, data or settings */
   static async create(options: ComputeOptions): Promise<Compute> {
     const { config, modelDirectory, settings, threads } = options;
-    const tangents = tangentsOf(config.learning, settings);
+    const derivatives = derivativesOf(ownLearning(config.learning, settings), settings);
     const model = openBaseModel(modelDirectory);
     const fingerprint = await fingerprintBaseModel(model);
     if (fingerprint !== config.baseModelSha256)
@@ -91,7 +93,7 @@ export class Compute {
     const matrices = initialMatrices(config, new Uint8Array());
     const initial = { theta: trainedPart(layout, matrices), frozenA: frozenPart(layout, matrices) };
     const adapter = { layout, frozenA: initial.frozenA };
-    const forward = await createForward(model, adapter, { ...settings, threads, tangents });
+    const forward = await createForward(model, adapter, { ...settings, ...derivatives, threads });
     return new Compute(options, tokenizer, backend, forward, initial, reason);
   }
 
@@ -100,16 +102,17 @@ export class Compute {
    * @param devRows of the trainer's dev split
    * @throws OperatingError usage: wrong data, or another dev split than the trainer's
    */
-  join(worker: number, devRows: number): DataReport {
-    const { config, trainFile, ownData } = this.options;
+  readData(worker: number, devRows: number): DataReport {
+    const { config, settings, trainFile, ownData } = this.options;
     const { shards } = config.data;
     const shard = worker % shards;
     const data = readDataset(trainFile, this.tokenizer, config.data, ownData ? undefined : { shard, shards });
     this.train = { data, order: dataOrder(config.seed, shard, data.examples.length) };
     const layout = layoutOf(config);
     const { backend, forward } = this;
-    const scratch = this.spsa?.scratch ?? new Scratch(backend);
-    this.spsa = { learning: config.learning, rule: learningRuleOf(config), layout, backend, forward, scratch, worker };
+    const scratch = this.estimator?.scratch ?? new Scratch(backend);
+    const learning = ownLearning(config.learning, settings);
+    this.estimator = { learning, rule: learningRuleOf(config), layout, backend, forward, scratch, worker };
     this.dev = devRows > 0 ? this.readDev(devRows) : undefined;
     return { rows: data.examples.length, truncated: data.truncated, merged: data.merged };
   }
@@ -148,7 +151,7 @@ export class Compute {
 
   /** Measures K directions from `firstDirection` on at the replica's θ. */
   async measure(firstDirection: number): Promise<Contribution> {
-    const { learning } = this.options.config;
+    const { learning } = this.estimator!;
     const { round } = this.replica.normaliser;
     const { data, order } = this.train!;
     const position = round + firstDirection / learning.directions;
@@ -156,7 +159,7 @@ export class Compute {
       const { options, right } = data.examples[i]!;
       return options[right]!;
     });
-    const gradientBytes = await measureContribution(this.spsa!, this.replica, firstDirection, rows);
+    const gradientBytes = await measureContribution(this.estimator!, this.replica, firstDirection, rows);
     return { measuredRound: round, firstDirection, gradientBytes };
   }
 

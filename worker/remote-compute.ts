@@ -5,7 +5,7 @@ import { spawnThread } from '../platform/spawn-thread.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import type { Compute, ComputeOptions, ComputeReport } from './compute.ts';
 
-type Method = 'join' | 'restore' | 'apply' | 'measure' | 'evaluate' | 'digest' | 'adapterDigest' | 'close';
+type Method = 'readData' | 'restore' | 'apply' | 'measure' | 'evaluate' | 'digest' | 'adapterDigest' | 'close';
 
 export interface ComputeCall {
   readonly id: number;
@@ -44,7 +44,7 @@ export function startCompute(): RemoteCompute {
   return {
     create: (options) => call('create', [options]) as Promise<ComputeReport>,
     terminate: async () => void (await thread.terminate()),
-    join: remote('join'),
+    readData: remote('readData'),
     restore: remote('restore'),
     apply: remote('apply'),
     measure: remote('measure'),

@@ -4,6 +4,7 @@ import { deferred } from '../platform/deferred.ts';
 import type { ReplicaDigest } from '../proto/gen/onebyte.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
+import { ownLearning } from '../settings/worker-settings.ts';
 import type { ComputeOptions, ComputeReport } from './compute.ts';
 import {
   type CoreReport,
@@ -196,7 +197,7 @@ class RunningWorker {
       this.config = { json, parsed };
       this.options.onReport({ kind: 'ready', compute: report });
     }
-    const { directions, maxStaleness } = this.config.parsed.learning;
+    const { directions, maxStaleness } = ownLearning(this.config.parsed.learning, this.options.compute.settings);
     return { runConfigSha256: runConfigSha256(json), directions, maxStaleness };
   }
 
@@ -220,8 +221,8 @@ class RunningWorker {
 
 async function perform(compute: RemoteCompute, task: Task): Promise<TaskResult> {
   switch (task.kind) {
-    case 'join':
-      return { kind: 'join', data: await compute.join(task.worker, task.devRows) };
+    case 'readData':
+      return { kind: 'readData', data: await compute.readData(task.worker, task.devRows) };
     case 'digest':
       return { kind: 'digest', digest: buffered(await compute.digest()) };
     case 'restore':

@@ -46,21 +46,25 @@ export class GraphBuilder {
   private readonly nodes: NodeProto[] = [];
   /** Nodes of the branch that is being made. */
   private branch: NodeProto[] = [];
-  /** Where the next node goes: one of the two above. */
+  /** Where the next node goes: one of the two above, or a branch of `choose`. */
   private target = this.nodes;
   private readonly initializers = new Map<Value, TensorProto>();
   private readonly inputs: ValueInfoProto[] = [];
   private readonly outputs: ValueInfoProto[] = [];
+  /** Values that several parts of a graph ask for, by their names. */
+  private readonly made = new Map<string, Value>();
   private values = 0;
 
   constructor(weights: Iterable<WeightTensor>) {
     this.weightsDirectory = commonDirectory([...weights].map(({ file }) => dirname(file)));
   }
 
-  /** A graph input. A text in `shape` names a dimension that varies from run to run. */
+  /** A graph input; its name is its value, made at first. A text in `shape` names a dimension that varies from run to run. */
   input(name: string, type: keyof typeof ELEMENT_TYPES, shape: readonly (number | string)[]): Value {
-    this.inputs.push(valueInfo(name, ELEMENT_TYPES[type], shape));
-    return name;
+    return this.once(name, () => {
+      this.inputs.push(valueInfo(name, ELEMENT_TYPES[type], shape));
+      return name;
+    });
   }
 
   output(value: Value, name: string, shape: readonly (number | string)[]): void {
@@ -84,15 +88,16 @@ export class GraphBuilder {
     return output;
   }
 
+  /** The value of that name, made at first. */
+  once(name: string, make: () => Value): Value {
+    const value = this.made.get(name) ?? make();
+    this.made.set(name, value);
+    return value;
+  }
+
   /** Makes nodes that belong to a branch; `endBranch` gives their result back to the graph. */
   inBranch<T>(make: () => T): T {
-    const outer = this.target;
-    this.target = this.branch;
-    try {
-      return make();
-    } finally {
-      this.target = outer;
-    }
+    return this.into(this.branch, make);
   }
 
   /**
@@ -101,17 +106,45 @@ export class GraphBuilder {
    * keeps what the branch needs until then.
    */
   endBranch(condition: Value, result: Value, passed: readonly Value[] = []): Value[] {
-    const outputs = this.nodeWithOutputs('If', [condition], 1 + passed.length);
-    const branch = (name: string, made: NodeProto[], first: Value): AttributeProto => {
-      const copies = passed.map((value, i) => nodeOf('Identity', [value], [`${outputs[1 + i]}_${name}`]));
-      const node = [...made, nodeOf('Identity', [first], [`${outputs[0]}_${name}`]), ...copies];
-      const output = outputs.map((value) => ({ name: `${value}_${name}`, type: FLOAT_OF_ANY_SHAPE }));
-      return { name, g: { name, node, initializer: [], input: [], output }, ints: [], type: AttributeType.GRAPH };
-    };
-    const branches = [branch('then_branch', this.branch, result), branch('else_branch', [], this.filled(0, 0))];
-    this.nodes.at(-1)!.attribute.push(...branches);
+    const made = this.branch;
     this.branch = [];
+    return this.either(condition, [made, [result, ...passed]], [[], [this.filled(0, 0), ...passed]]);
+  }
+
+  /** The values that `then` makes where `condition` (bool `[1]`) holds, else those that `otherwise` makes: equally many. */
+  choose(condition: Value, then: () => readonly Value[], otherwise: () => readonly Value[]): Value[] {
+    const nodesOf = (make: () => readonly Value[]): [NodeProto[], readonly Value[]] => {
+      const nodes: NodeProto[] = [];
+      return [nodes, this.into(nodes, make)];
+    };
+    return this.either(condition, nodesOf(then), nodesOf(otherwise));
+  }
+
+  private either(
+    condition: Value,
+    ...branches: readonly [then: [NodeProto[], readonly Value[]], otherwise: [NodeProto[], readonly Value[]]]
+  ): Value[] {
+    const outputs = this.nodeWithOutputs('If', [condition], branches[0][1].length);
+    const attributes = branches.map(([nodes, results], i): AttributeProto => {
+      const name = i === 0 ? 'then_branch' : 'else_branch';
+      // A branch gives values under names of its own.
+      const copies = results.map((value, i) => nodeOf('Identity', [value], [`${outputs[i]}_${name}`]));
+      const output = outputs.map((value) => ({ name: `${value}_${name}`, type: FLOAT_OF_ANY_SHAPE }));
+      const g = { name, node: [...nodes, ...copies], initializer: [], input: [], output };
+      return { name, g, ints: [], type: AttributeType.GRAPH };
+    });
+    this.target.at(-1)!.attribute.push(...attributes);
     return outputs;
+  }
+
+  private into<T>(nodes: NodeProto[], make: () => T): T {
+    const outer = this.target;
+    this.target = nodes;
+    try {
+      return make();
+    } finally {
+      this.target = outer;
+    }
   }
 
   /** A constant of int64, 1-D. */
@@ -153,10 +186,10 @@ export class GraphBuilder {
     return weight.name;
   }
 
-  /** A tensor in float32: as stored, or cast (once, when the session is made). */
+  /** A tensor in float32: as stored, or cast (once, when the session is made). Every branch may read it. */
   weight(weight: WeightTensor): Value {
     const value = this.storedWeight(weight);
-    return weight.dtype === 'F32' ? value : this.node('Cast', [value], { to: DataType.FLOAT });
+    return weight.dtype === 'F32' ? value : this.into(this.nodes, () => this.cast(value));
   }
 
   /** `value` in float32. */

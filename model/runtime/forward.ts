@@ -1,7 +1,6 @@
 /** The forward pass: losses of rows under many adapters at once. Two sessions, the trunk and the head, and the tiling of both. */
 import assert from 'node:assert/strict';
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
-import { type AdapterLayout, scratchOffset } from '../../kernels/adapter-layout.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import type { BaseModel } from '../base-model.ts';
 import { type HeadOutput, headGraph } from '../graph/head.ts';
@@ -11,7 +10,10 @@ import { int8Weights } from '../int8-weights.ts';
 import { int64, type PackedRows, packRows } from '../packing.ts';
 import { directionsLimit, planTiles, type TilePlan } from '../tiles.ts';
 import type { TokenRow } from '../token-row.ts';
+import { type ForwardAdapter, frozenFeeds, trainedFeeds } from './adapter-feeds.ts';
+import { GradientPass } from './gradient-pass.ts';
 import { hasExactInt8 } from './int8-support.ts';
+import { addUp, type Tile } from './label-sums.ts';
 import { type Provider, resolveProvider } from './provider.ts';
 import { explainLoss } from './self-check.ts';
 import { createSession, type SessionOptions } from './session.ts';
@@ -23,14 +25,10 @@ export interface ForwardOptions {
   readonly quantize: 'none' | 'int8';
   /** Precision of tangents; undefined where no slopes are wanted. */
   readonly tangents?: TangentPrecision | undefined;
+  /** Whether gradients are wanted; not together with tangents or `quantize`. */
+  readonly gradients?: boolean | undefined;
   /** Float32 elements of activations at once, by estimate; see tiles.ts for the default. */
   readonly maxActivationElements?: number;
-}
-
-export interface ForwardAdapter {
-  readonly layout: AdapterLayout;
-  /** Where the layout trains B alone: A `[rank, fanIn]` of every module, one after another, the same for all G. */
-  readonly frozenA?: Float32Array | undefined;
 }
 
 export interface Forward {
@@ -45,6 +43,11 @@ export interface Forward {
    * forward-mode differentiation. `directions` `[K · d]` is tensor-major like `scratch`. For a forward pass made with `tangents`.
    */
   slopes(rows: readonly TokenRow[], theta: Float32Array, directions: Float32Array): Promise<Float64Array>;
+  /**
+   * ∇ of the mean over the rows of their losses at θ `[d]`: float32 `[d]`, in θ's order, by reverse-mode differentiation. For a
+   * forward pass made with `gradients`.
+   */
+  gradient(rows: readonly TokenRow[], theta: Float32Array): Promise<Float32Array>;
   /** How many directions one run takes for these rows, at most `directions`, as `adaptersPerRun`. */
   directionsPerRun(rows: readonly TokenRow[], directions: number): number;
   /**
@@ -74,6 +77,7 @@ export async function createForward(
   const elements = adapter?.layout.elements ?? 0;
   const session: SessionOptions = { provider: await resolveProvider(options.provider), threads: options.threads };
   const { tangents } = options;
+  if (options.gradients) return checked(model, elements, await reversible(model, adapter, session, options));
   if (tangents === 'int8') await checkInt8(session.provider);
   const int8 = options.quantize === 'int8' ? int8Weights(model) : undefined;
   const heads = new Map<HeadOutput, InferenceSession>();
@@ -88,22 +92,49 @@ export async function createForward(
   const kind = { arena: true, shared: tangents === 'float32' };
   const trunk = await createSession(trunkGraph(model, adapter?.layout, { int8, tangents }), session, kind);
   const pass = new ForwardPass(model, adapter, trunk, headFor, tangents !== undefined, options.maxActivationElements);
-  const close = async (): Promise<void> => {
-    for (const session of [trunk, ...heads.values()]) await session.release();
-  };
-  const [loss] = await pass.losses([{ ids: [0, 0], firstCompletion: 1 }], 1, new Float32Array(elements));
-  if (!Number.isFinite(loss)) {
-    await close();
-    throw explainLoss(model, loss!);
-  }
-  return {
+  return checked(model, elements, {
     losses: (rows, adapters, scratch) => pass.losses(rows, adapters, scratch),
     slopes: (rows, theta, directions) => pass.slopes(rows, theta, directions),
+    gradient: () => assert.fail('a forward pass made with gradients'),
     adaptersPerRun: (rows, adapters) => pass.plan(rows, adapters).adapters,
     directionsPerRun: (rows, directions) => pass.planDirections(rows, directions).adapters,
     logits: (rows, adapters, scratch) => pass.logits(rows, adapters, scratch),
-    close,
+    close: async () => {
+      for (const session of [trunk, ...heads.values()]) await session.release();
+    },
+  });
+}
+
+/** A forward pass of one adapter that can be gone back through. To ask it for what the others give is a mistake. */
+async function reversible(
+  model: BaseModel,
+  adapter: ForwardAdapter | undefined,
+  session: SessionOptions,
+  { maxActivationElements }: ForwardOptions,
+): Promise<Forward> {
+  assert(adapter !== undefined, 'a gradient is by an adapter');
+  const pass = await GradientPass.create(model, adapter, session, maxActivationElements);
+  const otherPass = (): never => assert.fail('a forward pass made without gradients');
+  return {
+    losses(rows, adapters, theta) {
+      assert.equal(adapters, 1, 'one adapter, with gradients');
+      return pass.losses(rows, theta!);
+    },
+    gradient: (rows, theta) => pass.gradient(rows, theta),
+    adaptersPerRun: () => 1,
+    directionsPerRun: otherPass,
+    slopes: otherPass,
+    logits: otherPass,
+    close: () => pass.close(),
   };
+}
+
+/** `forward`, once two tokens have passed it. */
+async function checked(model: BaseModel, elements: number, forward: Forward): Promise<Forward> {
+  const [loss] = await forward.losses([{ ids: [0, 0], firstCompletion: 1 }], 1, new Float32Array(elements));
+  if (Number.isFinite(loss)) return forward;
+  await forward.close();
+  throw explainLoss(model, loss!);
 }
 
 async function checkInt8(provider: Provider): Promise<void> {
@@ -197,8 +228,8 @@ class ForwardPass {
         const output = await this.trunk.run({
           ...packed.feeds,
           differentiate: bool(true),
-          ...this.adapterFeeds(adapterInput, theta, 1, 0, 1),
-          ...this.adapterFeeds(tangentInput, directions, count, first, taken),
+          ...this.adapterFeeds(theta, 1, 0, 1),
+          ...trainedFeeds(layout, tangentInput, directions, { copies: count, first, count: taken }),
         });
         const { slope } = await this.head(output.hidden!.data as Float32Array, packed.targets, true);
         const products = rowProducts(output.tangents!.data as Float32Array, slope, packed.targets.length * taken);
@@ -242,42 +273,22 @@ class ForwardPass {
         const tile = { rows: tileRows, firstAdapter: first, adapters: Math.min(plan.adapters, adapters - first) };
         const output = await this.trunk.run({
           ...packed.feeds,
-          ...this.adapterFeeds(adapterInput, scratch, adapters, tile.firstAdapter, tile.adapters),
-          ...(this.tangents && {
-            differentiate: bool(false),
-            ...this.adapterFeeds(tangentInput, new Float32Array(), 0, 0, 0),
-          }),
+          ...this.adapterFeeds(scratch, adapters, tile.firstAdapter, tile.adapters),
+          ...(this.tangents && { differentiate: bool(false), ...this.noTangents() }),
         });
         await use(output.hidden!.data as Float32Array, packed, tile);
       }
     }
   }
 
-  /** Inputs of `count` adapters from `first` on, of the `copies` in `scratch`: views, not copies. */
-  private adapterFeeds(
-    inputOf: typeof adapterInput,
-    scratch: Float32Array | undefined,
-    copies: number,
-    first: number,
-    count: number,
-  ): Record<string, Tensor> {
-    const feeds: Record<string, Tensor> = {};
-    if (this.adapter === undefined || scratch === undefined) return feeds;
-    const { layout, frozenA } = this.adapter;
-    for (const tensor of layout.tensors) {
-      const from = scratchOffset(tensor, copies, first);
-      const view = scratch.subarray(from, from + count * tensor.elements);
-      feeds[inputOf(tensor.matrix, tensor.module)] = new Tensor('float32', view, [count, ...tensor.shape]);
-    }
-    if (frozenA !== undefined && layout.train === 'B' && inputOf === adapterInput) {
-      let at = 0;
-      layout.modules.forEach(({ rank, fanIn }, module) => {
-        const view = frozenA.subarray(at, at + rank * fanIn);
-        at += rank * fanIn;
-        feeds[adapterInput('A', module)] = new Tensor('float32', view, [1, rank, fanIn]);
-      });
-    }
-    return feeds;
+  private noTangents(): Record<string, Tensor> {
+    return trainedFeeds(this.adapter!.layout, tangentInput, new Float32Array(), { copies: 0, first: 0, count: 0 });
+  }
+
+  private adapterFeeds(scratch: Float32Array | undefined, copies: number, first: number, count: number) {
+    if (this.adapter === undefined || scratch === undefined) return {};
+    const trained = trainedFeeds(this.adapter.layout, adapterInput, scratch, { copies, first, count });
+    return { ...trained, ...frozenFeeds(this.adapter) };
   }
 
   /** `hidden` `[M, size]` to nll `[M]`, and slope `[M, size]` if wanted, in pieces that bound the memory of the logits. */
@@ -317,25 +328,4 @@ function rowProducts(a: Float32Array, b: Float32Array, rows: number): Float64Arr
     for (let i = 0; i < size; i++) sum += a[at + i]! * b[other + i]!;
     return sum;
   });
-}
-
-/** Adds the values at label positions, adapter by adapter and row by row of the tile, up to one of `sums` `[adapters · rows]` for each row. */
-function addUp(values: ArrayLike<number>, rows: readonly TokenRow[], tile: Tile, sums: Float64Array): void {
-  let at = 0;
-  for (let g = 0; g < tile.adapters; g++)
-    for (const row of tile.rows) {
-      const { ids, firstCompletion } = rows[row]!;
-      let sum = 0;
-      for (let label = firstCompletion; label < ids.length; label++) sum += values[at++]!;
-      sums[(tile.firstAdapter + g) * rows.length + row] = sum;
-    }
-}
-
-/** What one run of the trunk holds. */
-interface Tile {
-  /** Indices of rows. */
-  readonly rows: readonly number[];
-  /** Of adapters, or of directions. */
-  readonly firstAdapter: number;
-  readonly adapters: number;
 }

@@ -143,7 +143,7 @@ function onWelcome(state: WorkerState, welcome: Welcome): WorkerEffect[] {
   // A trainer that was started again may have another dev split.
   const reads = state.worker !== worker || state.devRows !== devRows;
   Object.assign(state, { worker, devRows, rounds, resumeSecret, epoch, phase: 'working', nextDirection: 0 });
-  if (reads) state.todo.push({ kind: 'join', worker, devRows });
+  if (reads) state.todo.push({ kind: 'readData', worker, devRows });
   const effects: WorkerEffect[] = [{ kind: 'heartbeatEvery', ms: heartbeatMs }];
   // A trainer before its first record takes whoever shows no replica for a newcomer.
   if (catchUp === Welcome_CatchUp.SNAPSHOT || !state.holdsRun) return [...effects, ...askForSnapshot(state)];
@@ -189,7 +189,7 @@ function onComputed(state: WorkerState, result: TaskResult): WorkerEffect[] {
   state.running = undefined;
   const isOurs = session === state.session && isConnected(state);
   switch (result.kind) {
-    case 'join':
+    case 'readData':
       return [
         { kind: 'report', report: { kind: 'joined', worker: state.worker!, round: state.round, data: result.data } },
       ];

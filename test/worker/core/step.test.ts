@@ -41,8 +41,8 @@ function finishTask(state: WorkerState): WorkerEffect[] {
   const { round } = state;
   const sha256 = Buffer.alloc(32);
   switch (task.kind) {
-    case 'join':
-      return computed(state, { kind: 'join', data: { rows: 1, truncated: 0, merged: 0 } });
+    case 'readData':
+      return computed(state, { kind: 'readData', data: { rows: 1, truncated: 0, merged: 0 } });
     case 'apply':
       return computed(state, { kind: 'apply', round: task.record.round + 1 });
     case 'measure': {
@@ -92,7 +92,7 @@ describe('a worker whose stream broke', () => {
       step(state, { kind: 'opened', atMs: 3, terms });
       while (state.running) finishTask(state);
       message(state, { $case: 'welcome', value: { ...welcome(Welcome_CatchUp.NONE), devRows } });
-      assert.equal(taskOf(state), devRows === 0 ? 'digest' : 'join');
+      assert.equal(taskOf(state), devRows === 0 ? 'digest' : 'readData');
       finishTask(state);
     }
   });

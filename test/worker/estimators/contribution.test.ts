@@ -9,7 +9,9 @@ import { initialReplica } from '../../../kernels/replica.ts';
 import type { Forward } from '../../../model/runtime/forward.ts';
 import { DECODED_512, isAbstention } from '../../../proto/e4m3.ts';
 import { Learning } from '../../../proto/run-config.ts';
-import { measureContribution, Scratch, type SpsaContext } from '../../../worker/estimators/spsa-step.ts';
+import { measureContribution } from '../../../worker/estimators/contribution.ts';
+import type { EstimatorContext } from '../../../worker/estimators/estimator.ts';
+import { Scratch } from '../../../worker/estimators/scratch.ts';
 
 const layout = adapterLayout([
   { name: 'first', rank: 2, fanIn: 37, fanOut: 11, scale: 2 },
@@ -38,6 +40,7 @@ function linearLoss(adaptersPerRun: number): Forward {
         along(directions, count, Math.floor(i / batch.length)),
       );
     },
+    gradient: async () => Float32Array.from(slope),
     async losses(batch, adapters, scratch) {
       return Float64Array.from({ length: adapters * batch.length }, (_, i) => {
         const g = Math.floor(i / batch.length);
@@ -53,12 +56,12 @@ function measure(settings: Partial<Learning>, adaptersPerRun = 1000, forward = l
   const learning = Learning.parse({ directions: 7, ...settings });
   const rule = { ...learning, decayRounds: 0, seedKey: seedKey(5) };
   const scratch = new Scratch(referenceBackend);
-  const context: SpsaContext = { learning, rule, layout, backend: referenceBackend, forward, scratch, worker: 3 };
+  const context: EstimatorContext = { learning, rule, layout, backend: referenceBackend, forward, scratch, worker: 3 };
   return measureContribution(context, initialReplica(rule, new Float32Array(layout.elements)), 14, rows);
 }
 
 describe('a contribution', () => {
-  for (const estimator of ['spsa', 'oneSided', 'forward'] as const)
+  for (const estimator of ['spsa', 'oneSided', 'forward', 'backward'] as const)
     for (const directionStripes of [1, 4] as const)
       it(`holds the slope along each direction (${estimator}, stripes ${directionStripes})`, async () => {
         const bytes = await measure({ estimator, directionStripes });
