@@ -23,13 +23,13 @@ export interface PreparedRun {
 
 /** Opens the model of `run`, a directory by now, and makes its run config. @throws OperatingError (usage) */
 export async function prepareRun(run: SettledRunFile): Promise<PreparedRun> {
-  derivativesOf(ownLearning(run.learning, run.worker), run.worker);
   const model = openBaseModel(run.model);
   const { description, initialAdapter } = adapterOf(run, model);
   const { maxLength, appendEos, template, verbalizers, shards } = run.data;
   if (maxLength > model.maxPositions)
     throw usageError(`data.maxLength ${maxLength}: the model has ${model.maxPositions} positions`);
   const learning = learningOf(run, adapterLayout(description.modules, description.train).elements);
+  derivativesOf(ownLearning(learning, run.worker), run.worker);
   const config: RunConfig = {
     seed: run.seed,
     learning,
