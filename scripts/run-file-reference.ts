@@ -22,6 +22,7 @@ const EXAMPLES: { readonly [key: string]: string } = {
   'data.verbalizers': '[" terrible", " great"]',
   'adapter.from': 'adapters/earlier',
   'learning.decayRounds': '100',
+  'trainer.devRows': '500',
   'worker.threads': '2',
   'worker.tangentPrecision': 'int8',
 };
