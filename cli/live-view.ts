@@ -1,5 +1,5 @@
 /** What a person sees while a simulation runs: one line that renews itself on a terminal, plain lines elsewhere. */
-import type { BriefReport } from '../processes/trainer-messages.ts';
+import { type BriefReport, isEvent, told } from '../trainer/report-kinds.ts';
 
 const percent = (x: number): string => `${(100 * x).toFixed(1)} %`;
 
@@ -16,7 +16,7 @@ export class LiveView {
   private round = 0;
   private gradients = 0;
   private workers = 0;
-  private evaluation: { loss: number; accuracy: number | undefined } | undefined;
+  private evaluation: { loss: number | undefined; accuracy: number | undefined } | undefined;
   private wire = { up: 0, down: 0 };
   private first: { round: number; atMs: number } | undefined;
 
@@ -39,13 +39,10 @@ export class LiveView {
       this.evaluation = report;
       if (this.stream.isTTY) this.redraw();
       else this.say(this.line());
-    } else if (report.kind === 'joined') this.say(`worker ${report.worker} ${report.resumed ? 'is back' : 'joined'}`);
-    else if (report.kind === 'left') this.say(`worker ${report.worker} left: ${report.reason}`);
-    else if (report.kind === 'waiting') this.say(`waiting: ${report.reason}`);
-    else if (report.kind === 'deviant')
-      this.say(`worker ${report.worker}: its replica differs after round ${report.round}`);
-    else if (report.kind === 'recovered')
-      this.say(`record ${report.round} was lost from the round log; a worker gave it back`);
+    } else if (isEvent(report)) {
+      const { level, text } = told(report);
+      if (level !== 'debug') this.say(text);
+    }
   }
 
   /** A line of its own, above the one that renews itself. */
@@ -65,7 +62,7 @@ export class LiveView {
   private line(): string {
     const parts = [`round ${this.round}/${this.rounds}`];
     if (this.evaluation) {
-      parts.push(`dev loss ${this.evaluation.loss.toFixed(3)}`);
+      parts.push(`dev loss ${this.evaluation.loss?.toFixed(3) ?? 'not finite'}`);
       if (this.evaluation.accuracy !== undefined) parts.push(`accuracy ${percent(this.evaluation.accuracy)}`);
     }
     const rate = this.roundsPerSecond();

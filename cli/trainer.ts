@@ -9,9 +9,10 @@ import { usableCores } from '../platform/cores.ts';
 import { type Health, withHealth } from '../processes/health.ts';
 import { tellParent } from '../processes/parent.ts';
 import { prepareRun } from '../processes/prepare-run.ts';
-import { type BriefReport, briefReport, type TrainerChildMessage } from '../processes/trainer-messages.ts';
+import type { TrainerChildMessage } from '../processes/trainer-messages.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
 import { type RunFile, readRunFile } from '../settings/run-file.ts';
+import { type BriefReport, briefReport, told } from '../trainer/report-kinds.ts';
 import { runTrainer } from '../trainer/run-trainer.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel } from './find-model.ts';
@@ -103,7 +104,7 @@ async function trainUntilDone(
         metrics.onReport(report, wire);
         void tellParent<TrainerChildMessage>({ kind: 'trainer', report: brief, wire });
       },
-      describeStatus: (status) => metrics.describe(status),
+      history: metrics.history,
       onListening: (address, round, tornBytes) => {
         writeRunFile(run, directory);
         health.ready(true);
@@ -147,46 +148,7 @@ function countDevRows({ data, model, trainer }: RunFile): number {
 const LOG_EVERY = 10;
 
 function logReport(log: Log, report: BriefReport): void {
-  switch (report.kind) {
-    case 'round': {
-      const { round, gradients, contributions, members, ms } = report;
-      const line = `round ${round}: ${gradients} gradients of ${contributions} contributions, ${members} workers, ${ms.toFixed(0)} ms`;
-      log[round % LOG_EVERY === 0 ? 'info' : 'debug'](report, line);
-      return;
-    }
-    case 'evaluation': {
-      const accuracy = report.accuracy === undefined ? '' : `, accuracy ${(100 * report.accuracy).toFixed(1)} %`;
-      log.info(
-        report,
-        `round ${report.round}: dev loss ${report.loss.toFixed(4)}${accuracy}${report.best ? ' (best)' : ''}`,
-      );
-      return;
-    }
-    case 'joined':
-      log.info(report, `worker ${report.worker} (${report.name}) ${report.resumed ? 'is back' : 'joined'}`);
-      return;
-    case 'left':
-      log.info(report, `worker ${report.worker} (${report.name}) left: ${report.reason}`);
-      return;
-    case 'disconnected':
-      log.debug(report, `worker ${report.worker} (${report.name}) lost its connection`);
-      return;
-    case 'digest':
-      log.debug(report, `worker ${report.worker}: replica ${report.sha256.slice(0, 16)} after ${report.round} rounds`);
-      return;
-    case 'waiting':
-      log.warn(report, `waiting: ${report.reason}`);
-      return;
-    case 'late':
-      log.debug(report, `worker ${report.worker}: late for round ${report.measuredRound}`);
-      return;
-    case 'deviant':
-      log.error(report, `worker ${report.worker}: its replica differs after round ${report.round}`);
-      return;
-    case 'recovered':
-      log.warn(report, `record ${report.round} was lost from the round log; a worker gave it back`);
-      return;
-    default:
-      report satisfies never;
-  }
+  const { level, text } = told(report);
+  const isShown = report.kind === 'round' && report.round % LOG_EVERY === 0;
+  log[isShown ? 'info' : level](report, text);
 }

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { DECODED_512, isAbstention, LARGEST_512 } from '../proto/e4m3.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
-import { entriesOf } from '../proto/record.ts';
+import { entriesOf, type RecordEntry } from '../proto/record.ts';
 import type { Term } from './backend.ts';
 import { binaryExponent, powerOfTwo } from './float64.ts';
 import { roundKey } from './random-keys.ts';
@@ -90,12 +90,18 @@ export const isDecodable = (normaliser: Normaliser, staleness: number): boolean 
 
 /**
  * What `record` asks of a replica.
- * The record's contributions are sorted by measured round, worker, first direction, and decodable (`isDecodable`).
+ * @param entries the record's contributions, for who has unpacked them: sorted by measured round, worker, first direction,
+ *   and decodable (`isDecodable`)
  */
-export function absorb(normaliser: Normaliser, rule: LearningRule, record: Record): Absorbed {
+export function absorb(
+  normaliser: Normaliser,
+  rule: LearningRule,
+  record: Record,
+  entries: readonly RecordEntry[] = entriesOf(record),
+): Absorbed {
   assert.equal(record.round, normaliser.round, 'records are absorbed in order');
   assert.equal(record.exponent, exponentInForce(normaliser), `exponent of record ${record.round}`);
-  return absorbTerms(normaliser, rule, liveTerms(normaliser, rule, record));
+  return absorbTerms(normaliser, rule, liveTerms(normaliser, rule, record, entries));
 }
 
 /** A gradient byte that is no abstention, and whose it is. */
@@ -140,9 +146,14 @@ const advance = (
 });
 
 /** The record's bytes that are no abstentions, each Q brought to the exponent in force. */
-function liveTerms(normaliser: Normaliser, rule: LearningRule, record: Record): LiveTerm[] {
+function liveTerms(
+  normaliser: Normaliser,
+  rule: LearningRule,
+  record: Record,
+  entries: readonly RecordEntry[],
+): LiveTerm[] {
   const terms: LiveTerm[] = [];
-  for (const { staleness, worker, firstDirection, gradientBytes } of entriesOf(record)) {
+  for (const { staleness, worker, firstDirection, gradientBytes } of entries) {
     assert(isDecodable(normaliser, staleness), `record ${record.round} holds bytes ${staleness} rounds old`);
     const measuredRound = record.round - staleness;
     const shift = normaliser.exponents.at(-1 - staleness)! - record.exponent;

@@ -2,10 +2,10 @@
 import { join } from 'node:path';
 import { deferred } from '../platform/deferred.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
+import type { BriefReport } from '../trainer/report-kinds.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import type { WorkerResult } from '../worker/run-worker.ts';
 import { type Child, type ChildMessage, startChild } from './child-process.ts';
-import type { BriefReport } from './trainer-messages.ts';
 
 /** Processes started again in one simulation before it gives up. */
 const MAX_RESTARTS = 100;

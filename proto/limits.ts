@@ -1,11 +1,11 @@
 /** Limits of the protocol, stated once. A peer that exceeds one is refused; it never costs anybody else. */
 
 /** K, directions of one contribution. */
-export const MAX_DIRECTIONS = 256;
+export const MAX_DIRECTIONS = 2048;
 /** Bytes of one gRPC message, both ways. */
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
-/** Bytes of one message from a worker: a contribution of 256 bytes and a hello both fit easily. */
-export const MAX_WORKER_MESSAGE_BYTES = 64 * 1024;
+/** Bytes of one message from a worker; the largest is a record given back: 8,192 contributions of 1 byte are 90 kB of columns at most. */
+export const MAX_WORKER_MESSAGE_BYTES = 128 * 1024;
 /** Data bytes of one snapshot chunk. */
 export const SNAPSHOT_CHUNK_BYTES = 256 * 1024;
 /** Bytes of all matrices of an adapter: 256 Mi elements. */

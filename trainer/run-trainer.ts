@@ -4,14 +4,15 @@ import { adapterDigest, moveReplica, type ReplicaState, replicaDigest } from '..
 import { learningRuleOf } from '../kernels/run-replica.ts';
 import { encodeSnapshot } from '../kernels/snapshot.ts';
 import { deferred } from '../platform/deferred.ts';
-import type { GetStatusResponse, WorkerMessage } from '../proto/gen/onebyte.ts';
+import type { WorkerMessage } from '../proto/gen/onebyte.ts';
 import { type ExitCode, usageError } from '../proto/operating-error.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import type { TrainerSettings } from '../settings/trainer-settings.ts';
 import { groupAppends } from './core/group-commit.ts';
 import type { Effect, Event, Report, StreamId, TrainerRules, TrainerState } from './core/state.ts';
-import { statusOf } from './core/status.ts';
 import { step } from './core/step.ts';
+import { emptyHistory, type RunHistory } from './metrics/history.ts';
+import { statusOf } from './metrics/status.ts';
 import { isBest, writeCheckpoint } from './store/checkpoint.ts';
 import { checkpointsOf, type OpenRun, openRun, roundLogFile } from './store/open-run.ts';
 import { replayLog, restoreTrainer } from './store/restore.ts';
@@ -42,8 +43,8 @@ export interface TrainerOptions {
   readonly serviceLimits?: ServiceLimits;
   /** `wire`: socket bytes so far. */
   readonly onReport: (report: Report, wire: { up: number; down: number }) => void;
-  /** Adds to the status what its caller knows better. */
-  readonly describeStatus?: (status: GetStatusResponse) => GetStatusResponse;
+  /** What was observed of the run, for who asks how it stands; its caller keeps it. */
+  readonly history?: RunHistory;
   readonly onListening: (address: string, resumedAt: number, tornBytes: number) => void;
   /** Aborted: close the round, write a checkpoint, tell the workers, end with `drained`. */
   readonly drain: AbortSignal;
@@ -85,8 +86,8 @@ class Trainer {
   private readonly state: TrainerState;
   private readonly open: OpenRun;
   private replica: ReplicaState;
-  /** The adapter that an open evaluation is about. */
-  private held: ReplicaState | undefined;
+  /** The replica that an open evaluation is about. */
+  private evaluated: ReplicaState | undefined;
   /** The last snapshot that was asked for. */
   private encoded: { readonly of: ReplicaState; readonly bytes: WeakRef<ArrayBufferLike> } | undefined;
   private service: Service | undefined;
@@ -129,7 +130,7 @@ class Trainer {
         onClosed: (stream) => this.dispatch({ kind: 'closed', atMs: performance.now(), stream }),
         snapshot: () => this.snapshot(),
         runConfig: () => this.runConfig,
-        status: () => this.status(),
+        status: () => statusOf(this.state, this.options.history ?? emptyHistory()),
       },
       serviceLimits,
     );
@@ -218,11 +219,11 @@ class Trainer {
       case 'apply':
         await this.apply(effect);
         break;
-      case 'holdAdapter':
-        this.held = { ...this.replica, theta: this.replica.theta.slice() };
+      case 'keepAdapter':
+        this.evaluated = { ...this.replica, theta: this.replica.theta.slice() };
         break;
       case 'checkpoint':
-        await this.checkpoint(effect.best && this.held ? this.held : this.replica, effect.best);
+        await this.checkpoint(effect.best && this.evaluated ? this.evaluated : this.replica, effect.best);
         break;
       case 'report':
         this.options.onReport(effect.report, this.service!.wireBytes());
@@ -277,11 +278,6 @@ class Trainer {
       }),
     );
   }
-
-  private status(): GetStatusResponse {
-    const status = statusOf(this.state);
-    return this.options.describeStatus?.(status) ?? status;
-  }
 }
 
 function eventOf(stream: StreamId, message: WorkerMessage['message'], atMs: number): Event | undefined {
@@ -293,7 +289,7 @@ function eventOf(stream: StreamId, message: WorkerMessage['message'], atMs: numb
     case 'evaluation':
       return { kind: 'evaluation', atMs, stream, counts: message.value };
     case 'held':
-      return { kind: 'held', atMs, stream, record: message.value };
+      return { kind: 'recordGiven', atMs, stream, record: message.value };
     case 'digest':
       return { kind: 'digest', atMs, stream, digest: message.value };
     case 'leave':

@@ -1,5 +1,6 @@
 /** One instance of the WebAssembly module with a memory of its own: work space, and at its end the array that it was made for. */
 import assert from 'node:assert/strict';
+import { MAX_DIRECTIONS } from '../../proto/limits.ts';
 import { type AdapterTensor, scratchOffset } from '../adapter-layout.ts';
 import { adaptersOf, type Perturbation } from '../backend.ts';
 import { BLOCK } from '../direction.ts';
@@ -10,8 +11,6 @@ import { assertPlanFits, type Plan, prepareTerm, RUN_TERMS, TERM_BYTES } from '.
 /** Blocks that one call sums, at most: 64 KiB of int32. */
 export const UNIT_BLOCKS = 256;
 const UNIT_BYTES = UNIT_BLOCKS * BLOCK * 4;
-/** K, at most. */
-const MOST_DIRECTIONS = 256;
 /** Elements of θ that `perturb` takes through all directions at a time: they stay in the first-level cache. */
 const TILE = 4096;
 
@@ -20,7 +19,7 @@ const WORK = 1024;
 const SUMS = WORK + 1024 + RUN_TERMS * 32;
 const TILES = SUMS + UNIT_BYTES;
 const TERM = TILES + 3 * UNIT_BYTES;
-const PLAN = TERM + MOST_DIRECTIONS * TERM_BYTES;
+const PLAN = TERM + MAX_DIRECTIONS * TERM_BYTES;
 const ARRAY = 2 ** 21;
 /** 8,192 terms take 0.5 MiB, twice that in the worst of cuts; pages that are not touched take no memory. */
 const PLAN_CAPACITY = ARRAY - PLAN;
@@ -110,7 +109,7 @@ export class SimdInstance {
   /** Writes the G perturbed adapters `[G · d]`, tensor-major. */
   perturb(p: Perturbation, scratch: Float32Array): void {
     const adapters = adaptersOf(p);
-    assert(p.directions <= MOST_DIRECTIONS, `${p.directions} directions, at most ${MOST_DIRECTIONS}`);
+    assert(p.directions <= MAX_DIRECTIONS, `${p.directions} directions, at most ${MAX_DIRECTIONS}`);
     assert.equal(scratch.length, adapters * p.layout.elements, 'scratch holds G adapters of d elements');
     const firstBlocks: number[] = [];
     for (let j = 0; j < p.directions; j++) {

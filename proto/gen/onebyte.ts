@@ -190,8 +190,10 @@ export interface Record {
   staleness: number[];
   /** Empty: all 0. */
   firstDirections: number[];
-  /** The contributions' bytes one behind the other, equally many of each. */
+  /** The contributions' bytes one behind the other. */
   gradientBytes: Buffer;
+  /** Of each contribution; empty: equally many. */
+  directions: number[];
   /** On a stream only: shows the trainer, should its log lose this record, that it is one of its own. */
   proof?: Buffer | undefined;
 }
@@ -1211,6 +1213,7 @@ function createBaseRecord(): Record {
     staleness: [],
     firstDirections: [],
     gradientBytes: Buffer.alloc(0),
+    directions: [],
     proof: undefined,
   };
 }
@@ -1246,6 +1249,13 @@ export const Record: MessageFns<Record> = {
     }
     if (message.gradientBytes.length !== 0) {
       writer.uint32(50).bytes(message.gradientBytes);
+    }
+    if (message.directions.length !== 0) {
+      writer.uint32(66).fork();
+      for (const v of message.directions) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     if (message.proof !== undefined) {
       writer.uint32(58).bytes(message.proof);
@@ -1343,6 +1353,24 @@ export const Record: MessageFns<Record> = {
 
             message.gradientBytes = Buffer.from(reader.bytes());
             continue;
+          }
+          case 8: {
+            if (tag === 64) {
+              message.directions.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 66) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.directions.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
           }
           case 7: {
             if (tag !== 58) {

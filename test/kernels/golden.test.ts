@@ -11,13 +11,27 @@ import { referenceBackend } from '../../kernels/reference.ts';
 import { adapterDigest, applyRecord, initialReplica } from '../../kernels/replica.ts';
 import { threefry, type WordPair } from '../../kernels/threefry.ts';
 import { DECODED_512, encodeE4m3, isAbstention } from '../../proto/e4m3.ts';
-import { recordOf } from '../../proto/record.ts';
+import { type RecordEntry, recordOf } from '../../proto/record.ts';
 
 // Made by: python3 test/golden/reference.py
 const golden = JSON.parse(readFileSync(new URL('../golden/golden.json', import.meta.url), 'utf8'));
 
 const word = (hex: string): number => Number.parseInt(hex, 16);
 const words = ([a, b]: [string, string]): WordPair => [word(a), word(b)];
+
+/** Bytes `[measured round, worker, direction, byte]` as contributions: each as many directions as follow one another. */
+function entriesOfBytes(round: number, bytes: readonly [number, number, number, number][]): RecordEntry[] {
+  const entries: RecordEntry[] = [];
+  for (const [measured, worker, direction, byte] of bytes) {
+    const last = entries.at(-1);
+    const next = last && last.firstDirection + last.gradientBytes.length;
+    if (last?.worker === worker && last.staleness === round - measured && next === direction)
+      entries[entries.length - 1] = { ...last, gradientBytes: Buffer.concat([last.gradientBytes, Buffer.of(byte)]) };
+    else
+      entries.push({ staleness: round - measured, worker, firstDirection: direction, gradientBytes: Buffer.of(byte) });
+  }
+  return entries;
+}
 
 describe('Threefry-2x32', () => {
   it('gives the published and the golden outputs', () => {
@@ -74,13 +88,8 @@ describe('a replica', () => {
       assert.equal(adapterDigest(state.theta), log.initialDigest);
       for (const g of log.rounds) {
         assert.equal(exponentInForce(state.normaliser), g.exponent);
-        const entries = g.contributions.map(([measured, worker, index, byte]: number[]) => ({
-          staleness: g.round - measured!,
-          worker,
-          firstDirection: index,
-          gradientBytes: Buffer.of(byte!),
-        }));
-        state = await applyRecord(state, rule, recordOf(g.round, g.exponent, entries), referenceBackend);
+        const record = recordOf(g.round, g.exponent, entriesOfBytes(g.round, g.contributions));
+        state = await applyRecord(state, rule, record, referenceBackend);
         const { v, vMax, window } = state.normaliser;
         assert.deepEqual(
           {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { WorkerMessage } from '../../proto/gen/onebyte.ts';
 
-for (const directions of [1, 8, 64, 256])
+for (const directions of [1, 8, 64, 256, 2048])
   it(`a contribution of ${directions} directions carries exactly ${directions} payload bytes`, () => {
     const gradientBytes = Buffer.alloc(directions, 0x42);
     const value = { measuredRound: 1000, firstDirection: 3 * directions, gradientBytes };

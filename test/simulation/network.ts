@@ -91,7 +91,7 @@ export class VirtualNetwork implements WorkerNetwork {
         trainer?.handle({ kind: 'digest', stream, digest: message.value });
         break;
       case 'held':
-        trainer?.handle({ kind: 'held', stream, record: message.value });
+        trainer?.handle({ kind: 'recordGiven', stream, record: message.value });
         break;
       case 'heartbeat':
         trainer?.handle({ kind: 'heartbeat', stream });

@@ -177,7 +177,7 @@ export class VirtualTrainer {
         this.state = undefined;
         network.endAll();
         break;
-      case 'holdAdapter':
+      case 'keepAdapter':
       case 'checkpoint':
       case 'report':
         return;

@@ -27,26 +27,20 @@ export function closeRound(state: TrainerState, atMs: number): Effect[] {
 /** Makes `record` (without proof) the next of the run. `recovered`: a worker gave it back; `atMs`: now. */
 export function commitRecord(state: TrainerState, record: Record, atMs: number, recovered: boolean): Effect[] {
   const { rounds, runSecret, learning } = state.rules;
-  const absorbed = absorb(state.normaliser, learning, record);
+  const entries = entriesOf(record);
+  const absorbed = absorb(state.normaliser, learning, record, entries);
   const { normaliser, update } = absorbed;
   const { ms, ...times } = timesOf(state, atMs);
   const { deadlineMs: closesAfterMs } = state;
   const detail = roundDetail(
     record,
-    normaliser,
+    entries,
+    absorbed,
     state.answeredMs,
     recovered ? [] : expectedMembers(state).map(({ worker }) => worker),
   );
   const gradients = liveGradients(record);
-  noteRecord(state, record);
-  for (const { worker, gradientBytes } of entriesOf(record)) {
-    const member = state.members.get(worker);
-    if (member) member.gradients += gradientBytes.length;
-  }
-  for (const [worker, bytes] of update?.clipped ?? []) {
-    const member = state.members.get(worker);
-    if (member) member.clipped += bytes;
-  }
+  noteRecord(state, record, entries);
   state.normaliser = normaliser;
   state.idleFraction = times.idleFraction;
   openRound(state, atMs);
@@ -95,14 +89,18 @@ function timesOf(state: TrainerState, atMs: number): { ms: number; idleFraction:
   return { ms, idleFraction: ms > 0 && waits.length > 0 ? Math.min(1, total / waits.length / ms) : 0 };
 }
 
-/** What a committed record, new or read from the log, leaves in the state beside the replica. */
-export function noteRecord(state: TrainerState, record: Record): void {
+/** What a committed record, new or read from the log, leaves in the state beside the replica. `entries`: the record's. */
+export function noteRecord(
+  state: TrainerState,
+  record: Record,
+  entries: readonly RecordEntry[] = entriesOf(record),
+): void {
   const gradients = liveGradients(record);
   state.gradients += gradients;
   state.emptyRecords = gradients === 0 ? state.emptyRecords + 1 : 0;
   state.recent.push(record);
   if (state.recent.length > MAX_RECENT_RECORDS) state.recent.shift();
-  for (const { worker, staleness, firstDirection } of entriesOf(record)) {
+  for (const { worker, staleness, firstDirection } of entries) {
     const place = { measuredRound: record.round - staleness, firstDirection };
     const last = state.accepted.get(worker);
     if (!last || isLater(place, last)) state.accepted.set(worker, place);
@@ -117,7 +115,7 @@ export const isLater = (a: ContributionPlace, b: ContributionPlace): boolean =>
 export function openRound(state: TrainerState, atMs: number): void {
   const { round } = state.normaliser;
   state.pending = [];
-  state.heldGradients = 0;
+  state.pendingGradients = 0;
   state.stillMissing = 0;
   state.answeredMs.clear();
   state.openedMs = atMs;

@@ -1,7 +1,8 @@
 /** Evaluations on the dev split, spread over the members as row ranges while rounds go on. */
-import { figuresOf, isBetter } from '../../proto/evaluation.ts';
-import type { Evaluation, EvaluationCounts } from '../../proto/gen/onebyte.ts';
-import type { Effect, EvaluationPart, StreamId, TrainerState } from './state.ts';
+import { isBetter } from '../../proto/evaluation.ts';
+import type { EvaluationCounts } from '../../proto/gen/onebyte.ts';
+import { evaluationOf, figuresOf } from './figures.ts';
+import type { Effect, EvaluationPart, Report, StreamId, TrainerState } from './state.ts';
 
 /**
  * Asks the members that have caught up for their part of the dev split at the current round. An evaluation that is still
@@ -14,7 +15,7 @@ export function startEvaluation(state: TrainerState): Effect[] {
   if (devRows === 0 || members.length === 0) return [];
   const { round } = state.normaliser;
   const parts: EvaluationPart[] = [];
-  const effects: Effect[] = [{ kind: 'holdAdapter' }];
+  const effects: Effect[] = [{ kind: 'keepAdapter' }];
   members.forEach(({ worker, stream }, i) => {
     const firstRow = Math.floor((devRows * i) / members.length);
     const rows = Math.floor((devRows * (i + 1)) / members.length) - firstRow;
@@ -66,29 +67,13 @@ export function onCounts(state: TrainerState, stream: StreamId, counts: Evaluati
 }
 
 function onResult(state: TrainerState, round: number, counts: readonly EvaluationCounts[]): Effect[] {
-  const sum = (of: (c: EvaluationCounts) => number): number => counts.reduce((total, c) => total + of(c), 0);
-  const result: Evaluation = {
-    round,
-    rows: sum((c) => c.rows),
-    correct: sum((c) => c.correct),
-    classified: sum((c) => c.classified),
-    lossSum: sum((c) => c.lossSum),
-  };
+  const result = evaluationOf(round, counts);
   const best = isBetter(result, state.best);
   if (best) state.best = result;
-  const effects: Effect[] = [
+  const report: Report = { kind: 'evaluation', round, rows: result.rows, ...figuresOf(result), best };
+  return [
     { kind: 'append', frames: [{ frame: { $case: 'evaluation', value: result } }] },
-    {
-      kind: 'report',
-      report: {
-        kind: 'evaluation',
-        round,
-        rows: result.rows,
-        ...figuresOf(result, result.rows),
-        best,
-      },
-    },
+    { kind: 'report', report },
+    ...(best ? [{ kind: 'checkpoint', round, best } as const] : []),
   ];
-  if (best) effects.push({ kind: 'checkpoint', round, best: true });
-  return effects;
 }

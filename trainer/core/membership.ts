@@ -95,9 +95,6 @@ const newMember = (worker: number, name: string): Member => ({
   stream: undefined,
   lastHeardMs: 0,
   expectedFrom: undefined,
-  gradients: 0,
-  clipped: 0,
-  late: 0,
   digestMismatches: 0,
   claim: undefined,
 });

@@ -12,7 +12,7 @@ import { expel } from './removal.ts';
 import type { Effect, Member, TrainerState } from './state.ts';
 
 /** A worker shows a record that the log may have lost. */
-export function onHeld(state: TrainerState, member: Member, record: Record, atMs: number): Effect[] {
+export function onRecordGiven(state: TrainerState, member: Member, record: Record, atMs: number): Effect[] {
   const { recovery } = state;
   if (!recovery || !member.claim) return [];
   if (!isProven(state.rules.runSecret, record))

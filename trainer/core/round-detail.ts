@@ -1,8 +1,8 @@
 /** What a committed round tells beside its record: who answered when, and how its gradient bytes are distributed. */
-import type { Normaliser } from '../../kernels/learning-rule.ts';
+import type { Absorbed } from '../../kernels/learning-rule.ts';
 import { isAbstention } from '../../proto/e4m3.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
-import { entriesOf } from '../../proto/record.ts';
+import type { RecordEntry } from '../../proto/record.ts';
 
 /** Buckets of a byte distribution: by sign and E4M3 exponent, then the abstentions. */
 export const BUCKETS = 33;
@@ -18,6 +18,8 @@ function byteBuckets(record: Record): number[] {
 export interface Share {
   readonly contributions: number;
   readonly gradients: number;
+  /** Gradient bytes that were cut to the winsorising limit. */
+  readonly clipped: number;
 }
 
 export interface RoundDetail {
@@ -35,17 +37,19 @@ export interface RoundDetail {
   readonly missing: readonly number[];
 }
 
-/** @param expected workers that the round waited for @param normaliser the one after the record */
+/** @param entries the record's contributions @param expected workers that the round waited for @param absorbed what the record asks of a replica */
 export function roundDetail(
   record: Record,
-  normaliser: Normaliser,
+  entries: readonly RecordEntry[],
+  { normaliser, update }: Absorbed,
   answeredMs: ReadonlyMap<number, number>,
   expected: readonly number[],
 ): RoundDetail {
   const shares = new Map<number, Share>();
-  for (const { worker, gradientBytes } of entriesOf(record)) {
+  for (const { worker, gradientBytes } of entries) {
     const { contributions, gradients } = shares.get(worker) ?? { contributions: 0, gradients: 0 };
-    shares.set(worker, { contributions: contributions + 1, gradients: gradients + gradientBytes.length });
+    const clipped = update?.clipped.get(worker) ?? 0;
+    shares.set(worker, { contributions: contributions + 1, gradients: gradients + gradientBytes.length, clipped });
   }
   return {
     exponent: record.exponent,

@@ -15,6 +15,7 @@ import type { ExitCode } from '../../proto/operating-error.ts';
 import type { RecordEntry } from '../../proto/record.ts';
 import type { TrainerSettings } from '../../settings/trainer-settings.ts';
 import type { ArrivalTimes } from './deadline.ts';
+import type { ReportedFigures } from './figures.ts';
 import type { RoundDetail } from './round-detail.ts';
 
 /** Names one stream of one process; the caller makes them up and never uses one twice. */
@@ -53,10 +54,6 @@ export interface Member {
   lastHeardMs: number;
   /** The first round that waits for this member; undefined until it has caught up. */
   expectedFrom: number | undefined;
-  /** Gradient bytes that counted, and those of them that were cut to the winsorising limit. */
-  gradients: number;
-  clipped: number;
-  late: number;
   digestMismatches: number;
   /** Records that it says it holds beyond the trainer's, until they are given or found wanting. */
   claim: { readonly rounds: number; gaveAll: boolean } | undefined;
@@ -99,7 +96,7 @@ export interface TrainerState {
   /** Contributions accepted for the open round, unsorted; staleness relative to it. */
   pending: RecordEntry[];
   /** Gradient bytes in `pending`. */
-  heldGradients: number;
+  pendingGradients: number;
   /** Members that the round waited for when that was last counted, less the contributions since: at 0 it is counted anew. */
   stillMissing: number;
   openedMs: number;
@@ -132,7 +129,7 @@ export interface TrainerState {
 export type Event =
   | { kind: 'hello'; atMs: number; stream: StreamId; hello: Hello }
   | { kind: 'contribution'; atMs: number; stream: StreamId; contribution: Contribution }
-  | { kind: 'held'; atMs: number; stream: StreamId; record: Record }
+  | { kind: 'recordGiven'; atMs: number; stream: StreamId; record: Record }
   | { kind: 'evaluation'; atMs: number; stream: StreamId; counts: EvaluationCounts }
   | { kind: 'digest'; atMs: number; stream: StreamId; digest: ReplicaDigest }
   | { kind: 'heartbeat'; atMs: number; stream: StreamId }
@@ -154,8 +151,8 @@ export type Effect =
   /** Move the trainer's own θ; `digest`: then hand the core its replica digest. */
   | { kind: 'apply'; absorbed: Absorbed; digest: boolean }
   /** Keep a copy of the adapter as it is now: an evaluation of it has begun. */
-  | { kind: 'holdAdapter' }
-  /** Write the current adapter, or (`best`) the held one, as a checkpoint. */
+  | { kind: 'keepAdapter' }
+  /** Write the current adapter, or (`best`) the kept one, as a checkpoint. */
   | { kind: 'checkpoint'; round: number; best: boolean }
   | { kind: 'report'; report: Report }
   | { kind: 'finish'; exitCode: ExitCode; text: string };
@@ -180,7 +177,7 @@ export type Report =
       /** Part of the round that the members who answered waited for others, 0…1. */
       idleFraction: number;
     }
-  | { kind: 'evaluation'; round: number; rows: number; loss: number; accuracy: number | undefined; best: boolean }
+  | ({ kind: 'evaluation'; round: number; rows: number; best: boolean } & ReportedFigures)
   | { kind: 'waiting'; reason: string }
   | { kind: 'late'; worker: number; measuredRound: number; round: number }
   | { kind: 'recovered'; round: number }

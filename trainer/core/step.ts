@@ -12,7 +12,7 @@ import { withArrival } from './deadline.ts';
 import { onCounts } from './evaluation.ts';
 import { expelSilent, onClosed, onDigest, onHello, onLeave } from './membership.ts';
 import { notice } from './messages.ts';
-import { endRecovery, onHeld, reasonToRecover } from './recovery.ts';
+import { endRecovery, onRecordGiven, reasonToRecover } from './recovery.ts';
 import type { Effect, Event, Member, StreamId, TrainerState } from './state.ts';
 
 /** How often a trainer that waits says so, ms. */
@@ -30,9 +30,9 @@ export function step(state: TrainerState, event: Event): Effect[] {
   switch (event.kind) {
     case 'hello':
       return [...onHello(state, event), ...advance(state, event.atMs)];
-    case 'held':
+    case 'recordGiven':
       return [
-        ...onHeld(state, memberOfStream(state, event.stream)!, event.record, event.atMs),
+        ...onRecordGiven(state, memberOfStream(state, event.stream)!, event.record, event.atMs),
         ...advance(state, event.atMs),
       ];
     case 'contribution':
@@ -79,14 +79,14 @@ function onContribution(state: TrainerState, atMs: number, stream: StreamId, c: 
     firstDirection: c.firstDirection,
     gradientBytes: c.gradientBytes,
   });
-  state.heldGradients += c.gradientBytes.length;
+  state.pendingGradients += c.gradientBytes.length;
   // Counting who is missing costs as much as there are members: not at each of their contributions.
   return --state.stillMissing > 0 && !isFull(state) ? [] : advance(state, atMs);
 }
 
 /** The open record takes no further contribution. */
-const isFull = ({ heldGradients, rules }: TrainerState): boolean =>
-  heldGradients + rules.directions > MAX_GRADIENTS_PER_RECORD;
+const isFull = ({ pendingGradients, rules }: TrainerState): boolean =>
+  pendingGradients + rules.directions > MAX_GRADIENTS_PER_RECORD;
 
 /** What is wrong with a contribution whoever sent it; undefined when it may count. */
 function contributionProblem(state: TrainerState, member: Member, c: Contribution): string | undefined {
@@ -110,7 +110,6 @@ function isDuplicate({ accepted }: TrainerState, { worker }: Member, c: Contribu
 }
 
 function onLate(member: Member, stream: StreamId, measuredRound: number, round: number): Effect[] {
-  member.late++;
   const text = `measured in round ${measuredRound}; round ${round} is open`;
   return [
     { kind: 'send', stream, message: notice(Notice_Kind.LATE, text) },

@@ -6,8 +6,10 @@ import {
   type LearningRule,
   liveGradients,
 } from '../../kernels/learning-rule.ts';
-import { figuresOf, isBetter } from '../../proto/evaluation.ts';
+import { isBetter } from '../../proto/evaluation.ts';
 import type { LogFrame } from '../../proto/gen/onebyte.ts';
+import { entriesOf } from '../../proto/record.ts';
+import { figuresOf } from '../core/figures.ts';
 import { roundDetail } from '../core/round-detail.ts';
 import type { MetricsLine } from './line.ts';
 import { lineDetail } from './reports.ts';
@@ -36,15 +38,16 @@ export function backfill(frames: readonly LogFrame[], rule: LearningRule, noted:
         break;
       case 'record': {
         const record = frame.value;
-        const { normaliser: after, update } = absorb(normaliser, rule, record);
-        normaliser = after;
-        if (after.round <= noted.round) break;
+        const entries = entriesOf(record);
+        const absorbed = absorb(normaliser, rule, record, entries);
+        normaliser = absorbed.normaliser;
+        if (normaliser.round <= noted.round) break;
         const gradients = liveGradients(record);
-        const clipped = clippedGradients(update);
+        const clipped = clippedGradients(absorbed.update);
         const contributions = record.workers.length;
-        const detail = lineDetail(roundDetail(record, after, new Map(), []));
+        const detail = lineDetail(roundDetail(record, entries, absorbed, new Map(), []));
         const counts = { gradients, contributions, clipped, members: members.size };
-        lines.push({ kind: 'round', at, round: after.round, ...counts, ...detail, slowest: [] });
+        lines.push({ kind: 'round', at, round: normaliser.round, ...counts, ...detail, slowest: [] });
         break;
       }
       case 'evaluation': {
@@ -52,9 +55,7 @@ export function backfill(frames: readonly LogFrame[], rule: LearningRule, noted:
         const isBest = isBetter(frame.value, best);
         if (isBest) best = frame.value;
         if (noted.evaluations.has(round)) break;
-        const { loss, accuracy } = figuresOf(frame.value, rows);
-        const finite = Number.isFinite(loss) ? loss : undefined;
-        lines.push({ kind: 'evaluation', at, round, rows, loss: finite, accuracy, best: isBest });
+        lines.push({ kind: 'evaluation', at, round, rows, ...figuresOf(frame.value), best: isBest });
         break;
       }
     }

@@ -1,7 +1,6 @@
 /** Keeps the history of a run while its trainer runs, and hands every observation to those who show or store it. */
-import type { GetStatusResponse } from '../../proto/gen/onebyte.ts';
 import type { Report } from '../core/state.ts';
-import { observe, pace, type RunHistory } from './history.ts';
+import { observe, type RunHistory } from './history.ts';
 import type { Observation, RunDescription } from './line.ts';
 import { metricsWriter, readPastRun } from './metrics-file.ts';
 import { observationsOf } from './reports.ts';
@@ -21,8 +20,6 @@ export interface RunMetrics {
   /** The trainer has opened the run and found `round` records: from now on metrics.jsonl is written. */
   begin(round: number): void;
   onReport(report: Report, wire: { up: number; down: number }): void;
-  /** The trainer's status with what the history knows of its members. */
-  describe(status: GetStatusResponse): GetStatusResponse;
   add(sink: MetricsSink): void;
   /** Notes how the trainer ended, and closes all sinks. */
   end(exitCode: number, text: string): Promise<void>;
@@ -66,7 +63,6 @@ export async function openMetrics({ directory, run, now, onError }: MetricsOptio
       const someLeft = report.kind === 'left' && now() - notedAt >= NOTE_WORKERS_MS;
       if (report.kind === 'evaluation' || someLeft) noteWorkers();
     },
-    describe: (status) => describeStatus(status, history),
     add: (sink) => void sinks.push(sink),
     async end(exitCode, text) {
       if (writer) noteWorkers();
@@ -74,19 +70,4 @@ export async function openMetrics({ directory, run, now, onError }: MetricsOptio
       await Promise.all([writer?.close(), ...sinks.map((sink) => sink.close())]);
     },
   };
-}
-
-function describeStatus(status: GetStatusResponse, history: RunHistory): GetStatusResponse {
-  const { roundsPerSecond, secondsLeft } = pace(history);
-  const { wireUp, wireDown } = history.totals;
-  const last = history.evaluations.at(-1);
-  const { state, text } = history;
-  const members = status.members.map((member) => {
-    const row = history.workers.get(member.worker);
-    if (!row) return member;
-    const { answerMs, digest, missed, shard, contributions } = row;
-    return { ...member, state: row.state, answerMs, digest, missed, shard, contributions };
-  });
-  const evaluation = last && { round: last.round, loss: last.loss, accuracy: last.accuracy };
-  return { ...status, members, state, text, roundsPerSecond, secondsLeft, wireUp, wireDown, evaluation };
 }

@@ -29,7 +29,7 @@ export function restoreTrainer(
     accepted: new Map(),
     workerOfStream: new Map(),
     pending: [],
-    heldGradients: 0,
+    pendingGradients: 0,
     stillMissing: 0,
     openedMs: atMs,
     deadlineMs: 0,

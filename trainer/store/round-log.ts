@@ -7,8 +7,10 @@ import { LogFrame, type LogHeader } from '../../proto/gen/onebyte.ts';
 import { decodeLogFrames, encodeLogFrame, type LogBytes } from '../../proto/log-framing.ts';
 import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts';
 
-/** Version of the frames' meaning. */
-export const LOG_FORMAT = 2;
+/** Version of the frames' meaning: 3 since the contributions of a record may hold different numbers of gradient bytes. */
+export const LOG_FORMAT = 3;
+/** Versions that are read: a log of an older one means today what it meant then. */
+const READABLE_FORMATS = [2, LOG_FORMAT];
 
 export interface LogContents {
   readonly header: LogHeader;
@@ -67,8 +69,10 @@ export function parseRoundLog(bytes: LogBytes, file: string): LogContents {
   if (first?.frame?.$case !== 'header')
     throw usageError(`round log ${file}: does not begin with a round log header (${bytes.length} bytes)`);
   const header = first.frame.value;
-  if (header.format !== LOG_FORMAT)
-    throw usageError(`round log ${file}: format ${header.format}, this version reads format ${LOG_FORMAT}`);
+  if (!READABLE_FORMATS.includes(header.format))
+    throw usageError(
+      `round log ${file}: format ${header.format}, this version reads formats ${READABLE_FORMATS.join(' and ')}`,
+    );
   return { header, frames, validBytes, tornBytes: bytes.length - validBytes };
 }
 

@@ -72,7 +72,7 @@ describe('the run history', () => {
       states.push(history.workers.get(1)!.state);
     };
     const answers = {
-      shares: new Map([[1, { contributions: 2, gradients: 16 }]]),
+      shares: new Map([[1, { contributions: 2, gradients: 16, clipped: 3 }]]),
       answeredMs: new Map([[1, 12.34]]),
       missing: [],
     };
@@ -84,8 +84,8 @@ describe('the run history', () => {
     see({ kind: 'digest', worker: 1, round: 16, sha256: 'ab', agrees: true });
     see({ kind: 'left', at: 4, worker: 1, name: 'w', reason: 'done' });
     assert.deepEqual(states, ['joining', 'active', 'active', 'disconnected', 'joining', 'active', 'left']);
-    const { gradients, contributions, answerMs, late, digest } = history.workers.get(1)!;
-    assert.deepEqual([gradients, contributions, answerMs, late], [16, 2, 12.3, 1]);
+    const { gradients, clipped, contributions, answerMs, late, digest } = history.workers.get(1)!;
+    assert.deepEqual([gradients, clipped, contributions, answerMs, late], [16, 3, 2, 12.3, 1]);
     assert.equal(digest?.round, 16);
   });
 
@@ -93,8 +93,14 @@ describe('the run history', () => {
     const gradientBytes = Buffer.of(1);
     const entries = [1, 0].map((staleness) => ({ staleness, worker: 3, firstDirection: 0, gradientBytes }));
     const record = recordOf(1, 0, entries);
-    const { shares } = roundDetail(record, initialNormaliser(virtualRule(1, 1)), new Map(), []);
-    assert.deepEqual(shares, new Map([[3, { contributions: 2, gradients: 2 }]]));
+    const { shares } = roundDetail(
+      record,
+      entries,
+      { normaliser: initialNormaliser(virtualRule(1, 1)), update: undefined },
+      new Map(),
+      [],
+    );
+    assert.deepEqual(shares, new Map([[3, { contributions: 2, gradients: 2, clipped: 0 }]]));
   });
 
   it('tells the pace and the time that is left', () => {
