@@ -1,19 +1,20 @@
 /** `onebyte simulate`: a whole run on this machine, as real processes, with the test split evaluated before and after. */
-import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
+import { checkRows } from '../data/dataset.ts';
 import { usableCores } from '../platform/cores.ts';
 import { startChild } from '../processes/child-process.ts';
 import { runSimulation, type SimulationResult } from '../processes/simulation.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
-import { type RunFile, readRunFile } from '../settings/run-file.ts';
+import { type RunFile, readRunFile, trainFile } from '../settings/run-file.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import type { EvalResult } from './eval.ts';
 import { findModel, toStderr } from './find-model.ts';
 import { bytes, LiveView } from './live-view.ts';
-import { freshDirectory, settle } from './run-directory.ts';
+import { runDirectory, settle } from './run-directory.ts';
 
 interface Flags {
   readonly set: string[];
@@ -78,7 +79,6 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
     threads: run.worker.threads ?? Math.max(1, Math.floor(cores / run.workers)),
     dashboard: flags.dashboard === false ? undefined : flags.dashboard,
     view,
-    onListening: () => copyFileSync(runFile, join(directory, 'run.yaml')),
     drain: signal,
   });
   for (const part of [before, training]) part.catch((error) => failed.abort(error));
@@ -106,7 +106,7 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   return EXIT.done;
 }
 
-/** Settles the run file and writes it for all processes; it becomes the run directory's own once the trainer has taken it. */
+/** Settles the run file and writes it for all processes; the trainer makes it the run directory's own. */
 async function prepare(
   file: string,
   flags: Flags,
@@ -114,8 +114,9 @@ async function prepare(
 ): Promise<{ run: RunFile; directory: string; runFile: string }> {
   const { workers, rounds, seed } = flags;
   const given = readRunFile(file, flags.set, { workers, rounds, seed });
-  const wanted = flags.out ?? given.out;
-  const directory = flags.resume ? resolve(wanted) : freshDirectory(wanted, toStderr);
+  for (const rows of [trainFile(given, file), given.data.dev, given.data.test])
+    if (rows !== undefined) checkRows(rows, given.data);
+  const directory = runDirectory({ flag: flags.out, ofFile: given.out, resume: flags.resume ?? false }, toStderr);
   const model = await findModel(given.model, toStderr, drain);
   const settled = await settle({ ...given, model }, directory);
   const run = { ...settled, trainer: { ...settled.trainer, startWorkers: settled.workers } };

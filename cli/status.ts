@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { splitAddress } from '../platform/address.ts';
 import type { GetStatusResponse, MemberStatus } from '../proto/gen/onebyte.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
+import { proxyNotice } from '../worker/transport/proxy.ts';
 import { ConnectionLost, connectTrainer } from '../worker/transport/trainer-client.ts';
 import { clientAccess } from './client-access.ts';
 import { drainOnSignal, printJson, runCommand } from './command.ts';
@@ -30,6 +31,8 @@ export const statusCommand = withTlsFlags(
 
 async function showStatus(address: string, flags: Flags): Promise<ExitCode> {
   const { signal } = drainOnSignal();
+  const proxy = proxyNotice(address);
+  if (proxy !== undefined) process.stderr.write(`${proxy}\n`);
   const trainer = connectTrainer(address, clientAccess(splitAddress(address).host, flags));
   try {
     for (;;) {

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { isLoopback } from '../platform/address.ts';
 import { parseJoinToken } from '../proto/join-token.ts';
 import { usageError } from '../proto/operating-error.ts';
+import type { TlsFiles } from '../worker/transport/tls-problem.ts';
 
 /** The environment variable that may hold the join token. */
 const TOKEN_VARIABLE = 'ONEBYTE_JOIN_TOKEN';
@@ -44,11 +45,7 @@ export function joinToken({ joinTokenFile }: TlsFlags): string | undefined {
 }
 
 /** Reads the files of the TLS flags. @throws OperatingError (usage): gRPC itself would find a bad one at the first connection only. */
-export function tlsFiles({ tlsCert, tlsKey, tlsCa }: TlsFlags): {
-  ca: Buffer | null;
-  key: Buffer | null;
-  cert: Buffer | null;
-} {
+export function tlsFiles({ tlsCert, tlsKey, tlsCa }: TlsFlags): TlsFiles {
   const read = (file: string | undefined): Buffer | null => (file === undefined ? null : readSmall(file));
   const files = { ca: read(tlsCa), key: read(tlsKey), cert: read(tlsCert) };
   try {

@@ -1,5 +1,5 @@
 /** `onebyte trainer`: runs the trainer of a run. */
-import { basename, resolve } from 'node:path';
+import { basename } from 'node:path';
 import { Command } from 'commander';
 import { readDataset } from '../data/dataset.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
@@ -10,14 +10,14 @@ import { type Health, withHealth } from '../processes/health.ts';
 import { tellParent } from '../processes/parent.ts';
 import { prepareRun } from '../processes/prepare-run.ts';
 import type { TrainerChildMessage } from '../processes/trainer-messages.ts';
-import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
+import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
 import { type RunFile, readRunFile } from '../settings/run-file.ts';
 import { type BriefReport, briefReport, told } from '../trainer/report-kinds.ts';
 import { runTrainer } from '../trainer/run-trainer.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel } from './find-model.ts';
 import { createLog, type Log, type Place } from './log.ts';
-import { freshDirectory, settle } from './run-directory.ts';
+import { runDirectory, settle, writeRunFile } from './run-directory.ts';
 import { openRunMetrics } from './run-metrics.ts';
 import { serverAccess } from './server-access.ts';
 import { type TlsFlags, withTlsFlags } from './tls-flags.ts';
@@ -70,8 +70,8 @@ async function trainUntilDone(
   const place: Place = {};
   const log = createLog({ role: 'trainer' }, place);
   const given = readRunFile(file, flags.set, { rounds: flags.rounds });
-  const out = flags.out ?? given.out;
-  const directory = flags.resume ? resolve(out) : freshDirectory(out, (text) => log.info(text));
+  const resume = flags.resume ?? false;
+  const directory = runDirectory({ flag: flags.out, ofFile: given.out, resume }, (text) => log.info(text));
   place.run = basename(directory);
   const model = await findModel(given.model, (text) => log.info(text), drain.signal);
   const run = await settle({ ...given, model }, directory);
@@ -92,7 +92,7 @@ async function trainUntilDone(
       rounds,
       devRows,
       directory,
-      resume: flags.resume ?? false,
+      resume,
       initialAdapter,
       backend,
       access,
@@ -107,6 +107,7 @@ async function trainUntilDone(
       },
       history: metrics.history,
       onListening: (address, round, tornBytes) => {
+        writeRunFile(run, directory);
         health.ready(true);
         if (tornBytes > 0)
           log.warn({ tornBytes }, `cut ${tornBytes} bytes of a frame that was not written whole off the round log`);
@@ -133,10 +134,15 @@ async function trainUntilDone(
   }
 }
 
-/** Rows of the dev split; reading it now finds its faults before the run begins. */
-function countDevRows(run: RunFile): number {
-  if (run.data.dev === undefined) return 0;
-  return readDataset(run.data.dev, loadTokenizer(run.model), run.data).examples.length;
+/** Rows of the dev split; reading it now finds its faults before the run begins. A trainer that may not see it is told how many. */
+function countDevRows({ data, model, trainer }: RunFile): number {
+  if (data.dev === undefined) return trainer.devRows ?? 0;
+  const { length } = readDataset(data.dev, loadTokenizer(model), data).examples;
+  if (trainer.devRows !== undefined && trainer.devRows !== length)
+    throw usageError(
+      `trainer.devRows ${trainer.devRows}: ${data.dev} has ${length} rows; leave one of the two keys out`,
+    );
+  return length;
 }
 
 /** Rounds between the lines a person reads. */

@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { splitAddress } from '../platform/address.ts';
 import { usableCores } from '../platform/cores.ts';
+import { checkReadable } from '../platform/lines.ts';
 import { type Health, withHealth } from '../processes/health.ts';
 import { tellParent } from '../processes/parent.ts';
 import { prepareRun } from '../processes/prepare-run.ts';
@@ -13,6 +14,7 @@ import { type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
 import { type RunFile, readRunFile, settled } from '../settings/run-file.ts';
 import { WorkerSettings } from '../settings/worker-settings.ts';
 import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
+import { proxyNotice } from '../worker/transport/proxy.ts';
 import { clientAccess } from './client-access.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel } from './find-model.ts';
@@ -87,9 +89,13 @@ async function workUntilDone(
   const trainFile = flags.data ?? run?.data.train;
   if (model === undefined || trainFile === undefined)
     throw usageError('without a run file, --model and --data are needed');
+  // A wrong name is said before gigabytes are fetched for it.
+  for (const rows of [trainFile, devFile(flags, run)]) if (rows !== undefined) checkReadable(rows);
   const modelDirectory = await findModel(model, (text) => log.info(text), drain.signal);
   const own = run && { ...run, model: modelDirectory };
   const settings = run?.worker ?? WorkerSettings.parse({});
+  const proxy = proxyNotice(flags.trainer);
+  if (proxy !== undefined) log.info(proxy);
   const result = await runWorker({
     trainer: flags.trainer,
     access: clientAccess(splitAddress(flags.trainer).host, flags),

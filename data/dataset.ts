@@ -43,6 +43,17 @@ export interface Dataset {
 /** Rows of a file. */
 const MAX_ROWS = 2 ** 24;
 
+/** The rows of `file` as text. @throws as `readDataset` of a malformed row */
+const textRows = (file: string, rules: TsvRules): Generator<TextExample> =>
+  file.endsWith('.tsv') ? readTsv(file, rules) : readJsonl(file);
+
+/** Finds the faults of a data file that need no tokenizer to be seen, before a model is loaded. @throws as `readDataset` */
+export function checkRows(file: string, rules: TsvRules): void {
+  let rows = 0;
+  for (const _ of textRows(file, rules)) rows++;
+  if (rows === 0) throw usageError(`${file}: no rows`);
+}
+
 /**
  * Reads `file`: TSV where it ends in .tsv, JSON lines otherwise.
  * @param shard keeps only the rows i (from 0) with i mod shards = shard
@@ -56,7 +67,7 @@ export function readDataset(
 ): Dataset {
   const examples: Example[] = [];
   let rows = 0;
-  for (const text of file.endsWith('.tsv') ? readTsv(file, rules) : readJsonl(file)) {
+  for (const text of textRows(file, rules)) {
     if (rows === MAX_ROWS) throw usageError(`${file}:${text.line}: more than ${MAX_ROWS} rows`);
     if (!inShard(rows++, shard, shards)) continue;
     const fitted = text.options.map((option) => fitRow(file, text, option, tokenizer, rules));

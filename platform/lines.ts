@@ -74,6 +74,9 @@ function* rawLines(file: string, maxBytes: number, onlyWhole: boolean): Generato
   }
 }
 
+/** @throws OperatingError (usage): `file` cannot be read */
+export const checkReadable = (file: string): void => closeSync(open(file));
+
 function open(file: string): number {
   try {
     if (statSync(file).isDirectory()) throw new Error('it is a directory');

@@ -36,8 +36,6 @@ export interface SimulationOptions {
   /** `host:port` of the dashboard; undefined: none. */
   readonly dashboard: string | undefined;
   readonly view: SimulationView;
-  /** The trainer has taken the run file. */
-  readonly onListening: () => void;
   readonly drain: AbortSignal;
 }
 
@@ -156,12 +154,8 @@ class Simulation {
   private onMessage(message: ChildMessage): void {
     switch (message.kind) {
       case 'listening':
+        if (this.listening !== message.address) this.options.view.say(`trainer: ${message.address}`);
         this.listening = message.address;
-        try {
-          this.options.onListening();
-        } catch (error) {
-          this.failure.reject(error);
-        }
         this.address.resolve(message.address);
         break;
       case 'dashboard':

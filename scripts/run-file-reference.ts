@@ -23,6 +23,7 @@ const EXAMPLES: { readonly [key: string]: string } = {
   'adapter.from': 'adapters/earlier',
   'learning.decayRounds': '100',
   'learning.directionStripes': '16',
+  'trainer.devRows': '500',
   'worker.threads': '2',
   'worker.tangentPrecision': 'int8',
 };

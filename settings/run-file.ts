@@ -37,7 +37,7 @@ const LearningSection = Learning.extend({
 });
 
 const DataSection = DataRules.extend({
-  train: path.describe('JSONL or TSV file with training rows'),
+  train: path.optional().describe('JSONL or TSV file with training rows; a trainer alone needs none'),
   dev: path.optional().describe('rows for evaluations during the run'),
   test: path.optional().describe('rows that simulate evaluates before and after the run'),
   shards: z.int().min(1).optional().describe('parts that the training rows are split into; default: workers'),
@@ -54,7 +54,7 @@ export const RunFile = z.strictObject({
     .describe('records after which the run is done'),
   workers: z.int().min(1).max(1024).default(4).describe('worker processes of onebyte simulate'),
   out: path.default('runs/run').describe('run directory; a new name is taken where it exists'),
-  data: DataSection,
+  data: DataSection.prefault({}),
   adapter: AdapterSection.prefault({}),
   learning: LearningSection.prefault({}),
   trainer: TrainerSettings.prefault({}),
@@ -74,6 +74,13 @@ export function settled(run: RunFile, started: RunConfig | undefined): SettledRu
   const directionStripes = run.learning.directionStripes ?? started?.learning.directionStripes;
   const shards = run.data.shards ?? started?.data.shards ?? run.workers;
   return { ...run, learning: { ...run.learning, decayRounds, directionStripes }, data: { ...run.data, shards } };
+}
+
+/** The training rows of a run whose workers read them from its run file. @throws OperatingError (usage): it names none */
+export function trainFile({ data }: Pick<RunFile, 'data'>, file: string): string {
+  if (data.train === undefined)
+    throw usageError(`run file ${file}: data.train is missing; only a trainer whose workers have --data needs none`);
+  return data.train;
 }
 
 /** Bytes; a long one is a few thousand. */
@@ -145,7 +152,7 @@ function withAbsolutePaths(run: RunFile, base: string): RunFile {
   return {
     ...run,
     model: isPath(run.model, base) ? resolve(base, run.model) : run.model,
-    data: { ...data, train: resolve(base, data.train), dev: absolute(data.dev), test: absolute(data.test) },
+    data: { ...data, train: absolute(data.train), dev: absolute(data.dev), test: absolute(data.test) },
     adapter: { ...adapter, from: absolute(adapter.from) },
   };
 }

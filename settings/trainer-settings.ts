@@ -20,6 +20,9 @@ const Keys = z.strictObject({
     .min(0)
     .default(10)
     .describe('rounds between evaluations on the dev split; 0: only at the ends'),
+  devRows: count
+    .optional()
+    .describe("rows of the workers' dev split, where the trainer itself is given no data.dev: it may not see the data"),
   checkpointEvery: z.int().min(0).default(50).describe('rounds between checkpoints; 0: only at the end'),
   keepCheckpoints: count.default(3).describe('how many of the newest checkpoints stay, beside the best'),
 });

@@ -1,6 +1,6 @@
 /** All numbers of a worker: its model, data, replica and measurements. Runs in a thread of its own, since a forward pass blocks. */
 
-import { type Dataset, readDataset } from '../data/dataset.ts';
+import { checkRows, type Dataset, readDataset } from '../data/dataset.ts';
 import { type DataOrder, dataOrder } from '../data/order.ts';
 import { type Backend, ownedCopy } from '../kernels/backend.ts';
 import { adapterDigest, applyRecord, initialReplica, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
@@ -80,6 +80,7 @@ export class Compute {
   static async create(options: ComputeOptions): Promise<Compute> {
     const { config, modelDirectory, settings, threads } = options;
     const derivatives = derivativesOf(ownLearning(config.learning, settings), settings);
+    for (const file of [options.trainFile, options.devFile]) if (file !== undefined) checkRows(file, config.data);
     const model = openBaseModel(modelDirectory);
     const fingerprint = await fingerprintBaseModel(model);
     if (fingerprint !== config.baseModelSha256)

@@ -27,6 +27,7 @@ import {
   type ClientAccess,
   ConnectionLost,
   connectTrainer,
+  OtherRun,
   type TrainerConnection,
   type TrainerStream,
 } from './transport/trainer-client.ts';
@@ -162,16 +163,18 @@ class RunningWorker {
     }
   }
 
-  /** What goes wrong in `work` ends the worker, unless it means that the way to the trainer broke. */
+  /** What goes wrong in `work` ends the worker, unless it means that the way to the trainer broke, or that its run is not there now. */
   private follow(work: Promise<void>): void {
     const { session } = this.state;
     work.catch((error: unknown) => {
-      if (!(error instanceof ConnectionLost)) {
+      // A trainer that was started again without its run directory is stopped and started right, once somebody is told.
+      const isAway = error instanceof ConnectionLost || (error instanceof OtherRun && this.state.worker !== undefined);
+      if (!isAway) {
         // Else the trainer would wait for it as long as a lease.
         this.stream?.send({ $case: 'leave', value: { reason: 'it failed' } });
         this.outcome.reject(error);
       } else if (session === this.state.session)
-        this.dispatch({ kind: 'lost', atMs: performance.now(), reason: error.message, jitter: this.random() });
+        this.dispatch({ kind: 'lost', atMs: performance.now(), reason: reasonOf(error), jitter: this.random() });
     });
   }
 
@@ -191,8 +194,7 @@ class RunningWorker {
   /** Asks for the run config and loads model and kernels, once; a config that changed meanwhile ends the worker. */
   private async prepare(): Promise<RunTerms> {
     const json = await this.connection.runConfig();
-    if (this.config && this.config.json !== json)
-      throw new OperatingError(EXIT.refused, 'the trainer now runs another run config');
+    if (this.config && this.config.json !== json) throw new OtherRun('the trainer now runs another run config');
     if (!this.config) {
       const parsed = parseRunConfig(json, `the trainer at ${this.options.trainer}`);
       await this.options.checkConfig(parsed);
@@ -223,6 +225,9 @@ class RunningWorker {
     this.stream = undefined;
   }
 }
+
+const reasonOf = (error: Error): string =>
+  error instanceof OtherRun ? `another run than this worker's is there: ${error.message}` : error.message;
 
 async function perform(compute: RemoteCompute, task: Task): Promise<TaskResult> {
   switch (task.kind) {

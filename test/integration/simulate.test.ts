@@ -96,7 +96,7 @@ describe('onebyte simulate', () => {
       assert.equal(first.gradients, 8 * 8 * Number(workers));
     });
 
-  it('extends a finished run with --resume, and takes a new directory without it', async () => {
+  it('extends a finished run with --resume, also by the run file in its directory, and refuses its directory without it', async () => {
     const flags = ['--workers', '2', '--set', 'data.test='];
     const first = await simulate('extended', ...flags, '--rounds', '4');
     const resumed = await simulate('extended', ...flags, '--rounds', '6', '--resume');
@@ -104,8 +104,25 @@ describe('onebyte simulate', () => {
     assert.equal(resumed.roundLog, first.roundLog);
     const replayed = lastJson(await runOnebyte('replay', '--log', first.roundLog, '--round', '4', '--json'));
     assert.equal(replayed.adapterDigest, first.adapterDigest);
-    const fresh = await simulate('extended', ...flags, '--rounds', '1');
-    assert.equal(fresh.roundLog, out('extended-2/round.log'));
+    const again = await runOnebyte('simulate', runFile, '--out', out('extended'), ...flags, '--rounds', '6');
+    assert.equal(again.code, 2, again.stderr);
+    assert.match(again.stderr, /--out .*extended: exists already; give --resume to go on/);
+    assert(!existsSync(out('extended-2')));
+    const own = ['simulate', out('extended/run.yaml'), '--resume', '--rounds', '7', '--json'];
+    const finished = await startOnebyte(own, {}, undefined, directory).finished;
+    assert.deepEqual([finished.code, lastJson(finished).roundLog], [0, first.roundLog], finished.stderr);
+  });
+
+  it('takes a new directory where the one that its run file names is in use, and says so', async () => {
+    const named = out('named');
+    const flags = ['--workers', '1', '--rounds', '1', '--set', 'data.test=', '--set', `out=${named}`, '--json'];
+    const roundLogs: string[] = [];
+    for (const expected of [/trainer: 127\.0\.0\.1:\d+/, /named exists: this run goes to .*named-2/]) {
+      const finished = await runOnebyte('simulate', runFile, ...flags);
+      assert.match(finished.stderr, expected);
+      roundLogs.push(lastJson(finished).roundLog);
+    }
+    assert.deepEqual(roundLogs, [join(named, 'round.log'), join(`${named}-2`, 'round.log')]);
   });
 
   const endless = ['simulate', runFile, '--rounds', '100000', '--set', 'data.test='];

@@ -74,7 +74,8 @@ function onOpened(state: WorkerState, { atMs, terms }: Extract<WorkerEvent, { ki
   if (state.phase !== 'connecting') return [];
   state.phase = 'greeting';
   state.terms = terms;
-  state.lastContactMs = atMs;
+  // Loading a model takes its time. Later on a trainer that opens streams and welcomes nobody is none that was reached.
+  if (state.worker === undefined) state.lastContactMs = atMs;
   if (state.worker === undefined || !state.holdsRun) return [hello(state, undefined)];
   state.todo.push({ kind: 'digest', purpose: 'hello' });
   return [];

@@ -67,6 +67,27 @@ function behind(catchUp: Welcome_CatchUp): WorkerState {
   return state;
 }
 
+describe('a worker whose trainer opens streams and welcomes nobody', () => {
+  it('gives up as with one that is not reached', () => {
+    const state = welcomed(Welcome_CatchUp.NONE);
+    const refusedAt = (atMs: number): WorkerEffect[] => {
+      step(state, { kind: 'retry' });
+      step(state, { kind: 'opened', atMs, terms });
+      return step(state, { kind: 'lost', atMs, reason: 'another run', jitter: 0 });
+    };
+    lost(state);
+    assert.deepEqual(ends(refusedAt(rules.giveUpMs)), []);
+    assert.deepEqual(ends(refusedAt(rules.giveUpMs + 2)), [EXIT.trainerUnreachable]);
+  });
+
+  it('but has the time that its model takes to load at first', () => {
+    const state = initialWorker(rules, 0);
+    step(state, { kind: 'start' });
+    step(state, { kind: 'opened', atMs: 2 * rules.giveUpMs, terms });
+    assert.deepEqual(ends(step(state, { kind: 'lost', atMs: 2 * rules.giveUpMs, reason: 'gone', jitter: 0 })), []);
+  });
+});
+
 describe('a worker whose stream broke', () => {
   it('says hello first, whatever was applied meanwhile', () => {
     const state = welcomed(Welcome_CatchUp.NONE, 1);
