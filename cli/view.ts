@@ -39,7 +39,8 @@ async function view(directory: string, { listen }: Flags): Promise<ExitCode> {
 /** The history of the run as its files tell it. Nothing is written. */
 async function pastHistory(directory: string): Promise<RunHistory> {
   const past = await readPastRun(directory);
-  const { history } = past;
+  const { history, damage } = past;
+  if (damage !== undefined) process.stderr.write(`${damage}; the page shows what the round log knows\n`);
   history.run ??= await describeFromLog(directory, past);
   for (const line of past.missing) observe(history, line);
   if (history.state !== 'ended') {

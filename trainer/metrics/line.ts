@@ -124,17 +124,15 @@ export type WorkerObservation =
 
 export type Observation = MetricsLine | WorkerObservation;
 
-const ADVICE = 'remove the file, it is made again from the round log';
-
 /** @param from file and line, for the error @throws OperatingError (usage) */
 export function parseMetricsLine(line: string, from: string): MetricsLine {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch (cause) {
-    throw usageError(`${from}: not JSON; ${ADVICE}`, { cause });
+    throw usageError(`${from}: not JSON`, { cause });
   }
   const parsed = MetricsLine.safeParse(value);
-  if (!parsed.success) throw usageError(`${from}: ${z.prettifyError(parsed.error)}; ${ADVICE}`);
+  if (!parsed.success) throw usageError(`${from}: ${z.prettifyError(parsed.error)}`);
   return parsed.data as MetricsLine;
 }

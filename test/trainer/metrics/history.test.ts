@@ -7,7 +7,7 @@ import { initialNormaliser } from '../../../kernels/learning-rule.ts';
 import { recordOf } from '../../../proto/record.ts';
 import { roundDetail } from '../../../trainer/core/round-detail.ts';
 import { emptyHistory, observe, pace, type RunHistory } from '../../../trainer/metrics/history.ts';
-import { type Observation, parseMetricsLine } from '../../../trainer/metrics/line.ts';
+import type { Observation } from '../../../trainer/metrics/line.ts';
 import { metricsFile, readMetrics, readPastRun } from '../../../trainer/metrics/metrics-file.ts';
 import { openMetrics } from '../../../trainer/metrics/run-metrics.ts';
 import { MAX_ROWS, rowsOf } from '../../../trainer/metrics/series.ts';
@@ -216,12 +216,38 @@ describe('metrics.jsonl', () => {
     assert.equal((await readPastRun(directory)).bytes, bytes);
   });
 
-  it('that is of another shape can be made again', () => {
-    assert.throws(
-      () => parseMetricsLine('{"kind":"a"}', 'metrics.jsonl, line 1'),
-      /metrics.jsonl, line 1: .*remove the file/s,
-    );
-  });
+  for (const [what, damage] of [
+    ['a byte that is no UTF-8', (whole: Buffer) => whole.fill(0xff, 20, 21)],
+    ['a line of another shape', (whole: Buffer) => Buffer.concat([whole, Buffer.from('{"kind":"a"}\n')])],
+    ['a line that is no JSON', (whole: Buffer) => Buffer.concat([Buffer.from('{\n'), whole])],
+  ] as const)
+    it(`with ${what} is set aside and made again from the round log`, async (test) => {
+      const directory = temporaryDirectory(test);
+      const trainer = await testTrainer(test, { directory, rounds: 12 });
+      await protocolWorker(trainer.address, { name: 'w', config: trainer.config });
+      await trainer.result;
+      const note = async () => {
+        const said: string[] = [];
+        const metrics = await openMetrics({
+          ...{ directory, run: RUN, now: () => 1e12, onError: assert.ifError },
+          say: (text) => said.push(text),
+        });
+        metrics.begin(12);
+        await metrics.end(0, 'done');
+        return { said, columns: metrics.history.series.columns };
+      };
+      const file = metricsFile(directory);
+      const { columns } = await note();
+      const whole = readFileSync(file);
+      const damaged = Buffer.from(damage(Buffer.from(whole)));
+      writeFileSync(file, damaged);
+      const again = await note();
+      assert.match(again.said.join(), /metrics\.jsonl\b.*; it is set aside and made again from the round log/s);
+      assert.deepEqual(again.columns, columns);
+      assert.deepEqual(readFileSync(`${file}.damaged`), damaged);
+      assert.deepEqual(readFileSync(file), whole);
+      assert.deepEqual((await note()).said, []);
+    });
 
   it('notes the rounds that a killed trainer had committed and not noted', async (test) => {
     const directory = temporaryDirectory(test);
