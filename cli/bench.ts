@@ -181,17 +181,19 @@ interface LearningFlags {
   readonly example: string;
   readonly table?: TableName[];
   readonly seeds?: number;
+  readonly firstSeed?: number;
   readonly budget?: number;
   readonly json?: boolean;
 }
 
 const learning = new Command('learning')
   .description(
-    'accuracy and loss of every choice over seeds: codecs, workers, directions, estimator, stripes, staleness',
+    'accuracy and loss of every choice over seeds: codecs, workers, directions, estimator, stripes, staleness, cap',
   )
   .option('--example <dir>', 'directory with model/, train.jsonl and dev.jsonl', 'examples/tiny-reviews')
   .addOption(new Option('--table <names...>', 'tables to measure (all)').choices(TABLES))
   .option('--seeds <n>', 'runs of each choice (3)', wholeNumber)
+  .option('--first-seed <n>', 'the first of them (1)', wholeNumber)
   .option('--budget <n>', 'directions of a run (2560)', wholeNumber)
   .option('--json', 'end with one line of JSON on stdout')
   .action(({ json, table, ...options }: LearningFlags) =>

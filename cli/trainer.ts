@@ -79,6 +79,9 @@ async function trainUntilDone(
   const settings = { ...run.trainer, listen: flags.listen ?? run.trainer.listen };
   const access = serverAccess(splitAddress(settings.listen).host, flags);
   const { config, initialAdapter } = await prepareRun(run);
+  const { directionStripes } = config.learning;
+  if (run.learning.directionStripes === undefined)
+    log.info({ directionStripes }, `learning.directionStripes ${directionStripes}, chosen for this adapter and round`);
   const { backend, reason } = await selectBackend(run.worker.kernels, run.worker.threads ?? usableCores());
   log.debug(`kernels: ${reason}`);
   const devRows = countDevRows(run);

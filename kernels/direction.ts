@@ -16,15 +16,17 @@ export function assertStripes(stripes: number, d: number): void {
   );
 }
 
-/** Sign-additions for which one core takes some 30 ms: a round's worth, so that applying it is little beside measuring it. */
+/** Sign-additions for which one core takes some 30 ms: applying such a round is little beside measuring it. */
 const CHEAP_ROUND = 2 ** 28;
+/** The most stripes with which runs were measured to learn as well as with 1. */
+const MOST_CHOSEN = 64;
 
 /**
- * The stripes for a run that names none: the fewest with which applying `gradients` gradients to d elements is cheap, but so
- * few that a round is expected to touch every element.
+ * The stripes for a run that names none: the fewest with which applying `gradients` gradients to d elements is cheap, but not
+ * more than were measured, and so few that a round is expected to touch every element.
  */
 export function chooseStripes(d: number, gradients: number): (typeof STRIPES)[number] {
-  const allowed = STRIPES.filter((m) => m === 1 || (BLOCK * m <= d && m <= gradients));
+  const allowed = STRIPES.filter((m) => m === 1 || (BLOCK * m <= d && m <= Math.min(gradients, MOST_CHOSEN)));
   return allowed.find((m) => (gradients * d) / m <= CHEAP_ROUND) ?? allowed.at(-1)!;
 }
 
