@@ -1,13 +1,6 @@
 /** What a person sees while a simulation runs: one line that renews itself on a terminal, plain lines elsewhere. */
 import { type BriefReport, isEvent, told } from '../trainer/report-kinds.ts';
-
-const percent = (x: number): string => `${(100 * x).toFixed(1)} %`;
-
-/** 1234567 → "1.2 MB". */
-export function bytes(n: number): string {
-  if (n < 1000) return `${n} B`;
-  return n < 1e6 ? `${(n / 1e3).toFixed(1)} kB` : `${(n / 1e6).toFixed(1)} MB`;
-}
+import { bytes, percent } from './format.ts';
 
 export class LiveView {
   private readonly rounds: number;

@@ -6,6 +6,7 @@ import { benchCommand } from './bench.ts';
 import { evalCommand } from './eval.ts';
 import { k8sCommand } from './k8s.ts';
 import { mergeCommand } from './merge.ts';
+import { planCommand } from './plan.ts';
 import { replayCommand } from './replay.ts';
 import { simulateCommand } from './simulate.ts';
 import { statusCommand } from './status.ts';
@@ -28,6 +29,7 @@ Exit codes:
   .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage));
 
 for (const command of [
+  planCommand,
   simulateCommand,
   trainerCommand,
   workerCommand,

@@ -13,7 +13,8 @@ import type { TrainerResult } from '../trainer/run-trainer.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import type { EvalResult } from './eval.ts';
 import { findModel, toStderr } from './find-model.ts';
-import { bytes, LiveView } from './live-view.ts';
+import { bytes } from './format.ts';
+import { LiveView } from './live-view.ts';
 import { runDirectory, settle } from './run-directory.ts';
 
 interface Flags {

@@ -8,7 +8,7 @@ import { proxyNotice } from '../worker/transport/proxy.ts';
 import { ConnectionLost, connectTrainer } from '../worker/transport/trainer-client.ts';
 import { clientAccess } from './client-access.ts';
 import { drainOnSignal, printJson, runCommand } from './command.ts';
-import { bytes } from './live-view.ts';
+import { bytes } from './format.ts';
 import { type TlsFlags, withTlsFlags } from './tls-flags.ts';
 
 /** Time between two looks of --watch, ms. */
