@@ -21,6 +21,7 @@ interface Flags {
   readonly set: string[];
   readonly workers?: number;
   readonly rounds?: number;
+  readonly decayRounds?: number;
   readonly seed?: number;
   readonly out?: string;
   readonly resume?: boolean;
@@ -34,6 +35,11 @@ export const simulateCommand = withSettings(
     .argument('<run.yaml>', 'run file')
     .option('--workers <n>', 'worker processes (workers)', wholeNumber)
     .option('--rounds <n>', 'records after which the run is done (rounds)', wholeNumber)
+    .option(
+      '--decay-rounds <n>',
+      'from the next record on the learning rate falls over n rounds; 0: constant (learning.decayRounds)',
+      wholeNumber,
+    )
     .option('--seed <n>', 'run seed (seed)', wholeNumber)
     .option('--out <dir>', 'run directory (out)')
     .option('--resume', 'go on with the run in the run directory')
@@ -76,6 +82,7 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
     runFile,
     directory,
     rounds: run.rounds,
+    decayRounds: flags.decayRounds,
     workers: run.workers,
     threads: run.worker.threads ?? Math.max(1, Math.floor(cores / run.workers)),
     dashboard: flags.dashboard === false ? undefined : flags.dashboard,
@@ -119,7 +126,7 @@ async function prepare(
     if (rows !== undefined) checkRows(rows, given.data);
   const directory = runDirectory({ flag: flags.out, ofFile: given.out, resume: flags.resume ?? false }, toStderr);
   const model = await findModel(given.model, toStderr, drain);
-  const settled = await settle({ ...given, model }, directory);
+  const { run: settled } = await settle({ ...given, model }, directory);
   const run = { ...settled, trainer: { ...settled.trainer, startWorkers: settled.workers } };
   const runFile = join(directory, 'logs', 'run.yaml');
   mkdirSync(join(directory, 'logs'), { recursive: true });
