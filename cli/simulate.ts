@@ -13,7 +13,7 @@ import type { TrainerResult } from '../trainer/run-trainer.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import type { EvalResult } from './eval.ts';
 import { findModel, toStderr } from './find-model.ts';
-import { bytes } from './format.ts';
+import { bytes, duration, percent, plural } from './format.ts';
 import { LiveView } from './live-view.ts';
 import { runDirectory, settle } from './run-directory.ts';
 
@@ -67,7 +67,8 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   const drain = drainOnSignal();
   const { run, directory, runFile } = await prepare(file, flags, drain.signal);
   const view = new LiveView(run.rounds, process.stderr, () => performance.now());
-  view.say(`${run.workers} workers, ${run.rounds} rounds, run directory ${directory}`);
+  const ticker = setInterval(() => view.tick(), 1000).unref();
+  view.say(`${plural(run.workers, 'worker')}, ${plural(run.rounds, 'round')}, run directory ${directory}`);
   const cores = usableCores();
   // What fails first ends all the others.
   const failed = new AbortController();
@@ -91,6 +92,7 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   });
   for (const part of [before, training]) part.catch((error) => failed.abort(error));
   await Promise.allSettled([training, before]);
+  clearInterval(ticker);
   view.end();
   if (!drain.signal.aborted) failed.signal.throwIfAborted();
   const result = await training;
@@ -183,16 +185,16 @@ function summarise(
 
 /** @param since what bytes are counted from, where it is not the beginning of the run */
 function table(s: Summary, since: string): string {
-  const percent = (x: number | undefined): string => (x === undefined ? '–' : `${(100 * x).toFixed(1)} %`);
+  const part = (x: number | undefined): string => (x === undefined ? '–' : percent(x));
   const loss = (x: number | undefined): string => (x === undefined ? '–' : x.toFixed(3));
   const same = new Set(s.replicaDigests).size === 1;
   const rows: [string, string][] = [
-    ['test accuracy', `${percent(s.accuracyBefore)} before, ${percent(s.accuracyAfter)} after`],
+    ['test accuracy', `${part(s.accuracyBefore)} before, ${part(s.accuracyAfter)} after`],
     ['test loss', `${loss(s.lossBefore)} before, ${loss(s.lossAfter)} after`],
     ['rounds', `${s.rounds}`],
     ['gradient bytes', `${s.gradients} applied, ${s.payloadBytesUp} sent${since}`],
     ['on the wire', `${bytes(s.wireBytesUp)} up, ${bytes(s.wireBytesDown)} down, all workers together${since}`],
-    ['seconds', s.seconds.toFixed(1)],
+    ['time', duration(s.seconds)],
     [
       'replicas',
       `${s.replicaDigests.length} ${same ? 'hold the same adapter' : 'DIFFER'}: ${s.adapterDigest.slice(0, 16)}…`,

@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Command } from 'commander';
 import { isLoopback } from '../platform/address.ts';
+import type { TlsFiles } from '../platform/tls-files.ts';
 import { parseJoinToken } from '../proto/join-token.ts';
 import { usageError } from '../proto/operating-error.ts';
-import type { TlsFiles } from '../worker/transport/tls-problem.ts';
 
 /** The environment variable that may hold the join token. */
 const TOKEN_VARIABLE = 'ONEBYTE_JOIN_TOKEN';

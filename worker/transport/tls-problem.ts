@@ -2,14 +2,7 @@
 import { isIP } from 'node:net';
 import { type ConnectionOptions, connect } from 'node:tls';
 import { splitAddress } from '../../platform/address.ts';
-
-/** PEM files of a TLS client; null: none. */
-export interface TlsFiles {
-  /** Certificates to trust. */
-  readonly ca: Buffer | null;
-  readonly key: Buffer | null;
-  readonly cert: Buffer | null;
-}
+import type { TlsFiles } from '../../platform/tls-files.ts';
 
 /** Longest wait for the trainer's part of a handshake, ms. */
 const HANDSHAKE_MS = 5_000;

@@ -1,5 +1,6 @@
 /** The worker's gRPC face: one stream to the trainer, and how its ends are to be understood. */
 import * as grpc from '@grpc/grpc-js';
+import type { TlsFiles } from '../../platform/tls-files.ts';
 import {
   type GetRunConfigResponse,
   type GetStatusResponse,
@@ -14,7 +15,7 @@ import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts
 import { peerText } from '../../proto/peer-text.ts';
 import { Inbox } from './inbox.ts';
 import { mayUseProxy } from './proxy.ts';
-import { type TlsFiles, tlsProblem } from './tls-problem.ts';
+import { tlsProblem } from './tls-problem.ts';
 
 /** Longest wait for a unary answer, ms. */
 const UNARY_DEADLINE_MS = 20_000;
