@@ -227,6 +227,7 @@ interface ReportFlags {
   readonly results: string;
   readonly page: string;
   readonly check?: boolean;
+  readonly json?: boolean;
 }
 
 const report = new Command('report')
@@ -235,6 +236,7 @@ const report = new Command('report')
   )
   .option('--results <dir>', 'result files: last lines of onebyte bench … --json', 'bench/results')
   .option('--page <file>', 'HTML page to write', 'bench/results/report.html')
+  .option('--json', 'end with one line of JSON on stdout')
   .option('--check', 'write nothing; fail where a table or plot is not what the results give')
   .action((flags: ReportFlags) =>
     runCommand(async () => {
@@ -244,7 +246,8 @@ const report = new Command('report')
         documents: ['README.md', 'docs/benchmarks.md', 'docs/scale.md'],
         plots: 'docs/plots',
       });
-      if (!flags.check) process.stdout.write(`${written.join('\n')}\n`);
+      if (flags.json) printJson({ written });
+      else if (!flags.check) process.stdout.write(`${written.join('\n')}\n`);
       return EXIT.done;
     }),
   );
@@ -264,3 +267,19 @@ export const benchCommand = new Command('bench')
   .addCommand(report)
   .addCommand(liars)
   .addHelpText('after', '\nExample:\n  onebyte bench kernels --only simd --json\n');
+
+/** How each is called; models and run directories are the caller's. */
+const EXAMPLES: { readonly [name: string]: string } = {
+  kernels: '--only simd',
+  forward: '--model ./SmolLM2-135M-Instruct --adapters 16',
+  steps: '--model ./SmolLM2-135M-Instruct',
+  agreement: '--json',
+  protocol: '--json',
+  liars: '--json',
+  bandwidth: '--json',
+  learning: '--budget 2560',
+  quality: 'runs/first runs/second',
+  report: '--check',
+};
+for (const command of benchCommand.commands)
+  command.addHelpText('after', `\nExample:\n  onebyte bench ${command.name()} ${EXAMPLES[command.name()]}\n`);

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { usageError } from '../proto/operating-error.ts';
-import { parseRunConfig } from '../proto/run-config.ts';
+import { parseRunConfig, type RunConfig } from '../proto/run-config.ts';
 import { type RunFile, type SettledRunFile, settled } from '../settings/run-file.ts';
 import { roundLogFile } from '../trainer/store/open-run.ts';
 import { readRoundLog } from '../trainer/store/round-log.ts';
@@ -41,11 +41,33 @@ export function runDirectory({ flag, ofFile, resume }: WantedDirectory, say: (te
   return directory;
 }
 
-/** `run` with the keys that default to `rounds` and `workers` fixed: as the run in `directory` was started, if there is one. */
-export async function settle(run: RunFile, directory: string): Promise<SettledRunFile> {
+/** A run file with all that is fixed by the run in its directory, if there is one. */
+export interface StartedRun {
+  readonly run: SettledRunFile;
+  readonly decayChanges: RunConfig['learning']['decayChanges'];
+}
+
+/**
+ * `run` with the keys that default to `rounds` and `workers` fixed: as the run in `directory` was started, if there is one.
+ * @param decayRounds from the next record on; undefined: as before
+ */
+export async function settle(run: RunFile, directory: string, decayRounds?: number): Promise<StartedRun> {
   const file = roundLogFile(directory);
-  const started = existsSync(file) ? parseRunConfig((await readRoundLog(file)).header.runConfig, file) : undefined;
-  return settled(run, started);
+  if (!existsSync(file)) {
+    const learning = { ...run.learning, decayRounds: decayRounds ?? run.learning.decayRounds };
+    return { run: settled({ ...run, learning }, undefined), decayChanges: undefined };
+  }
+  const { header, frames } = await readRoundLog(file);
+  const started = parseRunConfig(header.runConfig, file);
+  const rounds = frames.filter(({ frame }) => frame?.$case === 'record').length;
+  return { run: settled(run, started), decayChanges: changed(started.learning, rounds, decayRounds) };
+}
+
+/** A trainer that is killed and started again with the same flags changes nothing more. */
+function changed({ decayRounds, decayChanges }: RunConfig['learning'], round: number, wanted: number | undefined) {
+  const current = decayChanges?.at(-1)?.[1] ?? decayRounds;
+  if (wanted === undefined || wanted === current) return decayChanges;
+  return [...(decayChanges ?? []).filter(([from]) => from < round), [round, wanted] satisfies [number, number]];
 }
 
 /** Writes the run's own run file: from any place, it says again what ran here, and that it ran here. */

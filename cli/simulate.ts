@@ -13,13 +13,15 @@ import type { TrainerResult } from '../trainer/run-trainer.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import type { EvalResult } from './eval.ts';
 import { findModel, toStderr } from './find-model.ts';
-import { bytes, LiveView } from './live-view.ts';
+import { bytes, duration, percent, plural } from './format.ts';
+import { LiveView } from './live-view.ts';
 import { runDirectory, settle } from './run-directory.ts';
 
 interface Flags {
   readonly set: string[];
   readonly workers?: number;
   readonly rounds?: number;
+  readonly decayRounds?: number;
   readonly seed?: number;
   readonly out?: string;
   readonly resume?: boolean;
@@ -33,6 +35,11 @@ export const simulateCommand = withSettings(
     .argument('<run.yaml>', 'run file')
     .option('--workers <n>', 'worker processes (workers)', wholeNumber)
     .option('--rounds <n>', 'records after which the run is done (rounds)', wholeNumber)
+    .option(
+      '--decay-rounds <n>',
+      'from the next record on the learning rate falls over n rounds; 0: constant (learning.decayRounds)',
+      wholeNumber,
+    )
     .option('--seed <n>', 'run seed (seed)', wholeNumber)
     .option('--out <dir>', 'run directory (out)')
     .option('--resume', 'go on with the run in the run directory')
@@ -60,7 +67,8 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   const drain = drainOnSignal();
   const { run, directory, runFile } = await prepare(file, flags, drain.signal);
   const view = new LiveView(run.rounds, process.stderr, () => performance.now());
-  view.say(`${run.workers} workers, ${run.rounds} rounds, run directory ${directory}`);
+  const ticker = setInterval(() => view.tick(), 1000).unref();
+  view.say(`${plural(run.workers, 'worker')}, ${plural(run.rounds, 'round')}, run directory ${directory}`);
   const cores = usableCores();
   // What fails first ends all the others.
   const failed = new AbortController();
@@ -75,6 +83,7 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
     runFile,
     directory,
     rounds: run.rounds,
+    decayRounds: flags.decayRounds,
     workers: run.workers,
     threads: run.worker.threads ?? Math.max(1, Math.floor(cores / run.workers)),
     dashboard: flags.dashboard === false ? undefined : flags.dashboard,
@@ -83,6 +92,7 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   });
   for (const part of [before, training]) part.catch((error) => failed.abort(error));
   await Promise.allSettled([training, before]);
+  clearInterval(ticker);
   view.end();
   if (!drain.signal.aborted) failed.signal.throwIfAborted();
   const result = await training;
@@ -118,7 +128,7 @@ async function prepare(
     if (rows !== undefined) checkRows(rows, given.data);
   const directory = runDirectory({ flag: flags.out, ofFile: given.out, resume: flags.resume ?? false }, toStderr);
   const model = await findModel(given.model, toStderr, drain);
-  const settled = await settle({ ...given, model }, directory);
+  const { run: settled } = await settle({ ...given, model }, directory);
   const run = { ...settled, trainer: { ...settled.trainer, startWorkers: settled.workers } };
   const runFile = join(directory, 'logs', 'run.yaml');
   mkdirSync(join(directory, 'logs'), { recursive: true });
@@ -175,16 +185,16 @@ function summarise(
 
 /** @param since what bytes are counted from, where it is not the beginning of the run */
 function table(s: Summary, since: string): string {
-  const percent = (x: number | undefined): string => (x === undefined ? '–' : `${(100 * x).toFixed(1)} %`);
+  const part = (x: number | undefined): string => (x === undefined ? '–' : percent(x));
   const loss = (x: number | undefined): string => (x === undefined ? '–' : x.toFixed(3));
   const same = new Set(s.replicaDigests).size === 1;
   const rows: [string, string][] = [
-    ['test accuracy', `${percent(s.accuracyBefore)} before, ${percent(s.accuracyAfter)} after`],
+    ['test accuracy', `${part(s.accuracyBefore)} before, ${part(s.accuracyAfter)} after`],
     ['test loss', `${loss(s.lossBefore)} before, ${loss(s.lossAfter)} after`],
     ['rounds', `${s.rounds}`],
     ['gradient bytes', `${s.gradients} applied, ${s.payloadBytesUp} sent${since}`],
     ['on the wire', `${bytes(s.wireBytesUp)} up, ${bytes(s.wireBytesDown)} down, all workers together${since}`],
-    ['seconds', s.seconds.toFixed(1)],
+    ['time', duration(s.seconds)],
     [
       'replicas',
       `${s.replicaDigests.length} ${same ? 'hold the same adapter' : 'DIFFER'}: ${s.adapterDigest.slice(0, 16)}…`,

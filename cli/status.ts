@@ -8,7 +8,7 @@ import { proxyNotice } from '../worker/transport/proxy.ts';
 import { ConnectionLost, connectTrainer } from '../worker/transport/trainer-client.ts';
 import { clientAccess } from './client-access.ts';
 import { drainOnSignal, printJson, runCommand } from './command.ts';
-import { bytes } from './live-view.ts';
+import { bytes, duration } from './format.ts';
 import { type TlsFlags, withTlsFlags } from './tls-flags.ts';
 
 /** Time between two looks of --watch, ms. */
@@ -56,7 +56,7 @@ const waited = (ms: number, signal: AbortSignal): Promise<boolean> => delay(ms, 
 function statusTable(status: GetStatusResponse): string {
   const { round, rounds, state, text, roundsPerSecond, secondsLeft, evaluation, gradients, wireUp, wireDown } = status;
   const pace = roundsPerSecond > 0 ? `, ${roundsPerSecond.toFixed(1)} rounds/s` : '';
-  const left = secondsLeft === undefined ? '' : `, ${Math.ceil(secondsLeft)} s left`;
+  const left = secondsLeft === undefined ? '' : `, ${duration(secondsLeft)} left`;
   const lines = [
     `round ${round} of ${rounds}${pace}${left}: ${state}${text === '' ? '' : ` (${text})`}`,
     `${gradients} gradients; ${bytes(wireUp)} received, ${bytes(wireDown)} sent`,

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Command } from 'commander';
 import { isLoopback } from '../platform/address.ts';
-import type { TlsFiles } from '../platform/certificates.ts';
+import type { TlsFiles } from '../platform/tls-files.ts';
 import { parseJoinToken } from '../proto/join-token.ts';
 import { usageError } from '../proto/operating-error.ts';
 

@@ -2,6 +2,7 @@
 import { basename } from 'node:path';
 import { Command } from 'commander';
 import { readDataset } from '../data/dataset.ts';
+import { rateOf } from '../kernels/learning-rule.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
 import { loadTokenizer } from '../model/tokenizer.ts';
 import { splitAddress } from '../platform/address.ts';
@@ -11,11 +12,13 @@ import { tellParent } from '../processes/parent.ts';
 import { prepareRun } from '../processes/prepare-run.ts';
 import type { TrainerChildMessage } from '../processes/trainer-messages.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
+import type { RunConfig } from '../proto/run-config.ts';
 import { type RunFile, readRunFile } from '../settings/run-file.ts';
 import { type BriefReport, briefReport, told } from '../trainer/report-kinds.ts';
 import { runTrainer } from '../trainer/run-trainer.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel } from './find-model.ts';
+import { plural } from './format.ts';
 import { createLog, type Log, type Place } from './log.ts';
 import { runDirectory, settle, writeRunFile } from './run-directory.ts';
 import { openRunMetrics } from './run-metrics.ts';
@@ -27,6 +30,7 @@ interface Flags extends TlsFlags {
   readonly listen?: string;
   readonly out?: string;
   readonly rounds?: number;
+  readonly decayRounds?: number;
   readonly resume?: boolean;
   readonly dashboard?: string;
   readonly health?: string;
@@ -41,6 +45,11 @@ export const trainerCommand = withTlsFlags(
       .option('--listen <host:port>', 'address (trainer.listen)')
       .option('--out <dir>', 'run directory (out)')
       .option('--rounds <n>', 'records after which the run is done', wholeNumber)
+      .option(
+        '--decay-rounds <n>',
+        'from the next record on the learning rate falls over n rounds; 0: constant',
+        wholeNumber,
+      )
       .option('--resume', 'go on with the round log in the run directory, or begin one there')
       .option(
         '--dashboard <host:port>',
@@ -74,11 +83,11 @@ async function trainUntilDone(
   const directory = runDirectory({ flag: flags.out, ofFile: given.out, resume }, (text) => log.info(text));
   place.run = basename(directory);
   const model = await findModel(given.model, (text) => log.info(text), drain.signal);
-  const run = await settle({ ...given, model }, directory);
+  const { run, decayChanges } = await settle({ ...given, model }, directory, flags.decayRounds);
   const { rounds } = run;
   const settings = { ...run.trainer, listen: flags.listen ?? run.trainer.listen };
   const access = serverAccess(splitAddress(settings.listen).host, flags);
-  const { config, initialAdapter } = await prepareRun(run);
+  const { config, initialAdapter } = await prepareRun(run, decayChanges);
   const { directionStripes } = config.learning;
   if (run.learning.directionStripes === undefined)
     log.info({ directionStripes }, `learning.directionStripes ${directionStripes}, chosen for this adapter and round`);
@@ -118,9 +127,11 @@ async function trainUntilDone(
           { address, round, directory },
           `listening on ${address}, ${round} of ${rounds} rounds done, run directory ${directory}`,
         );
+        const resumed = round === 0 ? undefined : resumedText(config, round);
+        if (resumed !== undefined) log.info(resumed);
         place.round = round;
         metrics.begin(round);
-        void tellParent<TrainerChildMessage>({ kind: 'listening', address });
+        void tellParent<TrainerChildMessage>({ kind: 'listening', address, resumed });
       },
     }).catch(async (error: Error) => {
       await metrics.end(error instanceof OperatingError ? error.exitCode : EXIT.internal, error.message);
@@ -135,6 +146,13 @@ async function trainUntilDone(
   } finally {
     await backend.close();
   }
+}
+
+/** Where a run goes on that was begun before. */
+function resumedText({ learning }: RunConfig, round: number): string {
+  const rate = rateOf(learning, round);
+  const part = rate === learning.learningRate ? '' : `, ${(rate / learning.learningRate).toPrecision(3)} of the first`;
+  return `goes on after ${plural(round, 'round')} at learning rate ${rate.toPrecision(3)}${part} (--decay-rounds changes how it falls)`;
 }
 
 /** Rows of the dev split; reading it now finds its faults before the run begins. A trainer that may not see it is told how many. */

@@ -102,7 +102,11 @@ async function workUntilDone(
     name: flags.name ?? (asked === undefined ? `${hostname()}-${process.pid}` : `worker-${asked.number}`),
     requestedWorker: asked?.number,
     checkConfig: async (theirs) =>
-      checkConfig(own && (await prepareRun(settled(own, theirs))).config, theirs, file ?? ''),
+      checkConfig(
+        own && (await prepareRun(settled(own, theirs), theirs.learning.decayChanges)).config,
+        theirs,
+        file ?? '',
+      ),
     compute: {
       modelDirectory,
       trainFile: resolve(trainFile),

@@ -15,13 +15,19 @@ import type { WordPair } from './threefry.ts';
 /** Gradients a record may hold, so that S = Σ Q·z fits int32: 8,192 · 448 · 512 < 2³¹. */
 export const MAX_GRADIENTS_PER_RECORD = 8192;
 
-/** The run-level numbers that the rule needs. */
-export interface LearningRule {
-  readonly seedKey: WordPair;
+/** What the learning rate of every record follows from. */
+export interface DecayingRate {
   /** Movement of θ per gradient byte of average size. */
   readonly learningRate: number;
   /** N: the rate falls linearly to 1/16 over records 0…N−1; 0: constant. */
   readonly decayRounds: number;
+  /** [record, N]: from this record on N is another. By rising record. */
+  readonly decayChanges?: readonly (readonly [number, number])[] | undefined;
+}
+
+/** The run-level numbers that the rule needs. */
+export interface LearningRule extends DecayingRate {
+  readonly seedKey: WordPair;
   /** Up to this many gradients in a record each counts in full; with n above it, (cap/n)^capExponent as much. */
   readonly cap: number;
   /** 0, ¼, ½, ¾ or 1. */
@@ -184,12 +190,16 @@ function winsorisingLimit(seen: readonly number[], clip: number, p: number): num
   return Math.max(1, Math.floor((clip * median) / p));
 }
 
+/** The learning rate of record `round`: it falls linearly to 1/16 over N records; N = 0: constant. */
+export function rateOf({ learningRate, decayRounds, decayChanges = [] }: DecayingRate, round: number): number {
+  const N = decayChanges.findLast(([from]) => from <= round)?.[1] ?? decayRounds;
+  return N > 0 ? learningRate * Math.max((N - round) / N, 1 / 16) : learningRate;
+}
+
 /** c = rate/√v_max · (cap/n)^capExponent if n > cap · 2ˢ · √m / 512, in this order of operations. */
 function updateScale(rule: LearningRule, round: number, n: number, vMax: number, p: number): number {
-  const { learningRate, decayRounds, cap, capExponent } = rule;
-  const rate = decayRounds > 0 ? learningRate * Math.max((decayRounds - round) / decayRounds, 1 / 16) : learningRate;
-  let c = rate / Math.sqrt(vMax);
-  if (n > cap) c *= powerOfQuarters(cap / n, capExponent);
+  let c = rateOf(rule, round) / Math.sqrt(vMax);
+  if (n > rule.cap) c *= powerOfQuarters(rule.cap / n, rule.capExponent);
   return (c * p * Math.sqrt(rule.directionStripes)) / 512;
 }
 

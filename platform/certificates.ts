@@ -4,14 +4,6 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { usageError } from '../proto/operating-error.ts';
 
-/** What one end of a TLS connection shows and trusts, PEM; null: nothing. */
-export interface TlsFiles {
-  /** Certificates to trust. */
-  readonly ca: Buffer | null;
-  readonly key: Buffer | null;
-  readonly cert: Buffer | null;
-}
-
 /** Files of one PEM certificate and its key. */
 export interface Identity {
   readonly cert: string;

@@ -21,8 +21,15 @@ export interface PreparedRun {
   readonly initialAdapter: Buffer;
 }
 
-/** Opens the model of `run`, a directory by now, and makes its run config. @throws OperatingError (usage) */
-export async function prepareRun(run: SettledRunFile): Promise<PreparedRun> {
+/**
+ * Opens the model of `run`, a directory by now, and makes its run config.
+ * @param decayChanges those of the run that goes on
+ * @throws OperatingError (usage)
+ */
+export async function prepareRun(
+  run: SettledRunFile,
+  decayChanges?: RunConfig['learning']['decayChanges'],
+): Promise<PreparedRun> {
   const model = openBaseModel(run.model);
   const { description, initialAdapter } = adapterOf(run, model);
   const { maxLength, appendEos, template, verbalizers, shards } = run.data;
@@ -32,7 +39,7 @@ export async function prepareRun(run: SettledRunFile): Promise<PreparedRun> {
   derivativesOf(ownLearning(learning, run.worker), run.worker);
   const config: RunConfig = {
     seed: run.seed,
-    learning,
+    learning: { ...learning, ...(decayChanges && { decayChanges }) },
     data: { maxLength, appendEos, template, verbalizers, shards },
     adapter: description,
     baseModelSha256: await fingerprintBaseModel(model),

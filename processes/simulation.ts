@@ -30,6 +30,8 @@ export interface SimulationOptions {
   readonly runFile: string;
   readonly directory: string;
   readonly rounds: number;
+  /** From the next record on; undefined: as the run file and the run so far have it. */
+  readonly decayRounds: number | undefined;
   readonly workers: number;
   /** Threads of each worker. */
   readonly threads: number;
@@ -113,10 +115,22 @@ class Simulation {
   }
 
   private trainerArguments(): string[] {
-    const { runFile, directory, rounds } = this.options;
+    const { runFile, directory, rounds, decayRounds } = this.options;
+    const decay = decayRounds === undefined ? [] : ['--decay-rounds', String(decayRounds)];
     const listen = this.listening === undefined ? [] : ['--listen', this.listening];
     const dashboard = this.dashboard === undefined ? [] : ['--dashboard', this.dashboard];
-    return ['trainer', runFile, '--resume', '--out', directory, '--rounds', String(rounds), ...listen, ...dashboard];
+    return [
+      'trainer',
+      runFile,
+      '--resume',
+      '--out',
+      directory,
+      '--rounds',
+      String(rounds),
+      ...decay,
+      ...listen,
+      ...dashboard,
+    ];
   }
 
   private workerArguments(i: number, address: string): string[] {
@@ -155,6 +169,7 @@ class Simulation {
     switch (message.kind) {
       case 'listening':
         if (this.listening !== message.address) this.options.view.say(`trainer: ${message.address}`);
+        if (message.resumed !== undefined) this.options.view.say(message.resumed);
         this.listening = message.address;
         this.address.resolve(message.address);
         break;

@@ -68,8 +68,15 @@ export type DataRules = z.infer<typeof DataRules>;
 
 export const RunConfig = z.strictObject({
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER),
-  // Not left to a default: a config that lacks it comes from a version with another rule.
-  learning: Learning.required({ decayRounds: true }).extend({ capExponent: CapExponent }),
+  learning: Learning.required({ decayRounds: true }).extend({
+    /** Not left to a default: a config that lacks it comes from a version with another rule. */
+    capExponent: CapExponent,
+    /** [record, N]: from this record on the learning rate falls over N records. A resumed run may add one; none that counted changes. */
+    decayChanges: z
+      .array(z.tuple([z.int().min(0), z.int().min(0)]))
+      .max(1024)
+      .optional(),
+  }),
   data: DataRules.extend({ shards: z.int().min(1).max(MAX_WORKERS) }),
   adapter: AdapterDescription,
   baseModelSha256: z.string().regex(/^[0-9a-f]{64}$/),

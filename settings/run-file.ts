@@ -10,6 +10,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { OperatingError, usageError } from '../proto/operating-error.ts';
 import { DataRules, Learning, type RunConfig } from '../proto/run-config.ts';
+import { explain } from './explain-keys.ts';
 import { TrainerSettings } from './trainer-settings.ts';
 import { WorkerSettings } from './worker-settings.ts';
 
@@ -112,7 +113,7 @@ export function readRunFile(
   for (const setting of settings) override(value, setting);
   for (const [key, given] of Object.entries(options)) if (given !== undefined) Object.assign(value, { [key]: given });
   const parsed = RunFile.safeParse(value);
-  if (!parsed.success) throw usageError(`run file ${file}: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success) throw usageError(`run file ${file}: ${explain(parsed.error, RunFile)}`);
   return withAbsolutePaths(parsed.data, dirname(resolve(file)));
 }
 

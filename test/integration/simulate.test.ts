@@ -102,15 +102,28 @@ describe('onebyte simulate', () => {
     const resumed = await simulate('extended', ...flags, '--rounds', '6', '--resume');
     assert.equal(resumed.rounds, 6);
     assert.equal(resumed.roundLog, first.roundLog);
-    const replayed = lastJson(await runOnebyte('replay', '--log', first.roundLog, '--round', '4', '--json'));
-    assert.equal(replayed.adapterDigest, first.adapterDigest);
     const again = await runOnebyte('simulate', runFile, '--out', out('extended'), ...flags, '--rounds', '6');
     assert.equal(again.code, 2, again.stderr);
     assert.match(again.stderr, /--out .*extended: exists already; give --resume to go on/);
     assert(!existsSync(out('extended-2')));
-    const own = ['simulate', out('extended/run.yaml'), '--resume', '--rounds', '7', '--json'];
+    const own = ['simulate', out('extended/run.yaml'), '--resume', '--rounds', '8', '--json', '--decay-rounds', '12'];
     const finished = await startOnebyte(own, {}, undefined, directory).finished;
-    assert.deepEqual([finished.code, lastJson(finished).roundLog], [0, first.roundLog], finished.stderr);
+    assert.equal(finished.code, 0, finished.stderr);
+    // It fell to a sixteenth over the first 4 rounds; now it stands where a run of 12 would be.
+    assert.match(finished.stderr, /goes on after 6 rounds at learning rate 0\.00100, 0\.500 of the first/);
+    const last = lastJson(finished);
+    assert.equal(last.roundLog, first.roundLog);
+    assert.deepEqual(last.replicaDigests, new Array(3).fill(last.replicaDigest));
+    for (const [round, { adapterDigest }] of [
+      ['4', first],
+      ['6', resumed],
+      ['8', last],
+    ] as const)
+      assert.equal(
+        lastJson(await runOnebyte('replay', '--log', first.roundLog, '--round', round, '--json')).adapterDigest,
+        adapterDigest,
+        `round ${round}`,
+      );
   });
 
   it('takes a new directory where the one that its run file names is in use, and says so', async () => {

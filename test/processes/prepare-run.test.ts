@@ -3,11 +3,12 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { prepareRun } from '../../processes/prepare-run.ts';
-import { readRunFile } from '../../settings/run-file.ts';
+import { readRunFile, settled } from '../../settings/run-file.ts';
 
 /** 49,152 adapter elements. */
 const FILE = fileURLToPath(new URL('../../examples/tiny-reviews/run.yaml', import.meta.url));
-const learningOf = async (...settings: string[]) => (await prepareRun(readRunFile(FILE, settings))).config.learning;
+const learningOf = async (...settings: string[]) =>
+  (await prepareRun(settled(readRunFile(FILE, settings), undefined))).config.learning;
 
 describe('a run config', () => {
   it('holds the stripes that the run file names', async () => {

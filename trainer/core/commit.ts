@@ -38,6 +38,7 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
     absorbed,
     state.answeredMs,
     recovered ? [] : expectedMembers(state).map(({ worker }) => worker),
+    learning,
   );
   const gradients = liveGradients(record);
   noteRecord(state, record, entries);
@@ -148,10 +149,16 @@ function diverged(state: TrainerState): Effect[] {
  */
 export function finishWhenDone(state: TrainerState): Effect[] {
   if (state.phase !== 'finalEvaluation' || state.recovery || (state.evaluation && state.members.size > 0)) return [];
+  const { stopReason } = state;
   const { round } = state.normaliser;
   return [
     { kind: 'checkpoint', round, best: false },
-    ...finish(state, EXIT.done, Notice_Kind.RUN_DONE, `${round} rounds done`),
+    ...finish(
+      state,
+      EXIT.done,
+      Notice_Kind.RUN_DONE,
+      `${round} ${round === 1 ? 'round' : 'rounds'} done${stopReason === undefined ? '' : `: ${stopReason}`}`,
+    ),
   ];
 }
 

@@ -1,7 +1,8 @@
 /** Evaluations on the dev split, spread over the members as row ranges while rounds go on. */
-import { evaluationOf, figuresOf, isBetter } from '../../proto/evaluation.ts';
+import { evaluationOf, type Figures, figuresOf, isBetter } from '../../proto/evaluation.ts';
 import type { EvaluationCounts } from '../../proto/gen/onebyte.ts';
 import type { Effect, EvaluationPart, Report, StreamId, TrainerState } from './state.ts';
+import { noteEvaluation, reasonToStop, timesAboveStart } from './stopping.ts';
 
 /**
  * Asks the members that have caught up for their part of the dev split at the current round. An evaluation that is still
@@ -69,10 +70,23 @@ function onResult(state: TrainerState, round: number, counts: readonly Evaluatio
   const result = evaluationOf(round, counts);
   const best = isBetter(result, state.best);
   if (best) state.best = result;
-  const report: Report = { kind: 'evaluation', round, rows: result.rows, ...figuresOf(result), best };
+  const figures = figuresOf(result);
+  const report: Report = { kind: 'evaluation', round, rows: result.rows, ...figures, best };
   return [
     { kind: 'append', frames: [{ frame: { $case: 'evaluation', value: result } }] },
     { kind: 'report', report },
     ...(best ? [{ kind: 'checkpoint', round, best } as const] : []),
+    ...judge(state, figures, best),
   ];
+}
+
+/** What follows from an evaluation beside its result: a warning, and the end of a run that needs no more rounds. */
+function judge(state: TrainerState, figures: Figures, best: boolean): Effect[] {
+  const { progress, rules, normaliser } = state;
+  noteEvaluation(progress, figures, best);
+  if (state.phase === 'training') state.stopReason = reasonToStop(progress, figures, rules.settings);
+  if (state.stopReason !== undefined) state.phase = 'finalEvaluation';
+  const [evaluations, { startLoss }] = [timesAboveStart(progress), progress];
+  if (evaluations === undefined || startLoss === undefined) return [];
+  return [{ kind: 'report', report: { kind: 'worse', round: normaliser.round, startLoss, evaluations } }];
 }

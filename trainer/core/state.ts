@@ -17,6 +17,7 @@ import type { RecordEntry } from '../../proto/record.ts';
 import type { TrainerSettings } from '../../settings/trainer-settings.ts';
 import type { ArrivalTimes } from './deadline.ts';
 import type { RoundDetail } from './round-detail.ts';
+import type { Progress } from './stopping.ts';
 
 /** Names one stream of one process; the caller makes them up and never uses one twice. */
 export type StreamId = number;
@@ -107,6 +108,9 @@ export interface TrainerState {
   arrivals: ArrivalTimes;
   evaluation: { readonly round: number; readonly parts: EvaluationPart[] } | undefined;
   best: Evaluation | undefined;
+  readonly progress: Progress;
+  /** Why the run ends before its last round; undefined: it does not. */
+  stopReason: string | undefined;
   /** Records in a row without one live byte. */
   emptyRecords: number;
   /** The trainer's own replica digests at the rounds where workers send theirs. */
@@ -178,6 +182,8 @@ export type Report =
       idleFraction: number;
     }
   | ({ kind: 'evaluation'; round: number; rows: number; best: boolean } & Figures)
+  /** The dev loss has been above its start for so many evaluations. */
+  | { kind: 'worse'; round: number; startLoss: number; evaluations: number }
   | { kind: 'waiting'; reason: string }
   | { kind: 'late'; worker: number; measuredRound: number; round: number }
   | { kind: 'recovered'; round: number }

@@ -44,7 +44,7 @@ export function backfill(frames: readonly LogFrame[], rule: LearningRule, noted:
         const gradients = liveGradients(record);
         const clipped = clippedGradients(absorbed.update);
         const contributions = record.workers.length;
-        const detail = lineDetail(roundDetail(record, entries, absorbed, new Map(), []));
+        const detail = lineDetail(roundDetail(record, entries, absorbed, new Map(), [], rule));
         const counts = { gradients, contributions, clipped, members: members.size };
         lines.push({ kind: 'round', at, round: normaliser.round, ...counts, ...detail, slowest: [] });
         break;

@@ -7,7 +7,7 @@ import type { Backend } from '../../kernels/backend.ts';
 import type { ReplicaState } from '../../kernels/replica.ts';
 import type { LogFrame } from '../../proto/gen/onebyte.ts';
 import { usageError } from '../../proto/operating-error.ts';
-import { canonicalJson, type RunConfig, runConfigDifferences } from '../../proto/run-config.ts';
+import { canonicalJson, parseRunConfig, type RunConfig, runConfigDifferences } from '../../proto/run-config.ts';
 import { forgetBest } from './checkpoint.ts';
 import { type Lock, takeLock } from './lock-file.ts';
 import { replayLog } from './restore.ts';
@@ -18,6 +18,7 @@ import {
   type RoundLog,
   readRoundLog,
   reopenRoundLog,
+  rewriteRoundLog,
 } from './round-log.ts';
 
 export const roundLogFile = (directory: string): string => join(directory, 'round.log');
@@ -86,16 +87,30 @@ async function openLocked(
     const { replica, matrices } = await replayLog({ header, frames: [], validBytes: 0, tornBytes: 0 }, backend);
     return { log, frames: [], tornBytes: 0, runSecret: header.runSecret, replica, matrices };
   }
-  const contents = await readRoundLog(file);
-  refuseOtherRun(file, contents, config);
+  const before = await readRoundLog(file);
+  refuseOtherRun(file, before, config);
+  const runConfig = canonicalJson(config);
+  const isChanged = runConfig !== before.header.runConfig;
+  const contents = isChanged
+    ? await rewriteRoundLog(file, { ...before, header: { ...before.header, runConfig } })
+    : before;
   const { replica, matrices } = await replayLog(contents, backend);
   const log = await reopenRoundLog(file, contents);
   const { frames, tornBytes, header } = contents;
   return { log, frames, replica, matrices, tornBytes, runSecret: header.runSecret ?? Buffer.alloc(0) };
 }
 
-function refuseOtherRun(file: string, { header }: LogContents, config: RunConfig): void {
+/** How the learning rate falls from the next record on may change; all records so far were made as the log says. */
+function refuseOtherRun(file: string, { header, frames }: LogContents, config: RunConfig): void {
   if (header.runConfig === canonicalJson(config)) return;
-  const differences = runConfigDifferences(JSON.parse(canonicalJson(config)), JSON.parse(header.runConfig));
+  const started = parseRunConfig(header.runConfig, file);
+  const rounds = frames.filter(({ frame }) => frame?.$case === 'record').length;
+  const soFar = ({ learning, ...rest }: RunConfig): RunConfig => {
+    const { decayChanges = [], ...others } = learning;
+    return { ...rest, learning: { ...others, decayChanges: decayChanges.filter(([from]) => from < rounds) } };
+  };
+  const [mine, theirs] = [config, started].map((each) => JSON.parse(canonicalJson(soFar(each))));
+  const differences = runConfigDifferences(mine, theirs);
+  if (differences.length === 0) return;
   throw usageError(`--resume: the run file is not the one of ${file}:\n  ${differences.join('\n  ')}`);
 }

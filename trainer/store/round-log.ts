@@ -106,8 +106,12 @@ export interface RoundLog {
   close(): Promise<void>;
 }
 
-/** Creates `file` (it must not exist) with its header: with both or, when this process is killed, not at all. */
-export async function createRoundLog(file: string, header: LogHeader): Promise<RoundLog> {
+/** Creates `file` with its header and `frames`: with all or, when this process is killed, not at all. */
+export async function createRoundLog(
+  file: string,
+  header: LogHeader,
+  frames: readonly LogFrame[] = [],
+): Promise<RoundLog> {
   const unfinished = `${file}.new`;
   const cannot = (cause: NodeJS.ErrnoException): never => {
     throw storeError(`round log ${file}: cannot be created (${cause.code})`, { cause });
@@ -115,7 +119,7 @@ export async function createRoundLog(file: string, header: LogHeader): Promise<R
   const handle = await open(unfinished, 'w').catch(cannot);
   try {
     const log = appender(handle, file, 0);
-    await log.append([{ frame: { $case: 'header', value: header } }]);
+    await log.append([{ frame: { $case: 'header', value: header } }, ...frames]);
     await rename(unfinished, file).catch(cannot);
     syncPath(dirname(file));
     return log;
@@ -123,6 +127,13 @@ export async function createRoundLog(file: string, header: LogHeader): Promise<R
     await handle.close();
     throw error;
   }
+}
+
+/** Replaces `file` by a log of `contents`: whole or, when this process is killed, not at all. A torn tail is left out. */
+export async function rewriteRoundLog(file: string, { header, frames }: LogContents): Promise<LogContents> {
+  const log = await createRoundLog(file, header, frames);
+  await log.close();
+  return readRoundLog(file);
 }
 
 /** Opens `file` to go on behind its valid frames; a torn tail is cut off. */

@@ -2,7 +2,7 @@
 import { isIP } from 'node:net';
 import { type ConnectionOptions, connect } from 'node:tls';
 import { splitAddress } from '../../platform/address.ts';
-import type { TlsFiles } from '../../platform/certificates.ts';
+import type { TlsFiles } from '../../platform/tls-files.ts';
 
 /** Longest wait for the trainer's part of a handshake, ms. */
 const HANDSHAKE_MS = 5_000;

@@ -1,7 +1,7 @@
 /** The worker's gRPC face: one stream to the trainer, and how its ends are to be understood. */
 
 import * as grpc from '@grpc/grpc-js';
-import type { TlsFiles } from '../../platform/certificates.ts';
+import type { TlsFiles } from '../../platform/tls-files.ts';
 import {
   type GetRunConfigResponse,
   type GetStatusResponse,

@@ -98,6 +98,7 @@ describe('the run history', () => {
       { normaliser: initialNormaliser(virtualRule(1, 1)), update: undefined },
       new Map(),
       [],
+      virtualRule(1, 1),
     );
     assert.deepEqual(shares, new Map([[3, { contributions: 2, gradients: 2, clipped: 0 }]]));
   });
