@@ -80,7 +80,9 @@ async function score(
   const layout = peft && adapterLayout(peft.description.modules);
   const forward = await createForward(model, layout && { layout }, { provider: 'cpu', threads, quantize: 'none' });
   try {
-    const { examples } = readDataset(test, loadTokenizer(directory, model.vocabularySize), data);
+    const tokenizer = await loadTokenizer(directory, model.vocabularySize);
+    const { examples } = await readDataset(test, tokenizer, data);
+    tokenizer.close();
     const { correct, classified, lossSum } = countResults(await evaluateExamples(forward, examples, peft?.matrices));
     return { ...(classified > 0 && { accuracy: correct / classified }), loss: lossSum / examples.length };
   } finally {

@@ -78,7 +78,7 @@ async function trainUntilDone(
   const { config, initialAdapter } = await prepareRun(run);
   const { backend, reason } = await selectBackend(run.worker.kernels, run.worker.threads ?? usableCores());
   log.debug(`kernels: ${reason}`);
-  const devRows = countDevRows(run);
+  const devRows = await countDevRows(run);
   const { dashboard } = flags;
   const { metrics, url } = await openRunMetrics({ directory, config, settings, rounds, devRows, dashboard, log });
   if (url !== undefined) void tellParent({ kind: 'dashboard', url });
@@ -130,9 +130,12 @@ async function trainUntilDone(
 }
 
 /** Rows of the dev split; reading it now finds its faults before the run begins. */
-function countDevRows(run: RunFile): number {
+async function countDevRows(run: RunFile): Promise<number> {
   if (run.data.dev === undefined) return 0;
-  return readDataset(run.data.dev, loadTokenizer(run.model), run.data).examples.length;
+  const tokenizer = await loadTokenizer(run.model);
+  const { examples } = await readDataset(run.data.dev, tokenizer, run.data);
+  tokenizer.close();
+  return examples.length;
 }
 
 /** Rounds between the lines a person reads. */
