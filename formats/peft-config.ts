@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { readJsonFile } from '../platform/read-json-file.ts';
 import { AdapterDescription, type LinearModule } from '../proto/adapter.ts';
 import { usageError } from '../proto/operating-error.ts';
-import { adapterModule, isAllLinear, matchesTargets, pythonRegExp, type Targets } from './peft-targets.ts';
+import { adapterModules, isAllLinear, pythonRegExp, type Targets, targetMatcher } from './peft-targets.ts';
 
 const MAX_CONFIG_BYTES = 16 * 2 ** 20;
 const names = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
@@ -65,7 +65,7 @@ export function readPeftConfig(file: string, linearModules: readonly LinearModul
   };
   if (typeof config.target_modules === 'string' && (isSet(config.layers_to_transform) || isSet(config.layers_pattern)))
     throw usageError(`${file}: layers_to_transform needs target_modules to be a list`);
-  const adapted = linearModules.filter(({ name }) => isAdapted(config, name));
+  const adapted = linearModules.filter(adaptedBy(config));
   if (adapted.length === 0)
     throw usageError(
       `${file}: target_modules ${JSON.stringify(config.target_modules).slice(0, 500)} matches no linear layer of the base model`,
@@ -76,32 +76,35 @@ export function readPeftConfig(file: string, linearModules: readonly LinearModul
     targetModules: statedTargets(config, adapted),
     fanInFanOut: config.fan_in_fan_out,
     train: 'both',
-    modules: adapted.map((linear) => adapterModule(linear, rules)),
+    modules: adapterModules(adapted, rules),
   });
   if (!description.success) throw usageError(`${file}: ${z.prettifyError(description.error)}`);
   return description.data;
 }
 
-/** peft/tuners/tuners_utils.py, check_target_module_exists. */
-function isAdapted(config: LoraConfig, name: string): boolean {
-  const { target_modules: targets, exclude_modules: excluded } = config;
-  if (excluded != null && matchesTargets(excluded, name)) return false;
-  if (isAllLinear(targets)) return true;
-  return matchesTargets(targets, name) && isInLayers(config, name);
+/** Tells whether the config adapts a layer: peft/tuners/tuners_utils.py, check_target_module_exists. */
+function adaptedBy(config: LoraConfig): (linear: LinearModule) => boolean {
+  const excluded = config.exclude_modules == null ? () => false : targetMatcher(config.exclude_modules);
+  if (isAllLinear(config.target_modules)) return ({ name }) => !excluded(name);
+  const named = targetMatcher(config.target_modules);
+  const inLayers = layerMatcher(config);
+  return ({ name }) => !excluded(name) && named(name) && inLayers(name);
 }
 
 /** Whether layers_to_transform keeps the module: its layer is the first number of the name, or the one after a layers_pattern. */
-function isInLayers({ layers_to_transform: layers, layers_pattern: pattern }: LoraConfig, name: string): boolean {
-  if (!isSet(layers)) return true;
-  const layer = isSet(pattern)
-    ? [pattern ?? []].flat().map((stem) => layerNumber(`(?:|.*?\\.)${stem}`, name))
-    : [layerNumber('.*?\\.[^.]*', name)];
-  return [layers].flat().includes(layer.find((number) => number !== undefined));
-}
-
-function layerNumber(stem: string, name: string): number | undefined {
-  const index = pythonRegExp(stem, (pattern) => `^${pattern}\\.(?<index>\\d+)\\.`).exec(name)?.groups?.index;
-  return index === undefined ? undefined : Number(index);
+function layerMatcher({ layers_to_transform: layers, layers_pattern: pattern }: LoraConfig): (name: string) => boolean {
+  if (!isSet(layers)) return () => true;
+  const number = '\\.(?P<index>\\d+)\\.';
+  const stems = isSet(pattern)
+    ? [pattern ?? []].flat().map((stem) => pythonRegExp(stem, '(?:|.*?\\.)', number))
+    : [pythonRegExp('.*?\\.[^.]*', '', number)];
+  return (name) => {
+    for (const stem of stems) {
+      const match = stem.matcher(name);
+      if (match.lookingAt()) return [layers].flat().includes(Number(match.group('index')));
+    }
+    return false;
+  };
 }
 
 /** target_modules as it stands, or the whole names where it alone does not choose `adapted`. */
