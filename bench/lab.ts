@@ -56,10 +56,17 @@ export class Lab {
   /** By how it measures, and by the seed where A stays: it is a part of the forward pass then. */
   private readonly forwards = new Map<string, Promise<Forward>>();
 
-  private constructor(example: string, model: BaseModel, fingerprint: string, backend: Backend, threads: number) {
+  private constructor(
+    example: string,
+    model: BaseModel,
+    tokenizer: Tokenizer,
+    fingerprint: string,
+    backend: Backend,
+    threads: number,
+  ) {
     this.example = example;
     this.model = model;
-    this.tokenizer = loadTokenizer(model.directory, model.vocabularySize);
+    this.tokenizer = tokenizer;
     this.fingerprint = fingerprint;
     this.backend = backend;
     this.threads = threads;
@@ -70,16 +77,18 @@ export class Lab {
     const model = openBaseModel(join(example, 'model'));
     const threads = availableParallelism();
     const { backend } = await selectBackend('auto', threads);
-    return new Lab(example, model, await fingerprintBaseModel(model), backend, threads);
+    const tokenizer = await loadTokenizer(model.directory, model.vocabularySize);
+    return new Lab(example, model, tokenizer, await fingerprintBaseModel(model), backend, threads);
   }
 
   async close(): Promise<void> {
+    this.tokenizer.close();
     for (const forward of this.forwards.values()) await (await forward).close();
     await this.backend.close();
   }
 
   /** @param name file in the example's directory */
-  read(name: string, shard?: { shard: number; shards: number }): Dataset {
+  read(name: string, shard?: { shard: number; shards: number }): Promise<Dataset> {
     return readDataset(join(this.example, name), this.tokenizer, { maxLength: 128, appendEos: false }, shard);
   }
 
@@ -96,11 +105,13 @@ export class Lab {
     const { backend } = this;
     const owned = ownedCopy(backend, trainedPart(layout, matrices));
     const common = { learning: config.learning, rule, layout, backend, forward, scratch: new Scratch(backend) };
+    const shards: Dataset[] = [];
+    for (let shard = 0; shard < workers; shard++)
+      shards.push(await this.read('train.jsonl', { shard, shards: workers }));
     return {
       rule,
       replica: initialReplica(rule, owned),
-      workers: Array.from({ length: workers }, (_, worker) => {
-        const { examples } = this.read('train.jsonl', { shard: worker, shards: workers });
+      workers: shards.map(({ examples }, worker) => {
         const order = dataOrder(seed, worker, examples.length);
         const rows = (round: number): TokenRow[] =>
           order(round, config.learning.rows).map((i) => completionLoss.trainingRow(examples[i]!));

@@ -115,7 +115,7 @@ export async function benchLearning(options: LearningBenchOptions): Promise<Lear
   const lab = await Lab.open(example);
   const rows: LearningRow[] = [];
   try {
-    const dev = lab.read('dev.jsonl');
+    const dev = await lab.read('dev.jsonl');
     for (const table of tables)
       for (const choice of CHOICES[table]) {
         const row = rounded({ table, ...(await over(lab, dev, choice, chosen, budget)) });

@@ -46,7 +46,7 @@ export async function benchLiars(
 ): Promise<{ rows: LiarsRow[]; rounds: number; seed: number }> {
   const { example, rounds = 50, seed = 1, percentages = [20, 10, 30], onRow } = options;
   const lab = await Lab.open(example);
-  const dev = lab.read('dev.jsonl');
+  const dev = await lab.read('dev.jsonl');
   const lies = percentages.flatMap((liars) => (['flip', 'random', 'saturate'] as const).map((lie) => ({ lie, liars })));
   const rows: LiarsRow[] = [];
   try {

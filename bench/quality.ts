@@ -82,7 +82,9 @@ async function score(
   const layout = peft && adapterLayout(peft.description.modules);
   const forward = await createForward(model, layout && { layout }, { provider: 'cpu', threads, quantize: 'none' });
   try {
-    const { examples } = readDataset(test, loadTokenizer(directory, model.vocabularySize), data);
+    const tokenizer = await loadTokenizer(directory, model.vocabularySize);
+    const { examples } = await readDataset(test, tokenizer, data);
+    tokenizer.close();
     const results = await completionLoss.evaluate(forward, examples, peft?.matrices);
     const { loss = Number.NaN, accuracy } = figuresOf({ rows: examples.length, ...completionLoss.count(results) });
     return { ...(accuracy !== undefined && { accuracy }), loss };

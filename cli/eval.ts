@@ -67,7 +67,9 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
   const base = openBaseModel(directory);
   // Without a run file nothing is cut that the model can read.
   const rules = run?.data ?? { ...DataRules.parse({}), maxLength: base.maxPositions };
-  const dataset = readDataset(data, loadTokenizer(directory, base.vocabularySize), rules);
+  const tokenizer = await loadTokenizer(directory, base.vocabularySize);
+  const dataset = await readDataset(data, tokenizer, rules);
+  tokenizer.close();
   const settings = run?.worker ?? WorkerSettings.parse({});
   const adapter =
     flags.adapter === undefined

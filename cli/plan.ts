@@ -1,10 +1,9 @@
 /** `onebyte plan`: what a run will cost, from one step of each estimator measured on this machine. */
 import { Command } from 'commander';
-import { readDataset } from '../data/dataset.ts';
+import { countRows } from '../data/dataset.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
-import { loadTokenizer } from '../model/tokenizer.ts';
 import { usableCores } from '../platform/cores.ts';
-import { firstMessage, forkModule } from '../processes/fork-module.ts';
+import { firstMessage, forkModule } from '../platform/fork-module.ts';
 import { prepareRun } from '../processes/prepare-run.ts';
 import type { Probe, ProbeReply, ProbeRequest } from '../processes/step-probe.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
@@ -60,7 +59,7 @@ async function plan(file: string, flags: Flags): Promise<ExitCode> {
   const rows = trainFile(given, file);
   const run = settled({ ...given, model: await findModel(given.model, toStderr) }, undefined);
   const { config } = await prepareRun({ ...run, worker: withoutTangents(run.worker) });
-  const planned = plannedRun(run, config);
+  const planned = await plannedRun(run, config);
   const lines: Line[] = [];
   for (const estimator of ESTIMATORS) {
     toStderr(`measuring a step of ${estimator} …`);
@@ -82,9 +81,8 @@ async function plan(file: string, flags: Flags): Promise<ExitCode> {
 const withoutTangents = ({ tangentPrecision: _, ...worker }: SettledRunFile['worker']): SettledRunFile['worker'] =>
   worker;
 
-function plannedRun(run: SettledRunFile, { adapter, learning }: RunConfig): PlannedRun {
-  const devRows =
-    run.data.dev === undefined ? 0 : readDataset(run.data.dev, loadTokenizer(run.model), run.data).examples.length;
+async function plannedRun(run: SettledRunFile, { adapter, learning }: RunConfig): Promise<PlannedRun> {
+  const devRows = run.data.dev === undefined ? 0 : await countRows(run.data.dev, run.model, run.data);
   return {
     workers: run.workers,
     rounds: run.rounds,

@@ -1,10 +1,9 @@
 /** `onebyte trainer`: runs the trainer of a run. */
 import { basename } from 'node:path';
 import { Command } from 'commander';
-import { readDataset } from '../data/dataset.ts';
+import { countRows } from '../data/dataset.ts';
 import { rateOf } from '../kernels/learning-rule.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
-import { loadTokenizer } from '../model/tokenizer.ts';
 import { splitAddress } from '../platform/address.ts';
 import { usableCores } from '../platform/cores.ts';
 import { type Health, withHealth } from '../processes/health.ts';
@@ -93,7 +92,7 @@ async function trainUntilDone(
     log.info({ directionStripes }, `learning.directionStripes ${directionStripes}, chosen for this adapter and round`);
   const { backend, reason } = await selectBackend(run.worker.kernels, run.worker.threads ?? usableCores());
   log.debug(`kernels: ${reason}`);
-  const devRows = countDevRows(run);
+  const devRows = await countDevRows(run);
   const { dashboard } = flags;
   const { metrics, url } = await openRunMetrics({ directory, config, settings, rounds, devRows, dashboard, log });
   if (url !== undefined) void tellParent<TrainerChildMessage>({ kind: 'dashboard', url });
@@ -156,9 +155,9 @@ function resumedText({ learning }: RunConfig, round: number): string {
 }
 
 /** Rows of the dev split; reading it now finds its faults before the run begins. A trainer that may not see it is told how many. */
-function countDevRows({ data, model, trainer }: RunFile): number {
+async function countDevRows({ data, model, trainer }: RunFile): Promise<number> {
   if (data.dev === undefined) return trainer.devRows ?? 0;
-  const { length } = readDataset(data.dev, loadTokenizer(model), data).examples;
+  const length = await countRows(data.dev, model, data);
   if (trainer.devRows !== undefined && trainer.devRows !== length)
     throw usageError(
       `trainer.devRows ${trainer.devRows}: ${data.dev} has ${length} rows; leave one of the two keys out`,

@@ -58,17 +58,20 @@ export function patternFinder<T>(patterns: Readonly<Record<string, T>>): (name: 
   return (name) => compiled.find(([pattern]) => pattern.testExact(name))?.[1];
 }
 
-/** What RE2 takes and Python reads otherwise or refuses. */
-const NOT_PYTHON = /\\[0-9pPQEzC]|\[\[:|\{,|\(\?<[^=!]|\(\?-?[a-zA-Z]*U/;
+/** What RE2 takes and Python reads otherwise or refuses. An escaped backslash escapes nothing. */
+const NOT_PYTHON = /(?<!\\)(?:\\\\)*(\\[0-9pPQEzC])|\[\[:|\{,|\(\?<[^=!]|\(\?-?[a-zA-Z]*U/;
+/** Python's end of the text is \Z, RE2's \z. */
+const PYTHON_END = /(?<!\\)((?:\\\\)*)\\Z/g;
 
 /**
  * A pattern of Python's `re`, which is a whole one by itself, between `before` and `after`, as RE2's: what RE2 does not know is
- * an error, not taken literally: look-ahead, back references, \Z, atomic groups and possessive quantifiers.
+ * an error, not taken literally: look-ahead, back references, atomic groups and possessive quantifiers.
  * @throws OperatingError (usage) that names the pattern
  */
 export function pythonRegExp(pattern: string, before = '', after = ''): RE2JS {
   const other = NOT_PYTHON.exec(pattern)?.[0];
   if (other !== undefined) throw unsupported(pattern, `it has ${JSON.stringify(other)}`);
-  const alone = linearRegExp(pattern);
-  return before === '' && after === '' ? alone : linearRegExp(`${before}(?:${pattern})${after}`);
+  const translated = pattern.replace(PYTHON_END, '$1\\z');
+  const alone = linearRegExp(translated);
+  return before === '' && after === '' ? alone : linearRegExp(`${before}(?:${translated})${after}`);
 }

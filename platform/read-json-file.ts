@@ -1,4 +1,4 @@
-/** A JSON file of the user's, read within a bound. */
+/** A text or JSON file of the user's, read within a bound. */
 import { readFileSync, statSync } from 'node:fs';
 import { usageError } from '../proto/operating-error.ts';
 
@@ -8,12 +8,21 @@ import { usageError } from '../proto/operating-error.ts';
  * @throws OperatingError (usage) that names the file where it cannot be read, is too large or is not JSON
  */
 export function readJsonFile(file: string, maxBytes: number): unknown {
+  const text = readTextFile(file, maxBytes);
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw usageError(`${file}: not JSON: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** As readJsonFile, before it is parsed. */
+export function readTextFile(file: string, maxBytes: number): string {
   try {
     const { size } = statSync(file);
     if (size > maxBytes) throw usageError(`${file}: ${size} bytes, at most ${maxBytes} are allowed`);
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file)));
+    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file));
   } catch (error) {
-    if (error instanceof SyntaxError) throw usageError(`${file}: not JSON: ${error.message}`, { cause: error });
     if (error instanceof TypeError) throw usageError(`${file}: not valid UTF-8`, { cause: error });
     if (error instanceof Error && 'code' in error)
       throw usageError(`${file}: cannot be read: ${error.message}`, { cause: error });

@@ -87,7 +87,7 @@ export class Compute {
       throw usageError(
         `model ${modelDirectory}: another base model than the trainer's (sha-256 ${fingerprint}, expected ${config.baseModelSha256})`,
       );
-    const tokenizer = loadTokenizer(modelDirectory, model.vocabularySize);
+    const tokenizer = await loadTokenizer(modelDirectory, model.vocabularySize);
     const { backend, reason } = await selectBackend(settings.kernels, threads);
     const layout = layoutOf(config);
     // What the seed gives. A run that continues an adapter sends its matrices with every snapshot, and a new worker gets one.
@@ -103,26 +103,27 @@ export class Compute {
    * @param devRows of the trainer's dev split
    * @throws OperatingError usage: wrong data, or another dev split than the trainer's
    */
-  readData(worker: number, devRows: number): DataReport {
+  async readData(worker: number, devRows: number): Promise<DataReport> {
     const { config, settings, trainFile, ownData } = this.options;
     const { shards } = config.data;
     const shard = worker % shards;
-    const data = readDataset(trainFile, this.tokenizer, config.data, ownData ? undefined : { shard, shards });
+    const data = await readDataset(trainFile, this.tokenizer, config.data, ownData ? undefined : { shard, shards });
     this.train = { data, order: dataOrder(config.seed, shard, data.examples.length) };
     const layout = layoutOf(config);
     const { backend, forward } = this;
     const scratch = this.estimator?.scratch ?? new Scratch(backend);
     const learning = ownLearning(config.learning, settings);
     this.estimator = { learning, rule: learningRuleOf(config), layout, backend, forward, scratch, worker };
-    this.dev = devRows > 0 ? this.readDev(devRows) : undefined;
+    this.dev = devRows > 0 ? await this.readDev(devRows) : undefined;
+    this.tokenizer.close();
     return { rows: data.examples.length, truncated: data.truncated, merged: data.merged };
   }
 
-  private readDev(rows: number): Dataset {
+  private async readDev(rows: number): Promise<Dataset> {
     const { devFile, config } = this.options;
     if (devFile === undefined)
       throw usageError(`the trainer evaluates ${rows} rows of a dev split: name the same file with --dev`);
-    const dev = readDataset(devFile, this.tokenizer, config.data);
+    const dev = await readDataset(devFile, this.tokenizer, config.data);
     if (dev.examples.length !== rows)
       throw usageError(
         `${devFile}: ${dev.examples.length} rows, the trainer's dev split has ${rows}: name the same file with --dev`,

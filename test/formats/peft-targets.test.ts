@@ -18,7 +18,7 @@ describe('a LoRA config', () => {
     it(`adapts the modules that PEFT adapts: ${JSON.stringify(config)}`, (t) => {
       const file = join(temporaryDirectory(t), 'adapter_config.json');
       writeFileSync(file, JSON.stringify({ peft_type: 'LORA', ...config }));
-      const read = () => readPeftConfig(file, golden.names.map(linear)).modules.map(({ name }) => name);
+      const read = () => readPeftConfig(file, golden.names.map(linear), () => {}).modules.map(({ name }) => name);
       if (matched.length === 0) assert.throws(read, /adapter_config.json: target_modules .* matches no linear layer/);
       else assert.deepEqual(read(), matched);
     });
@@ -40,7 +40,6 @@ describe('a LoRA config', () => {
 
   it('refuses by name the patterns that RE2 does not take or reads otherwise than Python', () => {
     for (const pattern of [
-      'q\\Z',
       '(?#x)q',
       'q++',
       '(?>q)',
