@@ -40,7 +40,7 @@ async function secondsOf(action: () => Promise<unknown>): Promise<number> {
 async function probe({ compute: options, workers, devRows, exponent }: ProbeRequest): Promise<Probe> {
   const compute = await Compute.create(options);
   try {
-    compute.readData(0, devRows);
+    await compute.readData(0, devRows);
     const { gradientBytes } = await compute.measure(0);
     const times: number[] = [];
     while (times.length < 2 || (times.length < 16 && times.reduce((a, b) => a + b) < TIMED_SECONDS))
