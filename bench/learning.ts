@@ -76,12 +76,21 @@ const change = (name: string, part: Partial<Learning>): Choice => ({
 
 /** What a gradient of a large record counts, at equal rounds. One backward pass measures all directions of a contribution. */
 const LARGE_ROUNDS = 20;
-const atCap = (gradients: number, capExponent: Learning['capExponent']): Choice => ({
-  name: `${gradients}, ${capExponent}`,
+const atCap = (gradients: number, cap: number, capExponent: Learning['capExponent']): Choice => ({
+  name: gradients <= 64 ? String(gradients) : `${gradients}: (${cap}/n)^${capExponent}`,
   workers: 4,
-  learning: { directions: gradients / 4, capExponent, estimator: 'backward', decayRounds: LARGE_ROUNDS },
+  learning: { directions: gradients / 4, cap, capExponent, estimator: 'backward', decayRounds: LARGE_ROUNDS },
   rounds: LARGE_ROUNDS,
 });
+const CAPS = [
+  [64, 1],
+  [64, 0.75],
+  [64, 0.5],
+  [64, 0.25],
+  [64, 0],
+  [128, 0.5],
+  [256, 0.5],
+] as const;
 
 const CHOICES: { readonly [table in TableName]: readonly Choice[] } = {
   codecs: (Object.keys(CODECS) as CodecName[]).map((codec) => ({ ...USUAL, name: codec, codec })),
@@ -91,9 +100,10 @@ const CHOICES: { readonly [table in TableName]: readonly Choice[] } = {
   train: (['both', 'B'] as const).map((train) => ({ ...USUAL, name: train, train })),
   stripes: ([1, 4, 16, 64] as const).map((m) => change(String(m), { directionStripes: m })),
   staleness: [0, 1, 2, 3, 4].map((maxStaleness) => change(String(maxStaleness), { maxStaleness })),
-  cap: [16, 64, 256, 1024, 4096].flatMap((gradients) =>
-    (gradients <= 64 ? ([0.5] as const) : ([1, 0.75, 0.5, 0.25, 0] as const)).map((e) => atCap(gradients, e)),
-  ),
+  cap: [
+    ...[16, 64].map((n) => atCap(n, 64, 0.5)),
+    ...[256, 1024, 4096].flatMap((n) => CAPS.map(([cap, exponent]) => atCap(n, cap, exponent))),
+  ],
 };
 
 /**

@@ -159,7 +159,7 @@ const LEARNING: { readonly [table in TableName]: { readonly caption: string; rea
   train: { caption: 'What is trained', column: 'matrices' },
   stripes: { caption: 'Stripes', column: 'm' },
   staleness: { caption: 'Staleness, every gradient as late as it may be', column: 'rounds late' },
-  cap: { caption: 'Gradients of a round, and the exponent of cap/n above the cap', column: 'gradients, capExponent' },
+  cap: { caption: 'Gradients of a round, and the exponent of cap/n above the cap', column: 'gradients n, factor' },
 };
 
 function learningTable(table: TableName, { learning }: Results): Table {

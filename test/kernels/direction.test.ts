@@ -16,9 +16,9 @@ describe('the stripes of a run that names none', () => {
     );
   });
 
-  it('are no more than 64, than the gradients of a round, and than blocks of 64 elements', () => {
+  it('are no more than 64, than a 16th of the gradients of a round, and than blocks of 64 elements', () => {
     assert.equal(chooseStripes(1e9, 8192), 64);
-    assert.equal(chooseStripes(1e9, 8), 4);
+    assert.deepEqual([chooseStripes(1e9, 63), chooseStripes(1e9, 64)], [1, 4]);
     assert.equal(chooseStripes(300, 1e9), 4);
   });
 });
