@@ -1,16 +1,21 @@
 /** Who may speak with whom, from flags: TLS, needed beyond loopback unless --insecure is said, and the join token. */
-import { readFileSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import * as grpc from '@grpc/grpc-js';
 import type { Command } from 'commander';
 import { isLoopback } from '../platform/address.ts';
+import { readRegular } from '../platform/regular-file.ts';
 import { parseJoinToken } from '../proto/join-token.ts';
 import { usageError } from '../proto/operating-error.ts';
 import type { ServiceAccess } from '../trainer/transport/service.ts';
 import type { ClientAccess } from '../worker/transport/trainer-client.ts';
+import { toStderr } from './find-model.ts';
 
 /** The environment variable that may hold the join token. */
 const TOKEN_VARIABLE = 'ONEBYTE_JOIN_TOKEN';
+
+/** Of a token, a certificate chain or a key. */
+const MAX_BYTES = 2 ** 20;
 
 export interface TlsFlags {
   readonly tlsCert?: string;
@@ -32,27 +37,24 @@ export const withTlsFlags = (command: Command): Command =>
     );
 
 /** What a trainer that listens on `host` asks of its peers. @throws OperatingError usage */
-export const serverAccess = (host: string, flags: TlsFlags): ServiceAccess => ({
+export const serverAccess = (host: string, flags: TlsFlags, warn = toStderr): ServiceAccess => ({
   credentials: serverCredentials(host, flags),
-  joinToken: joinToken(flags),
+  joinToken: joinToken(flags, warn),
 });
 
 /** What a process shows the trainer at `host`. @throws OperatingError usage */
-export const clientAccess = (host: string, flags: TlsFlags): ClientAccess => ({
+export const clientAccess = (host: string, flags: TlsFlags, warn = toStderr): ClientAccess => ({
   credentials: clientCredentials(host, flags),
-  joinToken: joinToken(flags),
+  joinToken: joinToken(flags, warn),
 });
 
-function readSmall(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (cause) {
-    throw usageError(`${file}: cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause });
+function joinToken({ joinTokenFile }: TlsFlags, warn: (text: string) => void): string | undefined {
+  if (joinTokenFile !== undefined) {
+    const token = parseJoinToken(readRegular(joinTokenFile, MAX_BYTES).toString('latin1'), joinTokenFile);
+    if ((statSync(joinTokenFile).mode & 0o004) !== 0)
+      warn(`${joinTokenFile}: every user of this machine can read this join token; chmod 600 it`);
+    return token;
   }
-}
-
-function joinToken({ joinTokenFile }: TlsFlags): string | undefined {
-  if (joinTokenFile !== undefined) return parseJoinToken(readSmall(joinTokenFile).toString('latin1'), joinTokenFile);
   const text = process.env[TOKEN_VARIABLE];
   return text === undefined ? undefined : parseJoinToken(text, TOKEN_VARIABLE);
 }
@@ -86,7 +88,7 @@ function tlsFiles({ tlsCert, tlsKey, tlsCa }: TlsFlags): {
   key: Buffer | null;
   cert: Buffer | null;
 } {
-  const read = (file: string | undefined): Buffer | null => (file === undefined ? null : readSmall(file));
+  const read = (file: string | undefined): Buffer | null => (file === undefined ? null : readRegular(file, MAX_BYTES));
   const files = { ca: read(tlsCa), key: read(tlsKey), cert: read(tlsCert) };
   try {
     createSecureContext({ ca: files.ca ?? undefined, key: files.key ?? undefined, cert: files.cert ?? undefined });

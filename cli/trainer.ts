@@ -74,7 +74,7 @@ async function trainUntilDone(
   const run = await settle({ ...given, model }, directory);
   const { rounds } = run;
   const settings = { ...run.trainer, listen: flags.listen ?? run.trainer.listen };
-  const access = serverAccess(splitAddress(settings.listen).host, flags);
+  const access = serverAccess(splitAddress(settings.listen).host, flags, (text) => log.warn(text));
   const { config, initialAdapter } = await prepareRun(run);
   const { backend, reason } = await selectBackend(run.worker.kernels, run.worker.threads ?? usableCores());
   log.debug(`kernels: ${reason}`);

@@ -90,7 +90,7 @@ async function workUntilDone(
   const settings = run?.worker ?? WorkerSettings.parse({});
   const result = await runWorker({
     trainer: flags.trainer,
-    access: clientAccess(splitAddress(flags.trainer).host, flags),
+    access: clientAccess(splitAddress(flags.trainer).host, flags, (text) => log.warn(text)),
     name: flags.name ?? (asked === undefined ? `${hostname()}-${process.pid}` : `worker-${asked.number}`),
     requestedWorker: asked?.number,
     checkConfig: async (theirs) => checkConfig(own && (await ownConfig(own, theirs)), theirs, file ?? ''),

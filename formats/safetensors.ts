@@ -3,7 +3,8 @@
  * no size in the file is believed before it is compared with the file's own. Reads no tensor data.
  * Format: https://github.com/huggingface/safetensors#format
  */
-import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, readSync } from 'node:fs';
+import { openRegular } from '../platform/regular-file.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { parseStrictJson } from './strict-json.ts';
 
@@ -80,18 +81,6 @@ export function openSafetensors(file: string): Safetensors {
     return checkHeader(file, header, 8 + headerBytes, fileBytes);
   } finally {
     closeSync(fd);
-  }
-}
-
-/** Opens a regular file; a pipe, which would block, and a directory are refused. */
-function openRegular(file: string): number {
-  try {
-    if (!statSync(file).isFile()) throw refusal(file, 'not a regular file');
-    return openSync(file, 'r');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error)
-      throw usageError(`${file}: cannot be read: ${error.message}`, { cause: error });
-    throw error;
   }
 }
 
