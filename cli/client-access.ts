@@ -1,12 +1,13 @@
 /** What a process shows a trainer, from flags. */
 import { usageError } from '../proto/operating-error.ts';
 import type { ClientAccess } from '../worker/transport/trainer-client.ts';
+import { toStderr } from './find-model.ts';
 import { joinToken, refusePlain, type TlsFlags, tlsFiles } from './tls-flags.ts';
 
 /** What a process shows the trainer at `host`. @throws OperatingError usage */
-export const clientAccess = (host: string, flags: TlsFlags): ClientAccess => ({
+export const clientAccess = (host: string, flags: TlsFlags, warn = toStderr): ClientAccess => ({
   tls: clientTls(host, flags),
-  joinToken: joinToken(flags),
+  joinToken: joinToken(flags, warn),
 });
 
 function clientTls(host: string, flags: TlsFlags): ClientAccess['tls'] {

@@ -2,12 +2,13 @@
 import * as grpc from '@grpc/grpc-js';
 import { usageError } from '../proto/operating-error.ts';
 import type { ServiceAccess } from '../trainer/transport/service.ts';
+import { toStderr } from './find-model.ts';
 import { joinToken, refusePlain, type TlsFlags, tlsFiles } from './tls-flags.ts';
 
 /** What a trainer that listens on `host` asks of its peers. @throws OperatingError usage */
-export const serverAccess = (host: string, flags: TlsFlags): ServiceAccess => ({
+export const serverAccess = (host: string, flags: TlsFlags, warn = toStderr): ServiceAccess => ({
   credentials: serverCredentials(host, flags),
-  joinToken: joinToken(flags),
+  joinToken: joinToken(flags, warn),
 });
 
 function serverCredentials(host: string, flags: TlsFlags): grpc.ServerCredentials {

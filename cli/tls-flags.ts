@@ -1,14 +1,18 @@
 /** The flags that say who may speak with whom: TLS, needed beyond loopback unless --insecure is said, and the join token. */
-import { readFileSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Command } from 'commander';
 import { isLoopback } from '../platform/address.ts';
+import { readRegular } from '../platform/regular-file.ts';
 import type { TlsFiles } from '../platform/tls-files.ts';
 import { parseJoinToken } from '../proto/join-token.ts';
 import { usageError } from '../proto/operating-error.ts';
 
 /** The environment variable that may hold the join token. */
 const TOKEN_VARIABLE = 'ONEBYTE_JOIN_TOKEN';
+
+/** Of a token, a certificate chain or a key. */
+const MAX_BYTES = 2 ** 20;
 
 export interface TlsFlags {
   readonly tlsCert?: string;
@@ -29,24 +33,21 @@ export const withTlsFlags = (command: Command): Command =>
       `file with a secret that all processes of the run share (or ${TOKEN_VARIABLE})`,
     );
 
-function readSmall(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (cause) {
-    throw usageError(`${file}: cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause });
-  }
-}
-
 /** The join token that the flags or the environment name; undefined without one. @throws OperatingError (usage) */
-export function joinToken({ joinTokenFile }: TlsFlags): string | undefined {
-  if (joinTokenFile !== undefined) return parseJoinToken(readSmall(joinTokenFile).toString('latin1'), joinTokenFile);
+export function joinToken({ joinTokenFile }: TlsFlags, warn: (text: string) => void): string | undefined {
+  if (joinTokenFile !== undefined) {
+    const token = parseJoinToken(readRegular(joinTokenFile, MAX_BYTES).toString('latin1'), joinTokenFile);
+    if ((statSync(joinTokenFile).mode & 0o004) !== 0)
+      warn(`${joinTokenFile}: every user of this machine can read this join token; chmod 600 it`);
+    return token;
+  }
   const text = process.env[TOKEN_VARIABLE];
   return text === undefined ? undefined : parseJoinToken(text, TOKEN_VARIABLE);
 }
 
 /** Reads the files of the TLS flags. @throws OperatingError (usage): gRPC itself would find a bad one at the first connection only. */
 export function tlsFiles({ tlsCert, tlsKey, tlsCa }: TlsFlags): TlsFiles {
-  const read = (file: string | undefined): Buffer | null => (file === undefined ? null : readSmall(file));
+  const read = (file: string | undefined): Buffer | null => (file === undefined ? null : readRegular(file, MAX_BYTES));
   const files = { ca: read(tlsCa), key: read(tlsKey), cert: read(tlsCert) };
   try {
     createSecureContext({ ca: files.ca ?? undefined, key: files.key ?? undefined, cert: files.cert ?? undefined });

@@ -85,7 +85,7 @@ async function trainUntilDone(
   const { run, decayChanges } = await settle({ ...given, model }, directory, flags.decayRounds);
   const { rounds } = run;
   const settings = { ...run.trainer, listen: flags.listen ?? run.trainer.listen };
-  const access = serverAccess(splitAddress(settings.listen).host, flags);
+  const access = serverAccess(splitAddress(settings.listen).host, flags, (text) => log.warn(text));
   const { config, initialAdapter } = await prepareRun(run, decayChanges);
   const { directionStripes } = config.learning;
   if (run.learning.directionStripes === undefined)

@@ -98,7 +98,7 @@ async function workUntilDone(
   if (proxy !== undefined) log.info(proxy);
   const result = await runWorker({
     trainer: flags.trainer,
-    access: clientAccess(splitAddress(flags.trainer).host, flags),
+    access: clientAccess(splitAddress(flags.trainer).host, flags, (text) => log.warn(text)),
     name: flags.name ?? (asked === undefined ? `${hostname()}-${process.pid}` : `worker-${asked.number}`),
     requestedWorker: asked?.number,
     checkConfig: async (theirs) =>

@@ -5,7 +5,8 @@
  *
  * The room formats/ reads and writes the files of other programs as they do. It knows no run; which file is whose is said by its callers.
  */
-import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, readSync } from 'node:fs';
+import { openRegular } from '../platform/regular-file.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { parseStrictJson } from './strict-json.ts';
 
@@ -82,18 +83,6 @@ export function openSafetensors(file: string): Safetensors {
     return checkHeader(file, header, 8 + headerBytes, fileBytes);
   } finally {
     closeSync(fd);
-  }
-}
-
-/** Opens a regular file; a pipe, which would block, and a directory are refused. */
-function openRegular(file: string): number {
-  try {
-    if (!statSync(file).isFile()) throw refusal(file, 'not a regular file');
-    return openSync(file, 'r');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error)
-      throw usageError(`${file}: cannot be read: ${error.message}`, { cause: error });
-    throw error;
   }
 }
 

@@ -4,11 +4,12 @@
  * The room settings/ is every key that a user may set, with its meaning and its default. What of it all machines must share travels as the
  * run config, proto/run-config.ts; nothing here reads a model or data.
  */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { OperatingError, usageError } from '../proto/operating-error.ts';
+import { readRegular } from '../platform/regular-file.ts';
+import { usageError } from '../proto/operating-error.ts';
 import { DataRules, Learning, type RunConfig } from '../proto/run-config.ts';
 import { explain } from './explain-keys.ts';
 import { TrainerSettings } from './trainer-settings.ts';
@@ -98,16 +99,7 @@ export function readRunFile(
   settings: readonly string[] = [],
   options: { readonly [key in 'rounds' | 'workers' | 'seed']?: number | undefined } = {},
 ): RunFile {
-  let text: string;
-  try {
-    const { size } = statSync(file);
-    if (size > MAX_RUN_FILE_BYTES)
-      throw usageError(`run file ${file}: ${size} bytes, at most ${MAX_RUN_FILE_BYTES} are allowed`);
-    text = readFileSync(file, 'utf8');
-  } catch (cause) {
-    if (cause instanceof OperatingError) throw cause;
-    throw usageError(`run file ${file}: cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause });
-  }
+  const text = readRegular(file, MAX_RUN_FILE_BYTES, `run file ${file}`).toString();
   const value = parseYaml(file, text) ?? {};
   if (typeof value !== 'object' || Array.isArray(value)) throw usageError(`run file ${file}: holds no keys`);
   for (const setting of settings) override(value, setting);

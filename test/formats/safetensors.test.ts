@@ -174,7 +174,7 @@ describe('a safetensors file', () => {
   it('is refused by name when it is a directory or is not there', (t) => {
     const directory = temporaryDirectory(t);
     mkdirSync(join(directory, 'd'));
-    assert.throws(() => openSafetensors(join(directory, 'd')), /d: .*not a regular file/);
+    assert.throws(() => openSafetensors(join(directory, 'd')), /d: .*expected a regular file/);
     assert.throws(() => openSafetensors(join(directory, 'none')), /none: cannot be read/);
   });
 

@@ -1,12 +1,16 @@
 /** The round log: the file from which a run can be rebuilt. Appended and fsynced before anybody hears of a record. */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { type FileHandle, open, rename } from 'node:fs/promises';
+import { closeSync, fstatSync, readSync } from 'node:fs';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { syncPath } from '../../platform/durable-directory.ts';
+import { openRegular } from '../../platform/regular-file.ts';
 import { LogFrame, type LogHeader } from '../../proto/gen/onebyte.ts';
 import { decodeLogFrames, encodeLogFrame, type LogBytes } from '../../proto/log-framing.ts';
 import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts';
 import { canonicalJson } from '../../proto/run-config.ts';
+
+/** Mode of the file: it holds the run's secret, with which one could come back as any worker. */
+const PRIVATE = 0o600;
 
 /**
  * Version of the frames' meaning. Since 3 the contributions of a record may hold different numbers of gradient bytes, and the
@@ -34,16 +38,15 @@ const storeError = (message: string, options?: ErrorOptions): OperatingError =>
  * @throws OperatingError usage: no such file or not a round log; durableStore: damage before valid records
  */
 export async function readRoundLog(file: string): Promise<LogContents> {
-  let fd: number | undefined;
+  const fd = openRegular(file, `round log ${file}`);
   try {
-    fd = openSync(file, 'r');
     return parseRoundLog(bytesOf(fd), file);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === undefined) throw cause;
     throw usageError(`round log ${file}: cannot be read (${code})`, { cause });
   } finally {
-    if (fd !== undefined) closeSync(fd);
+    closeSync(fd);
   }
 }
 
@@ -116,7 +119,8 @@ export async function createRoundLog(
   const cannot = (cause: NodeJS.ErrnoException): never => {
     throw storeError(`round log ${file}: cannot be created (${cause.code})`, { cause });
   };
-  const handle = await open(unfinished, 'w').catch(cannot);
+  await rm(unfinished, { force: true }).catch(cannot);
+  const handle = await open(unfinished, 'wx', PRIVATE).catch(cannot);
   try {
     const log = appender(handle, file, 0);
     await log.append([{ frame: { $case: 'header', value: header } }, ...frames]);
@@ -141,6 +145,8 @@ export async function reopenRoundLog(file: string, { validBytes }: LogContents):
   const handle = await open(file, 'r+').catch((cause: NodeJS.ErrnoException) => {
     throw storeError(`round log ${file}: cannot be opened for writing (${cause.code})`, { cause });
   });
+  // One that another user has, or that another version wrote, stays usable.
+  await handle.chmod(PRIVATE).catch(() => {});
   await handle.truncate(validBytes);
   await handle.datasync();
   return appender(handle, file, validBytes);

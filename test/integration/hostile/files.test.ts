@@ -1,14 +1,33 @@
 /** Files from strangers: a run file, a model's config and tokenizer, data. Each is refused by name, or read; nothing else happens. */
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  appendFileSync,
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import seedrandom from 'seedrandom';
-import { readDataset } from '../../../data/dataset.ts';
-import { openBaseModel } from '../../../model/base-model.ts';
+import { clientAccess } from '../../../cli/client-access.ts';
+import { countRows, readDataset } from '../../../data/dataset.ts';
+import { readPeftConfig } from '../../../formats/peft-config.ts';
+import { openSafetensors } from '../../../formats/safetensors.ts';
+import { fingerprintBaseModel, openBaseModel } from '../../../model/base-model.ts';
 import { loadTokenizer } from '../../../model/tokenizer.ts';
-import { OperatingError } from '../../../proto/operating-error.ts';
+import { readLines } from '../../../platform/lines.ts';
+import { EXIT, OperatingError } from '../../../proto/operating-error.ts';
 import { readRunFile } from '../../../settings/run-file.ts';
+import { checkpointProblem } from '../../../trainer/store/checkpoint.ts';
+import { createRoundLog, LOG_FORMAT, readRoundLog, reopenRoundLog } from '../../../trainer/store/round-log.ts';
 import { mutated } from '../../support/mutate.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
@@ -154,4 +173,120 @@ describe('a data file', () => {
     }
     tokenizer.close();
   });
+});
+
+describe('what is no regular file', () => {
+  const pipe = join(directory, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const device = join(directory, 'device');
+  symlinkSync('/dev/zero', device);
+  const rules = { maxLength: 64, appendEos: false };
+  const readers: [string, (file: string) => unknown][] = [
+    ['a run file', (file) => readRunFile(file)],
+    ['a config.json', (file) => openBaseModel(modelWith('config.json', file))],
+    ['a tokenizer.json', (file) => loadTokenizer(modelWith('tokenizer.json', file))],
+    ['the tokenizer.json that is fingerprinted', (file) => fingerprint(modelWith('tokenizer.json', file))],
+    ['an index of weights', (file) => openBaseModel(shardedWith(file))],
+    ['weights', openSafetensors],
+    ['an adapter_config.json', (file) => readPeftConfig(file, [], () => {})],
+    ['rows', (file) => countRows(file, join(example, 'model'), rules)],
+    ['a round log', readRoundLog],
+    ['a join token', (joinTokenFile) => clientAccess('127.0.0.1', { joinTokenFile })],
+    ['a certificate', (tlsCa) => clientAccess('127.0.0.1', { tlsCa })],
+  ];
+  let copies = 0;
+  const modelWith = (name: string, file: string): string => {
+    const copy = model(`irregular-${copies++}`);
+    rmSync(join(copy, name));
+    symlinkSync(file, join(copy, name));
+    return copy;
+  };
+  const shardedWith = (file: string): string => {
+    const copy = modelWith('model.safetensors', file);
+    rmSync(join(copy, 'model.safetensors'));
+    symlinkSync(file, join(copy, 'model.safetensors.index.json'));
+    return copy;
+  };
+  const fingerprint = (of: string): Promise<string> => fingerprintBaseModel(openBaseModel(of));
+  for (const [what, read] of readers)
+    for (const [file, kind] of [
+      [pipe, 'a pipe'],
+      [device, 'a device'],
+    ] as const)
+      it(`is refused at once as ${what}: ${kind}`, { timeout: 60_000 }, async () => {
+        await assert.rejects(async () => await read(file), {
+          exitCode: EXIT.usage,
+          message: new RegExp(`cannot be read: it is ${kind}, expected a regular file`),
+        });
+      });
+
+  it('is no part of a checkpoint', { timeout: 60_000 }, async () => {
+    const checkpoint = join(directory, 'checkpoint');
+    mkdirSync(checkpoint);
+    symlinkSync(pipe, join(checkpoint, 'adapter_model.safetensors'));
+    const manifest = join(checkpoint, 'manifest.json');
+    writeFileSync(manifest, JSON.stringify({ 'adapter_model.safetensors': '0'.repeat(64) }));
+    assert.match((await checkpointProblem(checkpoint)) ?? 'whole', /it is a pipe/);
+    rmSync(manifest);
+    symlinkSync(pipe, manifest);
+    assert.match((await checkpointProblem(checkpoint)) ?? 'whole', /it is a pipe/);
+  });
+});
+
+it('a file that grows while it is read ends where it did when it was opened', () => {
+  const file = join(directory, 'grows.jsonl');
+  writeFileSync(file, 'a\n'.repeat(40_000));
+  let lines = 0;
+  for (const _ of readLines(file)) {
+    lines++;
+    appendFileSync(file, 'a\n');
+  }
+  assert.equal(lines, 40_000);
+});
+
+it('a manifest names files of its own directory alone: others are neither read nor described', async () => {
+  const checkpoint = join(directory, 'manifest');
+  mkdirSync(checkpoint);
+  const secret = join(directory, 'secret');
+  writeFileSync(secret, 'secret');
+  const digest = createHash('sha256').update('secret').digest('hex');
+  for (const name of ['../secret', secret, '..\\secret'])
+    for (const sum of [digest, '0'.repeat(64)]) {
+      writeFileSync(join(checkpoint, 'manifest.json'), JSON.stringify({ [name]: sum }));
+      const problem = await checkpointProblem(checkpoint);
+      assert.match(problem ?? 'whole', /manifest\.json: .*expected the name of a file of this directory/s);
+      assert(sum === digest || !problem?.includes(digest));
+    }
+  for (const shard of ['../model.safetensors', secret]) {
+    const copy = model(`index-${shard.length}`);
+    rmSync(join(copy, 'model.safetensors'));
+    writeFileSync(join(copy, 'model.safetensors.index.json'), JSON.stringify({ weight_map: { a: shard } }));
+    assert.match((await outcome(() => openBaseModel(copy))) ?? 'read', /expected a file in the same directory/);
+  }
+});
+
+it('the round log, which holds the secret of the run, is for its user alone', async () => {
+  const file = join(directory, 'round.log');
+  const header = { format: LOG_FORMAT, runConfig: '{}', matrices: Buffer.alloc(0), runSecret: Buffer.alloc(32, 7) };
+  await (await createRoundLog(file, header)).close();
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  chmodSync(file, 0o644);
+  await (await reopenRoundLog(file, await readRoundLog(file))).close();
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+});
+
+it('a join token that every user can read is warned of, without being shown', () => {
+  const file = join(directory, 'token');
+  writeFileSync(file, 'correct-horse-battery-staple\n');
+  const warned = (mode: number): string[] => {
+    const said: string[] = [];
+    chmodSync(file, mode);
+    clientAccess('127.0.0.1', { joinTokenFile: file }, (text) => said.push(text));
+    return said;
+  };
+  assert.deepEqual(warned(0o600), []);
+  assert.deepEqual(warned(0o440), []);
+  const [text = '', ...more] = warned(0o644);
+  assert.match(text, /token: every user of this machine can read this join token/);
+  assert(!text.includes('horse') && more.length === 0);
 });

@@ -1,16 +1,7 @@
 /** The round log under damage: what is lost is noticed, and what is left is the truth. */
 import assert from 'node:assert/strict';
-import {
-  closeSync,
-  existsSync,
-  openSync,
-  readFileSync,
-  statSync,
-  symlinkSync,
-  truncateSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, statSync, truncateSync, unlinkSync, writeSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { LogFrame } from '../../../proto/gen/onebyte.ts';
@@ -130,7 +121,12 @@ describe('a round log', () => {
 
   it('is not there where its header could not be written', async (test) => {
     const file = join(temporaryDirectory(test), 'round.log');
-    symlinkSync('/dev/full', `${file}.new`);
+    const handle = await open(temporaryDirectory(test));
+    const writev = test.mock.method(Object.getPrototypeOf(handle), 'writev');
+    await handle.close();
+    writev.mock.mockImplementationOnce(async () => {
+      throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+    });
     await assert.rejects(createRoundLog(file, header), { exitCode: 5, message: /ENOSPC at byte 0/ });
     assert(!existsSync(file));
   });
