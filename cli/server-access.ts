@@ -8,6 +8,7 @@ import { joinToken, refusePlain, type TlsFlags, tlsFiles } from './tls-flags.ts'
 /** What a trainer that listens on `host` asks of its peers. @throws OperatingError usage */
 export const serverAccess = (host: string, flags: TlsFlags, warn = toStderr): ServiceAccess => ({
   credentials: serverCredentials(host, flags),
+  showsCertificate: flags.tlsCa !== undefined,
   joinToken: joinToken(flags, warn),
 });
 

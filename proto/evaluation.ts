@@ -30,7 +30,7 @@ export function evaluationOf(round: number, counts: readonly EvaluationCounts[])
 /** The figures of counts over `rows` rows. */
 export function figuresOf({ rows, correct, classified, lossSum }: Counts & { readonly rows: number }): Figures {
   return {
-    loss: Number.isFinite(lossSum) ? lossSum / rows : undefined,
+    loss: isFiniteLoss({ rows, lossSum }) ? lossSum / rows : undefined,
     accuracy: classified > 0 ? correct / classified : undefined,
   };
 }
@@ -42,4 +42,33 @@ export function isBetter(a: Evaluation, b: Evaluation | undefined): boolean {
   if (other?.loss === undefined) return true;
   const [right, rightBefore] = [one.accuracy ?? 0, other.accuracy ?? 0];
   return right > rightBefore || (right === rightBefore && one.loss < other.loss);
+}
+
+/** Nats that a row may lose at most: more is no number, whoever says it. A completion of a million tokens loses 1 a token. */
+const MAX_ROW_LOSS = 1e6;
+
+const isFiniteLoss = ({ rows, lossSum }: { rows: number; lossSum: number }): boolean =>
+  Number.isFinite(lossSum) && lossSum <= rows * MAX_ROW_LOSS;
+
+/** Why nobody can have counted this, in the message of a member or in an old log; undefined: it may be so. */
+export function countsProblem({
+  rows,
+  correct,
+  classified,
+  lossSum,
+}: Omit<EvaluationCounts, 'firstRow' | 'round'>): string | undefined {
+  if (rows < 1 || classified > rows || correct > classified)
+    return `${correct} of ${classified} rows are right, of ${rows} rows`;
+  if (lossSum < 0) return `a loss of ${lossSum}, expected at least 0`;
+  return undefined;
+}
+
+/**
+ * Whether two members may both have counted right. Backends and precisions differ: 8-bit weights moved a row's loss by up to
+ * 0.4 % (docs/benchmarks.md), and flip rows whose options are nearly as likely. Twelve times that is allowed, and one row.
+ */
+export function agree(a: EvaluationCounts, b: EvaluationCounts): boolean {
+  if (a.classified !== b.classified || Math.abs(a.correct - b.correct) > 1 + 0.05 * a.rows) return false;
+  if (isFiniteLoss(a) !== isFiniteLoss(b)) return false;
+  return !isFiniteLoss(a) || Math.abs(a.lossSum - b.lossSum) <= 0.05 * Math.max(a.lossSum, b.lossSum) + 0.01 * a.rows;
 }

@@ -86,6 +86,36 @@ export const REPORT_KINDS = {
     text: ({ round }) => `record ${round} was lost from the round log; a worker gave it back`,
     line: { round: count },
   },
+  disputed: {
+    level: 'warn',
+    text: ({ round, firstRow, rows, workers }) =>
+      `round ${round}: workers ${workers.join(' and ')} counted otherwise on dev rows ${firstRow}…${firstRow + rows - 1}`,
+    line: { round: count, firstRow: count, rows: count, workers: z.array(count) },
+  },
+  unevaluated: {
+    level: 'warn',
+    text: ({ round, rows }) => `round ${round}: ${rows} dev rows are not evaluated, no worker told in time`,
+    line: { round: count, rows: count },
+  },
+  doubted: {
+    level: 'warn',
+    text: ({ round, members }) =>
+      `after ${round} rounds ${members} workers hold the same replica, and it is not the trainer's: the round log is replayed`,
+    line: { round: count, members: count },
+  },
+  settled: {
+    level: 'error',
+    text: ({ round, isTrainerRight }) =>
+      isTrainerRight
+        ? `the round log gives the trainer's replica of round ${round}: the workers that hold another are expelled`
+        : `the round log gives the workers' replica of round ${round}: the trainer's own was damaged and is made anew from the log`,
+    line: { round: count, isTrainerRight: z.boolean() },
+  },
+  passedOver: {
+    level: 'warn',
+    text: ({ round, problem }) => `the round log's evaluation of round ${round} is passed over: ${problem}`,
+    line: { round: count, problem: z.string() },
+  },
 } as const satisfies { readonly [Kind in Report['kind']]: ReportKind<Of<Kind>> };
 
 type Kinds = typeof REPORT_KINDS;

@@ -5,6 +5,7 @@
  * no model and no row of data.
  */
 import type { Backend } from '../kernels/backend.ts';
+import { MAX_GRADIENTS_PER_RECORD } from '../kernels/learning-rule.ts';
 import { adapterDigest, moveReplica, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { learningRuleOf } from '../kernels/run-replica.ts';
 import { encodeSnapshot } from '../kernels/snapshot.ts';
@@ -14,14 +15,15 @@ import { type ExitCode, usageError } from '../proto/operating-error.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import type { TrainerSettings } from '../settings/trainer-settings.ts';
 import { groupAppends } from './core/group-commit.ts';
-import type { Effect, Event, Report, StreamId, TrainerRules, TrainerState } from './core/state.ts';
+import type { Effect, Event, Origin, Report, StreamId, TrainerRules, TrainerState } from './core/state.ts';
 import { step } from './core/step.ts';
 import { emptyHistory, type RunHistory } from './metrics/history.ts';
 import { statusOf } from './metrics/status.ts';
 import { isBest, writeCheckpoint } from './store/checkpoint.ts';
 import { checkpointsOf, type OpenRun, openRun, roundLogFile } from './store/open-run.ts';
-import { replayLog, restoreTrainer } from './store/restore.ts';
+import { replayLog, restoreTrainer, uncountable } from './store/restore.ts';
 import { readRoundLog } from './store/round-log.ts';
+import type { Peer } from './transport/listener.ts';
 import { type Service, type ServiceAccess, startService } from './transport/service.ts';
 import type { ServiceLimits } from './transport/service-limits.ts';
 
@@ -95,6 +97,8 @@ class Trainer {
   private readonly state: TrainerState;
   private readonly open: OpenRun;
   private replica: ReplicaState;
+  /** What the log gave when it was replayed last. */
+  private replayed: ReplicaState | undefined;
   /** The replica that an open evaluation is about. */
   private evaluated: ReplicaState | undefined;
   /** The last snapshot that was asked for. */
@@ -116,6 +120,7 @@ class Trainer {
       settings,
       learning: learningRuleOf(config),
       directions: config.learning.directions,
+      gradientsPerRecord: MAX_GRADIENTS_PER_RECORD,
       rounds,
       devRows,
       runConfigSha256: runConfigSha256(this.runConfig),
@@ -135,7 +140,7 @@ class Trainer {
       settings.listen,
       access,
       {
-        onMessage: (stream, message) => this.onMessage(stream, message),
+        onMessage: (stream, message, peer) => this.onMessage(stream, message, peer),
         onClosed: (stream) => this.dispatch({ kind: 'closed', atMs: performance.now(), stream }),
         snapshot: () => this.snapshot(),
         runConfig: () => this.runConfig,
@@ -154,6 +159,7 @@ class Trainer {
     const onDrain = (): void => this.dispatch({ kind: 'drain', atMs: performance.now() });
     try {
       onListening(this.service.address, this.replica.normaliser.round, this.open.tornBytes);
+      for (const evaluation of uncountable(this.open.frames)) this.report({ kind: 'passedOver', ...evaluation });
       drain.addEventListener('abort', onDrain);
       if (drain.aborted) onDrain();
       const { exitCode, text } = await this.outcome.promise;
@@ -185,9 +191,9 @@ class Trainer {
     };
   }
 
-  private onMessage(stream: StreamId, { message }: WorkerMessage): void {
+  private onMessage(stream: StreamId, { message }: WorkerMessage, peer: Peer): void {
     if (message?.$case === 'contribution') this.payloadBytesUp += message.value.gradientBytes.length;
-    const event = eventOf(stream, message, performance.now());
+    const event = eventOf(stream, peer, message, performance.now());
     if (event) this.dispatch(event);
     else this.service?.refuse(stream, 'invalid', 'a message without content');
   }
@@ -216,8 +222,12 @@ class Trainer {
     )
       events.push(this.queue.shift() as Event);
     const effects = events.flatMap((each) => step(this.state, each));
-    for (const effect of groupAppends(effects)) await this.perform(effect);
+    await this.carryOut(effects);
     for (const each of events) if ('stream' in each) this.service?.handled(each.stream);
+  }
+
+  private async carryOut(effects: readonly Effect[]): Promise<void> {
+    for (const effect of groupAppends(effects)) await this.perform(effect);
   }
 
   private async perform(effect: Effect): Promise<void> {
@@ -238,6 +248,13 @@ class Trainer {
       case 'apply':
         await this.apply(effect);
         break;
+      case 'replayLog':
+        this.dispatch(() => this.replay(effect.round));
+        break;
+      case 'takeReplayed':
+        this.replica = this.replayed!;
+        this.announceDigest();
+        break;
       case 'keepAdapter':
         this.evaluated = { ...this.replica, theta: this.replica.theta.slice() };
         break;
@@ -245,12 +262,28 @@ class Trainer {
         await this.checkpoint(effect.best && this.evaluated ? this.evaluated : this.replica, effect.best);
         break;
       case 'report':
-        this.options.onReport(effect.report, this.service!.wireBytes());
+        this.report(effect.report);
         break;
       case 'finish':
         this.outcome.resolve(effect);
         break;
     }
+  }
+
+  /** Replays the log once all that was asked before it is carried out, and hands the core what it gives. */
+  private async replay(round: number): Promise<void> {
+    const { backend, directory } = this.options;
+    const log = await readRoundLog(roundLogFile(directory));
+    const { replica: then } = await replayLog(log, backend, round);
+    const sha256 = replicaDigest(then);
+    const { replica } = await replayLog(log, backend);
+    this.replayed = replica;
+    const { normaliser } = replica;
+    await this.carryOut(step(this.state, { kind: 'logReplayed', atMs: performance.now(), round, sha256, normaliser }));
+  }
+
+  private report(report: Report): void {
+    this.options.onReport(report, this.service!.wireBytes());
   }
 
   private async apply({ absorbed, digest }: Extract<Effect, { kind: 'apply' }>): Promise<void> {
@@ -299,10 +332,13 @@ class Trainer {
   }
 }
 
-function eventOf(stream: StreamId, message: WorkerMessage['message'], atMs: number): Event | undefined {
+/** A connection is one source port of one address. */
+const originOf = (peer: Peer): Origin => ({ connection: peer, address: peer.slice(0, peer.lastIndexOf(':')) });
+
+function eventOf(stream: StreamId, peer: Peer, message: WorkerMessage['message'], atMs: number): Event | undefined {
   switch (message?.$case) {
     case 'hello':
-      return { kind: 'hello', atMs, stream, hello: message.value };
+      return { kind: 'hello', atMs, stream, origin: originOf(peer), hello: message.value };
     case 'contribution':
       return { kind: 'contribution', atMs, stream, contribution: message.value };
     case 'evaluation':

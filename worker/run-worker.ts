@@ -35,15 +35,24 @@ import {
 export interface WorkerOptions {
   readonly trainer: string;
   readonly access: ClientAccess;
-  /** Unique in the run; a worker that starts again under its name gets its number back. */
+  /** Unique in the run; a worker that starts again under its name gets its number back: at once with its secret, else after its lease. */
   readonly name: string;
   readonly requestedWorker: number | undefined;
+  /** What outlives this process and lets the next one resume; undefined: it has to wait for the lease of this one. */
+  readonly identity?: Identity;
   /** Checks the trainer's run config against the worker's own run file; throws OperatingError. */
   readonly checkConfig: (config: RunConfig) => Promise<void>;
   readonly compute: Omit<ComputeOptions, 'config'>;
   readonly onReport: (report: WorkerReport) => void;
   /** Aborted: leave the run and end with `drained`. */
   readonly drain: AbortSignal;
+}
+
+/** Where the secret of a worker's last welcome is kept. */
+export interface Identity {
+  /** The secret that was kept last; empty: none. */
+  read(): Buffer;
+  keep(secret: Buffer): void;
 }
 
 export type WorkerReport = { kind: 'ready'; compute: ComputeReport } | CoreReport;
@@ -85,11 +94,13 @@ class RunningWorker {
   private readonly outcome = deferred<{ exitCode: ExitCode; text: string }>();
 
   constructor(options: WorkerOptions, connection: TrainerConnection) {
-    const { name, requestedWorker, compute } = options;
+    const { name, requestedWorker, compute, identity } = options;
+    const resumeSecret = identity?.read() ?? Buffer.alloc(0);
+    const { giveUpMs } = compute.settings;
     this.options = options;
     this.connection = connection;
     this.random = seedrandom(name);
-    this.state = initialWorker({ name, requestedWorker, giveUpMs: compute.settings.giveUpMs }, performance.now());
+    this.state = initialWorker({ name, requestedWorker, resumeSecret, giveUpMs }, performance.now());
   }
 
   async run(): Promise<WorkerResult> {
@@ -153,6 +164,9 @@ class RunningWorker {
         break;
       case 'retryIn':
         this.retry = setTimeout(() => this.dispatch({ kind: 'retry' }), effect.ms);
+        break;
+      case 'keepSecret':
+        this.options.identity?.keep(effect.secret);
         break;
       case 'report':
         this.options.onReport(effect.report);

@@ -6,7 +6,7 @@ import {
   type LearningRule,
   liveGradients,
 } from '../../kernels/learning-rule.ts';
-import { figuresOf, isBetter } from '../../proto/evaluation.ts';
+import { countsProblem, figuresOf, isBetter } from '../../proto/evaluation.ts';
 import type { LogFrame } from '../../proto/gen/onebyte.ts';
 import { entriesOf } from '../../proto/record.ts';
 import { roundDetail } from '../core/round-detail.ts';
@@ -51,6 +51,7 @@ export function backfill(frames: readonly LogFrame[], rule: LearningRule, noted:
       }
       case 'evaluation': {
         const { round, rows } = frame.value;
+        if (countsProblem(frame.value) !== undefined) break;
         const isBest = isBetter(frame.value, best);
         if (isBest) best = frame.value;
         if (noted.evaluations.has(round)) break;

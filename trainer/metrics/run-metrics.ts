@@ -9,7 +9,7 @@ import type { MetricsStream } from './stream.ts';
 /** Least time between two notes of all workers where only some of them left, ms. */
 const NOTE_WORKERS_MS = 1000;
 
-/** Hears every observation after the history has taken it in. */
+/** Hears every observation after the history has taken it in. One that throws is let go: the run goes on without it. */
 export interface MetricsSink {
   onObservation(seen: Observation, history: RunHistory): void;
   close(): Promise<void>;
@@ -49,11 +49,17 @@ export async function openMetrics({
   if (damage !== undefined)
     say(`${damage}; it is set aside and made again from the round log, all but the times of the rounds`);
   let writer: MetricsStream | undefined;
-  const sinks: MetricsSink[] = [];
+  let sinks: MetricsSink[] = [];
   const take = (seen: Observation): void => {
     observe(history, seen);
     if ('at' in seen) writer?.write(`${JSON.stringify(seen)}\n`);
-    for (const sink of sinks) sink.onObservation(seen, history);
+    for (const sink of sinks)
+      try {
+        sink.onObservation(seen, history);
+      } catch (error) {
+        sinks = sinks.filter((other) => other !== sink);
+        onError(error as Error);
+      }
   };
   let notedAt = 0;
   const noteWorkers = (): void => {
@@ -74,7 +80,9 @@ export async function openMetrics({
       const someLeft = report.kind === 'left' && now() - notedAt >= NOTE_WORKERS_MS;
       if (report.kind === 'evaluation' || someLeft) noteWorkers();
     },
-    add: (sink) => void sinks.push(sink),
+    add(sink) {
+      sinks = [...sinks, sink];
+    },
     async end(exitCode, text) {
       if (writer) noteWorkers();
       take({ kind: 'end', at: now(), exitCode, text });

@@ -145,7 +145,10 @@ function onWelcome(state: WorkerState, welcome: Welcome): WorkerEffect[] {
   const reads = state.worker !== worker || state.devRows !== devRows;
   Object.assign(state, { worker, devRows, rounds, resumeSecret, epoch, phase: 'working', nextDirection: 0 });
   if (reads) state.todo.push({ kind: 'readData', worker, devRows });
-  const effects: WorkerEffect[] = [{ kind: 'heartbeatEvery', ms: heartbeatMs }];
+  const effects: WorkerEffect[] = [
+    { kind: 'keepSecret', secret: resumeSecret },
+    { kind: 'heartbeatEvery', ms: heartbeatMs },
+  ];
   // A trainer before its first record takes whoever shows no replica for a newcomer.
   if (catchUp === Welcome_CatchUp.SNAPSHOT || !state.holdsRun) return [...effects, ...askForSnapshot(state)];
   switch (catchUp) {

@@ -1,6 +1,7 @@
 /** When evaluations end a run, and when they warn. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { MAX_GRADIENTS_PER_RECORD } from '../../../kernels/learning-rule.ts';
 import { TrainerSettings } from '../../../settings/trainer-settings.ts';
 import type { Effect, Report, TrainerRules } from '../../../trainer/core/state.ts';
 import { step } from '../../../trainer/core/step.ts';
@@ -15,6 +16,7 @@ function begin(settings: object) {
     settings: TrainerSettings.parse({ evaluateEvery: 1, checkpointEvery: 0, ...settings }),
     learning: virtualRule(1, 0),
     directions: 1,
+    gradientsPerRecord: MAX_GRADIENTS_PER_RECORD,
     rounds: 50,
     devRows: ROWS,
     runConfigSha256: Buffer.alloc(32),
@@ -25,7 +27,7 @@ function begin(settings: object) {
   const state = restoreTrainer(rules, [], undefined, 0);
   const [stream, atMs] = [1, 0];
   const hello = { name: 'w', resumeSecret: Buffer.alloc(0), runConfigSha256: Buffer.alloc(32) };
-  step(state, { kind: 'hello', atMs, stream, hello });
+  step(state, { kind: 'hello', atMs, stream, origin: { connection: '1', address: '1' }, hello });
   step(state, { kind: 'digest', atMs, stream, digest: { round: 0, sha256: Buffer.alloc(32) } });
   const answer = (loss: number, accuracy: number): Effect[] => {
     const { round } = state.normaliser;

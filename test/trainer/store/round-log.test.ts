@@ -27,7 +27,9 @@ const isPrefix = (found: readonly Buffer[], whole: readonly Buffer[]): boolean =
   found.length <= whole.length && found.every((payload, i) => payload.equals(whole[i]!));
 
 const header = { format: LOG_FORMAT, runConfig: '{}', matrices: Buffer.alloc(0), runSecret: Buffer.alloc(32, 7) };
-const joined = (worker: number): LogFrame => ({ frame: { $case: 'joined', value: { worker, name: `w${worker}` } } });
+const joined = (worker: number): LogFrame => ({
+  frame: { $case: 'joined', value: { worker, name: `w${worker}`, membership: worker } },
+});
 
 describe('a round log', () => {
   it('shows every flip of a single bit', () => {

@@ -8,7 +8,7 @@ import { initialWorker, type TaskResult, type WorkerEffect, type WorkerState } f
 import { step } from '../../../worker/core/step.ts';
 
 const ROUNDS = 3;
-const rules = { name: 'w', requestedWorker: undefined, giveUpMs: 60_000 };
+const rules = { name: 'w', requestedWorker: undefined, resumeSecret: Buffer.alloc(0), giveUpMs: 60_000 };
 const terms = { runConfigSha256: Buffer.alloc(32), directions: 1, maxStaleness: 0 };
 
 const message = (state: WorkerState, said: TrainerMessage['message']): WorkerEffect[] =>
