@@ -94,7 +94,12 @@ export class Compute {
     const matrices = initialMatrices(config, new Uint8Array());
     const initial = { theta: trainedPart(layout, matrices), frozenA: frozenPart(layout, matrices) };
     const adapter = { layout, frozenA: initial.frozenA };
-    const forward = await createForward(model, adapter, { ...settings, ...derivatives, threads });
+    const forward = await createForward(model, adapter, {
+      ...settings,
+      ...derivatives,
+      longestRow: config.data.maxLength,
+      threads,
+    });
     return new Compute(options, tokenizer, backend, forward, initial, reason);
   }
 

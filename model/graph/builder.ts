@@ -40,6 +40,12 @@ const MICROSOFT_OPERATORS = new Set([
 const OPSET = 21;
 const IR_VERSION = 10;
 
+/** Nodes, and which of their values they give. */
+interface Branch {
+  readonly nodes: NodeProto[];
+  readonly results: readonly Value[];
+}
+
 export class GraphBuilder {
   /** Where the weights' locations are relative to: the nearest directory that holds all their files. */
   readonly weightsDirectory: string;
@@ -106,34 +112,36 @@ export class GraphBuilder {
    * keeps what the branch needs until then.
    */
   endBranch(condition: Value, result: Value, passed: readonly Value[] = []): Value[] {
-    const made = this.branch;
+    const then = { nodes: this.branch, results: [result, ...passed] };
     this.branch = [];
-    return this.either(condition, [made, [result, ...passed]], [[], [this.filled(0, 0), ...passed]]);
+    return this.either(condition, then, { nodes: [], results: [this.nothing(), ...passed] });
   }
 
-  /** The values that `then` makes where `condition` (bool `[1]`) holds, else those that `otherwise` makes: equally many. */
-  choose(condition: Value, then: () => readonly Value[], otherwise: () => readonly Value[]): Value[] {
-    const nodesOf = (make: () => readonly Value[]): [NodeProto[], readonly Value[]] => {
+  /** The values that `then` makes where `condition` (bool `[1]`) holds, else those that `otherwise` makes: equally many, or empty ones. */
+  choose(condition: Value, then: () => readonly Value[], otherwise?: () => readonly Value[]): Value[] {
+    const branch = (make: () => readonly Value[]): Branch => {
       const nodes: NodeProto[] = [];
-      return [nodes, this.into(nodes, make)];
+      return { nodes, results: this.into(nodes, make) };
     };
-    return this.either(condition, nodesOf(then), nodesOf(otherwise));
+    const first = branch(then);
+    return this.either(condition, first, branch(otherwise ?? (() => first.results.map(() => this.nothing()))));
   }
 
-  private either(
-    condition: Value,
-    ...branches: readonly [then: [NodeProto[], readonly Value[]], otherwise: [NodeProto[], readonly Value[]]]
-  ): Value[] {
-    const outputs = this.nodeWithOutputs('If', [condition], branches[0][1].length);
-    const attributes = branches.map(([nodes, results], i): AttributeProto => {
-      const name = i === 0 ? 'then_branch' : 'else_branch';
+  /** An empty value. */
+  nothing(): Value {
+    return this.filled(0, 0);
+  }
+
+  private either(condition: Value, then: Branch, otherwise: Branch): Value[] {
+    const outputs = this.nodeWithOutputs('If', [condition], then.results.length);
+    const attribute = (name: string, { nodes, results }: Branch): AttributeProto => {
       // A branch gives values under names of its own.
       const copies = results.map((value, i) => nodeOf('Identity', [value], [`${outputs[i]}_${name}`]));
       const output = outputs.map((value) => ({ name: `${value}_${name}`, type: FLOAT_OF_ANY_SHAPE }));
       const g = { name, node: [...nodes, ...copies], initializer: [], input: [], output };
       return { name, g, ints: [], type: AttributeType.GRAPH };
-    });
-    this.target.at(-1)!.attribute.push(...attributes);
+    };
+    this.target.at(-1)!.attribute.push(attribute('then_branch', then), attribute('else_branch', otherwise));
     return outputs;
   }
 

@@ -27,6 +27,8 @@ export interface ForwardOptions {
   readonly tangents?: TangentPrecision | undefined;
   /** Whether gradients are wanted; not together with tangents or `quantize`. */
   readonly gradients?: boolean | undefined;
+  /** Tokens of the longest row of which a gradient is wanted. Default: what the model reaches. */
+  readonly longestRow?: number;
   /** Float32 elements of activations at once, by estimate; see tiles.ts for the default. */
   readonly maxActivationElements?: number;
 }
@@ -110,10 +112,10 @@ async function reversible(
   model: BaseModel,
   adapter: ForwardAdapter | undefined,
   session: SessionOptions,
-  { maxActivationElements }: ForwardOptions,
+  options: ForwardOptions,
 ): Promise<Forward> {
   assert(adapter !== undefined, 'a gradient is by an adapter');
-  const pass = await GradientPass.create(model, adapter, session, maxActivationElements);
+  const pass = await GradientPass.create(model, adapter, session, options);
   const otherPass = (): never => assert.fail('a forward pass made without gradients');
   return {
     losses(rows, adapters, theta) {
@@ -240,14 +242,12 @@ class ForwardPass {
   }
 
   plan(rows: readonly TokenRow[], adapters: number): TilePlan {
-    const lengths = rows.map(({ ids }) => ids.length);
-    return planTiles(this.model.architecture, lengths, adapters, this.maxActivationElements);
+    return planTiles(this.model.architecture, rows, adapters, this.maxActivationElements);
   }
 
   planDirections(rows: readonly TokenRow[], directions: number): TilePlan {
-    const lengths = rows.map(({ ids }) => ids.length);
     const limit = this.maxActivationElements ?? directionsLimit(this.model.architecture);
-    return planTiles(this.model.architecture, lengths, directions, limit);
+    return planTiles(this.model.architecture, rows, directions, limit);
   }
 
   /** Runs the trunk tile by tile; `use` gets the hidden states `[G, L, size]` of each. */

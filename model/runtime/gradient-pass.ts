@@ -5,39 +5,55 @@ import type { BaseModel } from '../base-model.ts';
 import { gradientGraph, gradientOutput } from '../graph/gradient.ts';
 import { adapterInput } from '../graph/trunk.ts';
 import { int64, noTransposes, type PackedRows, packRows } from '../packing.ts';
-import { planGradient, planTiles } from '../tiles.ts';
+import { keepsRows, planGradient, planTiles } from '../tiles.ts';
 import type { TokenRow } from '../token-row.ts';
 import { type ForwardAdapter, frozenFeeds, trainedFeeds } from './adapter-feeds.ts';
 import { addUp } from './label-sums.ts';
 import { createSession, type SessionOptions } from './session.ts';
 
+/** As in ForwardOptions. */
+interface Limits {
+  readonly longestRow?: number;
+  readonly maxActivationElements?: number | undefined;
+}
+
+interface Plan {
+  /** Whether the graph can make activations again. */
+  readonly remakes: boolean;
+  readonly maxActivationElements: number | undefined;
+}
+
+/** What one run of the graph does. */
+interface Way {
+  readonly differentiate?: boolean;
+  readonly remake?: boolean;
+}
+
+const bool = (value: boolean): Tensor => new Tensor('bool', [value], [1]);
+
 export class GradientPass {
   private readonly model: BaseModel;
   private readonly adapter: ForwardAdapter;
   private readonly session: InferenceSession;
-  private readonly maxActivationElements: number | undefined;
+  private readonly plan: Plan;
 
-  private constructor(
-    model: BaseModel,
-    adapter: ForwardAdapter,
-    session: InferenceSession,
-    maxActivationElements: number | undefined,
-  ) {
+  private constructor(model: BaseModel, adapter: ForwardAdapter, session: InferenceSession, plan: Plan) {
     this.model = model;
     this.adapter = adapter;
     this.session = session;
-    this.maxActivationElements = maxActivationElements;
+    this.plan = plan;
   }
 
-  /** `maxActivationElements`: as in ForwardOptions. */
   static async create(
     model: BaseModel,
     adapter: ForwardAdapter,
     options: SessionOptions,
-    maxActivationElements: number | undefined,
+    { longestRow = model.maxPositions, maxActivationElements }: Limits,
   ): Promise<GradientPass> {
-    const session = await createSession(gradientGraph(model, adapter.layout), options, { arena: true, shared: true });
-    return new GradientPass(model, adapter, session, maxActivationElements);
+    const remakes = !keepsRows(model.architecture, longestRow, maxActivationElements);
+    const graph = gradientGraph(model, adapter.layout, remakes);
+    const session = await createSession(graph, options, { arena: true, shared: true });
+    return new GradientPass(model, adapter, session, { remakes, maxActivationElements });
   }
 
   close(): Promise<void> {
@@ -46,12 +62,10 @@ export class GradientPass {
 
   /** Losses `[rows]` under θ. */
   async losses(rows: readonly TokenRow[], theta: Float32Array): Promise<Float64Array> {
-    const { architecture } = this.model;
+    const { architecture, vocabularySize } = this.model;
     const losses = new Float64Array(rows.length);
-    const lengths = rows.map(({ ids }) => ids.length);
-    for (const tile of planTiles(architecture, lengths, 1, this.maxActivationElements).rows) {
-      const packed = this.pack(rows, tile);
-      const { nll } = await this.run(packed, theta, false);
+    for (const tile of planTiles(architecture, rows, 1, this.plan.maxActivationElements, vocabularySize).rows) {
+      const { nll } = await this.run(this.pack(rows, tile), theta, {});
       addUp(nll!.data as Float32Array, rows, { rows: tile, firstAdapter: 0, adapters: 1 }, losses);
     }
     return losses;
@@ -61,9 +75,8 @@ export class GradientPass {
   async gradient(rows: readonly TokenRow[], theta: Float32Array): Promise<Float32Array> {
     const { layout } = this.adapter;
     const gradient = new Float32Array(layout.elements);
-    const lengths = rows.map(({ ids }) => ids.length);
-    for (const tile of planGradient(this.model.architecture, lengths, this.maxActivationElements)) {
-      const outputs = await this.run(this.pack(rows, tile), theta, true);
+    for (const tile of planGradient(this.model.architecture, rows, this.plan.maxActivationElements)) {
+      const outputs = await this.run(this.pack(rows, tile.rows), theta, { differentiate: true, remake: tile.remake });
       for (const { matrix, module, offset } of layout.tensors) {
         const part = outputs[gradientOutput(matrix, module)]!.data as Float32Array;
         for (let i = 0; i < part.length; i++) gradient[offset + i]! += part[i]! / rows.length;
@@ -79,14 +92,16 @@ export class GradientPass {
     );
   }
 
-  private run({ feeds, targets, transposes }: PackedRows, theta: Float32Array, differentiate: boolean) {
+  private run({ feeds, targets, transposes }: PackedRows, theta: Float32Array, way: Way) {
     const { layout } = this.adapter;
+    const { differentiate = false, remake = false } = way;
     assert.equal(theta.length, layout.elements, 'an adapter of d elements');
     return this.session.run({
       ...feeds,
       ...(differentiate ? transposes() : noTransposes()),
       targets: int64(targets, [targets.length, 1]),
-      differentiate: new Tensor('bool', [differentiate], [1]),
+      differentiate: bool(differentiate),
+      ...(this.plan.remakes && { remake: bool(remake) }),
       ...trainedFeeds(layout, adapterInput, theta, { copies: 1, first: 0, count: 1 }),
       ...frozenFeeds(this.adapter),
     });
