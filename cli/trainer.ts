@@ -3,6 +3,7 @@ import { basename, resolve } from 'node:path';
 import { Command } from 'commander';
 import { readDataset } from '../data/dataset.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
+import { hubNameOf } from '../model/hub/hub-cache.ts';
 import { loadTokenizer } from '../model/tokenizer.ts';
 import { splitAddress } from '../platform/address.ts';
 import { usableCores } from '../platform/cores.ts';
@@ -88,6 +89,7 @@ async function trainUntilDone(
       settings,
       rounds,
       devRows,
+      baseModel: hubNameOf(run.model) ?? run.model,
       directory,
       resume: flags.resume ?? false,
       initialAdapter,

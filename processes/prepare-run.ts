@@ -50,13 +50,14 @@ export async function prepareRun(run: RunFile): Promise<PreparedRun> {
 function adapterOf(run: RunFile, model: BaseModel): { description: AdapterDescription; initialAdapter: Buffer } {
   const { rank, alpha, targets, rslora, train, from } = run.adapter;
   const { linearModules, fanInFanOut } = model;
+  const baseModel = '';
   if (from === undefined) {
-    const settings = { baseModel: run.model, rank, alpha, targets, useRslora: rslora, train };
+    const settings = { baseModel, rank, alpha, targets, useRslora: rslora, train };
     return { description: describeAdapter(settings, linearModules, fanInFanOut), initialAdapter: Buffer.alloc(0) };
   }
   const { description, matrices } = readPeftAdapter(from, linearModules);
   return {
-    description: { ...description, baseModel: run.model, train },
+    description: { ...description, baseModel, train },
     initialAdapter: Buffer.from(bytesOf(matrices)),
   };
 }

@@ -7,7 +7,13 @@ import type { Backend } from '../../kernels/backend.ts';
 import type { ReplicaState } from '../../kernels/replica.ts';
 import type { LogFrame } from '../../proto/gen/onebyte.ts';
 import { usageError } from '../../proto/operating-error.ts';
-import { canonicalJson, type RunConfig, runConfigDifferences } from '../../proto/run-config.ts';
+import {
+  canonicalJson,
+  comparable,
+  parseRunConfig,
+  type RunConfig,
+  runConfigDifferences,
+} from '../../proto/run-config.ts';
 import { forgetBest } from './checkpoint.ts';
 import { type Lock, takeLock } from './lock-file.ts';
 import { replayLog } from './restore.ts';
@@ -95,7 +101,8 @@ async function openLocked(
 }
 
 function refuseOtherRun(file: string, { header }: LogContents, config: RunConfig): void {
-  if (header.runConfig === canonicalJson(config)) return;
-  const differences = runConfigDifferences(JSON.parse(canonicalJson(config)), JSON.parse(header.runConfig));
+  const theirs = parseRunConfig(header.runConfig, file);
+  const differences = runConfigDifferences(JSON.parse(canonicalJson(comparable(config, theirs))), theirs);
+  if (differences.length === 0) return;
   throw usageError(`--resume: the run file is not the one of ${file}:\n  ${differences.join('\n  ')}`);
 }
