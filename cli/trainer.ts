@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { countRows } from '../data/dataset.ts';
 import { rateOf } from '../kernels/learning-rule.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
+import { hubNameOf } from '../model/hub/hub-cache.ts';
 import { splitAddress } from '../platform/address.ts';
 import { usableCores } from '../platform/cores.ts';
 import { type Health, withHealth } from '../processes/health.ts';
@@ -102,6 +103,7 @@ async function trainUntilDone(
       settings,
       rounds,
       devRows,
+      baseModel: hubNameOf(run.model) ?? run.model,
       directory,
       resume,
       initialAdapter,

@@ -10,7 +10,7 @@ import { tellParent } from '../processes/parent.ts';
 import { prepareRun } from '../processes/prepare-run.ts';
 import type { WorkerChildMessage } from '../processes/worker-messages.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
-import { type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
+import { comparable, type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
 import { type RunFile, readRunFile, settled } from '../settings/run-file.ts';
 import { WorkerSettings } from '../settings/worker-settings.ts';
 import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
@@ -135,11 +135,10 @@ async function workUntilDone(
 const devFile = (flags: Flags, run: RunFile | undefined): string | undefined =>
   flags.dev === undefined ? run?.data.dev : resolve(flags.dev);
 
-/** Refuses a trainer whose run config is another one. Where the model lies is each machine's own business. */
+/** Refuses a trainer whose run config is another one. */
 function checkConfig(own: RunConfig | undefined, theirs: RunConfig, file: string): void {
   if (!own) return;
-  const adapter = { ...own.adapter, baseModel: theirs.adapter.baseModel };
-  const differences = runConfigDifferences({ ...own, adapter }, theirs);
+  const differences = runConfigDifferences(comparable(own, theirs), theirs);
   if (differences.length > 0)
     throw new OperatingError(
       EXIT.refused,

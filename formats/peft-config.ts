@@ -176,7 +176,7 @@ export function peftConfig(description: AdapterDescription): Record<string, unkn
   return {
     alpha_pattern: description.alphaPattern,
     auto_mapping: null,
-    base_model_name_or_path: description.baseModel,
+    base_model_name_or_path: description.baseModel === '' ? null : description.baseModel,
     bias: 'none',
     fan_in_fan_out: description.fanInFanOut,
     inference_mode: true,

@@ -63,19 +63,18 @@ function learningOf({ learning, workers }: SettledRunFile, elements: number): Ru
 }
 
 /** The adapter that the run file's keys `section` (by default: none of them) ask for on `model`. */
-export function newAdapter(model: BaseModel, section: z.input<typeof AdapterSection> = {}, baseModel = '') {
+export function newAdapter(model: BaseModel, section: z.input<typeof AdapterSection> = {}) {
   const { rank, alpha, targets, rslora, train } = AdapterSection.parse(section);
-  const settings = { baseModel, rank, alpha, targets, useRslora: rslora, train };
+  const settings = { baseModel: '', rank, alpha, targets, useRslora: rslora, train };
   return describeAdapter(settings, model.linearModules, model.fanInFanOut);
 }
 
 function adapterOf(run: SettledRunFile, model: BaseModel): { description: AdapterDescription; initialAdapter: Buffer } {
   const { train, from } = run.adapter;
-  if (from === undefined)
-    return { description: newAdapter(model, run.adapter, run.model), initialAdapter: Buffer.alloc(0) };
+  if (from === undefined) return { description: newAdapter(model, run.adapter), initialAdapter: Buffer.alloc(0) };
   const { description, matrices } = readPeftAdapter(from, model.linearModules);
   return {
-    description: { ...description, baseModel: run.model, train },
+    description: { ...description, baseModel: '', train },
     initialAdapter: Buffer.from(bytesOf(matrices)),
   };
 }

@@ -107,6 +107,12 @@ export function parseRunConfig(json: string, from: string): RunConfig {
   return parsed.data;
 }
 
+/** `mine` with what decides nothing as `theirs` has it, to be compared. */
+export const comparable = (mine: RunConfig, theirs: RunConfig): RunConfig => ({
+  ...mine,
+  adapter: { ...mine.adapter, baseModel: theirs.adapter.baseModel },
+});
+
 /** The dotted paths at which two run configs differ, with both values. */
 export function runConfigDifferences(mine: unknown, theirs: unknown, path = ''): string[] {
   if (Object.is(mine, theirs)) return [];

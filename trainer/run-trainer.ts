@@ -41,6 +41,8 @@ export interface TrainerOptions {
   readonly settings: TrainerSettings;
   readonly rounds: number;
   readonly devRows: number;
+  /** What adapter_config.json of checkpoints calls the base model. Default: nothing. */
+  readonly baseModel?: string;
   /** The run directory. */
   readonly directory: string;
   readonly resume: boolean;
@@ -298,9 +300,9 @@ class Trainer {
   }
 
   private async checkpoint(replica: ReplicaState, best: boolean): Promise<void> {
-    const { config, directory, settings } = this.options;
+    const { config, baseModel = '', directory, settings } = this.options;
     const content = {
-      config,
+      config: { ...config, adapter: { ...config.adapter, baseModel } },
       replica,
       matrices: this.open.matrices,
       nextWorker: Math.max(-1, ...this.state.numbers.values()) + 1,

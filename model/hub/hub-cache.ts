@@ -46,6 +46,12 @@ function savedToken(file: string): string | undefined {
   return existsSync(file) ? readRegular(file, MAX_TEXT_BYTES).toString().trim() || undefined : undefined;
 }
 
+/** The name on the Hub of the model in a cache directory; undefined: `directory` is no snapshot of a cache. */
+export function hubNameOf(directory: string): string | undefined {
+  const found = /[\\/]models--([\w.-]+?)--([\w.-]+)[\\/]snapshots[\\/][0-9a-f]{40}[\\/]?$/.exec(directory);
+  return found ? `${found[1]}/${found[2]}` : undefined;
+}
+
 /** Where the cache keeps one model. */
 export class ModelCache {
   readonly directory: string;

@@ -7,7 +7,13 @@ import type { Backend } from '../../kernels/backend.ts';
 import type { ReplicaState } from '../../kernels/replica.ts';
 import type { LogFrame } from '../../proto/gen/onebyte.ts';
 import { usageError } from '../../proto/operating-error.ts';
-import { canonicalJson, parseRunConfig, type RunConfig, runConfigDifferences } from '../../proto/run-config.ts';
+import {
+  canonicalJson,
+  comparable,
+  parseRunConfig,
+  type RunConfig,
+  runConfigDifferences,
+} from '../../proto/run-config.ts';
 import { forgetBest } from './checkpoint.ts';
 import { type Lock, takeLock } from './lock-file.ts';
 import { replayLog } from './restore.ts';
@@ -109,8 +115,9 @@ function refuseOtherRun(file: string, { header, frames }: LogContents, config: R
     const { decayChanges = [], ...others } = learning;
     return { ...rest, learning: { ...others, decayChanges: decayChanges.filter(([from]) => from < rounds) } };
   };
-  const [mine, theirs] = [config, started].map((each) => JSON.parse(canonicalJson(soFar(each))));
-  const differences = runConfigDifferences(mine, theirs);
+  const plain = (each: RunConfig): unknown => JSON.parse(canonicalJson(each));
+  const theirs = soFar(started);
+  const differences = runConfigDifferences(plain(comparable(soFar(config), theirs)), plain(theirs));
   if (differences.length === 0) return;
   throw usageError(`--resume: the run file is not the one of ${file}:\n  ${differences.join('\n  ')}`);
 }
