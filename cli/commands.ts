@@ -1,6 +1,7 @@
 /** All commands of `onebyte`, in the order of its help. */
 import type { Command } from 'commander';
 import { benchCommand } from './bench.ts';
+import { certsCommand } from './certs.ts';
 import { evalCommand } from './eval.ts';
 import { k8sCommand } from './k8s.ts';
 import { mergeCommand } from './merge.ts';
@@ -22,6 +23,7 @@ export const COMMANDS: readonly Command[] = [
   evalCommand,
   replayCommand,
   mergeCommand,
+  certsCommand,
   benchCommand,
   k8sCommand,
 ];
