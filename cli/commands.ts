@@ -9,12 +9,14 @@ import { planCommand } from './plan.ts';
 import { replayCommand } from './replay.ts';
 import { simulateCommand } from './simulate.ts';
 import { statusCommand } from './status.ts';
+import { sweepCommand } from './sweep.ts';
 import { trainerCommand } from './trainer.ts';
 import { viewCommand } from './view.ts';
 import { workerCommand } from './worker.ts';
 
 export const COMMANDS: readonly Command[] = [
   planCommand,
+  sweepCommand,
   simulateCommand,
   trainerCommand,
   workerCommand,
