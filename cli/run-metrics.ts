@@ -33,7 +33,7 @@ export function describeRun(
     adapterElements: elements,
     shards: config.data.shards,
     devRows,
-    config: { ...config, adapter: { ...adapter, modules: modules.length }, trainer: settings },
+    config: { rounds, ...config, adapter: { ...adapter, modules: modules.length }, trainer: settings },
   };
 }
 

@@ -1,5 +1,5 @@
 /** `onebyte simulate`: a whole run on this machine, as real processes, with the test split evaluated before and after. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
@@ -10,6 +10,7 @@ import { runSimulation, type SimulationResult } from '../processes/simulation.ts
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import { type RunFile, readRunFile, trainFile } from '../settings/run-file.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
+import { checkpointsOf } from '../trainer/store/open-run.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import type { EvalResult } from './eval.ts';
 import { findModel, toStderr } from './find-model.ts';
@@ -60,6 +61,20 @@ interface Summary extends Omit<TrainerResult, 'exitCode' | 'text'> {
   /** The replica's digest in the trainer, then in every worker that saw the end. */
   readonly replicaDigests: readonly string[];
   readonly restarts: number;
+  /** The checkpoint that was best on the dev split and its test split, where it is not the last one. */
+  readonly best?: {
+    readonly checkpoint: string;
+    readonly accuracy: number | undefined;
+    readonly loss: number | undefined;
+  };
+}
+
+/** Undefined where it is `last`, or where nothing was evaluated. */
+function bestCheckpoint(directory: string, last: string): string | undefined {
+  const link = join(checkpointsOf(directory), 'best');
+  if (!existsSync(link)) return undefined;
+  const best = realpathSync(link);
+  return best === realpathSync(last) ? undefined : best;
 }
 
 async function simulate(file: string, flags: Flags): Promise<ExitCode> {
@@ -101,14 +116,22 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   if (isDone && trainer.checkpointDir === undefined)
     throw new OperatingError(EXIT.internal, 'the run is done, and the trainer names no checkpoint of it');
   // A run may be done when its evaluation is stopped.
-  const tests = isDone ? await Promise.all([before, test(trainer.checkpointDir)]).catch(unlessStopped) : undefined;
+  const best = isDone ? bestCheckpoint(directory, trainer.checkpointDir!) : undefined;
+  const tests = isDone
+    ? await Promise.all([before, test(trainer.checkpointDir), best === undefined ? undefined : test(best)]).catch(unlessStopped)
+    : undefined;
   if (!tests) {
     view.say(isDone ? `${trainer.text}; stopped before the test split was evaluated` : trainer.text);
     const exitCode = drainedCode(isDone ? EXIT.drained : trainer.exitCode, drain.interrupted());
     if (flags.json) printJson({ ...trainer, exitCode });
     return exitCode;
   }
-  const summary = summarise(result, ...tests, (performance.now() - started) / 1000);
+  const [testedBefore, testedAfter, testedBest] = tests;
+  const seconds = (performance.now() - started) / 1000;
+  const summary: Summary = {
+    ...summarise(result, testedBefore, testedAfter, seconds),
+    ...(best && { best: { checkpoint: best, accuracy: testedBest?.accuracy, loss: testedBest?.loss } }),
+  };
   if (flags.json) printJson(summary);
   else process.stdout.write(table(summary, flags.resume ? ' since this start' : ''));
   if (new Set(summary.replicaDigests).size > 1)
@@ -200,6 +223,14 @@ function table(s: Summary, since: string): string {
       `${s.replicaDigests.length} ${same ? 'hold the same adapter' : 'DIFFER'}: ${s.adapterDigest.slice(0, 16)}…`,
     ],
     ['checkpoint', s.checkpointDir ?? '–'],
+    ...(s.best
+      ? [
+          [
+            'best on dev',
+            `${s.best.checkpoint}: test accuracy ${part(s.best.accuracy)}, loss ${loss(s.best.loss)}`,
+          ] satisfies [string, string],
+        ]
+      : []),
     ['round log', s.roundLog],
   ];
   if (s.restarts > 0) rows.splice(6, 0, ['restarts', `${s.restarts}`]);

@@ -1,6 +1,6 @@
 /** The main job, as a user runs it: real processes, real sockets, the real example model. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { openSafetensors } from '../../formats/safetensors.ts';
@@ -124,6 +124,16 @@ describe('onebyte simulate', () => {
         adapterDigest,
         `round ${round}`,
       );
+  });
+
+  it('names and tests the checkpoint that was best on the dev split, where it is not the last', async () => {
+    const high = ['learning.learningRate=0.02', 'learning.decayRounds=0', 'trainer.evaluateEvery=2'];
+    const flags = high.flatMap((setting) => ['--set', setting]);
+    const result = await simulate('too-fast', '--workers', '1', '--rounds', '24', ...flags);
+    const best = result.best?.checkpoint ?? result.checkpointDir;
+    assert.equal(best, realpathSync(out('too-fast/checkpoints/best')));
+    if (result.best) assert(Number.isFinite(result.best.loss) && result.best.loss !== result.lossAfter);
+    assert(result.best, 'a rate ten times too high ends worse than it was');
   });
 
   it('takes a new directory where the one that its run file names is in use, and says so', async () => {

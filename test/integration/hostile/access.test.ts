@@ -1,6 +1,7 @@
 /** Who may speak with a trainer: TLS, mutual TLS, the join token, and plain text on loopback only. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { X509Certificate } from 'node:crypto';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -12,6 +13,7 @@ import { parseJoinToken, sameToken } from '../../../proto/join-token.ts';
 import { EXIT, OperatingError } from '../../../proto/operating-error.ts';
 import { proxyNotice } from '../../../worker/transport/proxy.ts';
 import { ConnectionLost, connectTrainer } from '../../../worker/transport/trainer-client.ts';
+import { lastJson, runOnebyte } from '../../support/onebyte.ts';
 import { protocolWorker } from '../../support/protocol-worker.ts';
 import { type Cleanup, temporaryDirectory } from '../../support/temporary-directory.ts';
 import { testTrainer } from '../../support/test-trainer.ts';
@@ -107,6 +109,26 @@ describe('a worker that speaks otherwise than the trainer', () => {
       t.after(() => connection.close());
       await assert.rejects(connection.runConfig(), lost);
     }
+  });
+});
+
+describe('onebyte certs', () => {
+  it('makes files with which a trainer and a worker trust each other, at the names given', async (t) => {
+    const out = join(directory, 'made');
+    const made = await runOnebyte('certs', '--out', out, '--host', 'trainer.example', '--host', '10.0.0.5', '--json');
+    assert.equal(made.code, 0, made.stderr);
+    const { ca, trainer: cert, worker: workerCert } = lastJson(made);
+    const keyOf = (file: string): string => file.replace('.pem', '.key');
+    const server = { tlsCert: cert, tlsKey: keyOf(cert), tlsCa: ca };
+    assert.equal(await train(t, server, { tlsCa: ca, tlsCert: workerCert, tlsKey: keyOf(workerCert) }), rounds);
+    const { subjectAltName } = new X509Certificate(readFileSync(cert));
+    assert.equal(subjectAltName, 'DNS:localhost, IP Address:127.0.0.1, DNS:trainer.example, IP Address:10.0.0.5');
+    for (const name of ['ca.key', 'ca-trainer.key', 'ca-worker.key'])
+      assert.equal(statSync(join(out, name)).mode & 0o077, 0, `${name} is its owner's alone`);
+    const again = await runOnebyte('certs', '--out', out, '--host', 'x');
+    assert.deepEqual([again.code, /exists already/.test(again.stderr)], [2, true]);
+    const wrong = await runOnebyte('certs', '--out', join(directory, 'wrong'), '--host', 'a b');
+    assert.deepEqual([wrong.code, /--host "a b": expected a host name/.test(wrong.stderr)], [2, true]);
   });
 });
 
