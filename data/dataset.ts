@@ -1,5 +1,5 @@
 /** A worker's rows as token ids: reads a data file, or one shard of it, and fits every row to the length limit. */
-
+import { extname } from 'node:path';
 import type { TokenRow } from '../model/token-row.ts';
 import { type EncodedRow, encodeRows, type Tokenizer } from '../model/tokenizer.ts';
 import { usageError } from '../proto/operating-error.ts';
@@ -45,7 +45,7 @@ const BATCH_ROWS = 256;
 const BATCH_CHARACTERS = 2 ** 18;
 
 /**
- * Reads `file`: TSV where it ends in .tsv, JSON lines otherwise.
+ * Reads `file`: columns where it ends in .tsv or .csv, in capitals or not; JSON lines otherwise.
  * @param shard keeps only the rows i (from 0) with i mod shards = shard
  * @throws OperatingError (usage) that names the file and the line, where a row is malformed or does not fit, or none is left
  */
@@ -67,7 +67,9 @@ export async function readDataset(
   return { examples, truncated: count(({ truncated }) => truncated), merged: count(({ merged }) => merged) };
 
   function* textRows(): Generator<TextExample> {
-    for (const text of file.endsWith('.tsv') ? readTsv(file, rules) : readJsonl(file)) {
+    const ending = extname(file).toLowerCase();
+    const isColumns = ending === '.tsv' || ending === '.csv';
+    for (const text of isColumns ? readTsv(file, rules, ending === '.csv' ? ',' : '\t') : readJsonl(file)) {
       if (rows === MAX_ROWS) throw usageError(`${file}:${text.line}: more than ${MAX_ROWS} rows`);
       if (inShard(rows++, shard, shards)) yield text;
     }
