@@ -14,8 +14,9 @@ const ALIKE = 0.02;
 /** @returns `rate`: undefined where none of them learnt */
 export function advice(trials: readonly Trial[]): { rate: number | undefined; text: string } {
   const lossOf = ({ evaluations }: Trial): number => evaluations.at(-1)?.loss ?? Number.POSITIVE_INFINITY;
+  const startOf = ({ evaluations }: Trial): number => evaluations[0]?.loss ?? Number.POSITIVE_INFINITY;
   const learnt = trials.filter(
-    (trial) => !trial.diverged && trial.evaluations.length > 1 && lossOf(trial) < trial.evaluations[0]!.loss,
+    (trial) => !trial.diverged && trial.evaluations.length > 1 && lossOf(trial) < startOf(trial),
   );
   if (learnt.length === 0)
     return {

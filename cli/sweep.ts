@@ -94,7 +94,7 @@ async function tryRate(
   const log = roundLogFile(out);
   const frames = existsSync(log) ? (await readRoundLog(log)).frames : [];
   const evaluations = frames.flatMap(({ frame }) =>
-    frame?.$case === 'evaluation' ? [figuresOf(frame.value, frame.value.rows)] : [],
+    frame?.$case === 'evaluation' ? [figuresOf(frame.value)] : [],
   );
   return { rate, diverged: code === EXIT.diverged, evaluations };
 }
@@ -102,7 +102,7 @@ async function tryRate(
 function table(trials: readonly Trial[]): string[] {
   const show = (figures: Trial['evaluations'][number] | undefined): string => {
     if (figures === undefined) return '-';
-    const loss = Number.isFinite(figures.loss) ? figures.loss.toFixed(3) : 'not finite';
+    const loss = figures.loss?.toFixed(3) ?? 'not finite';
     return figures.accuracy === undefined ? loss : `${loss}, ${percent(figures.accuracy)}`;
   };
   const rows = [

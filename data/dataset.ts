@@ -3,6 +3,7 @@
  *
  * The room data/ is the way from a file of text to token rows, and their order. What is computed from them is not its affair.
  */
+import { extname } from 'node:path';
 import type { TokenRow } from '../model/token-row.ts';
 import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import { usageError } from '../proto/operating-error.ts';
@@ -44,8 +45,11 @@ export interface Dataset {
 const MAX_ROWS = 2 ** 24;
 
 /** The rows of `file` as text. @throws as `readDataset` of a malformed row */
-const textRows = (file: string, rules: TsvRules): Generator<TextExample> =>
-  file.endsWith('.tsv') ? readTsv(file, rules) : readJsonl(file);
+function textRows(file: string, rules: TsvRules): Generator<TextExample> {
+  const ending = extname(file).toLowerCase();
+  if (ending === '.tsv') return readTsv(file, rules, '\t');
+  return ending === '.csv' ? readTsv(file, rules, ',') : readJsonl(file);
+}
 
 /** Finds the faults of a data file that need no tokenizer to be seen, before a model is loaded. @throws as `readDataset` */
 export function checkRows(file: string, rules: TsvRules): void {
@@ -59,7 +63,7 @@ const BATCH_ROWS = 256;
 const BATCH_CHARACTERS = 2 ** 18;
 
 /**
- * Reads `file`: TSV where it ends in .tsv, JSON lines otherwise.
+ * Reads `file`: columns where it ends in .tsv or .csv, in capitals or not; JSON lines otherwise.
  * @param shard keeps only the rows i (from 0) with i mod shards = shard
  * @throws OperatingError (usage) that names the file and the line, where a row is malformed or does not fit, or none is left
  */

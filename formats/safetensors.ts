@@ -121,6 +121,8 @@ function checkHeader(file: string, header: Record<string, unknown>, dataStart: n
 }
 
 function checkMetadata(file: string, entry: unknown): Map<string, string> {
+  // Null stands for none, as in the reference implementation.
+  if (entry === null) return new Map();
   if (!isObject(entry)) throw refusal(file, `__metadata__ is ${quote(entry)}, expected an object of strings`);
   const metadata = new Map<string, string>();
   for (const [key, value] of Object.entries(entry)) {

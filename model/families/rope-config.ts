@@ -54,6 +54,8 @@ function rotatedSize(config: ConfigFields, parameters: ConfigFields | undefined,
 }
 
 function scalingOf(top: ConfigFields, fields: ConfigFields, context: RopeContext, half: number): RopeScaling {
+  for (const name of ['full_attention', 'sliding_attention'])
+    if (fields.has(name)) throw fields.refuse(name, 'one rope for all layers in this family');
   const key = fields.has('rope_type') || !fields.has('type') ? 'rope_type' : 'type';
   const named = fields.text(key, 'default');
   const type = context.aliases?.[named] ?? context.types.find((known) => known === named);

@@ -80,6 +80,29 @@ describe('a data file', () => {
     );
   });
 
+  it('of columns may have quotes as pandas writes them, and others', async (t) => {
+    const prompts = async (name: string, text: string) => {
+      const { examples } = await readDataset(dataFile(t, text, name), tiny, { ...SST2, template: '{sentence} It' });
+      return examples.map(({ line, options }) => [line, options[0]?.ids]);
+    };
+    const rows = [
+      [2, '"so" it goes'],
+      [3, 'a, b'],
+      [4, 'two\nlines,\n\nof "it"'],
+      [8, 'plain'],
+      [9, '"open'],
+    ] as const;
+    const expected = await Promise.all(rows.map(async ([line, text]) => [line, await idsOf(`${text} It terrible`)]));
+    const cells = ['"""so"" it goes"', '"a, b"', '"two\nlines,\n\nof ""it"""', 'plain', '"open'];
+    const csv = `sentence,label\n${cells
+      .slice(0, -1)
+      .map((cell) => `${cell},0`)
+      .join('\n')}\n`;
+    assert.deepEqual(await prompts('x.CSV', csv), expected.slice(0, -1));
+    const tsv = `sentence\tlabel\n${cells.map((cell) => `${cell}\t0`).join('\n')}\n`;
+    assert.deepEqual(await prompts('x.TSV', tsv), expected);
+  });
+
   it('may have other columns and fields, dollar signs and braces', async (t) => {
     const tsv = dataFile(t, "id\tlabel\ta\tb\n7\t0\t$& {b}\t$'\n", 'x.tsv');
     const { examples } = await readDataset(tsv, tiny, { ...SST2, template: '{b}-{a}-{b} It' });
@@ -189,6 +212,18 @@ describe('a data file is refused', () => {
     ['a TSV file with a column twice', 'sentence\tlabel\tlabel\n', /x.tsv:1: two columns of one name/, 'x.tsv'],
     ['a TSV label in words', 'sentence\tlabel\na\tgood\n', /x.tsv:2: label is "good", expected .* 0 to 1/, 'x.tsv'],
     ['a TSV label beyond the verbalizers', 'sentence\tlabel\na\t2\n', /x.tsv:2: label is "2"/, 'x.tsv'],
+    ['a TSV file of commas', 'sentence,label\na,0\n', /x.tsv:1: columns separated by commas, .* ends in .csv/, 'x.tsv'],
+    ['a CSV file of tabs', 'sentence\tlabel\na\t0\n', /x.csv:1: columns separated by tabs, .* ends in .tsv/, 'x.csv'],
+    ['a TSV file of JSON', jsonl(plain), /x.tsv:1: JSON, not columns; .* ends in .jsonl/, 'x.tsv'],
+    ['a JSON file of columns', 'sentence\tlabel\na\t0\n', /rows.jsonl:1: not JSON.* a file of columns ends in .tsv/s],
+    ['a JSON list', '[\n{}]', /rows.jsonl:1: not JSON.* one row a line/],
+    [
+      'a cell that never ends',
+      'sentence,label\n"a b\nb,1\n',
+      /x.csv:2: a quote that opens a cell is not closed/,
+      'x.csv',
+    ],
+    ['a row too short, with a quote', 'sentence\tlabel\n"a b\nb\t1\n', /x.tsv:2: a quote that opens/, 'x.tsv'],
     ['a TSV header alone', 'sentence\tlabel\n', /x.tsv: no rows/, 'x.tsv'],
   ];
   for (const [name, content, message, file] of BAD)
