@@ -7,6 +7,7 @@ import type { QualityRow } from '../bench/quality.ts';
 import { usableCores } from '../platform/cores.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { readRunFile } from '../settings/run-file.ts';
+import { PROVIDERS, type WorkerSettings } from '../settings/worker-settings.ts';
 import { printJson, runCommand, wholeNumber } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
 
@@ -46,6 +47,7 @@ interface ForwardFlags {
   readonly runs?: number;
   readonly threads?: number;
   readonly quantize?: 'none' | 'int8';
+  readonly provider?: WorkerSettings['provider'];
   readonly json?: boolean;
 }
 
@@ -59,6 +61,7 @@ const forward = new Command('forward')
   .option('--runs <n>', 'runs of each side (5)', wholeNumber)
   .option('--threads <n>', 'threads', wholeNumber)
   .option('--quantize <how>', 'none or int8')
+  .addOption(new Option('--provider <name>', 'what runs the pass (cpu)').choices(PROVIDERS))
   .option('--json', 'end with one line of JSON on stdout')
   .action(({ model, json, ...options }: ForwardFlags) =>
     runCommand(async () => {

@@ -4,9 +4,11 @@ import { BACKEND_CHOICES } from '../kernels/select-backend.ts';
 import { usageError } from '../proto/operating-error.ts';
 import type { Learning } from '../proto/run-config.ts';
 
+export const PROVIDERS = ['auto', 'cpu', 'webgpu', 'cuda'] as const;
+
 export const WorkerSettings = z.strictObject({
   threads: z.int().min(1).max(1024).optional().describe('threads of the forward pass; default: the cores it may use'),
-  provider: z.enum(['auto', 'cpu', 'webgpu', 'cuda']).default('auto').describe('what runs the forward pass'),
+  provider: z.enum(PROVIDERS).default('auto').describe('what runs the forward pass'),
   quantize: z.enum(['none', 'int8']).default('none').describe('int8: base weights held in 8 bits, float32 arithmetic'),
   tangentPrecision: z
     .enum(['float32', 'int8'])

@@ -25,6 +25,8 @@ export interface ForwardOptions {
   readonly tangents?: TangentPrecision | undefined;
   /** Float32 elements of activations at once, by estimate; see tiles.ts for the default. */
   readonly maxActivationElements?: number;
+  /** Where ONNX Runtime leaves its profiles (profile.ts); undefined: none. */
+  readonly profileDirectory?: string;
 }
 
 export interface ForwardAdapter {
@@ -72,8 +74,8 @@ export async function createForward(
 ): Promise<Forward> {
   checkAdapter(model, adapter);
   const elements = adapter?.layout.elements ?? 0;
-  const session: SessionOptions = { provider: await resolveProvider(options.provider), threads: options.threads };
-  const { tangents } = options;
+  const { tangents, threads, profileDirectory } = options;
+  const session: SessionOptions = { provider: await resolveProvider(options.provider), threads, profileDirectory };
   if (tangents === 'int8') await checkInt8(session.provider);
   const int8 = options.quantize === 'int8' ? int8Weights(model) : undefined;
   const heads = new Map<HeadOutput, InferenceSession>();

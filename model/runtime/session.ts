@@ -1,5 +1,8 @@
 /** Hands a graph to ONNX Runtime. The only file that knows its options. */
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { InferenceSession } from 'onnxruntime-node';
+import { loweredForWebGpu } from '../graph/lowering.ts';
 import type { SerializedGraph } from '../graph/trunk.ts';
 import type { Provider } from './provider.ts';
 
@@ -7,6 +10,8 @@ export interface SessionOptions {
   readonly provider: Provider;
   /** Threads of the CPU provider. */
   readonly threads: number;
+  /** Where a session leaves its profile when it is released; undefined: no profile. */
+  readonly profileDirectory?: string | undefined;
 }
 
 /**
@@ -19,8 +24,13 @@ export async function createSession(
   options: SessionOptions,
   { arena, shared }: { readonly arena: boolean; readonly shared: boolean },
 ): Promise<InferenceSession> {
-  return InferenceSession.create(graph.bytes, {
+  const bytes = options.provider === 'webgpu' ? loweredForWebGpu(graph.bytes) : graph.bytes;
+  return InferenceSession.create(bytes, {
     executionProviders: [options.provider],
+    ...(options.profileDirectory !== undefined && {
+      enableProfiling: true,
+      profileFilePrefix: join(options.profileDirectory, randomUUID()),
+    }),
     intraOpNumThreads: options.threads,
     interOpNumThreads: 1,
     enableCpuMemArena: arena,
