@@ -7,7 +7,7 @@ import { referenceBackend } from '../kernels/reference.ts';
 import { type BaseModel, openBaseModel } from '../model/base-model.ts';
 import { createForward, type Forward, type ForwardOptions } from '../model/runtime/forward.ts';
 import { type OperatorCount, profilePass } from '../model/runtime/profile.ts';
-import { type Provider, resolveProvider } from '../model/runtime/provider.ts';
+import type { Provider } from '../model/runtime/provider.ts';
 import type { TokenRow } from '../model/token-row.ts';
 import { benchDirections, type DirectionsRow } from './directions.ts';
 import { describeMachine, type Machine } from './machine.ts';
@@ -63,13 +63,13 @@ const MEMORY_ADAPTERS = 16;
 export async function benchForward(options: ForwardBenchOptions): Promise<ForwardBench> {
   const { adapters = 32, rank = 8, rows = 4, tokens = 64, completion = 4, directions = 16, runs = 5 } = options;
   const { threads = availableParallelism(), quantize = 'none' } = options;
-  const provider = await resolveProvider(options.provider ?? 'cpu');
   const machine = describeMachine();
   const model = openBaseModel(options.model);
   const modules = model.linearModules.map(({ name, fanIn, fanOut }) => ({ name, fanIn, fanOut, rank, scale: 2 }));
   const layout = adapterLayout(modules);
   const minibatch = rowsOf(model, rows, tokens, completion);
-  const adapted = await createForward(model, { layout }, { provider, threads, quantize });
+  const adapted = await createForward(model, { layout }, { provider: options.provider ?? 'cpu', threads, quantize });
+  const { provider } = adapted.chosen;
   await adapted.losses(minibatch, MEMORY_ADAPTERS, await perturbed(layout, MEMORY_ADAPTERS));
   const peakRssMiB = Math.round(process.resourceUsage().maxRSS / 1024);
 

@@ -11,8 +11,9 @@ import { int8Weights } from '../int8-weights.ts';
 import { int64, type PackedRows, packRows } from '../packing.ts';
 import { directionsLimit, planTiles, type TilePlan } from '../tiles.ts';
 import type { TokenRow } from '../token-row.ts';
+import { type ChosenProvider, chooseProvider } from './choose-provider.ts';
 import { hasExactInt8 } from './int8-support.ts';
-import { type Provider, resolveProvider } from './provider.ts';
+import type { Provider } from './provider.ts';
 import { explainLoss } from './self-check.ts';
 import { createSession, type SessionOptions } from './session.ts';
 
@@ -36,6 +37,7 @@ export interface ForwardAdapter {
 }
 
 export interface Forward {
+  readonly chosen: ChosenProvider;
   /**
    * Summed negative log-likelihood of each row's completion under each of G adapters, in nats: `[G · rows]`, adapter by
    * adapter. `scratch` `[G · d]` is tensor-major (`scratchOffset`); it is read where it lies and not kept. Without a layout
@@ -75,7 +77,8 @@ export async function createForward(
   checkAdapter(model, adapter);
   const elements = adapter?.layout.elements ?? 0;
   const { tangents, threads, profileDirectory } = options;
-  const session: SessionOptions = { provider: await resolveProvider(options.provider), threads, profileDirectory };
+  const chosen = await chooseProvider(options.provider, model, { threads });
+  const session: SessionOptions = { provider: chosen.provider, threads, profileDirectory };
   if (tangents === 'int8') await checkInt8(session.provider);
   const int8 = options.quantize === 'int8' ? int8Weights(model) : undefined;
   const heads = new Map<HeadOutput, InferenceSession>();
@@ -99,6 +102,7 @@ export async function createForward(
     throw explainLoss(model, loss!);
   }
   return {
+    chosen,
     losses: (rows, adapters, scratch) => pass.losses(rows, adapters, scratch),
     slopes: (rows, theta, directions) => pass.slopes(rows, theta, directions),
     adaptersPerRun: (rows, adapters) => pass.plan(rows, adapters).adapters,

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { resolveProvider } from '../../model/runtime/provider.ts';
+import { requireProvider } from '../../model/runtime/provider.ts';
 import { lastJson, root, runOnebyte } from '../support/onebyte.ts';
 import { useSoftwareAdapter } from '../support/software-adapter.ts';
 
 useSoftwareAdapter();
-const reason = await resolveProvider('webgpu').then(
+const reason = await requireProvider('webgpu').then(
   () => undefined,
   (error: Error) => error.message,
 );

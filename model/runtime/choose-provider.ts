@@ -1,0 +1,99 @@
+/** Which provider `auto` stands for: the one that runs this model fastest here, by a short pass on each. */
+import { Tensor } from 'onnxruntime-node';
+import { adapterLayout } from '../../kernels/adapter-layout.ts';
+import { adaptableLinears } from '../architecture.ts';
+import type { BaseModel } from '../base-model.ts';
+import { adapterInput, trunkGraph } from '../graph/trunk.ts';
+import { packRows } from '../packing.ts';
+import type { TokenRow } from '../token-row.ts';
+import { gpuProviders, type Provider, requireProvider } from './provider.ts';
+import { createSession, type SessionOptions } from './session.ts';
+
+export interface ChosenProvider {
+  readonly provider: Provider;
+  /** One line for the user: what is taken, and the figures. */
+  readonly reason: string;
+}
+
+/** How a provider is measured. @returns seconds of a pass @throws what keeps the provider from running it */
+export type Measure = (provider: Provider) => Promise<number>;
+
+/** Layers of the model in the pass that is measured: the first is special, what no adapter has changed yet is made once for all. */
+const LAYERS = 2;
+/** A minibatch as a worker has it: adapters, rows, tokens of a row. */
+const [ADAPTERS, ROWS, TOKENS] = [8, 4, 64];
+const RANK = 8;
+/** The fastest of so many passes counts, after one in which a GPU compiles its kernels. */
+const PASSES = 3;
+/** A provider whose first pass takes longer is measured no further, seconds. */
+const LONGEST = 5;
+
+/**
+ * The provider that `wanted` stands for.
+ * @throws OperatingError (usage) that says what a provider needs where it was asked for and does not work
+ */
+export async function chooseProvider(
+  wanted: Provider | 'auto',
+  model: BaseModel,
+  options: Omit<SessionOptions, 'provider'>,
+): Promise<ChosenProvider> {
+  if (wanted !== 'auto') {
+    await requireProvider(wanted);
+    return { provider: wanted, reason: `${wanted}, as asked` };
+  }
+  const gpus = gpuProviders();
+  if (gpus.length === 0) return { provider: 'cpu', reason: 'cpu: the system shows no GPU' };
+  return fastestOf([...gpus, 'cpu'], (provider) => secondsOfPass(model, { ...options, provider }));
+}
+
+/** The fastest of `candidates`. The last one stands where all others fail; what it throws is thrown. */
+export async function fastestOf(candidates: readonly Provider[], measure: Measure): Promise<ChosenProvider> {
+  const figures: string[] = [];
+  let best: { provider: Provider; seconds: number } | undefined;
+  for (const [i, provider] of candidates.entries())
+    try {
+      const seconds = await measure(provider);
+      figures.push(`${provider} ${Number((seconds * 1000).toPrecision(3))} ms`);
+      if (best === undefined || seconds < best.seconds) best = { provider, seconds };
+    } catch (error) {
+      if (i === candidates.length - 1 && best === undefined) throw error;
+      figures.push(`${provider} does not run here (${(error as Error).message})`);
+    }
+  const { provider } = best!;
+  const pass = `a pass of ${LAYERS} layers over ${ADAPTERS * ROWS * TOKENS} tokens`;
+  return { provider, reason: `${provider}, the fastest by ${pass}: ${figures.join(', ')}` };
+}
+
+/** Seconds of a pass of the first layers of the model: the fastest, of losses under perturbed adapters on every linear layer. */
+export async function secondsOfPass(model: BaseModel, options: SessionOptions): Promise<number> {
+  await requireProvider(options.provider);
+  const architecture = { ...model.architecture, layers: model.architecture.layers.slice(0, LAYERS) };
+  const layout = adapterLayout(adaptableLinears(architecture).map((linear) => ({ ...linear, rank: RANK, scale: 1 })));
+  const graph = trunkGraph({ ...model, architecture }, layout, {});
+  const session = await createSession(graph, options, { arena: true, shared: false });
+  try {
+    const feeds: Record<string, Tensor> = { ...packRows(rowsOf(model), architecture).feeds };
+    for (const { matrix, module, shape, elements } of layout.tensors) {
+      const values = new Float32Array(ADAPTERS * elements).fill(0.01);
+      feeds[adapterInput(matrix, module)] = new Tensor('float32', values, [ADAPTERS, ...shape]);
+    }
+    const seconds: number[] = [];
+    do {
+      const begin = performance.now();
+      await session.run(feeds);
+      seconds.push((performance.now() - begin) / 1000);
+    } while (seconds.length <= PASSES && seconds[0]! < LONGEST);
+    return Math.min(...seconds);
+  } finally {
+    await session.release();
+  }
+}
+
+/** Rows that share no token, or the pass would hold fewer. */
+function rowsOf({ vocabularySize, maxPositions }: BaseModel): TokenRow[] {
+  const length = Math.min(TOKENS + 1, maxPositions);
+  return Array.from({ length: ROWS }, (_, row) => ({
+    ids: Array.from({ length }, (_, i) => (i + row) % vocabularySize),
+    firstCompletion: length - 1,
+  }));
+}
