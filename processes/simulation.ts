@@ -1,6 +1,7 @@
 /** A trainer and its workers as child processes on this machine; what dies is started again. */
 import { join } from 'node:path';
 import { deferred } from '../platform/deferred.ts';
+import { nvidiaGpus } from '../platform/nvidia.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import type { WorkerResult } from '../worker/run-worker.ts';
@@ -28,6 +29,8 @@ export interface SimulationOptions {
   readonly workers: number;
   /** Threads of each worker. */
   readonly threads: number;
+  /** The GPU of all workers; undefined: spread over those of the machine. */
+  readonly device: number | undefined;
   /** `host:port` of the dashboard; undefined: none. */
   readonly dashboard: string | undefined;
   readonly view: SimulationView;
@@ -126,7 +129,14 @@ class Simulation {
       String(i),
       '--threads',
       String(this.options.threads),
+      ...this.device(i),
     ];
+  }
+
+  /** Workers in turn over the GPUs, unless the run file names one. */
+  private device(i: number): string[] {
+    const gpus = nvidiaGpus();
+    return gpus < 2 || this.options.device !== undefined ? [] : ['--set', `worker.device=${i % gpus}`];
   }
 
   /** Runs one process until it ends by itself; starts it again when it was killed or failed in a way that may pass. */

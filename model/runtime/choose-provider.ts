@@ -1,13 +1,22 @@
 /** Which provider `auto` stands for: the one that runs this model fastest here, by a short pass on each. */
 import { Tensor } from 'onnxruntime-node';
 import { adapterLayout } from '../../kernels/adapter-layout.ts';
+import { nvidiaGpus } from '../../platform/nvidia.ts';
+import { usageError } from '../../proto/operating-error.ts';
 import { adaptableLinears } from '../architecture.ts';
 import type { BaseModel } from '../base-model.ts';
+import type { Precision } from '../graph/precision.ts';
 import { adapterInput, trunkGraph } from '../graph/trunk.ts';
 import { packRows } from '../packing.ts';
 import type { TokenRow } from '../token-row.ts';
 import { gpuProviders, type Provider, requireProvider } from './provider.ts';
 import { createSession, type SessionOptions } from './session.ts';
+
+/** For the user: `cuda:1 in bfloat16`. */
+function named(provider: Provider, device: number | undefined, precision: Precision): string {
+  const place = provider === 'cuda' ? `${provider}:${device ?? 0}` : provider;
+  return precision === 'float32' ? place : `${place} in ${precision}`;
+}
 
 export interface ChosenProvider {
   readonly provider: Provider;
@@ -37,13 +46,48 @@ export async function chooseProvider(
   model: BaseModel,
   options: Omit<SessionOptions, 'provider'>,
 ): Promise<ChosenProvider> {
+  const { device } = options;
+  const precision = options.rounding?.precision ?? 'float32';
   if (wanted !== 'auto') {
+    checkPrecision(wanted, precision);
+    checkDevice(wanted, device);
     await requireProvider(wanted);
-    return { provider: wanted, reason: `${wanted}, as asked` };
+    return { provider: wanted, reason: `${named(wanted, device, precision)}, as asked` };
   }
-  const gpus = gpuProviders();
-  if (gpus.length === 0) return { provider: 'cpu', reason: 'cpu: the system shows no GPU' };
-  return fastestOf([...gpus, 'cpu'], (provider) => secondsOfPass(model, { ...options, provider }));
+  const gpus = gpuProviders().filter((provider) => PRECISIONS[provider].includes(precision));
+  if (gpus.includes('cuda')) checkDevice('cuda', device);
+  if (gpus.length === 0)
+    return { provider: 'cpu', reason: `${named('cpu', device, precision)}: the system shows no GPU` };
+  const measure = (provider: Provider): Promise<number> => secondsOfPass(model, { ...options, provider });
+  const { provider, reason } = await fastestOf([...gpus, 'cpu'], measure);
+  return { provider, reason: `${named(provider, device, precision)}, ${reason}` };
+}
+
+/** What each provider multiplies in. The CPU emulates: it rounds, and multiplies in float32. */
+const PRECISIONS: Readonly<Record<Provider, readonly Precision[]>> = {
+  cpu: ['float32', 'tf32', 'bfloat16', 'float16'],
+  cuda: ['float32', 'tf32', 'bfloat16', 'float16'],
+  webgpu: ['float32'],
+};
+
+function checkPrecision(provider: Provider, precision: Precision): void {
+  if (!PRECISIONS[provider].includes(precision))
+    throw usageError(
+      `worker.precision ${precision}: provider ${provider} has ${PRECISIONS[provider].join(', ')}; set worker.precision: float32, or worker.provider: cuda`,
+    );
+}
+
+function checkDevice(provider: Provider, device: number | undefined): void {
+  if (device === undefined) return;
+  if (provider !== 'cuda')
+    throw usageError(
+      `worker.device ${device}: the provider is ${provider}, expected cuda; leave worker.device out, or set worker.provider: cuda`,
+    );
+  const gpus = nvidiaGpus();
+  if (device >= gpus)
+    throw usageError(
+      `worker.device ${device}: this machine has ${gpus} NVIDIA GPU${gpus === 1 ? '' : 's'} (counted from 0; CUDA_VISIBLE_DEVICES hides others)`,
+    );
 }
 
 /** The fastest of `candidates`. The last one stands where all others fail; what it throws is thrown. */
@@ -61,7 +105,7 @@ export async function fastestOf(candidates: readonly Provider[], measure: Measur
     }
   const { provider } = best!;
   const pass = `a pass of ${LAYERS} layers over ${ADAPTERS * ROWS * TOKENS} tokens`;
-  return { provider, reason: `${provider}, the fastest by ${pass}: ${figures.join(', ')}` };
+  return { provider, reason: `the fastest by ${pass}: ${figures.join(', ')}` };
 }
 
 /** Seconds of a pass of the first layers of the model: the fastest, of losses under perturbed adapters on every linear layer. */

@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict';
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { type AdapterLayout, scratchOffset } from '../../kernels/adapter-layout.ts';
+import { turnOffTf32 } from '../../platform/nvidia.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import type { BaseModel } from '../base-model.ts';
 import { type HeadOutput, headGraph } from '../graph/head.ts';
 import type { TangentPrecision } from '../graph/model-graph.ts';
+import type { Precision } from '../graph/precision.ts';
 import { adapterInput, tangentInput, trunkGraph } from '../graph/trunk.ts';
 import { int8Weights } from '../int8-weights.ts';
 import { int64, type PackedRows, packRows } from '../packing.ts';
@@ -16,12 +18,17 @@ import { hasExactInt8 } from './int8-support.ts';
 import type { Provider } from './provider.ts';
 import { explainLoss } from './self-check.ts';
 import { createSession, type SessionOptions } from './session.ts';
+import { checkFloat32 } from './tf32.ts';
 
 export interface ForwardOptions {
   readonly provider: Provider | 'auto';
   /** Threads of the CPU provider. */
   readonly threads: number;
   readonly quantize: 'none' | 'int8';
+  /** Of products with base weights; not together with 8 bits. Default: float32. */
+  readonly precision?: Precision | undefined;
+  /** Of provider cuda: which GPU. Default: 0. */
+  readonly device?: number | undefined;
   /** Precision of tangents; undefined where no slopes are wanted. */
   readonly tangents?: TangentPrecision | undefined;
   /** Float32 elements of activations at once, by estimate; see tiles.ts for the default. */
@@ -76,9 +83,8 @@ export async function createForward(
 ): Promise<Forward> {
   checkAdapter(model, adapter);
   const elements = adapter?.layout.elements ?? 0;
-  const { tangents, threads, profileDirectory } = options;
-  const chosen = await chooseProvider(options.provider, model, { threads });
-  const session: SessionOptions = { provider: chosen.provider, threads, profileDirectory };
+  const { tangents } = options;
+  const { chosen, session } = await sessionFor(model, options);
   if (tangents === 'int8') await checkInt8(session.provider);
   const int8 = options.quantize === 'int8' ? int8Weights(model) : undefined;
   const heads = new Map<HeadOutput, InferenceSession>();
@@ -110,6 +116,18 @@ export async function createForward(
     logits: (rows, adapters, scratch) => pass.logits(rows, adapters, scratch),
     close,
   };
+}
+
+/** The provider, and what its sessions have in common. */
+async function sessionFor(model: BaseModel, { precision = 'float32', threads, device, ...options }: ForwardOptions) {
+  if (precision !== 'float32' && (options.quantize === 'int8' || options.tangents === 'int8'))
+    throw usageError(`worker.precision ${precision}: products in 8 bits have no other; set worker.precision: float32`);
+  if (precision !== 'tf32') turnOffTf32();
+  const rounding = { precision, head: model.weights.get(model.architecture.head.name)!.name };
+  const chosen = await chooseProvider(options.provider, model, { threads, device, rounding });
+  const session: SessionOptions = { provider: chosen.provider, threads, device, rounding };
+  if (chosen.provider !== 'cpu') await checkFloat32(precision, session);
+  return { chosen, session: { ...session, profileDirectory: options.profileDirectory } };
 }
 
 async function checkInt8(provider: Provider): Promise<void> {

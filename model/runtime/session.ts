@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { InferenceSession } from 'onnxruntime-node';
 import { loweredForWebGpu } from '../graph/lowering.ts';
+import { inPrecision, type PrecisionOptions } from '../graph/precision.ts';
 import type { SerializedGraph } from '../graph/trunk.ts';
 import type { Provider } from './provider.ts';
 
@@ -10,6 +11,10 @@ export interface SessionOptions {
   readonly provider: Provider;
   /** Threads of the CPU provider. */
   readonly threads: number;
+  /** Of provider cuda: which GPU. Default 0. */
+  readonly device?: number | undefined;
+  /** Of products with base weights. Default: float32. */
+  readonly rounding?: Omit<PrecisionOptions, 'emulated'> | undefined;
   /** Where a session leaves its profile when it is released; undefined: no profile. */
   readonly profileDirectory?: string | undefined;
 }
@@ -24,9 +29,11 @@ export async function createSession(
   options: SessionOptions,
   { arena, shared }: { readonly arena: boolean; readonly shared: boolean },
 ): Promise<InferenceSession> {
-  const bytes = options.provider === 'webgpu' ? loweredForWebGpu(graph.bytes) : graph.bytes;
-  return InferenceSession.create(bytes, {
-    executionProviders: [options.provider],
+  const { provider, device = 0, rounding } = options;
+  const emulated = provider === 'cpu';
+  const rounded = rounding === undefined ? graph.bytes : inPrecision(graph.bytes, { ...rounding, emulated });
+  return InferenceSession.create(provider === 'webgpu' ? loweredForWebGpu(rounded) : rounded, {
+    executionProviders: [provider === 'cuda' ? { name: provider, deviceId: device } : provider],
     ...(options.profileDirectory !== undefined && {
       enableProfiling: true,
       profileFilePrefix: join(options.profileDirectory, randomUUID()),
