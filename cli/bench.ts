@@ -99,7 +99,9 @@ interface AgreementFlags {
 }
 
 const agreement = new Command('agreement')
-  .description('projected gradients of int8 weights, of finite differences and of int8 tangents against exact ones')
+  .description(
+    'projected gradients of int8 weights, of finite differences, of int8 tangents and of half precision against exact ones',
+  )
   .option('--example <dir>', 'directory with model/ and train.jsonl', 'examples/smollm2-sentiment')
   .option('--directions <n>', 'directions in all (200)', wholeNumber)
   .option('--json', 'end with one line of JSON on stdout')

@@ -3,19 +3,16 @@
  * on the CPU, with a copy to the host before it and one back. Graphs for the providers cpu and cuda stay as they are made.
  */
 import assert from 'node:assert/strict';
-import { TensorProto_DataType as DataType, type NodeProto } from '../../formats/gen/onnx.ts';
+import { TensorProto_DataType as DataType } from '../../formats/gen/onnx.ts';
 import type { Value } from './builder.ts';
-import { type GraphRewriter, numbersOf, rewritten } from './rewriter.ts';
+import { type GraphRewriter, numbersOf, type Rule, rewritten } from './rewriter.ts';
 
 /** The same function of the same inputs in operators that WebGPU has. */
 export function loweredForWebGpu(model: Uint8Array): Uint8Array {
-  return rewritten(model, (graph, node) => {
-    RULES[node.opType]?.(graph, node);
-    return node.opType in RULES;
-  });
+  return rewritten(model, (graph, node) => RULES[node.opType]?.(graph, node) ?? false);
 }
 
-const RULES: Readonly<Record<string, (graph: GraphRewriter, node: NodeProto) => void>> = {
+const RULES: Readonly<Record<string, Rule>> = {
   /** alpha · a · b, each transposed in its last two dimensions if so said. */
   FusedMatMul(graph, node) {
     const { transA, transB, alpha } = { transA: 0, transB: 0, alpha: 1, ...numbersOf(node) };
@@ -24,7 +21,7 @@ const RULES: Readonly<Record<string, (graph: GraphRewriter, node: NodeProto) => 
     if (transB === 1) b = transposed(graph, b);
     // Few columns (a rank, a head) on this side, many in the product.
     if (alpha !== 1) a = graph.node('Mul', [a, graph.scalar(alpha)]);
-    graph.replace(node, 'MatMul', [a, b]);
+    return graph.replace(node, 'MatMul', [a, b]);
   },
   /** (x − max x) − log Σ exp(x − max x): no term overflows, and one of them is 1. */
   LogSoftmax(graph, node) {
@@ -34,14 +31,22 @@ const RULES: Readonly<Record<string, (graph: GraphRewriter, node: NodeProto) => 
       graph.node(opType, [x, graph.integers([axis])], { keepdims: 1 });
     const below = graph.node('Sub', [x, reduced('ReduceMax', x)]);
     const sum = reduced('ReduceSum', graph.node('Exp', [below]));
-    graph.replace(node, 'Sub', [below, graph.node('Log', [sum])]);
+    return graph.replace(node, 'Sub', [below, graph.node('Log', [sum])]);
   },
   /** (x > 0) − (x < 0). */
   Sign(graph, node) {
     const [x] = node.input as [Value];
     const holds = (comparison: string): Value =>
       graph.node('Cast', [graph.node(comparison, [x, graph.scalar(0)])], { to: DataType.FLOAT });
-    graph.replace(node, 'Sub', [holds('Greater'), holds('Less')]);
+    return graph.replace(node, 'Sub', [holds('Greater'), holds('Less')]);
+  },
+  /** Rows of a table in half precision, whatever the adapter has of it: of one in float32. */
+  Gather(graph, node) {
+    const [table, index] = node.input as [Value, Value];
+    const dtype = graph.weight(table)?.dataType;
+    if (dtype !== DataType.BFLOAT16 && dtype !== DataType.FLOAT16) return false;
+    const { axis } = { axis: 0, ...numbersOf(node) };
+    return graph.replace(node, 'Gather', [graph.once('Cast', table, { to: DataType.FLOAT }), index], { axis });
   },
 };
 

@@ -78,9 +78,10 @@ export class GraphRewriter {
     this.scopes.at(-1)!.nodes.push(node);
   }
 
-  /** One node in place of `node`, with its outputs. */
-  replace(node: NodeProto, opType: string, inputs: readonly Value[], attributes: Attributes = {}): void {
+  /** One node in place of `node`, with its outputs: it was rewritten. */
+  replace(node: NodeProto, opType: string, inputs: readonly Value[], attributes: Attributes = {}): true {
     this.place(nodeOf(opType, inputs, node.output, attributes));
+    return true;
   }
 
   /**

@@ -10,7 +10,7 @@ export interface OperatorCount {
   readonly count: number;
 }
 
-/** Operators of a forward pass by where they ran; `off` are those that the provider itself did not run. */
+/** Operators of a forward pass by where they ran; `off` are those that the provider did not run, but for what computes shapes. */
 export interface PassProfile {
   readonly on: readonly OperatorCount[];
   readonly off: readonly OperatorCount[];
@@ -27,8 +27,25 @@ const NAMES: Readonly<Record<Provider, string>> = {
 interface ProfileEvent {
   readonly cat: string;
   readonly name: string;
-  readonly args: { readonly op_name?: string; readonly provider?: string };
+  readonly args: {
+    readonly op_name?: string;
+    readonly provider?: string;
+    /** One `{ element type: shape }` for each output. */
+    readonly output_type_shape?: readonly { readonly [type: string]: readonly number[] }[];
+  };
 }
+
+/**
+ * Whether a node computes a shape: a few int64 numbers, that the one who launches a kernel needs in host memory. ONNX Runtime's
+ * own optimizer puts such nodes on the CPU, whatever the provider; no tensor crosses for them.
+ */
+const computesShape = (args: ProfileEvent['args']): boolean =>
+  (args.output_type_shape ?? []).every(
+    ({ int64 }) => int64 !== undefined && int64.length === 1 && int64[0]! <= MAX_RANK,
+  );
+
+/** Dimensions of a tensor, at most. */
+const MAX_RANK = 8;
 
 /** Profiles what `run` does: it makes its forward passes with the `profileDirectory` that it is given, and closes them. */
 export async function profilePass(
@@ -38,15 +55,15 @@ export async function profilePass(
   const directory = mkdtempSync(join(tmpdir(), 'onebyte-profile-'));
   try {
     await run(directory);
-    const nodes = new Map<string, Required<ProfileEvent['args']>>();
+    const nodes = new Map<string, ProfileEvent['args'] & { op_name: string }>();
     for (const file of readdirSync(directory))
       for (const { cat, name, args } of JSON.parse(readFileSync(join(directory, file), 'utf8')) as ProfileEvent[])
         if (cat === 'Node' && args.op_name !== undefined && args.provider !== undefined)
-          nodes.set(`${file} ${name}`, { op_name: args.op_name, provider: args.provider });
+          nodes.set(`${file} ${name}`, { ...args, op_name: args.op_name });
     const ran = [...nodes.values()];
     return {
       on: countsOf(ran.filter((node) => node.provider === NAMES[provider])),
-      off: countsOf(ran.filter((node) => node.provider !== NAMES[provider])),
+      off: countsOf(ran.filter((node) => node.provider !== NAMES[provider] && !computesShape(node))),
     };
   } finally {
     rmSync(directory, { recursive: true });
