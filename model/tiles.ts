@@ -36,7 +36,8 @@ export function planTiles(
   return { rows, adapters: Math.min(adapters, Math.max(1, Math.floor(limit / largest))) };
 }
 
-function activationLimit({ layers, hiddenSize }: Architecture): number {
+/** Float32 elements of activations at once, where nothing else is said. */
+export function activationLimit({ layers, hiddenSize }: Architecture): number {
   const widest = Math.max(...layers.map(({ feedForward }) => feedForward.inner.down.fanIn));
   return Math.max(MIN_ACTIVATION_ELEMENTS, (layers.length * 4 * hiddenSize * widest) / WEIGHTS_PER_ACTIVATION);
 }

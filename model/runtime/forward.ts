@@ -11,9 +11,10 @@ import type { Precision } from '../graph/precision.ts';
 import { adapterInput, tangentInput, trunkGraph } from '../graph/trunk.ts';
 import { int8Weights } from '../int8-weights.ts';
 import { int64, type PackedRows, packRows } from '../packing.ts';
-import { directionsLimit, planTiles, type TilePlan } from '../tiles.ts';
+import { activationLimit, directionsLimit, planTiles, type TilePlan } from '../tiles.ts';
 import type { TokenRow } from '../token-row.ts';
 import { type ChosenProvider, chooseProvider } from './choose-provider.ts';
+import { withinMemory } from './device-memory.ts';
 import { hasExactInt8 } from './int8-support.ts';
 import type { Provider } from './provider.ts';
 import { explainLoss } from './self-check.ts';
@@ -70,6 +71,8 @@ export interface Forward {
 
 /** Float32 elements of logits that exist at once: 32 MiB. */
 const MAX_LOGITS_ELEMENTS = 2 ** 23;
+/** Float32 elements of activations below which a pass is cut no further: 64 KiB, one short row of any model. */
+const SMALLEST_ACTIVATIONS = 2 ** 14;
 
 /**
  * Loads the model, and runs two tokens through it once.
@@ -109,8 +112,8 @@ export async function createForward(
   }
   return {
     chosen,
-    losses: (rows, adapters, scratch) => pass.losses(rows, adapters, scratch),
-    slopes: (rows, theta, directions) => pass.slopes(rows, theta, directions),
+    losses: (rows, adapters, scratch) => pass.fitting(() => pass.losses(rows, adapters, scratch)),
+    slopes: (rows, theta, directions) => pass.fitting(() => pass.slopes(rows, theta, directions)),
     adaptersPerRun: (rows, adapters) => pass.plan(rows, adapters).adapters,
     directionsPerRun: (rows, directions) => pass.planDirections(rows, directions).adapters,
     logits: (rows, adapters, scratch) => pass.logits(rows, adapters, scratch),
@@ -158,7 +161,7 @@ class ForwardPass {
   private readonly trunk: InferenceSession;
   private readonly headFor: (output: HeadOutput) => Promise<InferenceSession>;
   private readonly tangents: boolean;
-  private readonly maxActivationElements: number | undefined;
+  private maxActivationElements: number | undefined;
 
   constructor(
     model: BaseModel,
@@ -174,6 +177,18 @@ class ForwardPass {
     this.headFor = headFor;
     this.tangents = tangents;
     this.maxActivationElements = maxActivationElements;
+  }
+
+  /** `run`, in smaller pieces from now on where the device's memory does not hold the ones so far. */
+  async fitting<T>(run: () => Promise<T>): Promise<T> {
+    const { architecture } = this.model;
+    const first = this.maxActivationElements;
+    const limit = first ?? (this.tangents ? directionsLimit(architecture) : activationLimit(architecture));
+    const { result } = await withinMemory(limit, SMALLEST_ACTIVATIONS, (elements) => {
+      if (elements < limit) this.maxActivationElements = elements;
+      return run();
+    });
+    return result;
   }
 
   async losses(rows: readonly TokenRow[], adapters: number, scratch?: Float32Array): Promise<Float64Array> {

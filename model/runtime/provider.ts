@@ -13,8 +13,8 @@ const ADVICE: Readonly<Record<Provider, string>> = {
   webgpu:
     'WebGPU needs a GPU with a Vulkan, Metal or Direct3D 12 driver (on Linux: libvulkan1 and the driver of the GPU); or take provider: cpu',
   cuda:
-    'CUDA needs an NVIDIA GPU with its driver, CUDA 12, cuDNN 9, and the CUDA libraries of ONNX Runtime, which are not in the npm package: ' +
-    'run "node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12"; or take provider: cpu',
+    "CUDA needs an NVIDIA GPU with its driver, CUDA 13, cuDNN 9, and ONNX Runtime's CUDA provider, which is not in the npm package: " +
+    'run "bash node_modules/onebyte/scripts/install-cuda.sh" (docs/gpu.md), which says what else is missing; or take provider: cpu',
 };
 
 /** @throws OperatingError (usage) that says what the provider needs where it does not work here */

@@ -101,7 +101,7 @@ describe('a provider that is not there', () => {
     await assert.rejects(requireProvider('cuda'), (error) => {
       assert(error instanceof OperatingError);
       assert.equal(error.exitCode, 2);
-      assert.match(error.message, /provider cuda is not usable .* CUDA 12, cuDNN 9.*onnxruntime-node-install=cuda12/);
+      assert.match(error.message, /provider cuda is not usable .* CUDA 13, cuDNN 9.*install-cuda.sh/);
       return true;
     });
   });
