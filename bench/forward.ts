@@ -13,7 +13,8 @@ import { benchDirections, type DirectionsRow } from './directions.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { median } from './statistics.ts';
 
-export interface ForwardBenchOptions extends Partial<Pick<ForwardOptions, 'provider' | 'threads' | 'quantize'>> {
+export interface ForwardBenchOptions
+  extends Partial<Pick<ForwardOptions, 'provider' | 'threads' | 'quantize' | 'precision'>> {
   /** A Hugging Face directory. */
   readonly model: string;
   /** G, even. Default 32. */
@@ -62,18 +63,22 @@ const MEMORY_ADAPTERS = 16;
 
 export async function benchForward(options: ForwardBenchOptions): Promise<ForwardBench> {
   const { adapters = 32, rank = 8, rows = 4, tokens = 64, completion = 4, directions = 16, runs = 5 } = options;
-  const { threads = availableParallelism(), quantize = 'none' } = options;
+  const { threads = availableParallelism(), quantize = 'none', precision = 'float32' } = options;
   const machine = describeMachine();
   const model = openBaseModel(options.model);
   const modules = model.linearModules.map(({ name, fanIn, fanOut }) => ({ name, fanIn, fanOut, rank, scale: 2 }));
   const layout = adapterLayout(modules);
   const minibatch = rowsOf(model, rows, tokens, completion);
-  const adapted = await createForward(model, { layout }, { provider: options.provider ?? 'cpu', threads, quantize });
+  const adapted = await createForward(
+    model,
+    { layout },
+    { provider: options.provider ?? 'cpu', threads, quantize, precision },
+  );
   const { provider } = adapted.chosen;
   await adapted.losses(minibatch, MEMORY_ADAPTERS, await perturbed(layout, MEMORY_ADAPTERS));
   const peakRssMiB = Math.round(process.resourceUsage().maxRSS / 1024);
 
-  const plain = await createForward(model, undefined, { provider, threads, quantize });
+  const plain = await createForward(model, undefined, { provider, threads, quantize, precision });
   const scratch = await perturbed(layout, adapters);
   const many = rowsOf(model, adapters * rows, tokens, completion);
   const seconds = { adapters: [] as number[], none: [] as number[] };
@@ -83,7 +88,7 @@ export async function benchForward(options: ForwardBenchOptions): Promise<Forwar
   }
   await adapted.close();
   await plain.close();
-  const settings = { provider, threads, quantize };
+  const settings = { provider, threads, quantize, precision };
   const estimators =
     quantize === 'none' ? await benchDirections(model, layout, minibatch, directions, runs, settings) : [];
   const count = adapters * rows * tokens;

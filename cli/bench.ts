@@ -7,7 +7,7 @@ import type { QualityRow } from '../bench/quality.ts';
 import { usableCores } from '../platform/cores.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { readRunFile } from '../settings/run-file.ts';
-import { PROVIDERS, type WorkerSettings } from '../settings/worker-settings.ts';
+import { PRECISIONS, PROVIDERS, type WorkerSettings } from '../settings/worker-settings.ts';
 import { printJson, runCommand, wholeNumber } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
 
@@ -48,6 +48,7 @@ interface ForwardFlags {
   readonly threads?: number;
   readonly quantize?: 'none' | 'int8';
   readonly provider?: WorkerSettings['provider'];
+  readonly precision?: WorkerSettings['precision'];
   readonly json?: boolean;
 }
 
@@ -62,6 +63,7 @@ const forward = new Command('forward')
   .option('--threads <n>', 'threads', wholeNumber)
   .option('--quantize <how>', 'none or int8')
   .addOption(new Option('--provider <name>', 'what runs the pass (cpu)').choices(PROVIDERS))
+  .addOption(new Option('--precision <name>', 'of products with base weights (float32)').choices(PRECISIONS))
   .option('--json', 'end with one line of JSON on stdout')
   .action(({ model, json, ...options }: ForwardFlags) =>
     runCommand(async () => {

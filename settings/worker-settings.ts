@@ -6,11 +6,13 @@ import type { Learning } from '../proto/run-config.ts';
 
 export const PROVIDERS = ['auto', 'cpu', 'webgpu', 'cuda'] as const;
 
+export const PRECISIONS = ['float32', 'tf32', 'bfloat16', 'float16'] as const;
+
 export const WorkerSettings = z.strictObject({
   threads: z.int().min(1).max(1024).optional().describe('threads of the forward pass; default: the cores it may use'),
   provider: z.enum(PROVIDERS).default('auto').describe('what runs the forward pass'),
   precision: z
-    .enum(['float32', 'tf32', 'bfloat16', 'float16'])
+    .enum(PRECISIONS)
     .default('float32')
     .describe('products with base weights; half-precision weights stay as stored on a GPU, all else is float32'),
   device: z
