@@ -33,7 +33,8 @@ export async function benchDirections(
   options: ForwardOptions,
 ): Promise<DirectionsRow[]> {
   const { backend } = await selectBackend('auto', options.threads);
-  const int8 = options.provider === 'cpu' && (await hasExactInt8());
+  const exact = options.precision === undefined || options.precision === 'float32';
+  const int8 = options.provider === 'cpu' && exact && (await hasExactInt8());
   const sides = [
     { estimator: 'spsa', precision: 'float32' },
     { estimator: 'forward', precision: 'float32' },

@@ -10,6 +10,7 @@ import { initialReplica, type ReplicaState } from '../kernels/replica.ts';
 import { frozenPart, initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
 import { type BaseModel, fingerprintBaseModel, openBaseModel } from '../model/base-model.ts';
+import type { Precision } from '../model/graph/precision.ts';
 import { createForward, type Forward } from '../model/runtime/forward.ts';
 import type { TokenRow } from '../model/token-row.ts';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
@@ -29,6 +30,8 @@ export interface TrialSettings {
   readonly learning: Partial<Learning>;
   readonly train?: 'both' | 'B';
   readonly quantize?: 'none' | 'int8';
+  /** Of products with base weights. Default: float32. */
+  readonly precision?: Precision;
   /** For the estimator `forward`. Default float32. */
   readonly tangents?: 'float32' | 'int8' | undefined;
 }
@@ -96,8 +99,9 @@ export class Lab {
     const config = this.config(seed, workers, learning, train);
     const derivatives = derivativesOf(config.learning, { tangentPrecision: how.tangents, quantize });
     const [layout, rule] = [layoutOf(config), learningRuleOf(config)];
-    const options = { provider: 'cpu', threads: this.threads, quantize, ...derivatives } as const;
-    const key = `${train === 'both' ? train : `${train} ${seed}`} ${quantize} ${JSON.stringify(derivatives)}`;
+    const { precision = 'float32' } = how;
+    const options = { provider: 'cpu', threads: this.threads, quantize, precision, ...derivatives } as const;
+    const key = `${train === 'both' ? train : `${train} ${seed}`} ${quantize} ${precision} ${JSON.stringify(derivatives)}`;
     const matrices = initialMatrices(config, Buffer.alloc(0));
     if (!this.forwards.has(key))
       this.forwards.set(key, createForward(this.model, { layout, frozenA: frozenPart(layout, matrices) }, options));

@@ -7,6 +7,7 @@ import type { QualityRow } from '../bench/quality.ts';
 import { usableCores } from '../platform/cores.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { readRunFile } from '../settings/run-file.ts';
+import { PRECISIONS, PROVIDERS, type WorkerSettings } from '../settings/worker-settings.ts';
 import { printJson, runCommand, wholeNumber } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
 
@@ -46,6 +47,8 @@ interface ForwardFlags {
   readonly runs?: number;
   readonly threads?: number;
   readonly quantize?: 'none' | 'int8';
+  readonly provider?: WorkerSettings['provider'];
+  readonly precision?: WorkerSettings['precision'];
   readonly json?: boolean;
 }
 
@@ -59,6 +62,8 @@ const forward = new Command('forward')
   .option('--runs <n>', 'runs of each side (5)', wholeNumber)
   .option('--threads <n>', 'threads', wholeNumber)
   .option('--quantize <how>', 'none or int8')
+  .addOption(new Option('--provider <name>', 'what runs the pass (cpu)').choices(PROVIDERS))
+  .addOption(new Option('--precision <name>', 'of products with base weights (float32)').choices(PRECISIONS))
   .option('--json', 'end with one line of JSON on stdout')
   .action(({ model, json, ...options }: ForwardFlags) =>
     runCommand(async () => {
@@ -96,7 +101,9 @@ interface AgreementFlags {
 }
 
 const agreement = new Command('agreement')
-  .description('projected gradients of int8 weights, of finite differences and of int8 tangents against exact ones')
+  .description(
+    'projected gradients of int8 weights, of finite differences, of int8 tangents and of half precision against exact ones',
+  )
   .option('--example <dir>', 'directory with model/ and train.jsonl', 'examples/smollm2-sentiment')
   .option('--directions <n>', 'directions in all (200)', wholeNumber)
   .option('--json', 'end with one line of JSON on stdout')

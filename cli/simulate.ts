@@ -100,6 +100,7 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
     rounds: run.rounds,
     decayRounds: flags.decayRounds,
     workers: run.workers,
+    device: run.worker.device,
     threads: run.worker.threads ?? Math.max(1, Math.floor(cores / run.workers)),
     dashboard: flags.dashboard === false ? undefined : flags.dashboard,
     view,

@@ -151,7 +151,7 @@ function logReport(log: Log, report: WorkerReport, trainer: string): void {
     case 'ready':
       log.info(
         report,
-        `model loaded, ${report.compute.adapterElements} adapter elements; kernels: ${report.compute.kernels}`,
+        `model loaded, ${report.compute.adapterElements} adapter elements; provider: ${report.compute.provider}; kernels: ${report.compute.kernels}`,
       );
       return;
     case 'joined': {

@@ -40,7 +40,8 @@ export function planTiles(
 /** The same for tangents: twice as much, since every run pays for the values once (measured: 4 to 8 directions 1.2 times as fast, 16 no more). */
 export const directionsLimit = (architecture: Architecture): number => 2 * activationLimit(architecture);
 
-const activationLimit = (architecture: Architecture): number =>
+/** Float32 elements of activations at once, where nothing else is said. */
+export const activationLimit = (architecture: Architecture): number =>
   Math.max(MIN_ACTIVATION_ELEMENTS, weights(architecture) / WEIGHTS_PER_ACTIVATION);
 
 /** About as many as the layers have. */

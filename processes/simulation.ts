@@ -6,6 +6,7 @@
  */
 import { join } from 'node:path';
 import { deferred } from '../platform/deferred.ts';
+import { nvidiaGpus } from '../platform/nvidia.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import type { BriefReport } from '../trainer/report-kinds.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
@@ -35,6 +36,8 @@ export interface SimulationOptions {
   readonly workers: number;
   /** Threads of each worker. */
   readonly threads: number;
+  /** The GPU of all workers; undefined: spread over those of the machine. */
+  readonly device: number | undefined;
   /** `host:port` of the dashboard; undefined: none. */
   readonly dashboard: string | undefined;
   readonly view: SimulationView;
@@ -143,7 +146,14 @@ class Simulation {
       String(i),
       '--threads',
       String(this.options.threads),
+      ...this.device(i),
     ];
+  }
+
+  /** Workers in turn over the GPUs, unless the run file names one. */
+  private device(i: number): string[] {
+    const gpus = nvidiaGpus();
+    return gpus < 2 || this.options.device !== undefined ? [] : ['--set', `worker.device=${i % gpus}`];
   }
 
   /** Runs one process until it ends by itself; starts it again when it was killed or failed in a way that may pass. */

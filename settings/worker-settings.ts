@@ -7,12 +7,26 @@ import { Learning } from '../proto/run-config.ts';
 /** The enumeration of `learning.estimator` without its default. */
 const Estimator = Learning.shape.estimator.unwrap();
 
+export const PROVIDERS = ['auto', 'cpu', 'webgpu', 'cuda'] as const;
+
+export const PRECISIONS = ['float32', 'tf32', 'bfloat16', 'float16'] as const;
+
 export const WorkerSettings = z.strictObject({
   estimator: Estimator.optional().describe('how this worker measures; default: learning.estimator'),
   directions: z.int().min(1).optional().describe('K of this worker, at most learning.directions, the default'),
   rows: z.int().min(1).max(4096).optional().describe('rows of a minibatch of this worker; default: learning.rows'),
   threads: z.int().min(1).max(1024).optional().describe('threads of the forward pass; default: the cores it may use'),
-  provider: z.enum(['auto', 'cpu', 'webgpu', 'cuda']).default('auto').describe('what runs the forward pass'),
+  provider: z.enum(PROVIDERS).default('auto').describe('what runs the forward pass'),
+  precision: z
+    .enum(PRECISIONS)
+    .default('float32')
+    .describe('products with base weights; half-precision weights stay as stored on a GPU, all else is float32'),
+  device: z
+    .int()
+    .min(0)
+    .max(63)
+    .optional()
+    .describe('provider cuda: which GPU, counted from 0; default: 0, and simulate spreads its workers over all'),
   quantize: z.enum(['none', 'int8']).default('none').describe('int8: base weights held in 8 bits, float32 arithmetic'),
   tangentPrecision: z
     .enum(['float32', 'int8'])

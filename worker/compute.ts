@@ -35,6 +35,8 @@ export interface ComputeOptions {
 export interface ComputeReport {
   /** Why these kernels. */
   readonly kernels: string;
+  /** What runs the forward pass, and why. */
+  readonly provider: string;
   readonly adapterElements: number;
 }
 
@@ -73,7 +75,7 @@ export class Compute {
     this.forward = forward;
     this.frozenA = initial.frozenA;
     this.replica = initialReplica(learningRuleOf(options.config), ownedCopy(backend, initial.theta));
-    this.report = { kernels, adapterElements: this.replica.theta.length };
+    this.report = { kernels, provider: forward.chosen.reason, adapterElements: this.replica.theta.length };
   }
 
   /** Loads model and kernels. @throws OperatingError usage: wrong model, data or settings */

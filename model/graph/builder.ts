@@ -230,19 +230,23 @@ export class GraphBuilder {
     dims: number[],
     data: BigInt64Array | Float32Array | Uint8Array,
   ): Value {
-    this.initializers.set(name, {
-      dims,
-      dataType,
-      name,
-      rawData: Buffer.from(data.buffer),
-      externalData: [],
-      dataLocation: TensorProto_DataLocation.DEFAULT,
-    });
+    this.initializers.set(name, constantOf(name, dataType, dims, data));
     return name;
   }
 }
 
-function nodeOf(
+/** A tensor whose data lie in the graph. */
+export function constantOf(
+  name: Value,
+  dataType: DataType,
+  dims: number[],
+  data: BigInt64Array | Float32Array | Uint8Array,
+): TensorProto {
+  const rawData = Buffer.from(data.buffer);
+  return { dims, dataType, name, rawData, externalData: [], dataLocation: TensorProto_DataLocation.DEFAULT };
+}
+
+export function nodeOf(
   opType: string,
   input: readonly Value[],
   output: readonly Value[],

@@ -1,28 +1,37 @@
 /** The forward pass: losses of rows under many adapters at once. Two sessions, the trunk and the head, and the tiling of both. */
 import assert from 'node:assert/strict';
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
+import { turnOffTf32 } from '../../platform/nvidia.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import type { BaseModel } from '../base-model.ts';
 import { type HeadOutput, headGraph } from '../graph/head.ts';
 import type { TangentPrecision } from '../graph/model-graph.ts';
+import type { Precision } from '../graph/precision.ts';
 import { adapterInput, tangentInput, trunkGraph } from '../graph/trunk.ts';
 import { int8Weights } from '../int8-weights.ts';
 import { int64, type PackedRows, packRows } from '../packing.ts';
-import { directionsLimit, planTiles, type TilePlan } from '../tiles.ts';
+import { activationLimit, directionsLimit, planTiles, type TilePlan } from '../tiles.ts';
 import type { TokenRow } from '../token-row.ts';
 import { type ForwardAdapter, frozenFeeds, trainedFeeds } from './adapter-feeds.ts';
+import { type ChosenProvider, chooseProvider } from './choose-provider.ts';
+import { withinMemory } from './device-memory.ts';
 import { GradientPass } from './gradient-pass.ts';
 import { hasExactInt8 } from './int8-support.ts';
 import { addUp, type Tile } from './label-sums.ts';
-import { type Provider, resolveProvider } from './provider.ts';
+import type { Provider } from './provider.ts';
 import { explainLoss } from './self-check.ts';
 import { createSession, type SessionOptions } from './session.ts';
+import { checkFloat32 } from './tf32.ts';
 
 export interface ForwardOptions {
   readonly provider: Provider | 'auto';
   /** Threads of the CPU provider. */
   readonly threads: number;
   readonly quantize: 'none' | 'int8';
+  /** Of products with base weights; not together with 8 bits. Default: float32. */
+  readonly precision?: Precision | undefined;
+  /** Of provider cuda: which GPU. Default: 0. */
+  readonly device?: number | undefined;
   /** Precision of tangents; undefined where no slopes are wanted. */
   readonly tangents?: TangentPrecision | undefined;
   /** Whether gradients are wanted; not together with tangents or `quantize`. */
@@ -31,9 +40,12 @@ export interface ForwardOptions {
   readonly longestRow?: number;
   /** Float32 elements of activations at once, by estimate; see tiles.ts for the default. */
   readonly maxActivationElements?: number;
+  /** Where ONNX Runtime leaves its profiles (profile.ts); undefined: none. */
+  readonly profileDirectory?: string;
 }
 
 export interface Forward {
+  readonly chosen: ChosenProvider;
   /**
    * Summed negative log-likelihood of each row's completion under each of G adapters, in nats: `[G · rows]`, adapter by
    * adapter. `scratch` `[G · d]` is tensor-major (`scratchOffset`); it is read where it lies and not kept. Without a layout
@@ -64,6 +76,8 @@ export interface Forward {
 
 /** Float32 elements of logits that exist at once: 32 MiB. */
 const MAX_LOGITS_ELEMENTS = 2 ** 23;
+/** Float32 elements of activations below which a pass is cut no further: 64 KiB, one short row of any model. */
+const SMALLEST_ACTIVATIONS = 2 ** 14;
 
 /**
  * Loads the model, and runs two tokens through it once.
@@ -77,9 +91,9 @@ export async function createForward(
 ): Promise<Forward> {
   checkAdapter(model, adapter);
   const elements = adapter?.layout.elements ?? 0;
-  const session: SessionOptions = { provider: await resolveProvider(options.provider), threads: options.threads };
   const { tangents } = options;
-  if (options.gradients) return checked(model, elements, await reversible(model, adapter, session, options));
+  const { chosen, session } = await sessionFor(model, options);
+  if (options.gradients) return checked(model, elements, await reversible(model, adapter, chosen, session, options));
   if (tangents === 'int8') await checkInt8(session.provider);
   const int8 = options.quantize === 'int8' ? int8Weights(model) : undefined;
   const heads = new Map<HeadOutput, InferenceSession>();
@@ -95,8 +109,9 @@ export async function createForward(
   const trunk = await createSession(trunkGraph(model, adapter?.layout, { int8, tangents }), session, kind);
   const pass = new ForwardPass(model, adapter, trunk, headFor, tangents !== undefined, options.maxActivationElements);
   return checked(model, elements, {
-    losses: (rows, adapters, scratch) => pass.losses(rows, adapters, scratch),
-    slopes: (rows, theta, directions) => pass.slopes(rows, theta, directions),
+    chosen,
+    losses: (rows, adapters, scratch) => pass.fitting(() => pass.losses(rows, adapters, scratch)),
+    slopes: (rows, theta, directions) => pass.fitting(() => pass.slopes(rows, theta, directions)),
     gradient: () => assert.fail('a forward pass made with gradients'),
     adaptersPerRun: (rows, adapters) => pass.plan(rows, adapters).adapters,
     directionsPerRun: (rows, directions) => pass.planDirections(rows, directions).adapters,
@@ -111,6 +126,7 @@ export async function createForward(
 async function reversible(
   model: BaseModel,
   adapter: ForwardAdapter | undefined,
+  chosen: ChosenProvider,
   session: SessionOptions,
   options: ForwardOptions,
 ): Promise<Forward> {
@@ -118,6 +134,7 @@ async function reversible(
   const pass = await GradientPass.create(model, adapter, session, options);
   const otherPass = (): never => assert.fail('a forward pass made without gradients');
   return {
+    chosen,
     losses(rows, adapters, theta) {
       assert.equal(adapters, 1, 'one adapter, with gradients');
       return pass.losses(rows, theta!);
@@ -137,6 +154,18 @@ async function checked(model: BaseModel, elements: number, forward: Forward): Pr
   if (Number.isFinite(loss)) return forward;
   await forward.close();
   throw explainLoss(model, loss!);
+}
+
+/** The provider, and what its sessions have in common. */
+async function sessionFor(model: BaseModel, { precision = 'float32', threads, device, ...options }: ForwardOptions) {
+  if (precision !== 'float32' && (options.quantize === 'int8' || options.tangents === 'int8'))
+    throw usageError(`worker.precision ${precision}: products in 8 bits have no other; set worker.precision: float32`);
+  if (precision !== 'tf32') turnOffTf32();
+  const rounding = { precision, head: model.weights.get(model.architecture.head.name)!.name };
+  const chosen = await chooseProvider(options.provider, model, { threads, device, rounding });
+  const session: SessionOptions = { provider: chosen.provider, threads, device, rounding };
+  if (chosen.provider !== 'cpu') await checkFloat32(precision, session);
+  return { chosen, session: { ...session, profileDirectory: options.profileDirectory } };
 }
 
 async function checkInt8(provider: Provider): Promise<void> {
@@ -167,7 +196,7 @@ class ForwardPass {
   private readonly trunk: InferenceSession;
   private readonly headFor: (output: HeadOutput) => Promise<InferenceSession>;
   private readonly tangents: boolean;
-  private readonly maxActivationElements: number | undefined;
+  private maxActivationElements: number | undefined;
 
   constructor(
     model: BaseModel,
@@ -183,6 +212,18 @@ class ForwardPass {
     this.headFor = headFor;
     this.tangents = tangents;
     this.maxActivationElements = maxActivationElements;
+  }
+
+  /** `run`, in smaller pieces from now on where the device's memory does not hold the ones so far. */
+  async fitting<T>(run: () => Promise<T>): Promise<T> {
+    const { architecture } = this.model;
+    const first = this.maxActivationElements;
+    const limit = first ?? (this.tangents ? directionsLimit(architecture) : activationLimit(architecture));
+    const { result } = await withinMemory(limit, SMALLEST_ACTIVATIONS, (elements) => {
+      if (elements < limit) this.maxActivationElements = elements;
+      return run();
+    });
+    return result;
   }
 
   async losses(rows: readonly TokenRow[], adapters: number, scratch?: Float32Array): Promise<Float64Array> {
