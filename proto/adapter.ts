@@ -1,5 +1,6 @@
 /** What a LoRA adapter is made of, as it travels in the run config and stands in the round log's header. */
 import { z } from 'zod';
+import { MAX_ADAPTER_BYTES } from './limits.ts';
 
 const count = z
   .int()
@@ -58,6 +59,9 @@ export const AdapterDescription = z.strictObject({
     .array(AdapterModule)
     .min(1)
     .max(65_536)
-    .refine((modules) => adapterElements(modules) < 2 ** 31, 'an adapter has fewer than 2^31 elements'),
+    .refine(
+      (modules) => 4 * adapterElements(modules) <= MAX_ADAPTER_BYTES,
+      `an adapter has at most ${MAX_ADAPTER_BYTES / 4} elements`,
+    ),
 });
 export type AdapterDescription = z.infer<typeof AdapterDescription>;

@@ -10,6 +10,7 @@ import { decodeSnapshot } from '../kernels/snapshot.ts';
 import { fingerprintBaseModel, openBaseModel } from '../model/base-model.ts';
 import { createForward, type Forward } from '../model/runtime/forward.ts';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
+import type { LinearModule } from '../proto/adapter.ts';
 import type { Contribution, EvaluationCounts, EvaluationRequest, Record, ReplicaDigest } from '../proto/gen/onebyte.ts';
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
 import type { RunConfig } from '../proto/run-config.ts';
@@ -89,6 +90,7 @@ export class Compute {
       throw usageError(
         `model ${modelDirectory}: another base model than the trainer's (sha-256 ${fingerprint}, expected ${config.baseModelSha256})`,
       );
+    refuseForeignModules(model.linearModules, config);
     const tokenizer = await loadTokenizer(modelDirectory, model.vocabularySize);
     const { backend, reason } = await selectBackend(settings.kernels, threads);
     const layout = layoutOf(config);
@@ -190,5 +192,19 @@ export class Compute {
   async close(): Promise<void> {
     await this.forward.close();
     await this.backend.close();
+  }
+}
+
+/** A trainer's config is believed as far as the model goes: else it decides what memory this process takes. */
+function refuseForeignModules(linearModules: readonly LinearModule[], { adapter }: RunConfig): void {
+  const known = new Map(linearModules.map((linear) => [linear.name, linear]));
+  for (const { name, fanIn, fanOut } of adapter.modules) {
+    const linear = known.get(name);
+    if (linear?.fanIn !== fanIn || linear.fanOut !== fanOut)
+      throw new OperatingError(
+        EXIT.refused,
+        `the trainer's run config adapts ${name} [${fanOut}, ${fanIn}]: the model of this worker has no such layer, or the config names it twice`,
+      );
+    known.delete(name);
   }
 }
