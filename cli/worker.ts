@@ -18,6 +18,7 @@ import { proxyNotice } from '../worker/transport/proxy.ts';
 import { clientAccess } from './client-access.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel } from './find-model.ts';
+import { identityFile } from './identity-file.ts';
 import { createLog, type Log, type Place } from './log.ts';
 import { type TlsFlags, withTlsFlags } from './tls-flags.ts';
 import { workerNumber } from './worker-number.ts';
@@ -27,6 +28,7 @@ interface Flags extends TlsFlags {
   readonly trainer: string;
   readonly name?: string;
   readonly number?: number;
+  readonly identity?: string;
   readonly model?: string;
   readonly data?: string;
   readonly dev?: string;
@@ -54,6 +56,10 @@ export const workerCommand = withTlsFlags(
         '--number <n>',
         'worker number to ask for (default: JOB_COMPLETION_INDEX, RANK or PET_NODE_RANK where set)',
         wholeNumber,
+      )
+      .option(
+        '--identity <file>',
+        'keep the secret of this worker here (mode 0600): started again, it goes on at once under its name, not after its lease',
       )
       .option('--model <dir>', 'model directory or org/name on this machine')
       .option('--data <file>', 'training rows of this worker alone (all of the file is its shard)')
@@ -101,6 +107,7 @@ async function workUntilDone(
     access: clientAccess(splitAddress(flags.trainer).host, flags, (text) => log.warn(text)),
     name: flags.name ?? (asked === undefined ? `${hostname()}-${process.pid}` : `worker-${asked.number}`),
     requestedWorker: asked?.number,
+    ...(flags.identity === undefined ? {} : { identity: identityFile(flags.identity) }),
     checkConfig: async (theirs) =>
       checkConfig(
         own && (await prepareRun(settled(own, theirs), theirs.learning.decayChanges)).config,

@@ -144,6 +144,9 @@ class Simulation {
       address,
       '--number',
       String(i),
+      // One that is killed goes on at once, not after its lease.
+      '--identity',
+      join(this.options.directory, 'logs', `worker-${i}.identity`),
       '--threads',
       String(this.options.threads),
       ...this.device(i),

@@ -111,7 +111,6 @@ export class Adversary {
       case 'welcome':
         this.worker = message.value.worker;
         this.round = message.value.round;
-        this.world.invariants.onWelcome(`${this.name}.${this.identities}`, this.worker);
         if (this.does('forge records')) this.forgeRecords();
         // The trainer has no digest of its own of this round: any will do.
         this.stream?.send({ $case: 'digest', value: { round: 7, sha256: this.forgedDigest(7) } });

@@ -39,7 +39,11 @@ export class Invariants {
     this.check(record.round === knownRounds, `record ${round} appended behind ${knownRounds} records`);
     const before = this.issued[round];
     this.check(before === undefined || before === encoded(record), `record ${round} was acknowledged and remade`);
-    for (const entry of entriesOf(record)) {
+    const entries = entriesOf(record);
+    const workers = new Set(entries.map(({ worker }) => worker));
+    const isOnce = this.rule.maxStaleness > 0 || workers.size === entries.length;
+    this.check(isOnce, `record ${round} holds ${entries.length} contributions of ${workers.size} workers`);
+    for (const entry of entries) {
       const { worker, firstDirection, gradientBytes } = entry;
       const measured = round - entry.staleness;
       this.check(entry.staleness <= this.rule.maxStaleness, `record ${round} holds bytes of round ${measured}`);

@@ -1,6 +1,6 @@
 /** A worker process in a simulation: the real core, a fake compute that takes virtual time, one stream at most. */
 import { type ReplicaState, replicaDigest } from '../../kernels/replica.ts';
-import type { TrainerMessage, WorkerMessage } from '../../proto/gen/onebyte.ts';
+import type { WorkerMessage } from '../../proto/gen/onebyte.ts';
 import type { ExitCode } from '../../proto/operating-error.ts';
 import {
   initialWorker,
@@ -107,7 +107,6 @@ export class VirtualWorker {
     if (!this.isUp) return;
     const heard: WorkerEvent =
       event.kind === 'message' ? { ...event, message: spoilMessage(bug, event.message) } : event;
-    if (heard.kind === 'message') this.noteWelcome(heard.message);
     for (const effect of step(this.state, heard)) {
       if (this.crashIn !== undefined && this.crashIn-- <= 0) {
         this.crash();
@@ -115,10 +114,6 @@ export class VirtualWorker {
       }
       this.perform(effect);
     }
-  }
-
-  private noteWelcome({ message }: TrainerMessage): void {
-    if (message?.$case === 'welcome') this.world.invariants.onWelcome(this.name, message.value.worker);
   }
 
   private perform(effect: WorkerEffect): void {

@@ -78,12 +78,14 @@ export class Watch {
 
   /** Nobody but its worker takes a name over while its lease runs. */
   private checkHello({ holder, isHonest }: Before, event: Event, effects: readonly Effect[]): void {
-    if (!holder || isHonest || event.kind !== 'hello' || !holder.name.startsWith('w')) return;
-    const isWelcome = effects.some(
-      (effect) =>
-        effect.kind === 'send' && effect.stream === event.stream && effect.message.message?.$case === 'welcome',
-    );
-    this.check(!isWelcome, `${holder.name} was taken over while its lease ran`);
+    if (event.kind !== 'hello') return;
+    for (const effect of effects) {
+      const message = effect.kind === 'send' && effect.stream === event.stream ? effect.message.message : undefined;
+      if (message?.$case !== 'welcome') continue;
+      this.world.invariants.onWelcome(event.hello.name, message.value.worker);
+      const isTheft = holder !== undefined && !isHonest && holder.name.startsWith('w');
+      this.check(!isTheft, `${holder?.name} was taken over while its lease ran`);
+    }
   }
 
   /** A worker that does as it should is neither refused nor crowded out. */
@@ -105,7 +107,8 @@ export class Watch {
         effect.message.message?.$case === 'notice' &&
         effect.message.message.value.kind === Notice_Kind.LATE;
       const isInTime = event.kind === 'contribution' && event.contribution.measuredRound === round;
-      if (isLate && isHonest && isInTime && isFirstAnswer && member && due.includes(member))
+      // In the first round shares shrink as workers join.
+      if (round > 0 && isLate && isHonest && isInTime && isFirstAnswer && member && due.includes(member))
         this.check(false, `worker ${member.worker} was crowded out of round ${round} of ${state.sharers} members`);
     }
   }
@@ -140,7 +143,11 @@ export class Watch {
       const { quorum } = this.world.rules.settings;
       const due = before.due.filter((m) => state.members.get(m.worker) === m && m.expectedFrom !== undefined).length;
       const least = quorum === 'all' ? due : Math.ceil(quorum * (due - Math.floor(due / 3)));
-      this.check(shares.size >= least, `record ${before.round} is of ${shares.size} of ${due} members`);
+      // In the first round shares shrink as workers join, so that some may answer without room for what they say.
+      this.check(
+        before.round === 0 || shares.size >= least,
+        `record ${before.round} is of ${shares.size} of ${due} members`,
+      );
     }
     for (const effect of effects)
       if (effect.kind === 'report' && effect.report.kind === 'round' && this.world.adversaries > 0) {

@@ -53,6 +53,13 @@ export async function protocolWorker(address: string, options: ProtocolWorkerOpt
       const message = await next(stream);
       if (message?.$case === 'notice' && LAST_WORDS.includes(message.value.kind)) return replica;
       if (message?.$case === 'notice' && message.value.kind !== Notice_Kind.LATE) throw new Error(message.value.text);
+      if (message?.$case === 'evaluate') {
+        const { rows } = message.value;
+        stream.send({
+          $case: 'evaluation',
+          value: { ...message.value, correct: rows, classified: rows, lossSum: rows },
+        });
+      }
       if (message?.$case !== 'record' || message.value.round < replica.normaliser.round) continue;
       replica = await applyRecord(replica, rule, message.value, referenceBackend);
       const { round } = replica.normaliser;

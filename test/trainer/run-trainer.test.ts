@@ -1,13 +1,15 @@
 /** The trainer process, when what it depends on fails, or when it is killed. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readlinkSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { readPeftAdapter } from '../../formats/peft-adapter.ts';
+import type { Backend } from '../../kernels/backend.ts';
 import { referenceBackend } from '../../kernels/reference.ts';
+import { replicaDigest } from '../../kernels/replica.ts';
 import { splitAddress } from '../../platform/address.ts';
 import { checkpointName, checkpointProblem } from '../../trainer/store/checkpoint.ts';
 import { checkpointsOf, roundLogFile } from '../../trainer/store/open-run.ts';
@@ -15,7 +17,7 @@ import { replayLog } from '../../trainer/store/restore.ts';
 import { readRoundLog, reopenRoundLog } from '../../trainer/store/round-log.ts';
 import { connectTrainer } from '../../worker/transport/trainer-client.ts';
 import { PLAIN, protocolWorker } from '../support/protocol-worker.ts';
-import { smallRunConfig } from '../support/small-run.ts';
+import { smallRunConfig, smallSettings } from '../support/small-run.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { testTrainer } from '../support/test-trainer.ts';
 
@@ -57,6 +59,50 @@ it('writes the last checkpoint when it was killed between the last record and th
   const { checkpointDir } = await (await testTrainer(test, { directory, rounds: 3, resume: true })).result;
   assert.equal(checkpointDir, last);
   assert.equal(await checkpointProblem(last), undefined);
+});
+
+it('passes over an evaluation in the log that nobody can have counted, and says so', async (test) => {
+  const directory = temporaryDirectory(test);
+  const first = await testTrainer(test, { directory, rounds: 3 });
+  await protocolWorker(first.address, { name: 'w', config: first.config });
+  await first.result;
+  const log = await reopenRoundLog(roundLogFile(directory), await readRoundLog(roundLogFile(directory)));
+  const poisoned = { round: 2, rows: 4, correct: 3, classified: 4, lossSum: -1e300 };
+  await log.append([{ frame: { $case: 'evaluation', value: poisoned } }]);
+  await log.close();
+  const second = await testTrainer(test, { directory, rounds: 3, resume: true });
+  await second.result;
+  assert.deepEqual(
+    second.reports.filter(({ kind }) => kind === 'passedOver'),
+    [{ kind: 'passedOver', round: 2, problem: 'a loss of -1e+300, expected at least 0' }],
+  );
+  assert.equal(existsSync(join(checkpointsOf(directory), 'best')), false);
+});
+
+it('takes what its log gives when its own replica is damaged and all workers say so', async (test) => {
+  let updates = 0;
+  const backend: Backend = {
+    ...referenceBackend,
+    async update(theta, ...rest) {
+      await referenceBackend.update(theta, ...rest);
+      // The trainer's memory is hit once, between two comparisons of digests.
+      if (++updates === 20) theta[3] = theta[3]! + 1;
+    },
+  };
+  const settings = smallSettings({ startWorkers: 3 });
+  const trainer = await testTrainer(test, { rounds: 60, backend, settings });
+  const { config } = trainer;
+  const workers = ['a', 'b', 'c'].map((name) => protocolWorker(trainer.address, { name, config }));
+  // Those who said so first are told to catch up, which such a worker takes for its end; another may be needed for the rest.
+  await Promise.allSettled(workers);
+  assert.deepEqual(
+    trainer.reports.find(({ kind }) => kind === 'settled'),
+    { kind: 'settled', round: 32, isTrainerRight: false },
+  );
+  await protocolWorker(trainer.address, { name: 'late', config }).catch(() => {});
+  const { replicaDigest: digest, exitCode } = await trainer.result;
+  const { replica } = await replayLog(await readRoundLog(roundLogFile(trainer.directory)), referenceBackend);
+  assert.deepEqual([exitCode, replicaDigest(replica).toString('hex')], [0, digest]);
 });
 
 it('makes the best adapter that the log knows of anew when it was killed before it had a checkpoint', async (test) => {

@@ -17,7 +17,7 @@ const CHECKED = 1 / 8;
 const MAX_MISSED_RANGES = 2;
 /** A range that takes so many times as long as usual is given to another member. */
 const SLOWER = 4;
-/** The longest wait for a range while fewer than half of the members have answered, ms. */
+/** The longest wait for a range while nobody has answered and nobody else could, ms. */
 const CEILING_MS = 3_600_000;
 /** Members that are asked for one range that is not disputed, one after another. */
 const MAX_ASKS = 4;
@@ -99,6 +99,7 @@ export function askAgain(state: TrainerState, worker: number, stream: StreamId, 
   if (!evaluation) return [];
   if (evaluation.round !== normaliser.round) return withdraw(state, worker, atMs);
   const owed = evaluation.ranges.filter(({ asks }) => asks.get(worker)?.isOpen);
+  for (const { asks } of owed) asks.set(worker, { atMs, counts: undefined, isOpen: true });
   return owed.map((range) => request(evaluation.round, range, stream));
 }
 
@@ -107,6 +108,7 @@ export function onCounts(state: TrainerState, member: Member, counts: Evaluation
   const { evaluation } = state;
   const range = evaluation?.ranges.find((r) => r.firstRow === counts.firstRow && r.rows === counts.rows);
   const owed = range?.asks.get(member.worker);
+  if (owed) member.missedRanges = 0;
   if (!evaluation || !range || !owed || owed.counts || range.isClosed || counts.round !== evaluation.round) return [];
   const problem = countsProblem(counts);
   if (problem) {
@@ -115,7 +117,6 @@ export function onCounts(state: TrainerState, member: Member, counts: Evaluation
   }
   owed.counts = counts;
   owed.isOpen = false;
-  member.missedRanges = 0;
   if (!evaluation.answeredMs.has(member.worker)) evaluation.answeredMs.set(member.worker, atMs - owed.atMs);
   return settle(state, atMs);
 }
@@ -138,14 +139,15 @@ export function expireRanges(state: TrainerState, atMs: number): Effect[] {
 }
 
 /**
- * How long a range is waited for, ms: told by the members that answered once they are half of those that were asked. Where
- * nobody answered and somebody came who was not asked, a lease is long enough.
+ * How long a range is waited for, ms: told by the members that answered. A lease is the least while they are fewer than half
+ * of those that were asked; what comes later still counts as long as the range is open.
  */
 function patienceOf(state: TrainerState, { answeredMs, members, ranges }: OpenEvaluation): number {
   const { heartbeatMs, leaseMs } = state.rules.settings;
-  if (2 * answeredMs.size >= members) return Math.max(heartbeatMs, SLOWER * lowerMedian([...answeredMs.values()]));
+  const usualMs = answeredMs.size > 0 ? SLOWER * lowerMedian([...answeredMs.values()]) : 0;
+  if (2 * answeredMs.size >= members) return Math.max(heartbeatMs, usualMs);
   const isNew = ({ worker }: Member): boolean => ranges.every(({ asks }) => !asks.has(worker));
-  return answeredMs.size === 0 && evaluators(state).some(isNew) ? leaseMs : CEILING_MS;
+  return usualMs > 0 || evaluators(state).some(isNew) ? Math.max(leaseMs, usualMs) : CEILING_MS;
 }
 
 /** Closes the ranges that can be, asks others where that is of use, and makes the result when all are closed. */

@@ -89,6 +89,8 @@ export function connectTrainer(address: string, { tls, joinToken }: ClientAccess
   const credentials = tls ? grpc.credentials.createSsl(tls.ca, tls.key, tls.cert) : grpc.credentials.createInsecure();
   const client = new TrainerClient(address, credentials, {
     'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+    // A connection of its own: members that share one have one voice.
+    'grpc.use_local_subchannel_pool': 1,
     'grpc.keepalive_time_ms': 20_000,
     'grpc.keepalive_timeout_ms': 10_000,
     'grpc.initial_reconnect_backoff_ms': 200,

@@ -5,16 +5,16 @@ import { it } from 'node:test';
 import { prepareRun } from '../../../processes/prepare-run.ts';
 import { EXIT } from '../../../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig } from '../../../proto/run-config.ts';
-import { readRunFile } from '../../../settings/run-file.ts';
+import { readRunFile, settled } from '../../../settings/run-file.ts';
 import { Compute } from '../../../worker/compute.ts';
 import { tinyReviews } from '../../support/onebyte.ts';
 
 const run = readRunFile(join(tinyReviews, 'run.yaml'));
-const { config } = await prepareRun(run);
+const { config } = await prepareRun(settled(run, undefined));
 type Modules = RunConfig['adapter']['modules'];
 const [first] = config.adapter.modules as [Modules[number]];
 const asked = (modules: Modules): RunConfig => ({ ...config, adapter: { ...config.adapter, modules } });
-const files = { modelDirectory: run.model, trainFile: run.data.train, devFile: undefined };
+const files = { modelDirectory: run.model, trainFile: run.data.train!, devFile: undefined };
 
 for (const [what, modules] of [
   ['30,000 layers that the model lacks', Array.from({ length: 30_000 }, (_, i) => ({ ...first, name: `m.${i}` }))],

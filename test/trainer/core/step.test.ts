@@ -6,6 +6,7 @@ import { type Hello, type LogFrame, Notice_Kind, type Record, Welcome_CatchUp } 
 import { entriesOf, recordOf } from '../../../proto/record.ts';
 import { resumeSecretOf, withProof } from '../../../proto/record-proof.ts';
 import { TrainerSettings } from '../../../settings/trainer-settings.ts';
+import { startEvaluation } from '../../../trainer/core/evaluation.ts';
 import type { Effect, Event, Origin, TrainerRules, TrainerState } from '../../../trainer/core/state.ts';
 import { step } from '../../../trainer/core/step.ts';
 import { restoreTrainer } from '../../../trainer/store/restore.ts';
@@ -524,6 +525,67 @@ describe('the trainer', () => {
       last.flatMap((effect) => (effect.kind === 'finish' ? [effect.exitCode] : [])),
       [6],
     );
+  });
+});
+
+describe('an evaluation', () => {
+  const counts = (range: { firstRow: number; rows: number }, round: number, lossSum = range.rows): Event => ({
+    kind: 'evaluation',
+    atMs: 10,
+    stream: 0,
+    counts: { round, firstRow: range.firstRow, rows: range.rows, correct: 0, classified: 0, lossSum },
+  });
+  const say = (state: TrainerState, stream: number, lossOf: (rows: number) => number): Effect[] =>
+    state.evaluation!.ranges.flatMap((range) =>
+      range.asks.get(stream)?.isOpen
+        ? step(state, { ...counts(range, state.evaluation!.round, lossOf(range.rows)), stream } as Event)
+        : [],
+    );
+  const reports = (effects: readonly Effect[], kind: string): object[] =>
+    effects.flatMap((effect) => (effect.kind === 'report' && effect.report.kind === kind ? [effect.report] : []));
+  /** An evaluation of round 0 by four members, stream = worker. */
+  const begun = (devRows: number, more: object = {}): TrainerState => {
+    const state = trainer({ startWorkers: 4, leaseMs: 80_000, heartbeatMs: 100, ...more }, 0, { devRows });
+    for (const [stream, name] of ['a', 'b', 'c', 'd'].entries()) join(state, name, stream);
+    return state;
+  };
+
+  it('gives the range of a member that keeps it waiting to another', () => {
+    const state = begun(4);
+    for (const stream of [0, 1, 2]) say(state, stream, (rows) => rows);
+    const effects = step(state, { kind: 'tick', atMs: 200 });
+    assert.deepEqual(effects.flatMap((effect) => (effect.kind === 'send' ? [effect.stream] : [])).length, 1);
+    const asked = [...state.evaluation!.ranges.find(({ counts: told }) => !told)!.asks.keys()];
+    assert.equal(asked.includes(3) && asked.length === 2, true);
+    const done = asked.flatMap((stream) => say(state, stream, (rows) => rows));
+    assert.deepEqual(reports(done, 'evaluation').length, 1);
+  });
+
+  it('asks all where two differ, counts what most say, and refuses who was outvoted twice', () => {
+    const state = begun(4);
+    const refused: Effect[] = [];
+    for (let time = 0; time < 2; time++) {
+      const range = state.evaluation!.ranges[0]!;
+      for (const stream of [0, 1]) range.asks.set(stream, { atMs: 0, counts: undefined, isOpen: true });
+      const lies = (stream: number) => (rows: number) => (stream === 0 ? 3 * rows : rows);
+      for (let i = 0; i < 3 && state.evaluation; i++)
+        for (const stream of [0, 1, 2, 3]) if (state.evaluation) refused.push(...say(state, stream, lies(stream)));
+      assert.equal(state.best?.lossSum, 4);
+      state.best = undefined;
+      if (time === 0) refused.push(...startEvaluation(state, 10));
+    }
+    assert.deepEqual(refusals(refused), ['deviant']);
+    assert.equal(state.members.has(0), false);
+  });
+
+  it('refuses counts that nobody can have made', () => {
+    const state = begun(4);
+    const effects = say(state, 0, () => -1e300);
+    assert.deepEqual(
+      refusals(effects),
+      effects.map(() => 'invalid'),
+    );
+    assert(effects.length > 0);
   });
 });
 

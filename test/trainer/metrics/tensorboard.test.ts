@@ -26,6 +26,18 @@ describe('a TensorBoard event file', () => {
     assert.equal(frame.readUInt32LE(15), maskedCrc32c(Buffer.from('abc')));
   });
 
+  it('leaves out what float32 cannot hold', () => {
+    const of = (loss: number) =>
+      eventOf({ kind: 'evaluation', at: 1, round: 2, rows: 3, loss, accuracy: 0.5, best: false });
+    for (const loss of [-1e300, Number.NaN])
+      assert.deepEqual(Event.decode(Event.encode(of(loss)).finish()), of(loss), String(loss));
+    const tags = [-1e300, 1].map((loss) => {
+      const { what } = of(loss);
+      return what?.$case === 'summary' ? what.value.value.map(({ tag }) => tag) : [];
+    });
+    assert.deepEqual(tags, [['dev/accuracy'], ['dev/loss', 'dev/accuracy']]);
+  });
+
   it('holds the numbers of a round, and all its gradient bytes as a histogram', () => {
     const { step, wallTime, what } = Event.decode(Event.encode(eventOf(roundLine(7))).finish());
     assert.deepEqual([step, wallTime], [7, 7]);
