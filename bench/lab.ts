@@ -1,9 +1,9 @@
 /** Runs in one process for the benchmarks of learning: real model, data, kernels and learning rule; no network, no round log. */
+
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type Dataset, readDataset } from '../data/dataset.ts';
 import { dataOrder } from '../data/order.ts';
-import { describeAdapter } from '../formats/peft-describe.ts';
 import { type Backend, ownedCopy } from '../kernels/backend.ts';
 import { exponentInForce, type LearningRule } from '../kernels/learning-rule.ts';
 import { initialReplica, type ReplicaState } from '../kernels/replica.ts';
@@ -13,13 +13,15 @@ import { type BaseModel, fingerprintBaseModel, openBaseModel } from '../model/ba
 import { createForward, type Forward } from '../model/runtime/forward.ts';
 import type { TokenRow } from '../model/token-row.ts';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
+import { newAdapter } from '../processes/prepare-run.ts';
+import { figuresOf } from '../proto/evaluation.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
 import { derivativesOf } from '../settings/worker-settings.ts';
 import type { EstimatorContext } from '../worker/estimators/estimator.ts';
 import { Scratch } from '../worker/estimators/scratch.ts';
-import { countResults, evaluateExamples } from '../worker/evaluate.ts';
+import { completionLoss } from '../worker/objectives/completion-loss.ts';
 
 export interface TrialSettings {
   readonly seed: number;
@@ -41,7 +43,7 @@ export interface Trial {
     /** Its minibatch at a round. */
     rows(round: number): TokenRow[];
   }[];
-  evaluate(theta: Float32Array, data: Dataset): Promise<{ accuracy: number | undefined; loss: number }>;
+  evaluate(theta: Float32Array, data: Dataset): Promise<{ loss: number; accuracy: number | undefined }>;
 }
 
 export class Lab {
@@ -54,10 +56,17 @@ export class Lab {
   /** By how it measures, and by the seed where A stays: it is a part of the forward pass then. */
   private readonly forwards = new Map<string, Promise<Forward>>();
 
-  private constructor(example: string, model: BaseModel, fingerprint: string, backend: Backend, threads: number) {
+  private constructor(
+    example: string,
+    model: BaseModel,
+    tokenizer: Tokenizer,
+    fingerprint: string,
+    backend: Backend,
+    threads: number,
+  ) {
     this.example = example;
     this.model = model;
-    this.tokenizer = loadTokenizer(model.directory, model.vocabularySize);
+    this.tokenizer = tokenizer;
     this.fingerprint = fingerprint;
     this.backend = backend;
     this.threads = threads;
@@ -68,16 +77,18 @@ export class Lab {
     const model = openBaseModel(join(example, 'model'));
     const threads = availableParallelism();
     const { backend } = await selectBackend('auto', threads);
-    return new Lab(example, model, await fingerprintBaseModel(model), backend, threads);
+    const tokenizer = await loadTokenizer(model.directory, model.vocabularySize);
+    return new Lab(example, model, tokenizer, await fingerprintBaseModel(model), backend, threads);
   }
 
   async close(): Promise<void> {
+    this.tokenizer.close();
     for (const forward of this.forwards.values()) await (await forward).close();
     await this.backend.close();
   }
 
   /** @param name file in the example's directory */
-  read(name: string, shard?: { shard: number; shards: number }): Dataset {
+  read(name: string, shard?: { shard: number; shards: number }): Promise<Dataset> {
     return readDataset(join(this.example, name), this.tokenizer, { maxLength: 128, appendEos: false }, shard);
   }
 
@@ -94,32 +105,33 @@ export class Lab {
     const { backend } = this;
     const owned = ownedCopy(backend, trainedPart(layout, matrices));
     const common = { learning: config.learning, rule, layout, backend, forward, scratch: new Scratch(backend) };
+    const shards: Dataset[] = [];
+    for (let shard = 0; shard < workers; shard++)
+      shards.push(await this.read('train.jsonl', { shard, shards: workers }));
     return {
       rule,
       replica: initialReplica(rule, owned),
-      workers: Array.from({ length: workers }, (_, worker) => {
-        const { examples } = this.read('train.jsonl', { shard: worker, shards: workers });
+      workers: shards.map(({ examples }, worker) => {
         const order = dataOrder(seed, worker, examples.length);
         const rows = (round: number): TokenRow[] =>
-          order(round, config.learning.rows).map((i) => examples[i]!.options[examples[i]!.right]!);
+          order(round, config.learning.rows).map((i) => completionLoss.trainingRow(examples[i]!));
         return { context: { ...common, worker }, rows };
       }),
       async evaluate(theta, { examples }) {
-        const { correct, classified, lossSum } = countResults(await evaluateExamples(forward, examples, theta));
-        return { accuracy: classified === 0 ? undefined : correct / classified, loss: lossSum / examples.length };
+        const results = await completionLoss.evaluate(forward, examples, theta);
+        const { loss = Number.NaN, accuracy } = figuresOf({ rows: examples.length, ...completionLoss.count(results) });
+        return { loss, accuracy };
       },
     };
   }
 
   private config(seed: number, shards: number, learning: Partial<Learning>, train: 'both' | 'B'): RunConfig {
-    const { linearModules, fanInFanOut } = this.model;
-    const settings = { baseModel: '', rank: 8, alpha: 16, targets: 'all-linear', useRslora: false, train } as const;
     return parseRunConfig(
       JSON.stringify({
         seed,
         learning: { decayRounds: 0, ...Learning.parse(learning) },
         data: { maxLength: 128, shards },
-        adapter: describeAdapter(settings, linearModules, fanInFanOut),
+        adapter: newAdapter(this.model, { train }),
         baseModelSha256: this.fingerprint,
       }),
       'the benchmark',

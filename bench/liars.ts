@@ -37,7 +37,7 @@ export interface LiarsRow {
 const WORKERS = 10;
 /** K. */
 const DIRECTIONS = 8;
-/** RECIPE's default and one that never cuts. */
+/** The default and one that never cuts. */
 const CLIP = { on: 4, off: 2 ** 30 };
 
 /** Every kind and share of liars, each with and without winsorising. */
@@ -46,7 +46,7 @@ export async function benchLiars(
 ): Promise<{ rows: LiarsRow[]; rounds: number; seed: number }> {
   const { example, rounds = 50, seed = 1, percentages = [20, 10, 30], onRow } = options;
   const lab = await Lab.open(example);
-  const dev = lab.read('dev.jsonl');
+  const dev = await lab.read('dev.jsonl');
   const lies = percentages.flatMap((liars) => (['flip', 'random', 'saturate'] as const).map((lie) => ({ lie, liars })));
   const rows: LiarsRow[] = [];
   try {

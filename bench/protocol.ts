@@ -10,7 +10,7 @@ import { exponentInForce } from '../kernels/learning-rule.ts';
 import { applyRecord, initialReplica, replicaDigest } from '../kernels/replica.ts';
 import { initialMatrices, learningRuleOf } from '../kernels/run-replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
-import { firstMessage, forkModule } from '../processes/fork-module.ts';
+import { firstMessage, forkModule } from '../platform/fork-module.ts';
 import { Record } from '../proto/gen/onebyte.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
 import { canonicalJson, Learning, parseRunConfig, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';

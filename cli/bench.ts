@@ -5,7 +5,6 @@ import type { LearningRow } from '../bench/learning.ts';
 import { TABLES, type TableName } from '../bench/learning-tables.ts';
 import type { QualityRow } from '../bench/quality.ts';
 import { usableCores } from '../platform/cores.ts';
-import { startChild } from '../processes/child-process.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { readRunFile } from '../settings/run-file.ts';
 import { printJson, runCommand, wholeNumber } from './command.ts';
@@ -174,7 +173,7 @@ const bandwidth = new Command('bandwidth')
     runCommand(async () => {
       const { benchBandwidth } = await import('../bench/bandwidth.ts');
       const onRow = (row: object): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
-      return show('bandwidth', await benchBandwidth({ ...options, start: startChild, onRow }), json);
+      return show('bandwidth', await benchBandwidth({ ...options, onRow }), json);
     }),
   );
 
@@ -182,17 +181,19 @@ interface LearningFlags {
   readonly example: string;
   readonly table?: TableName[];
   readonly seeds?: number;
+  readonly firstSeed?: number;
   readonly budget?: number;
   readonly json?: boolean;
 }
 
 const learning = new Command('learning')
   .description(
-    'accuracy and loss of every choice over seeds: codecs, workers, directions, estimator, stripes, staleness',
+    'accuracy and loss of every choice over seeds: codecs, workers, directions, estimator, stripes, staleness, cap',
   )
   .option('--example <dir>', 'directory with model/, train.jsonl and dev.jsonl', 'examples/tiny-reviews')
   .addOption(new Option('--table <names...>', 'tables to measure (all)').choices(TABLES))
   .option('--seeds <n>', 'runs of each choice (3)', wholeNumber)
+  .option('--first-seed <n>', 'the first of them (1)', wholeNumber)
   .option('--budget <n>', 'directions of a run (2560)', wholeNumber)
   .option('--json', 'end with one line of JSON on stdout')
   .action(({ json, table, ...options }: LearningFlags) =>
@@ -226,6 +227,7 @@ interface ReportFlags {
   readonly results: string;
   readonly page: string;
   readonly check?: boolean;
+  readonly json?: boolean;
 }
 
 const report = new Command('report')
@@ -234,6 +236,7 @@ const report = new Command('report')
   )
   .option('--results <dir>', 'result files: last lines of onebyte bench … --json', 'bench/results')
   .option('--page <file>', 'HTML page to write', 'bench/results/report.html')
+  .option('--json', 'end with one line of JSON on stdout')
   .option('--check', 'write nothing; fail where a table or plot is not what the results give')
   .action((flags: ReportFlags) =>
     runCommand(async () => {
@@ -243,7 +246,8 @@ const report = new Command('report')
         documents: ['README.md', 'docs/benchmarks.md', 'docs/scale.md'],
         plots: 'docs/plots',
       });
-      if (!flags.check) process.stdout.write(`${written.join('\n')}\n`);
+      if (flags.json) printJson({ written });
+      else if (!flags.check) process.stdout.write(`${written.join('\n')}\n`);
       return EXIT.done;
     }),
   );
@@ -263,3 +267,19 @@ export const benchCommand = new Command('bench')
   .addCommand(report)
   .addCommand(liars)
   .addHelpText('after', '\nExample:\n  onebyte bench kernels --only simd --json\n');
+
+/** How each is called; models and run directories are the caller's. */
+const EXAMPLES: { readonly [name: string]: string } = {
+  kernels: '--only simd',
+  forward: '--model ./SmolLM2-135M-Instruct --adapters 16',
+  steps: '--model ./SmolLM2-135M-Instruct',
+  agreement: '--json',
+  protocol: '--json',
+  liars: '--json',
+  bandwidth: '--json',
+  learning: '--budget 2560',
+  quality: 'runs/first runs/second',
+  report: '--check',
+};
+for (const command of benchCommand.commands)
+  command.addHelpText('after', `\nExample:\n  onebyte bench ${command.name()} ${EXAMPLES[command.name()]}\n`);

@@ -1,4 +1,8 @@
-/** What a kernel backend does: the operations whose cost grows with the adapter. What moves a replica has the same bits on all of them. */
+/**
+ * What a kernel backend does: the operations whose cost grows with the adapter. What moves a replica has the same bits on all of them.
+ *
+ * The room kernels/ is the arithmetic of a replica: the same numbers on every machine. It knows no model, no row of data and no network.
+ */
 import assert from 'node:assert/strict';
 import type { AdapterLayout } from './adapter-layout.ts';
 import type { WordPair } from './threefry.ts';

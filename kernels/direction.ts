@@ -16,15 +16,19 @@ export function assertStripes(stripes: number, d: number): void {
   );
 }
 
-/** Sign-additions for which one core takes some 30 ms: a round's worth, so that applying it is little beside measuring it. */
+/** Sign-additions for which one core takes some 30 ms: applying such a round is little beside measuring it. */
 const CHEAP_ROUND = 2 ** 28;
+/** The most stripes that were measured to learn as well as 1, and the directions of a round that then touch an element. */
+const MOST_CHOSEN = 64;
+const LEAST_TOUCHES = 16;
 
 /**
- * The stripes for a run that names none: the fewest with which applying `gradients` gradients to d elements is cheap, but so
- * few that a round is expected to touch every element.
+ * The stripes for a run that names none: the fewest with which applying `gradients` gradients to d elements is cheap, but not
+ * so many that runs were measured to suffer.
  */
 export function chooseStripes(d: number, gradients: number): (typeof STRIPES)[number] {
-  const allowed = STRIPES.filter((m) => m === 1 || (BLOCK * m <= d && m <= gradients));
+  const most = Math.min(MOST_CHOSEN, gradients / LEAST_TOUCHES, d / BLOCK);
+  const allowed = STRIPES.filter((m) => m === 1 || m <= most);
   return allowed.find((m) => (gradients * d) / m <= CHEAP_ROUND) ?? allowed.at(-1)!;
 }
 

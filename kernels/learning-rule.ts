@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { DECODED_512, isAbstention, LARGEST_512 } from '../proto/e4m3.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
-import { entriesOf } from '../proto/record.ts';
+import { entriesOf, type RecordEntry } from '../proto/record.ts';
 import type { Term } from './backend.ts';
 import { binaryExponent, powerOfTwo } from './float64.ts';
 import { roundKey } from './random-keys.ts';
@@ -15,13 +15,19 @@ import type { WordPair } from './threefry.ts';
 /** Gradients a record may hold, so that S = Σ Q·z fits int32: 8,192 · 448 · 512 < 2³¹. */
 export const MAX_GRADIENTS_PER_RECORD = 8192;
 
-/** The run-level numbers that the rule needs. */
-export interface LearningRule {
-  readonly seedKey: WordPair;
+/** What the learning rate of every record follows from. */
+export interface DecayingRate {
   /** Movement of θ per gradient byte of average size. */
   readonly learningRate: number;
   /** N: the rate falls linearly to 1/16 over records 0…N−1; 0: constant. */
   readonly decayRounds: number;
+  /** [record, N]: from this record on N is another. By rising record. */
+  readonly decayChanges?: readonly (readonly [number, number])[] | undefined;
+}
+
+/** The run-level numbers that the rule needs. */
+export interface LearningRule extends DecayingRate {
+  readonly seedKey: WordPair;
   /** Up to this many gradients in a record each counts in full; with n above it, (cap/n)^capExponent as much. */
   readonly cap: number;
   /** 0, ¼, ½, ¾ or 1. */
@@ -92,12 +98,18 @@ export const isDecodable = (normaliser: Normaliser, staleness: number): boolean 
 
 /**
  * What `record` asks of a replica.
- * The record's contributions are sorted by measured round, worker, first direction, and decodable (`isDecodable`).
+ * @param entries the record's contributions, for who has unpacked them: sorted by measured round, worker, first direction,
+ *   and decodable (`isDecodable`)
  */
-export function absorb(normaliser: Normaliser, rule: LearningRule, record: Record): Absorbed {
+export function absorb(
+  normaliser: Normaliser,
+  rule: LearningRule,
+  record: Record,
+  entries: readonly RecordEntry[] = entriesOf(record),
+): Absorbed {
   assert.equal(record.round, normaliser.round, 'records are absorbed in order');
   assert.equal(record.exponent, exponentInForce(normaliser), `exponent of record ${record.round}`);
-  return absorbTerms(normaliser, rule, liveTerms(normaliser, rule, record));
+  return absorbTerms(normaliser, rule, liveTerms(normaliser, rule, record, entries));
 }
 
 /** A gradient byte that is no abstention, and whose it is. */
@@ -142,9 +154,14 @@ const advance = (
 });
 
 /** The record's bytes that are no abstentions, each Q brought to the exponent in force. */
-function liveTerms(normaliser: Normaliser, rule: LearningRule, record: Record): LiveTerm[] {
+function liveTerms(
+  normaliser: Normaliser,
+  rule: LearningRule,
+  record: Record,
+  entries: readonly RecordEntry[],
+): LiveTerm[] {
   const terms: LiveTerm[] = [];
-  for (const { staleness, worker, firstDirection, gradientBytes } of entriesOf(record)) {
+  for (const { staleness, worker, firstDirection, gradientBytes } of entries) {
     assert(isDecodable(normaliser, staleness), `record ${record.round} holds bytes ${staleness} rounds old`);
     const measuredRound = record.round - staleness;
     const shift = normaliser.exponents.at(-1 - staleness)! - record.exponent;
@@ -173,12 +190,16 @@ function winsorisingLimit(seen: readonly number[], clip: number, p: number): num
   return Math.max(1, Math.floor((clip * median) / p));
 }
 
+/** The learning rate of record `round`: it falls linearly to 1/16 over N records; N = 0: constant. */
+export function rateOf({ learningRate, decayRounds, decayChanges = [] }: DecayingRate, round: number): number {
+  const N = decayChanges.findLast(([from]) => from <= round)?.[1] ?? decayRounds;
+  return N > 0 ? learningRate * Math.max((N - round) / N, 1 / 16) : learningRate;
+}
+
 /** c = rate/√v_max · (cap/n)^capExponent if n > cap · 2ˢ · √m / 512, in this order of operations. */
 function updateScale(rule: LearningRule, round: number, n: number, vMax: number, p: number): number {
-  const { learningRate, decayRounds, cap, capExponent } = rule;
-  const rate = decayRounds > 0 ? learningRate * Math.max((decayRounds - round) / decayRounds, 1 / 16) : learningRate;
-  let c = rate / Math.sqrt(vMax);
-  if (n > cap) c *= powerOfQuarters(cap / n, capExponent);
+  let c = rateOf(rule, round) / Math.sqrt(vMax);
+  if (n > rule.cap) c *= powerOfQuarters(rule.cap / n, rule.capExponent);
   return (c * p * Math.sqrt(rule.directionStripes)) / 512;
 }
 

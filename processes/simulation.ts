@@ -1,11 +1,16 @@
-/** A trainer and its workers as child processes on this machine; what dies is started again. */
+/**
+ * A trainer and its workers as child processes on this machine; what dies is started again.
+ *
+ * The room processes/ is what commands and benchmarks share about processes: how they are started, what they tell their parent, what a
+ * trainer and a worker both prepare before they begin. It prints nothing and reads no flag.
+ */
 import { join } from 'node:path';
 import { deferred } from '../platform/deferred.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
+import type { BriefReport } from '../trainer/report-kinds.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import type { WorkerResult } from '../worker/run-worker.ts';
-import { type Child, startChild } from './child-process.ts';
-import type { BriefReport, ChildMessage } from './supervision.ts';
+import { type Child, type ChildMessage, startChild } from './child-process.ts';
 
 /** Processes started again in one simulation before it gives up. */
 const MAX_RESTARTS = 100;
@@ -25,14 +30,14 @@ export interface SimulationOptions {
   readonly runFile: string;
   readonly directory: string;
   readonly rounds: number;
+  /** From the next record on; undefined: as the run file and the run so far have it. */
+  readonly decayRounds: number | undefined;
   readonly workers: number;
   /** Threads of each worker. */
   readonly threads: number;
   /** `host:port` of the dashboard; undefined: none. */
   readonly dashboard: string | undefined;
   readonly view: SimulationView;
-  /** The trainer has taken the run file. */
-  readonly onListening: () => void;
   readonly drain: AbortSignal;
 }
 
@@ -110,10 +115,22 @@ class Simulation {
   }
 
   private trainerArguments(): string[] {
-    const { runFile, directory, rounds } = this.options;
+    const { runFile, directory, rounds, decayRounds } = this.options;
+    const decay = decayRounds === undefined ? [] : ['--decay-rounds', String(decayRounds)];
     const listen = this.listening === undefined ? [] : ['--listen', this.listening];
     const dashboard = this.dashboard === undefined ? [] : ['--dashboard', this.dashboard];
-    return ['trainer', runFile, '--resume', '--out', directory, '--rounds', String(rounds), ...listen, ...dashboard];
+    return [
+      'trainer',
+      runFile,
+      '--resume',
+      '--out',
+      directory,
+      '--rounds',
+      String(rounds),
+      ...decay,
+      ...listen,
+      ...dashboard,
+    ];
   }
 
   private workerArguments(i: number, address: string): string[] {
@@ -151,12 +168,9 @@ class Simulation {
   private onMessage(message: ChildMessage): void {
     switch (message.kind) {
       case 'listening':
+        if (this.listening !== message.address) this.options.view.say(`trainer: ${message.address}`);
+        if (message.resumed !== undefined) this.options.view.say(message.resumed);
         this.listening = message.address;
-        try {
-          this.options.onListening();
-        } catch (error) {
-          this.failure.reject(error);
-        }
         this.address.resolve(message.address);
         break;
       case 'dashboard':

@@ -1,4 +1,4 @@
-/** What a LoRA adapter is made of, as it travels in the welcome and stands in the round log's header. */
+/** What a LoRA adapter is made of, as it travels in the run config and stands in the round log's header. */
 import { z } from 'zod';
 
 const count = z
@@ -33,7 +33,10 @@ export const adapterElements = (modules: readonly AdapterModule[]): number =>
 
 /** An adapter without its numbers: enough to lay out θ and to write a PEFT directory where the base model is not at hand. */
 export const AdapterDescription = z.strictObject({
-  /** What adapter_config.json calls the base model: a directory or a Hub name; may be empty. */
+  /**
+   * What adapter_config.json calls the base model: a directory or a Hub name. Empty in a run config: what a machine calls it is no
+   * peer's business and decides nothing. Older round logs hold a directory.
+   */
   baseModel: z.string().max(4096),
   /** Of modules that no `rankPattern` matches. */
   rank: count,

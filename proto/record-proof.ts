@@ -22,9 +22,13 @@ export const withProof = (runSecret: Uint8Array, record: Record): Record => ({
 export const isProven = (runSecret: Uint8Array, record: Record): boolean =>
   sameBytes(record.proof ?? Buffer.alloc(0), proofOf(runSecret, record));
 
-/** The secret by which the worker with this name and number resumes. The same after a restart of the trainer. */
-export const resumeSecretOf = (runSecret: Uint8Array, worker: number, name: string): Buffer =>
-  createHmac('sha256', runSecret).update(`resume/${worker}/${name}`).digest().subarray(0, SECRET_BYTES);
+/** The secret by which one membership of a worker is resumed. The same after a restart of the trainer. */
+export const resumeSecretOf = (runSecret: Uint8Array, worker: number, name: string, membership: number): Buffer =>
+  createHmac('sha256', runSecret).update(`resume/${membership}/${worker}/${name}`).digest().subarray(0, SECRET_BYTES);
+
+/** A number in 0…1 for `what`, the same whenever it is asked for, that nobody without the run's secret can tell beforehand. */
+export const secretDraw = (runSecret: Uint8Array, what: string): number =>
+  createHmac('sha256', runSecret).update(`draw/${what}`).digest().readUInt32LE() / 2 ** 32;
 
 /** Compares in constant time. */
 export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && timingSafeEqual(a, b);

@@ -1,5 +1,5 @@
 /**
- * The run config: every key that changes replicas or the meaning of a byte. The trainer sends it in the welcome and keeps
+ * The run config: every key that changes replicas or the meaning of a byte. The trainer sends it to every worker that asks and keeps
  * it in the round log's header; workers compare its hash. Keys of one machine (paths, threads, provider) are not here.
  */
 import { createHash } from 'node:crypto';
@@ -68,8 +68,15 @@ export type DataRules = z.infer<typeof DataRules>;
 
 export const RunConfig = z.strictObject({
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER),
-  // Not left to a default: a config that lacks it comes from a version with another rule.
-  learning: Learning.required({ decayRounds: true }).extend({ capExponent: CapExponent }),
+  learning: Learning.required({ decayRounds: true }).extend({
+    /** Not left to a default: a config that lacks it comes from a version with another rule. */
+    capExponent: CapExponent,
+    /** [record, N]: from this record on the learning rate falls over N records. A resumed run may add one; none that counted changes. */
+    decayChanges: z
+      .array(z.tuple([z.int().min(0), z.int().min(0)]))
+      .max(1024)
+      .optional(),
+  }),
   data: DataRules.extend({ shards: z.int().min(1).max(MAX_WORKERS) }),
   adapter: AdapterDescription,
   baseModelSha256: z.string().regex(/^[0-9a-f]{64}$/),
@@ -99,6 +106,12 @@ export function parseRunConfig(json: string, from: string): RunConfig {
   if (!parsed.success) throw usageError(`run config from ${from}: ${z.prettifyError(parsed.error)}`);
   return parsed.data;
 }
+
+/** `mine` with what decides nothing as `theirs` has it, to be compared. */
+export const comparable = (mine: RunConfig, theirs: RunConfig): RunConfig => ({
+  ...mine,
+  adapter: { ...mine.adapter, baseModel: theirs.adapter.baseModel },
+});
 
 /** The dotted paths at which two run configs differ, with both values. */
 export function runConfigDifferences(mine: unknown, theirs: unknown, path = ''): string[] {

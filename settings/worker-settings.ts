@@ -18,7 +18,10 @@ export const WorkerSettings = z.strictObject({
     .enum(['float32', 'int8'])
     .optional()
     .describe('estimator forward: products of tangents with base weights; int8 on provider cpu only; default: float32'),
-  kernels: z.enum(BACKEND_CHOICES).default('auto').describe('what makes directions and updates'),
+  kernels: z
+    .enum(BACKEND_CHOICES)
+    .default('auto')
+    .describe('what makes directions and updates, in the trainer of this run file as in its workers'),
   giveUpMs: z
     .int()
     .min(1)

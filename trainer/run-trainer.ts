@@ -1,21 +1,29 @@
-/** The trainer process: carries out what the core asks for, one event after the other. */
+/**
+ * The trainer process: carries out what the core asks for, one event after the other.
+ *
+ * The room trainer/ keeps a run: core/ decides, store/ makes durable, transport/ speaks with workers, metrics/ and dashboard/ show. It knows
+ * no model and no row of data.
+ */
 import type { Backend } from '../kernels/backend.ts';
+import { MAX_GRADIENTS_PER_RECORD } from '../kernels/learning-rule.ts';
 import { adapterDigest, moveReplica, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { learningRuleOf } from '../kernels/run-replica.ts';
 import { encodeSnapshot } from '../kernels/snapshot.ts';
 import { deferred } from '../platform/deferred.ts';
-import type { GetStatusResponse, WorkerMessage } from '../proto/gen/onebyte.ts';
+import type { WorkerMessage } from '../proto/gen/onebyte.ts';
 import { type ExitCode, usageError } from '../proto/operating-error.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import type { TrainerSettings } from '../settings/trainer-settings.ts';
 import { groupAppends } from './core/group-commit.ts';
-import type { Effect, Event, Report, StreamId, TrainerRules, TrainerState } from './core/state.ts';
-import { statusOf } from './core/status.ts';
+import type { Effect, Event, Origin, Report, StreamId, TrainerRules, TrainerState } from './core/state.ts';
 import { step } from './core/step.ts';
+import { emptyHistory, type RunHistory } from './metrics/history.ts';
+import { statusOf } from './metrics/status.ts';
 import { isBest, writeCheckpoint } from './store/checkpoint.ts';
 import { checkpointsOf, type OpenRun, openRun, roundLogFile } from './store/open-run.ts';
-import { replayLog, restoreTrainer } from './store/restore.ts';
+import { replayLog, restoreTrainer, uncountable } from './store/restore.ts';
 import { readRoundLog } from './store/round-log.ts';
+import type { Peer } from './transport/listener.ts';
 import { type Service, type ServiceAccess, startService } from './transport/service.ts';
 import type { ServiceLimits } from './transport/service-limits.ts';
 
@@ -23,6 +31,8 @@ import type { ServiceLimits } from './transport/service-limits.ts';
 const TICK_MS = 25;
 /** Events that share one fsync at most. */
 const MAX_GROUP = 256;
+/** How often the trainer looks whether its run directory is still its own, ms. */
+const LOCK_CHECK_MS = 1_000;
 /** How long workers may take to hang up after the run's last word, ms. */
 const CLOSE_GRACE_MS = 10_000;
 
@@ -31,6 +41,8 @@ export interface TrainerOptions {
   readonly settings: TrainerSettings;
   readonly rounds: number;
   readonly devRows: number;
+  /** What adapter_config.json of checkpoints calls the base model. Default: nothing. */
+  readonly baseModel?: string;
   /** The run directory. */
   readonly directory: string;
   readonly resume: boolean;
@@ -42,9 +54,11 @@ export interface TrainerOptions {
   readonly serviceLimits?: ServiceLimits;
   /** `wire`: socket bytes so far. */
   readonly onReport: (report: Report, wire: { up: number; down: number }) => void;
-  /** Adds to the status what its caller knows better. */
-  readonly describeStatus?: (status: GetStatusResponse) => GetStatusResponse;
+  /** What was observed of the run, for who asks how it stands; its caller keeps it. */
+  readonly history?: RunHistory;
   readonly onListening: (address: string, resumedAt: number, tornBytes: number) => void;
+  /** Told when this waits for another process that had the run. */
+  readonly say?: (text: string) => void;
   /** Aborted: close the round, write a checkpoint, tell the workers, end with `drained`. */
   readonly drain: AbortSignal;
 }
@@ -67,15 +81,15 @@ export interface TrainerResult {
 
 /** Runs a trainer until the run is done, drained or failed. @throws OperatingError for what stops it otherwise */
 export async function runTrainer(options: TrainerOptions): Promise<TrainerResult> {
-  const run = await openRun(options.directory, options.config, options.initialAdapter, options.resume, options.backend);
+  const { directory, config, initialAdapter, resume, backend, rounds, say = () => {}, drain } = options;
+  const run = await openRun(directory, config, initialAdapter, resume, backend, say, drain);
   try {
     const { round } = run.replica.normaliser;
-    if (round > options.rounds)
-      throw usageError(`rounds ${options.rounds}: the run in ${options.directory} has ${round} already`);
+    if (round > rounds) throw usageError(`rounds ${rounds}: the run in ${directory} has ${round} already`);
     return await new Trainer(options, run).run();
   } finally {
     await run.log.close();
-    run.unlock();
+    run.lock.release();
   }
 }
 
@@ -85,8 +99,10 @@ class Trainer {
   private readonly state: TrainerState;
   private readonly open: OpenRun;
   private replica: ReplicaState;
-  /** The adapter that an open evaluation is about. */
-  private held: ReplicaState | undefined;
+  /** What the log gave when it was replayed last. */
+  private replayed: ReplicaState | undefined;
+  /** The replica that an open evaluation is about. */
+  private evaluated: ReplicaState | undefined;
   /** The last snapshot that was asked for. */
   private encoded: { readonly of: ReplicaState; readonly bytes: WeakRef<ArrayBufferLike> } | undefined;
   private service: Service | undefined;
@@ -106,6 +122,7 @@ class Trainer {
       settings,
       learning: learningRuleOf(config),
       directions: config.learning.directions,
+      gradientsPerRecord: MAX_GRADIENTS_PER_RECORD,
       rounds,
       devRows,
       runConfigSha256: runConfigSha256(this.runConfig),
@@ -125,25 +142,35 @@ class Trainer {
       settings.listen,
       access,
       {
-        onMessage: (stream, message) => this.onMessage(stream, message),
+        onMessage: (stream, message, peer) => this.onMessage(stream, message, peer),
         onClosed: (stream) => this.dispatch({ kind: 'closed', atMs: performance.now(), stream }),
         snapshot: () => this.snapshot(),
         runConfig: () => this.runConfig,
-        status: () => this.status(),
+        status: () => statusOf(this.state, this.options.history ?? emptyHistory()),
       },
       serviceLimits,
     );
     const ticker = setInterval(() => this.dispatch({ kind: 'tick', atMs: performance.now() }), TICK_MS);
+    const watch = setInterval(() => {
+      try {
+        this.open.lock.check();
+      } catch (error) {
+        this.outcome.reject(error);
+      }
+    }, LOCK_CHECK_MS);
     const onDrain = (): void => this.dispatch({ kind: 'drain', atMs: performance.now() });
     try {
       onListening(this.service.address, this.replica.normaliser.round, this.open.tornBytes);
+      for (const evaluation of uncountable(this.open.frames)) this.report({ kind: 'passedOver', ...evaluation });
       drain.addEventListener('abort', onDrain);
       if (drain.aborted) onDrain();
       const { exitCode, text } = await this.outcome.promise;
       await this.service.close(CLOSE_GRACE_MS);
+      this.open.lock.check();
       return this.result(exitCode, text);
     } finally {
       clearInterval(ticker);
+      clearInterval(watch);
       drain.removeEventListener('abort', onDrain);
       await this.service.close(0);
     }
@@ -166,9 +193,9 @@ class Trainer {
     };
   }
 
-  private onMessage(stream: StreamId, { message }: WorkerMessage): void {
+  private onMessage(stream: StreamId, { message }: WorkerMessage, peer: Peer): void {
     if (message?.$case === 'contribution') this.payloadBytesUp += message.value.gradientBytes.length;
-    const event = eventOf(stream, message, performance.now());
+    const event = eventOf(stream, peer, message, performance.now());
     if (event) this.dispatch(event);
     else this.service?.refuse(stream, 'invalid', 'a message without content');
   }
@@ -197,13 +224,18 @@ class Trainer {
     )
       events.push(this.queue.shift() as Event);
     const effects = events.flatMap((each) => step(this.state, each));
-    for (const effect of groupAppends(effects)) await this.perform(effect);
+    await this.carryOut(effects);
     for (const each of events) if ('stream' in each) this.service?.handled(each.stream);
+  }
+
+  private async carryOut(effects: readonly Effect[]): Promise<void> {
+    for (const effect of groupAppends(effects)) await this.perform(effect);
   }
 
   private async perform(effect: Effect): Promise<void> {
     switch (effect.kind) {
       case 'append':
+        this.open.lock.check();
         await this.open.log.append(effect.frames);
         break;
       case 'send':
@@ -218,19 +250,42 @@ class Trainer {
       case 'apply':
         await this.apply(effect);
         break;
-      case 'holdAdapter':
-        this.held = { ...this.replica, theta: this.replica.theta.slice() };
+      case 'replayLog':
+        this.dispatch(() => this.replay(effect.round));
+        break;
+      case 'takeReplayed':
+        this.replica = this.replayed!;
+        this.announceDigest();
+        break;
+      case 'keepAdapter':
+        this.evaluated = { ...this.replica, theta: this.replica.theta.slice() };
         break;
       case 'checkpoint':
-        await this.checkpoint(effect.best && this.held ? this.held : this.replica, effect.best);
+        await this.checkpoint(effect.best && this.evaluated ? this.evaluated : this.replica, effect.best);
         break;
       case 'report':
-        this.options.onReport(effect.report, this.service!.wireBytes());
+        this.report(effect.report);
         break;
       case 'finish':
         this.outcome.resolve(effect);
         break;
     }
+  }
+
+  /** Replays the log once all that was asked before it is carried out, and hands the core what it gives. */
+  private async replay(round: number): Promise<void> {
+    const { backend, directory } = this.options;
+    const log = await readRoundLog(roundLogFile(directory));
+    const { replica: then } = await replayLog(log, backend, round);
+    const sha256 = replicaDigest(then);
+    const { replica } = await replayLog(log, backend);
+    this.replayed = replica;
+    const { normaliser } = replica;
+    await this.carryOut(step(this.state, { kind: 'logReplayed', atMs: performance.now(), round, sha256, normaliser }));
+  }
+
+  private report(report: Report): void {
+    this.options.onReport(report, this.service!.wireBytes());
   }
 
   private async apply({ absorbed, digest }: Extract<Effect, { kind: 'apply' }>): Promise<void> {
@@ -245,9 +300,9 @@ class Trainer {
   }
 
   private async checkpoint(replica: ReplicaState, best: boolean): Promise<void> {
-    const { config, directory, settings } = this.options;
+    const { config, baseModel = '', directory, settings } = this.options;
     const content = {
-      config,
+      config: { ...config, adapter: { ...config.adapter, baseModel } },
       replica,
       matrices: this.open.matrices,
       nextWorker: Math.max(-1, ...this.state.numbers.values()) + 1,
@@ -277,23 +332,21 @@ class Trainer {
       }),
     );
   }
-
-  private status(): GetStatusResponse {
-    const status = statusOf(this.state);
-    return this.options.describeStatus?.(status) ?? status;
-  }
 }
 
-function eventOf(stream: StreamId, message: WorkerMessage['message'], atMs: number): Event | undefined {
+/** A connection is one source port of one address. */
+const originOf = (peer: Peer): Origin => ({ connection: peer, address: peer.slice(0, peer.lastIndexOf(':')) });
+
+function eventOf(stream: StreamId, peer: Peer, message: WorkerMessage['message'], atMs: number): Event | undefined {
   switch (message?.$case) {
     case 'hello':
-      return { kind: 'hello', atMs, stream, hello: message.value };
+      return { kind: 'hello', atMs, stream, origin: originOf(peer), hello: message.value };
     case 'contribution':
       return { kind: 'contribution', atMs, stream, contribution: message.value };
     case 'evaluation':
       return { kind: 'evaluation', atMs, stream, counts: message.value };
     case 'held':
-      return { kind: 'held', atMs, stream, record: message.value };
+      return { kind: 'recordGiven', atMs, stream, record: message.value };
     case 'digest':
       return { kind: 'digest', atMs, stream, digest: message.value };
     case 'leave':

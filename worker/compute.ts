@@ -1,6 +1,6 @@
 /** All numbers of a worker: its model, data, replica and measurements. Runs in a thread of its own, since a forward pass blocks. */
 
-import { type Dataset, readDataset } from '../data/dataset.ts';
+import { checkRows, type Dataset, readDataset } from '../data/dataset.ts';
 import { type DataOrder, dataOrder } from '../data/order.ts';
 import { type Backend, ownedCopy } from '../kernels/backend.ts';
 import { adapterDigest, applyRecord, initialReplica, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
@@ -17,7 +17,7 @@ import { derivativesOf, ownLearning, type WorkerSettings } from '../settings/wor
 import { measureContribution } from './estimators/contribution.ts';
 import type { EstimatorContext } from './estimators/estimator.ts';
 import { Scratch } from './estimators/scratch.ts';
-import { countResults, evaluateExamples } from './evaluate.ts';
+import { completionLoss } from './objectives/completion-loss.ts';
 
 export interface ComputeOptions {
   readonly config: RunConfig;
@@ -80,13 +80,14 @@ export class Compute {
   static async create(options: ComputeOptions): Promise<Compute> {
     const { config, modelDirectory, settings, threads } = options;
     const derivatives = derivativesOf(ownLearning(config.learning, settings), settings);
+    for (const file of [options.trainFile, options.devFile]) if (file !== undefined) checkRows(file, config.data);
     const model = openBaseModel(modelDirectory);
     const fingerprint = await fingerprintBaseModel(model);
     if (fingerprint !== config.baseModelSha256)
       throw usageError(
         `model ${modelDirectory}: another base model than the trainer's (sha-256 ${fingerprint}, expected ${config.baseModelSha256})`,
       );
-    const tokenizer = loadTokenizer(modelDirectory, model.vocabularySize);
+    const tokenizer = await loadTokenizer(modelDirectory, model.vocabularySize);
     const { backend, reason } = await selectBackend(settings.kernels, threads);
     const layout = layoutOf(config);
     // What the seed gives. A run that continues an adapter sends its matrices with every snapshot, and a new worker gets one.
@@ -107,26 +108,27 @@ export class Compute {
    * @param devRows of the trainer's dev split
    * @throws OperatingError usage: wrong data, or another dev split than the trainer's
    */
-  readData(worker: number, devRows: number): DataReport {
+  async readData(worker: number, devRows: number): Promise<DataReport> {
     const { config, settings, trainFile, ownData } = this.options;
     const { shards } = config.data;
     const shard = worker % shards;
-    const data = readDataset(trainFile, this.tokenizer, config.data, ownData ? undefined : { shard, shards });
+    const data = await readDataset(trainFile, this.tokenizer, config.data, ownData ? undefined : { shard, shards });
     this.train = { data, order: dataOrder(config.seed, shard, data.examples.length) };
     const layout = layoutOf(config);
     const { backend, forward } = this;
     const scratch = this.estimator?.scratch ?? new Scratch(backend);
     const learning = ownLearning(config.learning, settings);
     this.estimator = { learning, rule: learningRuleOf(config), layout, backend, forward, scratch, worker };
-    this.dev = devRows > 0 ? this.readDev(devRows) : undefined;
+    this.dev = devRows > 0 ? await this.readDev(devRows) : undefined;
+    this.tokenizer.close();
     return { rows: data.examples.length, truncated: data.truncated, merged: data.merged };
   }
 
-  private readDev(rows: number): Dataset {
+  private async readDev(rows: number): Promise<Dataset> {
     const { devFile, config } = this.options;
     if (devFile === undefined)
       throw usageError(`the trainer evaluates ${rows} rows of a dev split: name the same file with --dev`);
-    const dev = readDataset(devFile, this.tokenizer, config.data);
+    const dev = await readDataset(devFile, this.tokenizer, config.data);
     if (dev.examples.length !== rows)
       throw usageError(
         `${devFile}: ${dev.examples.length} rows, the trainer's dev split has ${rows}: name the same file with --dev`,
@@ -160,10 +162,7 @@ export class Compute {
     const { round } = this.replica.normaliser;
     const { data, order } = this.train!;
     const position = round + firstDirection / learning.directions;
-    const rows = order(position, learning.rows).map((i) => {
-      const { options, right } = data.examples[i]!;
-      return options[right]!;
-    });
+    const rows = order(position, learning.rows).map((i) => completionLoss.trainingRow(data.examples[i]!));
     const gradientBytes = await measureContribution(this.estimator!, this.replica, firstDirection, rows);
     return { measuredRound: round, firstDirection, gradientBytes };
   }
@@ -173,8 +172,8 @@ export class Compute {
     const examples = (this.dev?.examples ?? []).slice(firstRow, firstRow + rows);
     if (examples.length < rows)
       throw new OperatingError(EXIT.refused, `the trainer asks for row ${firstRow + rows} of a dev split of fewer`);
-    const results = await evaluateExamples(this.forward, examples, this.replica.theta);
-    return { round: this.replica.normaliser.round, firstRow, rows, ...countResults(results) };
+    const results = await completionLoss.evaluate(this.forward, examples, this.replica.theta);
+    return { round: this.replica.normaliser.round, firstRow, rows, ...completionLoss.count(results) };
   }
 
   digest(): ReplicaDigest {

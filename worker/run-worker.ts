@@ -1,4 +1,9 @@
-/** The worker process: carries out what the core asks for. Holds no rule of the protocol. */
+/**
+ * The worker process: carries out what the core asks for. Holds no rule of the protocol.
+ *
+ * The room worker/ measures: core/ decides what is done when, estimators/ turn a minibatch into gradient bytes, objectives/ say what is
+ * measured, transport/ speaks with the trainer. It knows no round log, and nothing of how rounds close.
+ */
 import seedrandom from 'seedrandom';
 import { deferred } from '../platform/deferred.ts';
 import type { ReplicaDigest } from '../proto/gen/onebyte.ts';
@@ -22,6 +27,7 @@ import {
   type ClientAccess,
   ConnectionLost,
   connectTrainer,
+  OtherRun,
   type TrainerConnection,
   type TrainerStream,
 } from './transport/trainer-client.ts';
@@ -29,15 +35,24 @@ import {
 export interface WorkerOptions {
   readonly trainer: string;
   readonly access: ClientAccess;
-  /** Unique in the run; a worker that starts again under its name gets its number back. */
+  /** Unique in the run; a worker that starts again under its name gets its number back: at once with its secret, else after its lease. */
   readonly name: string;
   readonly requestedWorker: number | undefined;
+  /** What outlives this process and lets the next one resume; undefined: it has to wait for the lease of this one. */
+  readonly identity?: Identity;
   /** Checks the trainer's run config against the worker's own run file; throws OperatingError. */
   readonly checkConfig: (config: RunConfig) => Promise<void>;
   readonly compute: Omit<ComputeOptions, 'config'>;
   readonly onReport: (report: WorkerReport) => void;
   /** Aborted: leave the run and end with `drained`. */
   readonly drain: AbortSignal;
+}
+
+/** Where the secret of a worker's last welcome is kept. */
+export interface Identity {
+  /** The secret that was kept last; empty: none. */
+  read(): Buffer;
+  keep(secret: Buffer): void;
 }
 
 export type WorkerReport = { kind: 'ready'; compute: ComputeReport } | CoreReport;
@@ -79,11 +94,13 @@ class RunningWorker {
   private readonly outcome = deferred<{ exitCode: ExitCode; text: string }>();
 
   constructor(options: WorkerOptions, connection: TrainerConnection) {
-    const { name, requestedWorker, compute } = options;
+    const { name, requestedWorker, compute, identity } = options;
+    const resumeSecret = identity?.read() ?? Buffer.alloc(0);
+    const { giveUpMs } = compute.settings;
     this.options = options;
     this.connection = connection;
     this.random = seedrandom(name);
-    this.state = initialWorker({ name, requestedWorker, giveUpMs: compute.settings.giveUpMs }, performance.now());
+    this.state = initialWorker({ name, requestedWorker, resumeSecret, giveUpMs }, performance.now());
   }
 
   async run(): Promise<WorkerResult> {
@@ -148,6 +165,9 @@ class RunningWorker {
       case 'retryIn':
         this.retry = setTimeout(() => this.dispatch({ kind: 'retry' }), effect.ms);
         break;
+      case 'keepSecret':
+        this.options.identity?.keep(effect.secret);
+        break;
       case 'report':
         this.options.onReport(effect.report);
         break;
@@ -157,16 +177,18 @@ class RunningWorker {
     }
   }
 
-  /** What goes wrong in `work` ends the worker, unless it means that the way to the trainer broke. */
+  /** What goes wrong in `work` ends the worker, unless it means that the way to the trainer broke, or that its run is not there now. */
   private follow(work: Promise<void>): void {
     const { session } = this.state;
     work.catch((error: unknown) => {
-      if (!(error instanceof ConnectionLost)) {
+      // A trainer that was started again without its run directory is stopped and started right, once somebody is told.
+      const isAway = error instanceof ConnectionLost || (error instanceof OtherRun && this.state.worker !== undefined);
+      if (!isAway) {
         // Else the trainer would wait for it as long as a lease.
         this.stream?.send({ $case: 'leave', value: { reason: 'it failed' } });
         this.outcome.reject(error);
       } else if (session === this.state.session)
-        this.dispatch({ kind: 'lost', atMs: performance.now(), reason: error.message, jitter: this.random() });
+        this.dispatch({ kind: 'lost', atMs: performance.now(), reason: reasonOf(error), jitter: this.random() });
     });
   }
 
@@ -186,8 +208,7 @@ class RunningWorker {
   /** Asks for the run config and loads model and kernels, once; a config that changed meanwhile ends the worker. */
   private async prepare(): Promise<RunTerms> {
     const json = await this.connection.runConfig();
-    if (this.config && this.config.json !== json)
-      throw new OperatingError(EXIT.refused, 'the trainer now runs another run config');
+    if (this.config && this.config.json !== json) throw new OtherRun('the trainer now runs another run config');
     if (!this.config) {
       const parsed = parseRunConfig(json, `the trainer at ${this.options.trainer}`);
       await this.options.checkConfig(parsed);
@@ -218,6 +239,9 @@ class RunningWorker {
     this.stream = undefined;
   }
 }
+
+const reasonOf = (error: Error): string =>
+  error instanceof OtherRun ? `another run than this worker's is there: ${error.message}` : error.message;
 
 async function perform(compute: RemoteCompute, task: Task): Promise<TaskResult> {
   switch (task.kind) {

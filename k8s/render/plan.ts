@@ -4,7 +4,7 @@ import { basename, dirname, isAbsolute, join, relative } from 'node:path';
 import { parseDocument } from 'yaml';
 import { ownPackage, packageRoot } from '../../platform/own-package.ts';
 import { usageError } from '../../proto/operating-error.ts';
-import { readRunFile } from '../../settings/run-file.ts';
+import { readRunFile, trainFile } from '../../settings/run-file.ts';
 
 /** Part of a volume that exists: `claim` or `claim/path`. */
 export interface ClaimPath {
@@ -74,7 +74,8 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
   const model = claimPath('--model-claim', flags.modelClaim);
   const data = claimPath('--data-claim', flags.dataClaim);
   if (flags.dataByIndex && !data) throw usageError('--data-by-index needs --data-claim');
-  const dataDirectory = dirname(run.data.train);
+  const train = trainFile(run, file);
+  const dataDirectory = dirname(train);
   const paths = {
     model: model ? MOUNTS.model : inImage('model', run.model, '--model-claim'),
     data: data ? MOUNTS.data : inImage('data.train', dataDirectory, '--data-claim'),
@@ -83,7 +84,7 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
     ...{ name: flags.name, namespace: flags.namespace, image, version, workers, gpus: flags.gpus },
     ...{ cpu: flags.cpu, memory: flags.memory, storage: flags.storage, storageClass: flags.storageClass },
     ...{ model, data, secure: !flags.insecure, queue: flags.queue },
-    ownRows: flags.dataByIndex ? basename(run.data.train) : undefined,
+    ownRows: flags.dataByIndex ? basename(train) : undefined,
     runFile: runFileOfPods(file, workers, paths, dataDirectory, run),
   };
 }
@@ -106,7 +107,7 @@ function runFileOfPods(
   document.setIn(['model'], paths.model);
   document.setIn(['workers'], workers);
   document.deleteIn(['out']);
-  document.setIn(['data', 'train'], visible('data.train', data.train));
+  document.setIn(['data', 'train'], visible('data.train', trainFile({ data }, file)));
   if (data.dev !== undefined) document.setIn(['data', 'dev'], visible('data.dev', data.dev));
   document.deleteIn(['data', 'test']);
   if (adapter.from !== undefined) document.setIn(['adapter', 'from'], visible('adapter.from', adapter.from));
@@ -127,10 +128,12 @@ function checkImage(image: string): void {
     throw usageError(`--image ${image}: expected a tag other than latest, or a digest (@sha256:…)`);
 }
 
-/** Object names go into host names: RFC 1123 labels. */
+/** Object names go into host names, and a Service's begins with a letter: DNS labels of RFC 1035. */
 export function checkName(flag: string, name: string, longest: number): void {
-  if (!/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(name) || name.length > longest)
-    throw usageError(`${flag} ${name}: expected at most ${longest} of a-z, 0-9 and -, not at an end`);
+  if (!/^[a-z]([a-z0-9-]*[a-z0-9])?$/.test(name) || name.length > longest)
+    throw usageError(
+      `${flag} ${name}: expected at most ${longest} of a-z, 0-9 and -, with a letter first and no - at the end`,
+    );
 }
 
 /** Kubernetes quantities as people write them: 500m, 2, 1.5Gi. */

@@ -51,13 +51,13 @@ export interface TrainerMessage {
 }
 
 export interface Hello {
-  /** A worker's own name: unique in a run, the newest stream of a name wins. */
+  /** A worker's own name, unique in a run. */
   name: string;
   /** The worker number asked for (a Kubernetes index, simulate). */
   requestedWorker?:
     | number
     | undefined;
-  /** The secret of an earlier welcome: resumes that worker's number. */
+  /** The secret of an earlier welcome: resumes that worker's number. Without it a name is taken until its lease ends. */
   resumeSecret: Buffer;
   /** Where the worker's replica stands, if it has one. */
   replica?:
@@ -315,9 +315,12 @@ export interface LogHeader {
   runSecret?: Buffer | undefined;
 }
 
+/** Written with the first contribution that counts of a membership. */
 export interface MemberJoined {
   worker: number;
   name: string;
+  /** Which membership of the run it is: no two have the same. It goes into the secret by which the worker resumes. */
+  membership: number;
 }
 
 export interface MemberLeft {
@@ -2441,7 +2444,7 @@ export const LogHeader: MessageFns<LogHeader> = {
 };
 
 function createBaseMemberJoined(): MemberJoined {
-  return { worker: 0, name: "" };
+  return { worker: 0, name: "", membership: 0 };
 }
 
 export const MemberJoined: MessageFns<MemberJoined> = {
@@ -2451,6 +2454,9 @@ export const MemberJoined: MessageFns<MemberJoined> = {
     }
     if (message.name !== "") {
       writer.uint32(18).string(message.name);
+    }
+    if (message.membership !== 0) {
+      writer.uint32(24).uint64(message.membership);
     }
     return writer;
   },
@@ -2482,6 +2488,14 @@ export const MemberJoined: MessageFns<MemberJoined> = {
             }
 
             message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.membership = longToNumber(reader.uint64());
             continue;
           }
         }

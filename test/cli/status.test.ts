@@ -17,7 +17,7 @@ describe('onebyte status', () => {
     const trainer = await testTrainer(test, {
       directory,
       onReport: (report, wire) => metrics.onReport(report, wire),
-      describeStatus: (status) => metrics.describe(status),
+      history: metrics.history,
     });
     await protocolWorker(trainer.address, { name: 'machine-a', config: trainer.config, until: 20 });
     // Both at once: the lease of the worker, which has gone, lasts no longer than one of them may take.

@@ -17,7 +17,12 @@ export class Invariants {
   private readonly issued: string[] = [];
   private readonly digests: string[] = [];
   private readonly counted = new Set<string>();
+  /** Numbers that are a name's for good. */
   private readonly numberOfName = new Map<string, number>();
+  /** Numbers under which an adversary may have contributed: what it sends is its own affair. */
+  private readonly hostile = new Set<number>();
+  /** Numbers that a contribution was heard of. */
+  private readonly heard = new Set<number>();
 
   constructor(rule: LearningRule) {
     this.rule = rule;
@@ -35,13 +40,19 @@ export class Invariants {
     const before = this.issued[round];
     this.check(before === undefined || before === encoded(record), `record ${round} was acknowledged and remade`);
     for (const entry of entriesOf(record)) {
+      const { worker, firstDirection, gradientBytes } = entry;
       const measured = round - entry.staleness;
       this.check(entry.staleness <= this.rule.maxStaleness, `record ${round} holds bytes of round ${measured}`);
-      const bytes = measureVirtually(this.rule, entry.worker, measured, entry.firstDirection);
-      this.check(bytes.equals(entry.gradientBytes), `record ${round} counts bytes of another place`);
-      const place = `${measured}/${entry.worker}/${entry.firstDirection}`;
-      this.check(before !== undefined || !this.counted.has(place), `record ${round} counts ${place} again`);
-      this.counted.add(place);
+      const n = gradientBytes.length;
+      const isOwn =
+        this.hostile.has(worker) ||
+        measureVirtually(this.rule, worker, measured, firstDirection, n).equals(gradientBytes);
+      this.check(isOwn, `record ${round} counts bytes of another place`);
+      for (let direction = firstDirection; direction < firstDirection + n; direction++) {
+        const place = `${measured}/${worker}/${direction}`;
+        this.check(before !== undefined || !this.counted.has(place), `record ${round} counts ${place} again`);
+        this.counted.add(place);
+      }
     }
   }
 
@@ -49,8 +60,9 @@ export class Invariants {
   onDropped(records: readonly Record[]): void {
     for (const record of records)
       if (this.issued[record.round] === undefined)
-        for (const { staleness, worker, firstDirection } of entriesOf(record))
-          this.counted.delete(`${record.round - staleness}/${worker}/${firstDirection}`);
+        for (const { staleness, worker, firstDirection, gradientBytes } of entriesOf(record))
+          for (let i = 0; i < gradientBytes.length; i++)
+            this.counted.delete(`${record.round - staleness}/${worker}/${firstDirection + i}`);
   }
 
   /** `record` goes to a worker. */
@@ -75,12 +87,29 @@ export class Invariants {
     return (this.digests[replica.normaliser.round] ?? '') === replicaDigest(replica).toString('hex');
   }
 
+  /** A stream of `name` is told that it is `worker`. */
   onWelcome(name: string, worker: number): void {
     const before = this.numberOfName.get(name);
     this.check(before === undefined || before === worker, `${name} was worker ${before}, and now ${worker}`);
     for (const [other, number] of this.numberOfName)
       this.check(other === name || number !== worker, `worker number ${worker} of ${other} went to ${name}`);
+  }
+
+  /** The log now says that `worker` is `name`'s for good. */
+  onNamed(name: string, worker: number): void {
+    this.onWelcome(name, worker);
+    this.check(this.heard.has(worker), `worker number ${worker} was given away for good, and never contributed`);
     this.numberOfName.set(name, worker);
+  }
+
+  /** The trainer hears a contribution of `worker`. */
+  onContribution(worker: number): void {
+    this.heard.add(worker);
+  }
+
+  /** An adversary speaks for `worker`. */
+  onHostile(worker: number): void {
+    this.hostile.add(worker);
   }
 
   /** The flipped bit may have been in the frame that gave a name its number: only `known` names are sure to keep theirs. */

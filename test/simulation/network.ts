@@ -1,15 +1,18 @@
 /** Streams between workers and the trainer: in order each, late, cut, stalled by partitions, and ended at one side first. */
 import type { TrainerMessage, WorkerMessage } from '../../proto/gen/onebyte.ts';
-import type { StreamId } from '../../trainer/core/state.ts';
-import { DIRECTIONS } from './virtual-replica.ts';
+import type { Origin, StreamId } from '../../trainer/core/state.ts';
+import type { Adversary, HostileNetwork, HostileStream } from './adversary.ts';
 import type { TrainerNetwork, VirtualTrainer } from './virtual-trainer.ts';
 import type { VirtualWorker, WorkerNetwork } from './virtual-worker.ts';
 import { CONFIG_SHA256, type World } from './world.ts';
 
 interface Stream {
   readonly id: StreamId;
-  readonly worker: VirtualWorker;
-  readonly session: number;
+  /** Whose it is: the machine, its partitions, and what happens there. */
+  readonly peer: { readonly name: string; partitionedUntilMs: number };
+  readonly onMessage: (message: TrainerMessage) => void;
+  /** The trainer's side has ended. `refused`: what it said. */
+  readonly onEnd: (refused: string | undefined) => void;
   greeted: boolean;
   /** The trainer gave it a welcome: broadcasts reach it. */
   welcome: boolean;
@@ -20,7 +23,10 @@ interface Stream {
   lastDownMs: number;
 }
 
-export class VirtualNetwork implements WorkerNetwork {
+/** All streams of a machine come over one connection. */
+const originOf = (machine: string): Origin => ({ connection: machine, address: machine });
+
+export class VirtualNetwork implements WorkerNetwork, HostileNetwork {
   trainer: VirtualTrainer | undefined;
   readonly workers: VirtualWorker[] = [];
   private readonly world: World;
@@ -37,27 +43,45 @@ export class VirtualNetwork implements WorkerNetwork {
     this.cross(worker, () => {
       if (!this.isAsking(worker, session)) return;
       if (!this.trainer?.isUp) return this.lose(worker, session, 'no trainer');
-      const id = this.nextStream++;
-      const stream: Stream = {
-        id,
+      const stream = this.newStream(
         worker,
-        session,
-        greeted: false,
-        welcome: false,
-        workerGone: false,
-        trainerGone: false,
-        lastUpMs: 0,
-        lastDownMs: 0,
-      };
-      this.streams.set(id, stream);
+        (message) => worker.handle({ kind: 'message', atMs: this.world.clock.nowMs, message }),
+        (refused) => this.endAtWorker(worker, session, refused),
+      );
       this.streamOf.set(worker, stream);
       const terms = {
         runConfigSha256: CONFIG_SHA256,
-        directions: DIRECTIONS,
+        directions: worker.directions,
         maxStaleness: this.world.rule.maxStaleness,
       };
       worker.handle({ kind: 'opened', atMs: this.world.clock.nowMs, terms });
     });
+  }
+
+  private newStream(peer: Stream['peer'], onMessage: Stream['onMessage'], onEnd: Stream['onEnd']): Stream {
+    const id = this.nextStream++;
+    const ends = { greeted: false, welcome: false, workerGone: false, trainerGone: false };
+    const stream: Stream = { id, peer, onMessage, onEnd, ...ends, lastUpMs: 0, lastDownMs: 0 };
+    this.streams.set(id, stream);
+    return stream;
+  }
+
+  /** An adversary's stream; undefined where there is no trainer. */
+  open(
+    adversary: Adversary,
+    onMessage: (message: TrainerMessage) => void,
+    onEnd: () => void,
+  ): HostileStream | undefined {
+    if (!this.trainer?.isUp) return undefined;
+    const stream = this.newStream(adversary, onMessage, onEnd);
+    return {
+      send: (message) => this.sendUp(stream, message),
+      close: () => {
+        stream.workerGone = true;
+        this.world.clock.at(this.arrival(adversary, stream.lastUpMs), () => this.closeAtTrainer(stream));
+        onEnd();
+      },
+    };
   }
 
   send(worker: VirtualWorker, message: NonNullable<WorkerMessage['message']>): void {
@@ -69,20 +93,30 @@ export class VirtualNetwork implements WorkerNetwork {
       `${worker.name} says ${message.$case} where a hello stands`,
     );
     stream.greeted = true;
-    stream.lastUpMs = this.arrival(worker, stream.lastUpMs);
+    this.sendUp(stream, message);
+  }
+
+  private sendUp(stream: Stream, message: NonNullable<WorkerMessage['message']>): void {
+    stream.lastUpMs = this.arrival(stream.peer, stream.lastUpMs);
     this.world.clock.at(stream.lastUpMs, () => {
-      if (!stream.trainerGone) this.deliverUp(stream.id, message);
+      if (!stream.trainerGone) this.deliverUp(stream, message);
     });
   }
 
-  private deliverUp(stream: StreamId, message: NonNullable<WorkerMessage['message']>): void {
+  private deliverUp({ id: stream, peer }: Stream, message: NonNullable<WorkerMessage['message']>): void {
     const { trainer } = this;
+    const isHonest = this.workers.some((worker) => worker === peer);
     switch (message.$case) {
       case 'hello':
-        trainer?.handle({ kind: 'hello', stream, hello: message.value });
+        trainer?.hear(isHonest, {
+          kind: 'hello',
+          stream,
+          origin: originOf(peer.name.split('.')[0]!),
+          hello: message.value,
+        });
         break;
       case 'contribution':
-        trainer?.handle({ kind: 'contribution', stream, contribution: message.value });
+        trainer?.hear(isHonest, { kind: 'contribution', stream, contribution: message.value });
         break;
       case 'evaluation':
         trainer?.handle({ kind: 'evaluation', stream, counts: message.value });
@@ -91,7 +125,7 @@ export class VirtualNetwork implements WorkerNetwork {
         trainer?.handle({ kind: 'digest', stream, digest: message.value });
         break;
       case 'held':
-        trainer?.handle({ kind: 'held', stream, record: message.value });
+        trainer?.handle({ kind: 'recordGiven', stream, record: message.value });
         break;
       case 'heartbeat':
         trainer?.handle({ kind: 'heartbeat', stream });
@@ -133,9 +167,9 @@ export class VirtualNetwork implements WorkerNetwork {
   }
 
   private sendDown(stream: Stream, message: TrainerMessage): void {
-    stream.lastDownMs = this.arrival(stream.worker, stream.lastDownMs);
+    stream.lastDownMs = this.arrival(stream.peer, stream.lastDownMs);
     this.world.clock.at(stream.lastDownMs, () => {
-      if (!stream.workerGone) stream.worker.handle({ kind: 'message', atMs: this.world.clock.nowMs, message });
+      if (!stream.workerGone) stream.onMessage(message);
     });
   }
 
@@ -166,7 +200,7 @@ export class VirtualNetwork implements WorkerNetwork {
     if (!stream) return;
     stream.trainerGone = true;
     this.streams.delete(id);
-    this.endAtWorker(stream, refused);
+    this.endAtPeer(stream, refused);
   }
 
   private endAll(): void {
@@ -189,18 +223,21 @@ export class VirtualNetwork implements WorkerNetwork {
   /** Cuts a worker's stream: it hears of it now. */
   reset(worker: VirtualWorker): void {
     const stream = this.streamOf.get(worker);
-    if (stream) this.endAtWorker(stream, undefined);
+    if (stream) this.endAtPeer(stream, undefined);
   }
 
-  private endAtWorker(stream: Stream, refused: string | undefined): void {
-    const { worker, session } = stream;
-    stream.lastDownMs = this.arrival(worker, stream.lastDownMs);
+  private endAtPeer(stream: Stream, refused: string | undefined): void {
+    stream.lastDownMs = this.arrival(stream.peer, stream.lastDownMs);
     this.world.clock.at(stream.lastDownMs, () => {
-      if (stream.workerGone || !worker.isUp) return;
-      this.hangUp(worker);
-      if (refused === undefined) this.lose(worker, session, 'the stream ended');
-      else worker.handle({ kind: 'refused', text: refused });
+      if (!stream.workerGone) stream.onEnd(refused);
     });
+  }
+
+  private endAtWorker(worker: VirtualWorker, session: number, refused: string | undefined): void {
+    if (!worker.isUp) return;
+    this.hangUp(worker);
+    if (refused === undefined) this.lose(worker, session, 'the stream ended');
+    else worker.handle({ kind: 'refused', text: refused });
   }
 
   private lose(worker: VirtualWorker, session: number, reason: string): void {
@@ -212,10 +249,10 @@ export class VirtualNetwork implements WorkerNetwork {
     worker.isUp && worker.state.session === session && worker.state.phase === 'connecting';
 
   /** When something sent now arrives: after what was sent before it, and not through a partition. */
-  private arrival(worker: VirtualWorker, lastMs: number): number {
+  private arrival({ partitionedUntilMs }: Stream['peer'], lastMs: number): number {
     const { clock } = this.world;
     const delay = this.world.random() < 0.02 ? this.world.between(10, 300) : this.world.between(1, 10);
-    return Math.max(lastMs, Math.max(clock.nowMs, worker.partitionedUntilMs) + delay);
+    return Math.max(lastMs, Math.max(clock.nowMs, partitionedUntilMs) + delay);
   }
 
   private cross(worker: VirtualWorker, run: () => void): void {

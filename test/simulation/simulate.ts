@@ -1,5 +1,6 @@
 /** One simulated run from one seed: faults of every kind for a while, then none, then the run must end, and end right. */
 import { EXIT } from '../../proto/operating-error.ts';
+import { Adversary } from './adversary.ts';
 import { Breach } from './invariants.ts';
 import { VirtualNetwork } from './network.ts';
 import type { PlantedBug } from './planted-bugs.ts';
@@ -11,6 +12,8 @@ import { PROGRESS_MS, ROUNDS, World } from './world.ts';
 const FAULTS_MS = 60_000;
 const FAULT_ROUNDS = 80;
 const TICK_MS = 25;
+/** After so long without faults, virtual ms, members have been heard often enough to tell how soon they answer. */
+const CALM_MS = 5_000;
 /** Events of one run: beyond is an endless loop. */
 const MAX_EVENTS = 3_000_000;
 
@@ -31,6 +34,7 @@ class Simulation {
   private readonly network: VirtualNetwork;
   private readonly trainer: VirtualTrainer;
   private readonly workers: VirtualWorker[];
+  private readonly adversaries: readonly Adversary[];
   private faultsEndedMs: number | undefined;
   private progress = { round: 0, atMs: 0 };
   private corrupted = false;
@@ -40,13 +44,17 @@ class Simulation {
     this.network = new VirtualNetwork(world);
     this.trainer = new VirtualTrainer(world, this.network.ofTrainer);
     this.network.trainer = this.trainer;
+    world.honestMembers = () =>
+      [...(this.trainer.state?.members.values() ?? [])].filter(({ name }) => name.startsWith('w')).length;
     this.workers = Array.from({ length: world.workers }, (_, i) => new VirtualWorker(world, i, this.network));
     this.network.workers.push(...this.workers);
+    this.adversaries = Array.from({ length: world.adversaries }, (_, i) => new Adversary(world, i, this.network));
   }
 
   run(): void {
     const { world, trainer } = this;
     for (const worker of this.workers) world.clock.after(world.between(0, 300), () => worker.start());
+    for (const adversary of this.adversaries) adversary.start();
     this.tick();
     this.nextFault();
     for (let events = 0; !trainer.exit; events++) {
@@ -72,6 +80,7 @@ class Simulation {
       if (clock.nowMs > FAULTS_MS || round >= FAULT_ROUNDS) this.endFaults();
       return;
     }
+    this.world.isCalm ||= clock.nowMs > this.faultsEndedMs + CALM_MS;
     if (round > this.progress.round) this.progress = { round, atMs: clock.nowMs };
     const sinceMs = clock.nowMs - this.progress.atMs;
     invariants.check(sinceMs <= PROGRESS_MS, `no progress from round ${round} for ${sinceMs.toFixed(0)} virtual ms`);

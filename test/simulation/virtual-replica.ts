@@ -8,8 +8,8 @@ import type { Record } from '../../proto/gen/onebyte.ts';
 
 /** d. */
 export const ELEMENTS = 16;
-/** K. */
-export const DIRECTIONS = 1;
+/** Directions of one contribution at most. */
+export const DIRECTIONS = 4;
 
 export const virtualRule = (seed: number, maxStaleness: number): LearningRule => ({
   seedKey: [seed, 0],
@@ -57,10 +57,16 @@ export function applyVirtually(replica: ReplicaState, rule: LearningRule, record
 }
 
 /** What `worker` measures: a pure function of the place, so that a byte that counts elsewhere is found out. */
-export function measureVirtually(rule: LearningRule, worker: number, round: number, firstDirection: number): Buffer {
+export function measureVirtually(
+  rule: LearningRule,
+  worker: number,
+  round: number,
+  firstDirection: number,
+  directions: number,
+): Buffer {
   const key = roundKey(rule.seedKey, round, worker);
   return Buffer.from(
-    Array.from({ length: DIRECTIONS }, (_, j) => {
+    Array.from({ length: directions }, (_, j) => {
       const word = roundingWord(key, firstDirection + j);
       return encodeE4m3((word / 2 ** 31 - 1) * 100, word);
     }),

@@ -4,14 +4,18 @@ import { LogFrame, type Record, type TrainerMessage } from '../../proto/gen/oneb
 import { encodeLogFrame } from '../../proto/log-framing.ts';
 import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
 import { groupAppends } from '../../trainer/core/group-commit.ts';
-import type { Effect, Event, StreamId, TrainerState } from '../../trainer/core/state.ts';
+import type { Effect, Event, Refusal, StreamId, TrainerState } from '../../trainer/core/state.ts';
 import { step } from '../../trainer/core/step.ts';
 import { restoreTrainer } from '../../trainer/store/restore.ts';
 import { LOG_FORMAT, parseRoundLog } from '../../trainer/store/round-log.ts';
 import { DiskError, VirtualDisk } from './disk.ts';
-import { spoilEffects, spoilEvent, spoilRestored } from './planted-bugs.ts';
+import { spoilEffects, spoilEvent, spoilRestored, spoilStep } from './planted-bugs.ts';
 import { applyVirtually, copyReplica, moveReplica, startReplica } from './virtual-replica.ts';
+import { Watch } from './watch.ts';
 import type { World } from './world.ts';
+
+/** Refusals after which a worker tries again. */
+const MAY_COME_AGAIN: readonly Refusal[] = ['silent', 'taken', 'busy'];
 
 /** An event as it comes from outside: the trainer adds the time. */
 export type Untimed = Event extends infer E ? (E extends { atMs: number } ? Omit<E, 'atMs'> : never) : never;
@@ -43,6 +47,9 @@ export class VirtualTrainer {
   private appended: Record[] = [];
   private flipped = false;
   private replica: ReplicaState;
+  private replays: number[] = [];
+  private replayed: ReplicaState | undefined;
+  private readonly watch: Watch;
   private readonly waiting: Untimed[] = [];
   private readonly world: World;
   private readonly network: TrainerNetwork;
@@ -50,6 +57,7 @@ export class VirtualTrainer {
   constructor(world: World, network: TrainerNetwork) {
     this.world = world;
     this.network = network;
+    this.watch = new Watch(world);
     this.disk = new VirtualDisk(world.random);
     this.replica = startReplica(world.rule, world.rules.continuesAdapter);
     this.append([
@@ -102,8 +110,15 @@ export class VirtualTrainer {
     world.invariants.onReplica('a replay of the log', this.replica);
     this.state = restoreTrainer(world.rules, frames, this.replica, this.nowMs);
     spoilRestored(world.bug, this.state);
+    this.watch.onOpened(this.state);
     this.append([{ frame: { $case: 'epoch', value: { epoch: this.state.epoch } } }]);
     this.announceDigest();
+  }
+
+  /** Takes what came over a stream to the core. `isHonest`: a worker's, not an adversary's. */
+  hear(isHonest: boolean, event: Extract<Untimed, { stream: StreamId }>): void {
+    this.watch.onStream(event.stream, isHonest);
+    this.handle(event);
   }
 
   /** The machine stops. `flip`: a bit of the last frame turns over while it is off. */
@@ -132,9 +147,13 @@ export class VirtualTrainer {
   private process(events: readonly Untimed[]): void {
     const { state, world } = this;
     if (!state) return;
-    const asked = events.flatMap((untimed) =>
-      step(state, spoilEvent(world.bug, state, { ...untimed, atMs: this.nowMs } as Event)),
-    );
+    const asked = events.flatMap((untimed) => {
+      const event = { ...untimed, atMs: this.nowMs } as Event;
+      const before = this.watch.before(state, event);
+      const effects = spoilStep(world.bug, state, event, step(state, spoilEvent(world.bug, state, event)));
+      this.watch.after(before, state, event, effects);
+      return effects;
+    });
     for (const effect of spoilEffects(world.bug, groupAppends(asked))) {
       if (this.crashIn !== undefined && this.crashIn-- <= 0) {
         this.crash(world.random() < 0.2);
@@ -148,6 +167,22 @@ export class VirtualTrainer {
         break;
       }
     }
+    const { replays } = this;
+    this.replays = [];
+    for (const round of replays) this.replay(round);
+  }
+
+  /** Replays the log, as the real shell does once all that was asked before is carried out. */
+  private replay(round: number): void {
+    if (!this.state) return;
+    let replica = startReplica(this.world.rule, this.world.rules.continuesAdapter);
+    let sha256 = replicaDigest(replica);
+    for (const record of this.appended) {
+      replica = applyVirtually(replica, this.world.rule, record);
+      if (replica.normaliser.round === round) sha256 = replicaDigest(replica);
+    }
+    this.replayed = replica;
+    this.process([{ kind: 'logReplayed', round, sha256, normaliser: replica.normaliser }]);
   }
 
   private perform(effect: Effect): void {
@@ -165,7 +200,7 @@ export class VirtualTrainer {
         network.broadcast(effect.message);
         break;
       case 'refuse':
-        network.end(effect.stream, effect.refusal === 'silent' ? undefined : effect.text);
+        network.end(effect.stream, MAY_COME_AGAIN.includes(effect.refusal) ? undefined : effect.text);
         break;
       case 'apply':
         this.replica = moveReplica(this.replica, world.rule, effect.absorbed);
@@ -177,7 +212,14 @@ export class VirtualTrainer {
         this.state = undefined;
         network.endAll();
         break;
-      case 'holdAdapter':
+      case 'replayLog':
+        this.replays.push(effect.round);
+        return;
+      case 'takeReplayed':
+        this.replica = this.replayed!;
+        this.announceDigest();
+        return;
+      case 'keepAdapter':
       case 'checkpoint':
       case 'report':
         return;
@@ -194,11 +236,13 @@ export class VirtualTrainer {
     }
     const isForgotten = world.bug === 'forget the fsync' && frames.some(({ frame }) => frame?.$case === 'record');
     if (!isForgotten) disk.sync();
-    for (const { frame } of frames)
+    for (const { frame } of frames) {
+      if (frame?.$case === 'joined') world.invariants.onNamed(frame.value.name, frame.value.worker);
       if (frame?.$case === 'record') {
         world.invariants.onAppended(frame.value, this.durableRounds++);
         this.appended.push(frame.value);
       }
+    }
   }
 
   private announceDigest(): void {

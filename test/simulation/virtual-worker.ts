@@ -24,7 +24,8 @@ export interface WorkerNetwork {
 }
 
 export class VirtualWorker {
-  readonly name: string;
+  /** A worker that does not keep its secret has another name in each life, as one without `--name` has. */
+  name: string;
   state: WorkerState;
   exit: ExitCode | undefined;
   isUp = true;
@@ -34,9 +35,14 @@ export class VirtualWorker {
   crashIn: number | undefined;
   /** Round at which the memory of this replica was damaged. */
   corruptedAt: number | undefined;
+  /** A file that outlives the process holds the secret of its last welcome. */
+  private readonly keepsSecret: boolean;
+  private secret: Buffer = Buffer.alloc(0);
   private caughtUpMs = 0;
   private replica: ReplicaState;
   private life = 0;
+  /** K. */
+  readonly directions: number;
   private readonly slowness: number;
   private readonly world: World;
   private readonly network: WorkerNetwork;
@@ -45,13 +51,16 @@ export class VirtualWorker {
     this.world = world;
     this.network = network;
     this.name = `w${index}`;
+    this.keepsSecret = index % 2 === 0;
+    this.directions = index % 4 === 1 ? 2 : 1;
     this.slowness = world.between(0.5, 2);
     this.replica = startReplica(world.rule, false);
     this.state = this.newState();
   }
 
   private newState(): WorkerState {
-    const rules = { name: this.name, requestedWorker: undefined, giveUpMs: 600_000 };
+    const resumeSecret = this.keepsSecret ? this.secret : Buffer.alloc(0);
+    const rules = { name: this.name, requestedWorker: undefined, resumeSecret, giveUpMs: 600_000 };
     return initialWorker(rules, this.world.clock.nowMs);
   }
 
@@ -60,6 +69,7 @@ export class VirtualWorker {
     this.life++;
     this.isUp = true;
     this.exit = undefined;
+    if (!this.keepsSecret && this.world.adversaries > 0) this.name = `${this.name.split('.')[0]}.${this.life}`;
     this.corruptedAt = undefined;
     this.crashIn = undefined;
     this.replica = startReplica(this.world.rule, false);
@@ -135,6 +145,9 @@ export class VirtualWorker {
       case 'retryIn':
         this.later(effect.ms, () => ({ kind: 'retry' }));
         break;
+      case 'keepSecret':
+        this.secret = effect.secret;
+        return;
       case 'finish':
         this.exit = effect.exitCode;
         return;
@@ -182,7 +195,7 @@ export class VirtualWorker {
         return { kind: 'apply', round: round + 1 };
       case 'measure': {
         const { firstDirection } = task;
-        const gradientBytes = measureVirtually(rule, this.state.worker!, round, firstDirection);
+        const gradientBytes = measureVirtually(rule, this.state.worker!, round, firstDirection, this.directions);
         return { kind: 'measure', contribution: { measuredRound: round, firstDirection, gradientBytes } };
       }
       case 'evaluate': {

@@ -22,10 +22,16 @@ export class World {
   readonly rule: LearningRule;
   readonly invariants: Invariants;
   readonly workers: number;
+  /** Members that lie; at most a third of all. */
+  readonly adversaries: number;
   /** An apply may outlive its stream and the wait for the next. */
   readonly appliesSlowly: boolean;
   /** No fault before: what was broken is to be healed by those who are left. */
   quietUntilMs = 0;
+  /** Faults have ended some time ago: only adversaries still act. */
+  isCalm = false;
+  /** Honest members, now: adversaries are to be a third of all at most when they do what a majority may do. */
+  honestMembers = (): number => 0;
 
   constructor(seed: number, bug: PlantedBug | undefined) {
     this.seed = seed;
@@ -34,14 +40,17 @@ export class World {
     this.random = seedrandom(`simulation/${seed}`);
     this.workers = 3 + Math.floor(30 * this.random() ** 4);
     this.rule = virtualRule(seed, this.below(3));
+    const hostile = seedrandom(`simulation/${seed}/adversaries`);
+    this.adversaries = hostile() < 0.5 ? 0 : 1 + Math.floor(hostile() * Math.floor(this.workers / 2));
     this.invariants = new Invariants(this.rule);
     this.rules = {
       settings: TrainerSettings.parse({
         // Fewer than there are: one may leave for good.
         startWorkers: 1 + this.below(Math.min(3, this.workers - 1)),
-        quorum: this.random() < 0.3 ? 'all' : 0.5,
+        // All would be those who never answer, too.
+        quorum: this.random() < 0.3 && this.adversaries === 0 ? 'all' : 0.5,
         deadlineFloorMs: 50,
-        deadlineCeilingMs: 500,
+        deadlineCeilingMs: this.adversaries === 0 ? 500 : 5_000,
         leaseMs: 6_000,
         heartbeatMs: 500,
         evaluateEvery: 20,
@@ -49,6 +58,7 @@ export class World {
       }),
       learning: this.rule,
       directions: DIRECTIONS,
+      gradientsPerRecord: 3 * (this.workers + this.adversaries),
       rounds: ROUNDS,
       devRows: 40,
       runConfigSha256: CONFIG_SHA256,

@@ -5,11 +5,11 @@ import { DIGEST_EVERY, MAX_RECENT_RECORDS } from '../../proto/limits.ts';
 import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
 import { entriesOf, type RecordEntry, recordOf } from '../../proto/record.ts';
 import { withProof } from '../../proto/record-proof.ts';
-import { deadlineMs } from './deadline.ts';
 import { startEvaluation } from './evaluation.ts';
 import { notice } from './messages.ts';
+import { chargeFor, deadlineOf, expectedMembers, quorumOf } from './quorum.ts';
 import { roundDetail } from './round-detail.ts';
-import type { ContributionPlace, Effect, Member, TrainerState } from './state.ts';
+import type { Effect, Member, TrainerState } from './state.ts';
 
 /** Records in a row without a live byte after which a run has diverged. */
 const EMPTY_RECORDS = 3;
@@ -17,39 +17,38 @@ const EMPTY_RECORDS = 3;
 const byPlace = (a: RecordEntry, b: RecordEntry): number =>
   b.staleness - a.staleness || a.worker - b.worker || a.firstDirection - b.firstDirection;
 
-/** Closes the open round with what it holds. */
-export function closeRound(state: TrainerState, atMs: number): Effect[] {
+/** Closes the open round with what it holds. `missing`: the members that it waited for in vain. */
+export function closeRound(state: TrainerState, atMs: number, missing: readonly Member[] = []): Effect[] {
   const { normaliser, pending } = state;
   const record = recordOf(normaliser.round, exponentInForce(normaliser), [...pending].sort(byPlace));
-  return commitRecord(state, record, atMs, false);
+  chargeFor(missing);
+  return commitRecord(state, record, atMs, missing);
 }
 
-/** Makes `record` (without proof) the next of the run. `recovered`: a worker gave it back; `atMs`: now. */
-export function commitRecord(state: TrainerState, record: Record, atMs: number, recovered: boolean): Effect[] {
+/** Makes `record` (without proof) the next of the run. `missing`: undefined where a worker gave the record back. */
+export function commitRecord(
+  state: TrainerState,
+  record: Record,
+  atMs: number,
+  missing: readonly Member[] | undefined,
+): Effect[] {
   const { rounds, runSecret, learning } = state.rules;
-  const absorbed = absorb(state.normaliser, learning, record);
+  const entries = entriesOf(record);
+  const absorbed = absorb(state.normaliser, learning, record, entries);
   const { normaliser, update } = absorbed;
   const { ms, ...times } = timesOf(state, atMs);
   const { deadlineMs: closesAfterMs } = state;
-  const detail = roundDetail(
-    record,
-    normaliser,
-    state.answeredMs,
-    recovered ? [] : expectedMembers(state).map(({ worker }) => worker),
-  );
+  const answeredMs = new Map([...state.answers].map(([worker, answer]) => [worker, answer.ms]));
+  const expected = missing?.map(({ worker }) => worker) ?? [];
+  const detail = roundDetail(record, entries, absorbed, answeredMs, expected, learning);
   const gradients = liveGradients(record);
-  noteRecord(state, record);
-  for (const { worker, gradientBytes } of entriesOf(record)) {
-    const member = state.members.get(worker);
-    if (member) member.gradients += gradientBytes.length;
-  }
-  for (const [worker, bytes] of update?.clipped ?? []) {
-    const member = state.members.get(worker);
-    if (member) member.clipped += bytes;
-  }
+  const isEmpty = gradients === 0 && missing !== undefined && haveMostAbstained(state, entries);
+  state.emptyRecords = isEmpty ? state.emptyRecords + 1 : 0;
+  noteRecord(state, record, entries);
   state.normaliser = normaliser;
   state.idleFraction = times.idleFraction;
   openRound(state, atMs);
+  const recovered = missing === undefined;
   const done = normaliser.round >= rounds;
   const digest = done || recovered || normaliser.round % DIGEST_EVERY === 0;
   const effects: Effect[] = [
@@ -74,73 +73,75 @@ export function commitRecord(state: TrainerState, record: Record, atMs: number, 
   ];
   if (recovered) effects.push({ kind: 'report', report: { kind: 'recovered', round: record.round } });
   if (state.emptyRecords >= EMPTY_RECORDS) return [...effects, ...diverged(state)];
-  return [...effects, ...afterRound(state, done)];
+  return [...effects, ...afterRound(state, done, atMs)];
 }
 
-/**
- * Members whose answer the open round waits for: those who caught up before it opened, or, when they are all gone, those
- * who were to count from the next round on.
- */
-export function expectedMembers({ members, normaliser: { round } }: TrainerState): Member[] {
-  const ready = [...members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined);
-  const due = ready.filter(({ expectedFrom }) => expectedFrom! <= round);
-  return due.length > 0 ? due : ready;
+/** True when the entries are of a quorum of the members that rounds wait for, and of more than half of all there are. */
+function haveMostAbstained(state: TrainerState, entries: readonly RecordEntry[]): boolean {
+  const members = expectedMembers(state);
+  const said = new Set(entries.map(({ worker }) => worker));
+  const abstained = members.filter(({ worker }) => said.has(worker)).length;
+  return abstained >= quorumOf(state, members.length) && 2 * abstained > state.members.size;
 }
 
 /** Length of the round that ends, and the part of it that those who answered waited for others. */
 function timesOf(state: TrainerState, atMs: number): { ms: number; idleFraction: number } {
   const ms = atMs - state.openedMs;
-  const waits = [...state.answeredMs.values()].map((answered) => Math.max(0, ms - answered));
+  const waits = [...state.answers.values()].map((answer) => Math.max(0, ms - answer.ms));
   const total = waits.reduce((sum, wait) => sum + wait, 0);
   return { ms, idleFraction: ms > 0 && waits.length > 0 ? Math.min(1, total / waits.length / ms) : 0 };
 }
 
-/** What a committed record, new or read from the log, leaves in the state beside the replica. */
-export function noteRecord(state: TrainerState, record: Record): void {
-  const gradients = liveGradients(record);
-  state.gradients += gradients;
-  state.emptyRecords = gradients === 0 ? state.emptyRecords + 1 : 0;
+/** What a committed record, new or read from the log, leaves in the state beside the replica. `entries`: the record's. */
+export function noteRecord(
+  state: TrainerState,
+  record: Record,
+  entries: readonly RecordEntry[] = entriesOf(record),
+): void {
+  state.gradients += liveGradients(record);
   state.recent.push(record);
   if (state.recent.length > MAX_RECENT_RECORDS) state.recent.shift();
-  for (const { worker, staleness, firstDirection } of entriesOf(record)) {
-    const place = { measuredRound: record.round - staleness, firstDirection };
-    const last = state.accepted.get(worker);
-    if (!last || isLater(place, last)) state.accepted.set(worker, place);
+  for (const { worker, staleness, firstDirection, gradientBytes } of entries) {
+    const measuredRound = record.round - staleness;
+    const nextDirection = firstDirection + gradientBytes.length;
+    const last = state.heard.get(worker);
+    const isSame = last?.measuredRound === measuredRound;
+    state.contributors.add(worker);
+    // A contribution that came while the trainer ran was noted as it came.
+    if (last && (last.measuredRound > measuredRound || (isSame && last.nextDirection >= nextDirection))) continue;
+    state.heard.set(worker, { measuredRound, nextDirection, contributions: isSame ? last.contributions + 1 : 1 });
   }
 }
-
-/** Contributions of a worker come in this order. */
-export const isLater = (a: ContributionPlace, b: ContributionPlace): boolean =>
-  a.measuredRound > b.measuredRound || (a.measuredRound === b.measuredRound && a.firstDirection > b.firstDirection);
 
 /** Makes `normaliser.round` the open round. */
 export function openRound(state: TrainerState, atMs: number): void {
   const { round } = state.normaliser;
   state.pending = [];
-  state.heldGradients = 0;
+  state.pendingGradients = 0;
   state.stillMissing = 0;
-  state.answeredMs.clear();
+  state.answers.clear();
+  const ready = [...state.members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined).length;
+  state.sharers = Math.max(1, ready, round === 0 ? state.rules.settings.startWorkers : 0);
   state.openedMs = atMs;
-  const { deadlineFloorMs, deadlineCeilingMs } = state.rules.settings;
-  state.deadlineMs = deadlineMs(state.arrivals, deadlineFloorMs, deadlineCeilingMs);
+  state.deadlineMs = deadlineOf(state);
   state.openings.set(round, atMs);
   state.openings.delete(round - state.rules.learning.maxStaleness - 2);
 }
 
-function afterRound(state: TrainerState, done: boolean): Effect[] {
+function afterRound(state: TrainerState, done: boolean, atMs: number): Effect[] {
   const { evaluateEvery, checkpointEvery } = state.rules.settings;
   const { round } = state.normaliser;
   const due = (every: number): boolean => done || (every > 0 && round % every === 0);
   const effects: Effect[] = [];
   if (due(checkpointEvery)) effects.push({ kind: 'checkpoint', round, best: false });
-  if (due(evaluateEvery)) effects.push(...startEvaluation(state));
+  if (due(evaluateEvery)) effects.push(...startEvaluation(state, atMs));
   if (!done) return effects;
   state.phase = 'finalEvaluation';
   return [...effects, ...finishWhenDone(state)];
 }
 
 function diverged(state: TrainerState): Effect[] {
-  const text = `${EMPTY_RECORDS} records in a row held no live byte: no worker measured a finite loss. Lower learning.learningRate or learning.epsilon, or go back to an earlier checkpoint`;
+  const text = `${EMPTY_RECORDS} records in a row held no live byte: most workers measured no finite loss. Lower learning.learningRate or learning.epsilon, or go back to an earlier checkpoint`;
   return finish(state, EXIT.diverged, Notice_Kind.RUN_FAILED, text);
 }
 
@@ -150,10 +151,16 @@ function diverged(state: TrainerState): Effect[] {
  */
 export function finishWhenDone(state: TrainerState): Effect[] {
   if (state.phase !== 'finalEvaluation' || state.recovery || (state.evaluation && state.members.size > 0)) return [];
+  const { stopReason } = state;
   const { round } = state.normaliser;
   return [
     { kind: 'checkpoint', round, best: false },
-    ...finish(state, EXIT.done, Notice_Kind.RUN_DONE, `${round} rounds done`),
+    ...finish(
+      state,
+      EXIT.done,
+      Notice_Kind.RUN_DONE,
+      `${round} ${round === 1 ? 'round' : 'rounds'} done${stopReason === undefined ? '' : `: ${stopReason}`}`,
+    ),
   ];
 }
 

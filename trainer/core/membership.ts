@@ -1,58 +1,47 @@
 /** Who takes part: joins, resumed names, leases, and replicas that deviate. Membership ends with the lease, not with the stream. */
 import { type Hello, type Notice, Notice_Kind, type ReplicaDigest, Welcome_CatchUp } from '../../proto/gen/onebyte.ts';
-import { DIGEST_BYTES, MAX_NAME_LENGTH, MAX_REASON_LENGTH, MAX_WORKERS } from '../../proto/limits.ts';
-import { EXIT } from '../../proto/operating-error.ts';
+import { DIGEST_BYTES, MAX_NAME_LENGTH, MAX_REASON_LENGTH } from '../../proto/limits.ts';
 import { peerText } from '../../proto/peer-text.ts';
-import { resumeSecretOf, sameBytes, withProof } from '../../proto/record-proof.ts';
+import { resumeSecretOf, withProof } from '../../proto/record-proof.ts';
 import { catchUpOf, recordsFrom } from './catch-up.ts';
-import { finish } from './commit.ts';
 import { askAgain, startEvaluation } from './evaluation.ts';
 import { notice } from './messages.ts';
+import { type Place, placeFor } from './names.ts';
+import { MAX_CREDIT } from './quorum.ts';
 import { isClaimSettled } from './recovery.ts';
 import { expel, refuse, remove } from './removal.ts';
-import type { Effect, Event, Member, Refusal, Report, StreamId, TrainerState } from './state.ts';
+import type { Effect, Event, Member, Origin, Refusal, Report, StreamId, TrainerState } from './state.ts';
+import { onDeviant } from './votes.ts';
 
-/** Times that a worker whose replica deviates may catch up before it is refused. */
-const CATCH_UPS = 2;
+/** Disputes about evaluation counts that a member may lose before it is refused. */
+const OUTVOTED = 2;
+/** The origin of a member that is none. */
+const NOWHERE: Origin = { connection: '', address: '' };
 
 type HelloEvent = Extract<Event, { kind: 'hello' }>;
 
-/** A stream introduces itself: it gets a number (its own again, if the name has one) and a welcome, or is refused. */
-export function onHello(state: TrainerState, { atMs, stream, hello }: HelloEvent): Effect[] {
+/** A stream introduces itself: it gets a number (its own again, where it shows the secret of its welcome) and a welcome, or is refused. */
+export function onHello(state: TrainerState, { atMs, stream, origin, hello }: HelloEvent): Effect[] {
   const problem = helloProblem(state, hello);
   if (problem) return refuse(stream, ...problem);
   if (state.lastWord) return tellLast(state, state.lastWord, stream, hello);
-  const known = state.numbers.get(hello.name);
-  const worker = known ?? hello.requestedWorker ?? nextNumber(state);
-  if (known === undefined && [...state.numbers.values()].includes(worker))
-    return refuse(stream, 'name', `worker number ${worker} belongs to another name`);
-  if (worker >= MAX_WORKERS) return refuse(stream, 'full', `this run has given out its ${MAX_WORKERS} worker numbers`);
-
-  const effects: Effect[] = [];
-  const before = state.members.get(worker);
-  if (before?.stream !== undefined) {
-    state.workerOfStream.delete(before.stream);
-    effects.push({
-      kind: 'refuse',
-      stream: before.stream,
-      refusal: 'replaced',
-      text: `a newer stream joined as ${hello.name}`,
-    });
-  }
-  if (!before) {
-    effects.push({ kind: 'append', frames: [{ frame: { $case: 'joined', value: { worker, name: hello.name } } }] });
-    state.numbers.set(hello.name, worker);
-  }
-  const member = before ?? newMember(worker, hello.name);
-  Object.assign(member, { stream, lastHeardMs: atMs, expectedFrom: undefined, claim: undefined });
+  const place = placeFor(state, hello, origin, atMs);
+  if ('refusal' in place) return refuse(stream, place.refusal, place.text);
+  const { worker, holder, squatter } = place;
+  const replaced = holder?.stream ?? squatter?.stream;
+  const effects = replaced === undefined ? [] : refuse(replaced, 'replaced', `a newer stream joined as ${hello.name}`);
+  if (holder?.stream !== undefined) state.workerOfStream.delete(holder.stream);
+  if (squatter) effects.push(...remove(state, squatter, 'the last who contributed under its name is back', atMs));
+  const member = holder ?? newMember(state, hello.name, origin, place);
+  Object.assign(member, { stream, origin, lastHeardMs: atMs, expectedFrom: undefined, claim: undefined });
   state.members.set(worker, member);
   state.workerOfStream.set(stream, worker);
   state.recovery?.awaited.delete(hello.name);
-  effects.push(...welcome(state, member, stream, hello), {
-    kind: 'report',
-    report: { kind: 'joined', worker, name: hello.name, resumed: before !== undefined },
-  });
-  return effects;
+  return [
+    ...effects,
+    ...welcome(state, member, stream, hello),
+    { kind: 'report', report: { kind: 'joined', worker, name: hello.name, resumed: holder !== undefined } },
+  ];
 }
 
 /**
@@ -62,7 +51,8 @@ export function onHello(state: TrainerState, { atMs, stream, hello }: HelloEvent
 function tellLast(state: TrainerState, lastWord: Notice, stream: StreamId, hello: Hello): Effect[] {
   const { kind, text } = lastWord;
   const worker = kind === Notice_Kind.RUN_DONE ? state.numbers.get(hello.name) : undefined;
-  const welcomed = worker === undefined ? [] : welcome(state, newMember(worker, hello.name), stream, hello);
+  const welcomed =
+    worker === undefined ? [] : welcome(state, newMember(state, hello.name, NOWHERE, { worker }), stream, hello);
   return [...welcomed, { kind: 'send', stream, message: notice(kind, text) }];
 }
 
@@ -73,7 +63,7 @@ function welcome(state: TrainerState, member: Member, stream: StreamId, hello: H
   const { worker, name } = member;
   const catchUp = catchUpOf(state, hello);
   if (catchUp === Welcome_CatchUp.GIVE_RECORDS) member.claim = { rounds: hello.replica!.round, gaveAll: false };
-  const resumeSecret = resumeSecretOf(runSecret, worker, name);
+  const resumeSecret = resumeSecretOf(runSecret, worker, name, member.membership);
   const { heartbeatMs } = settings;
   const value = { worker, resumeSecret, round, heartbeatMs, epoch: state.epoch, rounds, catchUp, devRows };
   const records = catchUp === Welcome_CatchUp.RECORDS ? (recordsFrom(state, hello.replica!.round) ?? []) : [];
@@ -89,29 +79,29 @@ function welcome(state: TrainerState, member: Member, stream: StreamId, hello: H
   ];
 }
 
-const newMember = (worker: number, name: string): Member => ({
+const newMember = (
+  state: TrainerState,
+  name: string,
+  origin: Origin,
+  { worker, membership = state.nextMembership++, isNamed = false }: Place,
+): Member => ({
   worker,
   name,
+  membership,
+  isNamed,
+  origin,
   stream: undefined,
   lastHeardMs: 0,
   expectedFrom: undefined,
-  gradients: 0,
-  clipped: 0,
-  late: 0,
+  readyMs: 0,
+  arrivals: [],
+  credit: MAX_CREDIT,
+  missedRanges: 0,
+  isDisputed: false,
+  outvoted: 0,
   digestMismatches: 0,
   claim: undefined,
 });
-
-/**
- * Above all that were given, since a worker with a smaller one of its own may still come; once the last is given, the smallest that
- * is free. Numbers in records count too: the log may have lost who had them.
- */
-function nextNumber({ numbers, accepted }: TrainerState): number {
-  const given = new Set([...numbers.values(), ...accepted.keys()]);
-  let number = [...given].reduce((most, worker) => Math.max(most, worker), -1) + 1;
-  if (number >= MAX_WORKERS) for (number = 0; given.has(number); ) number++;
-  return number;
-}
 
 function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | undefined {
   if (hello.name.length === 0 || hello.name.length > MAX_NAME_LENGTH || !/^[\w.:@/-]+$/.test(hello.name))
@@ -120,10 +110,6 @@ function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | un
     return ['config', `worker ${hello.name} goes by another run config than this trainer`];
   if (hello.replica && hello.replica.sha256.length !== DIGEST_BYTES)
     return ['invalid', digestProblem(`worker ${hello.name}`, hello.replica)];
-  const holder = state.members.get(state.numbers.get(hello.name) ?? -1);
-  const secret = holder && resumeSecretOf(state.rules.runSecret, holder.worker, holder.name);
-  if (secret && hello.resumeSecret.length > 0 && !sameBytes(hello.resumeSecret, secret))
-    return ['name', `the secret of worker ${hello.name} is not the one of its last welcome`];
   const { round } = state.normaliser;
   if (hello.replica && hello.replica.round > round && !state.recovery)
     return ['ahead', `worker ${hello.name} holds ${hello.replica.round} records, this run has made ${round}`];
@@ -134,7 +120,7 @@ function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | un
  * A worker says where its replica stands. The first digest after a welcome makes it a member that rounds wait for: at
  * once before the first record, from the next round on otherwise. A digest that differs from the trainer's means catching up.
  */
-export function onDigest(state: TrainerState, stream: StreamId, digest: ReplicaDigest): Effect[] {
+export function onDigest(state: TrainerState, stream: StreamId, digest: ReplicaDigest, atMs: number): Effect[] {
   const member = state.members.get(state.workerOfStream.get(stream)!)!;
   if (digest.sha256.length !== DIGEST_BYTES)
     return refuse(stream, 'invalid', digestProblem(`worker ${member.worker}`, digest));
@@ -142,7 +128,7 @@ export function onDigest(state: TrainerState, stream: StreamId, digest: ReplicaD
   const own = state.ownDigests.get(digest.round);
   const agrees = !own || Buffer.compare(own, digest.sha256) === 0;
   const report: Effect = { kind: 'report', report: digestReport(member.worker, digest, agrees) };
-  return [report, ...(agrees ? onAgreed(state, member, stream) : onDeviant(state, member, stream, digest))];
+  return [report, ...(agrees ? onAgreed(state, member, stream, atMs) : onDeviant(state, member, stream, digest, atMs))];
 }
 
 const digestProblem = (who: string, { sha256 }: ReplicaDigest): string =>
@@ -156,44 +142,22 @@ const digestReport = (worker: number, { round, sha256 }: ReplicaDigest, agrees: 
   agrees,
 });
 
-function onAgreed(state: TrainerState, member: Member, stream: StreamId): Effect[] {
+function onAgreed(state: TrainerState, member: Member, stream: StreamId, atMs: number): Effect[] {
   if (member.expectedFrom !== undefined) return [];
   const { round } = state.normaliser;
   member.expectedFrom = round === 0 ? 0 : round + 1;
+  member.readyMs = atMs;
   const ready = [...state.members.values()].filter((m) => m.expectedFrom !== undefined).length;
+  state.sharers = Math.max(state.sharers, ready);
   const first = round === 0 && ready === state.rules.settings.startWorkers;
-  if (first || (state.phase === 'finalEvaluation' && !state.evaluation)) return startEvaluation(state);
-  return askAgain(state, member.worker, stream);
+  if (first) state.openedMs = atMs;
+  if (first || (state.phase === 'finalEvaluation' && !state.evaluation)) return startEvaluation(state, atMs);
+  return askAgain(state, member.worker, stream, atMs);
 }
 
-function onDeviant(state: TrainerState, member: Member, stream: StreamId, digest: ReplicaDigest): Effect[] {
-  const { round } = digest;
-  if (isTrainerDeviant(state, member.worker, digest)) {
-    const text = `after ${round} records most workers hold the same replica, and it is not the trainer's: replay the round log and compare`;
-    return finish(state, EXIT.durableStore, Notice_Kind.RUN_FAILED, text);
-  }
-  member.digestMismatches++;
-  member.expectedFrom = undefined;
-  const report: Effect = { kind: 'report', report: { kind: 'deviant', worker: member.worker, round } };
-  const text = `the replica of worker ${member.worker} differs from the trainer's after ${round} records`;
-  if (member.digestMismatches > CATCH_UPS)
-    return [report, ...remove(state, member, 'deviant replica'), ...refuse(stream, 'deviant', text)];
-  return [report, { kind: 'send', stream, message: notice(Notice_Kind.CATCH_UP, text) }];
-}
-
-/** Notes a digest that is not the trainer's; true when most members, and more than one, hold that same replica. */
-function isTrainerDeviant({ deviations, members }: TrainerState, worker: number, digest: ReplicaDigest): boolean {
-  const hex = Buffer.from(digest.sha256).toString('hex');
-  const ofRound = deviations.get(digest.round) ?? new Map<number, string>();
-  deviations.set(digest.round, ofRound.set(worker, hex));
-  for (const round of deviations.keys()) if (round < digest.round - 256) deviations.delete(round);
-  const same = [...ofRound].filter(([number, other]) => other === hex && members.has(number)).length;
-  return same > 1 && same > members.size / 2;
-}
-
-export function onLeave(state: TrainerState, stream: StreamId, reason: string): Effect[] {
+export function onLeave(state: TrainerState, stream: StreamId, reason: string, atMs: number): Effect[] {
   const member = state.members.get(state.workerOfStream.get(stream)!)!;
-  return remove(state, member, peerText(reason, MAX_REASON_LENGTH));
+  return remove(state, member, peerText(reason, MAX_REASON_LENGTH), atMs);
 }
 
 /** The stream is gone; the member stays until its lease ends. */
@@ -212,5 +176,12 @@ export function expelSilent(state: TrainerState, atMs: number): Effect[] {
   state.lastTickMs = atMs;
   if (gapMs > heartbeatMs) for (const member of state.members.values()) member.lastHeardMs += gapMs;
   const silent = [...state.members.values()].filter(({ lastHeardMs }) => atMs - lastHeardMs > leaseMs);
-  return silent.flatMap((member) => expel(state, member, 'silent', `not heard of for ${leaseMs} ms`));
+  return silent.flatMap((member) => expel(state, member, 'silent', `not heard of for ${leaseMs} ms`, atMs));
+}
+
+/** Members whose evaluation counts were wrong too often are refused. */
+export function expelOutvoted(state: TrainerState, atMs: number): Effect[] {
+  const liars = [...state.members.values()].filter(({ outvoted }) => outvoted >= OUTVOTED);
+  const text = `most members counted otherwise than it, ${OUTVOTED} times`;
+  return liars.flatMap((member) => expel(state, member, 'deviant', text, atMs));
 }

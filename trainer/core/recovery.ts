@@ -12,17 +12,23 @@ import { expel } from './removal.ts';
 import type { Effect, Member, TrainerState } from './state.ts';
 
 /** A worker shows a record that the log may have lost. */
-export function onHeld(state: TrainerState, member: Member, record: Record, atMs: number): Effect[] {
+export function onRecordGiven(state: TrainerState, member: Member, record: Record, atMs: number): Effect[] {
   const { recovery } = state;
   if (!recovery || !member.claim) return [];
   if (!isProven(state.rules.runSecret, record))
-    return expel(state, member, 'ahead', `record ${record.round} of worker ${member.worker} is none of this run`);
+    return expel(state, member, 'ahead', `record ${record.round} of worker ${member.worker} is none of this run`, atMs);
   recovery.provenRounds = Math.max(recovery.provenRounds, record.round + 1);
   const { round } = state.normaliser;
   if (record.round !== round || state.phase !== 'training') return [];
   if (record.staleness.some((staleness) => !isDecodable(state.normaliser, staleness)))
-    return expel(state, member, 'ahead', `record ${round} of worker ${member.worker} does not follow on this log`);
-  return commitRecord(state, { ...record, proof: undefined }, atMs, true);
+    return expel(
+      state,
+      member,
+      'ahead',
+      `record ${round} of worker ${member.worker} does not follow on this log`,
+      atMs,
+    );
+  return commitRecord(state, { ...record, proof: undefined }, atMs, undefined);
 }
 
 /** A worker that was ahead has shown all it holds. True when the trainer now holds as much. */
@@ -55,15 +61,15 @@ export function endRecovery(state: TrainerState, atMs: number): Effect[] {
     const text = `the round log holds ${round} records, but workers hold ${recovery.provenRounds} and none of them record ${round}. Restore the log from a copy; going on would remake acknowledged records`;
     return finish(state, EXIT.durableStore, Notice_Kind.RUN_FAILED, text);
   }
-  return [...state.members.values()].flatMap((member) => settle(state, member, round));
+  return [...state.members.values()].flatMap((member) => settle(state, member, round, atMs));
 }
 
 /** What others gave made the trainer as far as the member: it catches up. A claim that nothing stands behind is refused. */
-function settle(state: TrainerState, member: Member, round: number): Effect[] {
+function settle(state: TrainerState, member: Member, round: number, atMs: number): Effect[] {
   const { claim, stream, worker } = member;
   if (!claim) return [];
   if (claim.rounds > round)
-    return expel(state, member, 'ahead', `worker ${worker} shows no record beyond the ${round} here`);
+    return expel(state, member, 'ahead', `worker ${worker} shows no record beyond the ${round} here`, atMs);
   member.claim = undefined;
   const text = `the records up to ${round} came from other workers`;
   return stream === undefined ? [] : [{ kind: 'send', stream, message: notice(Notice_Kind.CATCH_UP, text) }];

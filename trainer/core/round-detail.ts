@@ -1,8 +1,8 @@
 /** What a committed round tells beside its record: who answered when, and how its gradient bytes are distributed. */
-import type { Normaliser } from '../../kernels/learning-rule.ts';
+import { type Absorbed, type DecayingRate, rateOf } from '../../kernels/learning-rule.ts';
 import { isAbstention } from '../../proto/e4m3.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
-import { entriesOf } from '../../proto/record.ts';
+import type { RecordEntry } from '../../proto/record.ts';
 
 /** Buckets of a byte distribution: by sign and E4M3 exponent, then the abstentions. */
 export const BUCKETS = 33;
@@ -18,10 +18,14 @@ function byteBuckets(record: Record): number[] {
 export interface Share {
   readonly contributions: number;
   readonly gradients: number;
+  /** Gradient bytes that were cut to the winsorising limit. */
+  readonly clipped: number;
 }
 
 export interface RoundDetail {
   readonly exponent: number;
+  /** Of this record. */
+  readonly learningRate: number;
   /** Root mean square of the projected gradients, averaged as the learning rule does; nats per unit of length. */
   readonly rms: number;
   /** Gradient bytes of the record, abstentions included. */
@@ -35,20 +39,24 @@ export interface RoundDetail {
   readonly missing: readonly number[];
 }
 
-/** @param expected workers that the round waited for @param normaliser the one after the record */
+/** @param entries the record's contributions @param expected workers that the round waited for @param absorbed what the record asks of a replica */
 export function roundDetail(
   record: Record,
-  normaliser: Normaliser,
+  entries: readonly RecordEntry[],
+  { normaliser, update }: Absorbed,
   answeredMs: ReadonlyMap<number, number>,
   expected: readonly number[],
+  rate: DecayingRate,
 ): RoundDetail {
   const shares = new Map<number, Share>();
-  for (const { worker, gradientBytes } of entriesOf(record)) {
+  for (const { worker, gradientBytes } of entries) {
     const { contributions, gradients } = shares.get(worker) ?? { contributions: 0, gradients: 0 };
-    shares.set(worker, { contributions: contributions + 1, gradients: gradients + gradientBytes.length });
+    const clipped = update?.clipped.get(worker) ?? 0;
+    shares.set(worker, { contributions: contributions + 1, gradients: gradients + gradientBytes.length, clipped });
   }
   return {
     exponent: record.exponent,
+    learningRate: rateOf(rate, record.round),
     rms: Math.sqrt(normaliser.v),
     payloadBytes: record.gradientBytes.length,
     buckets: byteBuckets(record),

@@ -1,5 +1,6 @@
 /** What the trainer's core knows, hears and asks for. Time, sockets, disk and random bytes stay with the caller. */
 import type { Absorbed, LearningRule, Normaliser } from '../../kernels/learning-rule.ts';
+import type { Figures } from '../../proto/evaluation.ts';
 import type {
   Contribution,
   Evaluation,
@@ -16,6 +17,7 @@ import type { RecordEntry } from '../../proto/record.ts';
 import type { TrainerSettings } from '../../settings/trainer-settings.ts';
 import type { ArrivalTimes } from './deadline.ts';
 import type { RoundDetail } from './round-detail.ts';
+import type { Progress } from './stopping.ts';
 
 /** Names one stream of one process; the caller makes them up and never uses one twice. */
 export type StreamId = number;
@@ -24,8 +26,10 @@ export type StreamId = number;
 export interface TrainerRules {
   readonly settings: TrainerSettings;
   readonly learning: LearningRule;
-  /** K. */
+  /** Directions of one contribution at most. */
   readonly directions: number;
+  /** Gradients that a record may hold; its members share them. */
+  readonly gradientsPerRecord: number;
   /** Records after which the run is done. */
   readonly rounds: number;
   /** Rows of the dev split; 0: no evaluation. */
@@ -39,24 +43,54 @@ export interface TrainerRules {
   readonly continuesAdapter: boolean;
 }
 
-/** Where a contribution stands among those of its worker. */
+/** Who opened a stream, as far as the caller can tell; the core only compares them. */
+export interface Origin {
+  readonly connection: string;
+  /** Machine, or whatever stands for it in the network. */
+  readonly address: string;
+}
+
+/** Where the last contribution of a worker ends: the next must be behind it. */
 export interface ContributionPlace {
   readonly measuredRound: number;
-  readonly firstDirection: number;
+  readonly nextDirection: number;
+  /** Contributions of that measured round so far. */
+  readonly contributions: number;
+}
+
+/** What a worker has said to the open round. */
+export interface Answer {
+  /** When the first of it came, ms after the round's opening. */
+  readonly ms: number;
+  /** Gradient bytes of it in the open record. */
+  readonly gradients: number;
 }
 
 export interface Member {
   readonly worker: number;
   readonly name: string;
+  /** No two memberships of a run have the same. */
+  readonly membership: number;
+  /** The log knows of this membership: from its first contribution that counts. */
+  isNamed: boolean;
+  origin: Origin;
   /** Absent while the worker is disconnected and its lease still runs. */
   stream: StreamId | undefined;
   lastHeardMs: number;
   /** The first round that waits for this member; undefined until it has caught up. */
   expectedFrom: number | undefined;
-  /** Gradient bytes that counted, and those of them that were cut to the winsorising limit. */
-  gradients: number;
-  clipped: number;
-  late: number;
+  /** When it last caught up. */
+  readyMs: number;
+  /** How soon it answers. */
+  arrivals: ArrivalTimes;
+  /** How far rounds wait for it: quorum.ts. */
+  credit: number;
+  /** Ranges of the dev split that it kept waiting for, in a row. */
+  missedRanges: number;
+  /** Its counts and those of another differed. */
+  isDisputed: boolean;
+  /** Disputes about counts in which most others said something else. */
+  outvoted: number;
   digestMismatches: number;
   /** Records that it says it holds beyond the trainer's, until they are given or found wanting. */
   claim: { readonly rounds: number; gaveAll: boolean } | undefined;
@@ -71,12 +105,34 @@ export interface Recovery {
   provenRounds: number;
 }
 
-/** Rows of the dev split that one member evaluates. */
-export interface EvaluationPart {
-  readonly worker: number;
+/** What one member was asked, and what it said. */
+export interface Ask {
+  readonly atMs: number;
+  counts: EvaluationCounts | undefined;
+  /** Its counts may still come. */
+  isOpen: boolean;
+}
+
+/** Rows of the dev split that are evaluated together. */
+export interface EvaluationRange {
   readonly firstRow: number;
   readonly rows: number;
+  /** By worker. */
+  readonly asks: Map<number, Ask>;
+  /** Two members said different things of these rows: all are asked, and most of them must agree. */
+  isDisputed: boolean;
+  /** What counts; undefined while that is open, and where nobody could tell. */
   counts: EvaluationCounts | undefined;
+  isClosed: boolean;
+}
+
+export interface OpenEvaluation {
+  /** Records done. */
+  readonly round: number;
+  readonly ranges: readonly EvaluationRange[];
+  /** Members that were asked at its beginning, and how long those who answered took, ms. */
+  readonly members: number;
+  readonly answeredMs: Map<number, number>;
 }
 
 export type Phase = 'training' | 'finalEvaluation' | 'done';
@@ -90,27 +146,40 @@ export interface TrainerState {
   lastWord: Notice | undefined;
   /** The replica state beside θ; `normaliser.round` is the open round. */
   normaliser: Normaliser;
-  /** The number of every name that ever joined; numbers are never reused. */
+  /** The number of every name that ever contributed; these numbers are never given to others. */
   readonly numbers: Map<string, number>;
+  /** The last membership of each of these numbers that contributed. */
+  readonly memberships: Map<number, number>;
+  nextMembership: number;
+  /** What is left to an origin of the new names it may bring: names.ts. */
+  readonly newcomers: Map<string, { left: number; atMs: number }>;
   readonly members: Map<number, Member>;
-  /** The last contribution accepted from each worker, whether it is a member now or not: the next must be later. */
-  readonly accepted: Map<number, ContributionPlace>;
+  /** The last contribution heard of each worker that has a number for good or is a member: the next must be behind it. */
+  readonly heard: Map<number, ContributionPlace>;
+  /** Workers with gradients in a committed record. */
+  readonly contributors: Set<number>;
   readonly workerOfStream: Map<StreamId, number>;
   /** Contributions accepted for the open round, unsorted; staleness relative to it. */
   pending: RecordEntry[];
   /** Gradient bytes in `pending`. */
-  heldGradients: number;
-  /** Members that the round waited for when that was last counted, less the contributions since: at 0 it is counted anew. */
+  pendingGradients: number;
+  /** What each worker has said to the open round. */
+  readonly answers: Map<number, Answer>;
+  /** The most members that were ready at once while the round was open, or have to be before it closes. */
+  sharers: number;
+  /** Members that the round waited for when that was last counted, less the answers since: at 0 it is counted anew. */
   stillMissing: number;
   openedMs: number;
   /** When the open round closes with a quorum, ms after its opening; settled as it opens. */
   deadlineMs: number;
   /** Opening times of rounds that can still be late: round → ms. */
   readonly openings: Map<number, number>;
-  arrivals: ArrivalTimes;
-  evaluation: { readonly round: number; readonly parts: EvaluationPart[] } | undefined;
+  evaluation: OpenEvaluation | undefined;
   best: Evaluation | undefined;
-  /** Records in a row without one live byte. */
+  readonly progress: Progress;
+  /** Why the run ends before its last round; undefined: it does not. */
+  stopReason: string | undefined;
+  /** Records in a row without one live byte, each of most members. */
   emptyRecords: number;
   /** The trainer's own replica digests at the rounds where workers send theirs. */
   readonly ownDigests: Map<number, Buffer>;
@@ -121,29 +190,43 @@ export interface TrainerState {
   /** The last records, oldest first: what a worker that is a little behind is sent. */
   recent: Record[];
   recovery: Recovery | undefined;
-  /** When each worker's first contribution to the open round came, ms after its opening. */
-  readonly answeredMs: Map<number, number>;
   /** Digests that differ from the trainer's: round → worker → digest (hex). */
   readonly deviations: Map<number, Map<number, string>>;
+  /** The digest (hex) that most members hold after `round` records, and the log is asked about. */
+  doubt: { readonly round: number; readonly sha256: string } | undefined;
   /** Part of the last round that its members waited, 0…1. */
   idleFraction: number;
 }
 
 export type Event =
-  | { kind: 'hello'; atMs: number; stream: StreamId; hello: Hello }
+  | { kind: 'hello'; atMs: number; stream: StreamId; origin: Origin; hello: Hello }
   | { kind: 'contribution'; atMs: number; stream: StreamId; contribution: Contribution }
-  | { kind: 'held'; atMs: number; stream: StreamId; record: Record }
+  | { kind: 'recordGiven'; atMs: number; stream: StreamId; record: Record }
   | { kind: 'evaluation'; atMs: number; stream: StreamId; counts: EvaluationCounts }
   | { kind: 'digest'; atMs: number; stream: StreamId; digest: ReplicaDigest }
   | { kind: 'heartbeat'; atMs: number; stream: StreamId }
   | { kind: 'leave'; atMs: number; stream: StreamId; reason: string }
   | { kind: 'closed'; atMs: number; stream: StreamId }
   | { kind: 'ownDigest'; round: number; sha256: Buffer }
+  /** The log was replayed: `sha256` is the digest after `round` records, `normaliser` that after all of them. */
+  | { kind: 'logReplayed'; atMs: number; round: number; sha256: Buffer; normaliser: Normaliser }
   | { kind: 'tick'; atMs: number }
   | { kind: 'drain'; atMs: number };
 
 /** Why a stream is ended; the service maps it to a gRPC status. */
-export type Refusal = 'invalid' | 'config' | 'name' | 'full' | 'ahead' | 'deviant' | 'replaced' | 'silent';
+export type Refusal =
+  | 'invalid'
+  | 'config'
+  | 'name'
+  /** The name or number is another's for as long as a lease. */
+  | 'taken'
+  /** Too many new names at once. */
+  | 'busy'
+  | 'full'
+  | 'ahead'
+  | 'deviant'
+  | 'replaced'
+  | 'silent';
 
 /** What the caller must do, in this order, each before the next: an append is durable before anything after it happens. */
 export type Effect =
@@ -153,9 +236,13 @@ export type Effect =
   | { kind: 'refuse'; stream: StreamId; refusal: Refusal; text: string }
   /** Move the trainer's own θ; `digest`: then hand the core its replica digest. */
   | { kind: 'apply'; absorbed: Absorbed; digest: boolean }
+  /** Replay the log and bring `logReplayed`, with the digest after `round` records. */
+  | { kind: 'replayLog'; round: number }
+  /** The trainer's own replica is wrong: take the one that was replayed last. */
+  | { kind: 'takeReplayed' }
   /** Keep a copy of the adapter as it is now: an evaluation of it has begun. */
-  | { kind: 'holdAdapter' }
-  /** Write the current adapter, or (`best`) the held one, as a checkpoint. */
+  | { kind: 'keepAdapter' }
+  /** Write the current adapter, or (`best`) the kept one, as a checkpoint. */
   | { kind: 'checkpoint'; round: number; best: boolean }
   | { kind: 'report'; report: Report }
   | { kind: 'finish'; exitCode: ExitCode; text: string };
@@ -180,8 +267,19 @@ export type Report =
       /** Part of the round that the members who answered waited for others, 0…1. */
       idleFraction: number;
     }
-  | { kind: 'evaluation'; round: number; rows: number; loss: number; accuracy: number | undefined; best: boolean }
+  | ({ kind: 'evaluation'; round: number; rows: number; best: boolean } & Figures)
+  /** The dev loss has been above its start for so many evaluations. */
+  | { kind: 'worse'; round: number; startLoss: number; evaluations: number }
   | { kind: 'waiting'; reason: string }
   | { kind: 'late'; worker: number; measuredRound: number; round: number }
   | { kind: 'recovered'; round: number }
-  | { kind: 'deviant'; worker: number; round: number };
+  | { kind: 'deviant'; worker: number; round: number }
+  /** What two members said of the same rows differs too much for both to be right. */
+  | { kind: 'disputed'; round: number; firstRow: number; rows: number; workers: readonly number[] }
+  /** An evaluation went on, or the run ended, without some rows: nobody told in time. */
+  | { kind: 'unevaluated'; round: number; rows: number }
+  /** Most members hold another replica than the trainer; its log decides who is right. */
+  | { kind: 'doubted'; round: number; members: number }
+  | { kind: 'settled'; round: number; isTrainerRight: boolean }
+  /** The log holds an evaluation that no dev split can give. */
+  | { kind: 'passedOver'; round: number; problem: string };

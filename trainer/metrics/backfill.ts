@@ -6,8 +6,9 @@ import {
   type LearningRule,
   liveGradients,
 } from '../../kernels/learning-rule.ts';
+import { countsProblem, figuresOf, isBetter } from '../../proto/evaluation.ts';
 import type { LogFrame } from '../../proto/gen/onebyte.ts';
-import { isBetter } from '../core/evaluation.ts';
+import { entriesOf } from '../../proto/record.ts';
 import { roundDetail } from '../core/round-detail.ts';
 import type { MetricsLine } from './line.ts';
 import { lineDetail } from './reports.ts';
@@ -36,25 +37,25 @@ export function backfill(frames: readonly LogFrame[], rule: LearningRule, noted:
         break;
       case 'record': {
         const record = frame.value;
-        const { normaliser: after, update } = absorb(normaliser, rule, record);
-        normaliser = after;
-        if (after.round <= noted.round) break;
+        const entries = entriesOf(record);
+        const absorbed = absorb(normaliser, rule, record, entries);
+        normaliser = absorbed.normaliser;
+        if (normaliser.round <= noted.round) break;
         const gradients = liveGradients(record);
-        const clipped = clippedGradients(update);
+        const clipped = clippedGradients(absorbed.update);
         const contributions = record.workers.length;
-        const detail = lineDetail(roundDetail(record, after, new Map(), []));
+        const detail = lineDetail(roundDetail(record, entries, absorbed, new Map(), [], rule));
         const counts = { gradients, contributions, clipped, members: members.size };
-        lines.push({ kind: 'round', at, round: after.round, ...counts, ...detail, slowest: [] });
+        lines.push({ kind: 'round', at, round: normaliser.round, ...counts, ...detail, slowest: [] });
         break;
       }
       case 'evaluation': {
-        const { round, rows, correct, classified, lossSum } = frame.value;
+        const { round, rows } = frame.value;
+        if (countsProblem(frame.value) !== undefined) break;
         const isBest = isBetter(frame.value, best);
         if (isBest) best = frame.value;
         if (noted.evaluations.has(round)) break;
-        const loss = Number.isFinite(lossSum) ? lossSum / rows : undefined;
-        const accuracy = classified > 0 ? correct / classified : undefined;
-        lines.push({ kind: 'evaluation', at, round, rows, loss, accuracy, best: isBest });
+        lines.push({ kind: 'evaluation', at, round, rows, ...figuresOf(frame.value), best: isBest });
         break;
       }
     }

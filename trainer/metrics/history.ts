@@ -1,5 +1,6 @@
 /** The run history: one reducer from what was observed to what the page, /status, /metrics and TensorBoard show. */
-import type { EvaluationLine, Observation, RoundLine, RunDescription, WorkerRow } from './line.ts';
+import { told } from '../report-kinds.ts';
+import type { EvaluationLine, EventLine, Observation, RoundLine, RunDescription, WorkerRow } from './line.ts';
 import { tenths } from './reports.ts';
 import { emptySeries, pushRound, rewind, type Series } from './series.ts';
 
@@ -101,16 +102,12 @@ export function observe(history: RunHistory, seen: Observation): void {
     case 'joined':
     case 'left':
     case 'disconnected':
-    case 'deviant':
       onMembership(history, seen);
       break;
     case 'waiting':
       history.state = 'waiting';
       history.text = seen.reason;
-      say(history, seen.at, 'warning', `waiting: ${seen.reason}`);
-      break;
-    case 'recovered':
-      say(history, seen.at, 'warning', `record ${seen.round} was lost from the round log; a worker gave it back`);
+      tell(history, seen);
       break;
     case 'workers':
       for (const row of seen.workers) history.workers.set(row.worker, row);
@@ -135,6 +132,8 @@ export function observe(history: RunHistory, seen: Observation): void {
       update(history, seen.worker, () => ({ state: agrees ? 'active' : 'joining', digest: { round, sha256, agrees } }));
       break;
     }
+    default:
+      tell(history, seen);
   }
 }
 
@@ -181,34 +180,30 @@ function onEvaluation(history: RunHistory, line: EvaluationLine): void {
     history.evaluations = history.evaluations.filter((evaluation, i) => i % 2 === 0 || evaluation.best);
 }
 
-function onMembership(history: RunHistory, seen: Of<'joined' | 'left' | 'disconnected' | 'deviant'>): void {
+function onMembership(history: RunHistory, seen: Of<'joined' | 'left' | 'disconnected'>): void {
   const { worker } = seen;
   const row = history.workers.get(worker);
+  if (seen.kind === 'disconnected' && (row?.state === 'left' || history.state === 'ended')) return;
   switch (seen.kind) {
     case 'joined':
       history.workers.set(worker, { ...(row ?? newRow(history, worker)), name: seen.name, state: 'joining' });
-      say(history, seen.at, 'information', `worker ${worker} ${seen.resumed ? 'is back' : 'joined'}`);
       break;
     case 'left':
       update(history, worker, () => ({ state: 'left' }));
       forgetDeparted(history);
-      say(history, seen.at, 'warning', `worker ${worker} left: ${seen.reason}`);
       break;
     case 'disconnected':
-      if (row?.state === 'left' || history.state === 'ended') return;
       update(history, worker, () => ({ state: 'disconnected' }));
-      say(history, seen.at, 'warning', `worker ${worker} lost its connection`);
-      break;
-    case 'deviant':
-      say(history, seen.at, 'error', `worker ${worker}: its replica differs after round ${seen.round}`);
       break;
   }
+  tell(history, seen);
 }
 
 function onAnswers(history: RunHistory, { shares, answeredMs, missing }: Of<'answers'>): void {
   for (const [worker, share] of shares)
-    update(history, worker, ({ gradients, contributions, answerMs, state }) => ({
+    update(history, worker, ({ gradients, clipped, contributions, answerMs, state }) => ({
       gradients: gradients + share.gradients,
+      clipped: clipped + share.clipped,
       contributions: contributions + share.contributions,
       answerMs: answeredMs.has(worker) ? tenths(answeredMs.get(worker)!) : answerMs,
       state: state === 'joining' ? 'active' : state,
@@ -216,12 +211,14 @@ function onAnswers(history: RunHistory, { shares, answeredMs, missing }: Of<'ans
   for (const worker of missing) update(history, worker, ({ missed }) => ({ missed: missed + 1 }));
 }
 
-const newRow = ({ run }: RunHistory, worker: number): WorkerRow => ({
+/** What is known of a worker that has done nothing yet. */
+export const newRow = ({ run }: RunHistory, worker: number): WorkerRow => ({
   worker,
   name: '',
   state: 'joining',
   shard: worker % (run?.shards ?? 1),
   gradients: 0,
+  clipped: 0,
   contributions: 0,
   late: 0,
   missed: 0,
@@ -238,6 +235,14 @@ const sumOf = (rows: readonly WorkerRow[], of: (row: WorkerRow) => number): numb
 function forgetDeparted({ workers }: RunHistory): void {
   const departed = [...workers.values()].filter(({ state }) => state === 'left');
   for (const { worker } of departed.slice(0, -MAX_DEPARTED)) workers.delete(worker);
+}
+
+const EVENT_LEVELS = { debug: 'information', info: 'information', warn: 'warning', error: 'error' } as const;
+
+/** Makes an event of a report that is one. */
+function tell(history: RunHistory, seen: EventLine): void {
+  const { level, text } = told(seen);
+  say(history, seen.at, EVENT_LEVELS[level], text);
 }
 
 function say(history: RunHistory, at: number, level: RunEvent['level'], text: string): void {

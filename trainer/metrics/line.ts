@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { usageError } from '../../proto/operating-error.ts';
 import { BUCKETS, type Share } from '../core/round-detail.ts';
+import { type EventReport, REPORT_KINDS } from '../report-kinds.ts';
 
 const at = z.number();
 const count = z.number().min(0);
@@ -33,6 +34,8 @@ export const WorkerRow = z.object({
   /** From the record sent to the contribution received: network and measuring, ms; absent before the first. */
   answerMs: count.optional(),
   gradients: count,
+  /** Gradient bytes that were cut to the winsorising limit: many of a worker that lies or is broken. */
+  clipped: count.default(0),
   /** Contributions that counted, and those that came too late. */
   contributions: count,
   late: count,
@@ -54,6 +57,8 @@ export const RoundLine = z.object({
   /** Opening to commit, ms; absent where the line was rebuilt from the round log. */
   ms: count.optional(),
   exponent: z.number(),
+  /** Of this record; absent in lines of earlier versions. */
+  learningRate: count.optional(),
   /** Root mean square of the projected gradients. */
   rms: count,
   payloadBytes: count,
@@ -82,22 +87,31 @@ export const EvaluationLine = z.object({
 });
 export type EvaluationLine = z.infer<typeof EvaluationLine>;
 
-export const MetricsLine = z.discriminatedUnion('kind', [
-  /** A trainer opened the round log, which holds `round` records. */
-  z.object({ kind: z.literal('start'), at, round: count, run: RunDescription }),
+/** A trainer opened the round log, which holds `round` records. */
+const StartLine = z.object({ kind: z.literal('start'), at, round: count, run: RunDescription });
+const WorkersLine = z.object({ kind: z.literal('workers'), at, workers: z.array(WorkerRow) });
+const EndLine = z.object({ kind: z.literal('end'), at, exitCode: z.int(), text: z.string() });
+/** Something that a person may want to know about: a report that is an event, and when. */
+export type EventLine = EventReport & { readonly at: number };
+
+const eventLines = Object.entries(REPORT_KINDS).flatMap(([kind, { line }]) =>
+  line === undefined ? [] : [z.object({ kind: z.literal(kind), at, ...line })],
+);
+const MetricsLine = z.discriminatedUnion('kind', [
+  StartLine,
   RoundLine,
   EvaluationLine,
-  z.object({ kind: z.literal('joined'), at, worker: count, name: z.string(), resumed: z.boolean() }),
-  z.object({ kind: z.literal('left'), at, worker: count, name: z.string(), reason: z.string() }),
-  z.object({ kind: z.literal('disconnected'), at, worker: count, name: z.string() }),
-  z.object({ kind: z.literal('waiting'), at, reason: z.string() }),
-  z.object({ kind: z.literal('deviant'), at, worker: count, round: count }),
-  /** A worker gave back a record that the round log had lost. */
-  z.object({ kind: z.literal('recovered'), at, round: count }),
-  z.object({ kind: z.literal('workers'), at, workers: z.array(WorkerRow) }),
-  z.object({ kind: z.literal('end'), at, exitCode: z.int(), text: z.string() }),
+  WorkersLine,
+  EndLine,
+  ...eventLines,
 ]);
-export type MetricsLine = z.infer<typeof MetricsLine>;
+export type MetricsLine =
+  | z.infer<typeof StartLine>
+  | RoundLine
+  | EvaluationLine
+  | EventLine
+  | z.infer<typeof WorkersLine>
+  | z.infer<typeof EndLine>;
 
 /** What the trainer tells of single workers many times a round; kept in memory, and in `workers` lines now and then. */
 export type WorkerObservation =
@@ -112,17 +126,15 @@ export type WorkerObservation =
 
 export type Observation = MetricsLine | WorkerObservation;
 
-const ADVICE = 'remove the file, it is made again from the round log';
-
 /** @param from file and line, for the error @throws OperatingError (usage) */
 export function parseMetricsLine(line: string, from: string): MetricsLine {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch (cause) {
-    throw usageError(`${from}: not JSON; ${ADVICE}`, { cause });
+    throw usageError(`${from}: not JSON`, { cause });
   }
   const parsed = MetricsLine.safeParse(value);
-  if (!parsed.success) throw usageError(`${from}: ${z.prettifyError(parsed.error)}; ${ADVICE}`);
-  return parsed.data;
+  if (!parsed.success) throw usageError(`${from}: ${z.prettifyError(parsed.error)}`);
+  return parsed.data as MetricsLine;
 }

@@ -14,21 +14,14 @@ export function observationsOf(report: Report, wire: { up: number; down: number 
       const { shares, answeredMs, missing } = report.detail;
       return [{ kind: 'answers', shares, answeredMs, missing }, roundLine(report, wire, at)];
     }
-    case 'evaluation': {
-      const { kind, round, rows, loss, accuracy, best } = report;
-      return [{ kind, at, round, rows, loss: Number.isFinite(loss) ? loss : undefined, accuracy, best }];
-    }
-    case 'joined':
-    case 'left':
-    case 'disconnected':
-    case 'waiting':
-    case 'deviant':
-    case 'recovered':
+    case 'evaluation':
       return [{ ...report, at }];
     case 'late':
       return [{ kind: 'late', worker: report.worker }];
     case 'digest':
       return [report];
+    default:
+      return [{ ...report, at }];
   }
 }
 
@@ -59,8 +52,9 @@ function roundLine(
 export const tenths = (ms: number): number => Math.max(0, Math.round(ms * 10) / 10);
 
 /** The part of a round line that follows from the detail, whether it was observed or rebuilt. */
-export const lineDetail = ({ exponent, rms, payloadBytes, buckets, missing }: RoundDetail) => ({
+export const lineDetail = ({ exponent, learningRate, rms, payloadBytes, buckets, missing }: RoundDetail) => ({
   exponent,
+  learningRate,
   rms,
   payloadBytes,
   buckets: [...buckets],

@@ -1,7 +1,6 @@
 /** Keeps the history of a run while its trainer runs, and hands every observation to those who show or store it. */
-import type { GetStatusResponse } from '../../proto/gen/onebyte.ts';
 import type { Report } from '../core/state.ts';
-import { observe, pace, type RunHistory } from './history.ts';
+import { observe, type RunHistory } from './history.ts';
 import type { Observation, RunDescription } from './line.ts';
 import { metricsWriter, readPastRun } from './metrics-file.ts';
 import { observationsOf } from './reports.ts';
@@ -10,7 +9,7 @@ import type { MetricsStream } from './stream.ts';
 /** Least time between two notes of all workers where only some of them left, ms. */
 const NOTE_WORKERS_MS = 1000;
 
-/** Hears every observation after the history has taken it in. */
+/** Hears every observation after the history has taken it in. One that throws is let go: the run goes on without it. */
 export interface MetricsSink {
   onObservation(seen: Observation, history: RunHistory): void;
   close(): Promise<void>;
@@ -21,8 +20,6 @@ export interface RunMetrics {
   /** The trainer has opened the run and found `round` records: from now on metrics.jsonl is written. */
   begin(round: number): void;
   onReport(report: Report, wire: { up: number; down: number }): void;
-  /** The trainer's status with what the history knows of its members. */
-  describe(status: GetStatusResponse): GetStatusResponse;
   add(sink: MetricsSink): void;
   /** Notes how the trainer ended, and closes all sinks. */
   end(exitCode: number, text: string): Promise<void>;
@@ -35,17 +32,34 @@ export interface MetricsOptions {
   readonly now: () => number;
   /** metrics.jsonl cannot be written. */
   readonly onError: (error: Error) => void;
+  /** Told of a metrics.jsonl that is damaged. */
+  readonly say?: (text: string) => void;
 }
 
-/** Opens the metrics of the run in `directory`, what is there already included. @throws OperatingError for damaged files */
-export async function openMetrics({ directory, run, now, onError }: MetricsOptions): Promise<RunMetrics> {
-  const { history, bytes, missing } = await readPastRun(directory);
+/** Opens the metrics of the run in `directory`, what is there already included. @throws OperatingError for a damaged round log */
+export async function openMetrics({
+  directory,
+  run,
+  now,
+  onError,
+  say = () => {},
+}: MetricsOptions): Promise<RunMetrics> {
+  const past = await readPastRun(directory);
+  const { history, missing, damage } = past;
+  if (damage !== undefined)
+    say(`${damage}; it is set aside and made again from the round log, all but the times of the rounds`);
   let writer: MetricsStream | undefined;
-  const sinks: MetricsSink[] = [];
+  let sinks: MetricsSink[] = [];
   const take = (seen: Observation): void => {
     observe(history, seen);
     if ('at' in seen) writer?.write(`${JSON.stringify(seen)}\n`);
-    for (const sink of sinks) sink.onObservation(seen, history);
+    for (const sink of sinks)
+      try {
+        sink.onObservation(seen, history);
+      } catch (error) {
+        sinks = sinks.filter((other) => other !== sink);
+        onError(error as Error);
+      }
   };
   let notedAt = 0;
   const noteWorkers = (): void => {
@@ -55,7 +69,7 @@ export async function openMetrics({ directory, run, now, onError }: MetricsOptio
   return {
     history,
     begin(round) {
-      writer = metricsWriter(directory, bytes, onError);
+      writer = metricsWriter(directory, past, onError);
       // What rounds would have cost otherwise depends on the description of the run.
       history.run ??= run;
       for (const line of missing) take(line);
@@ -66,27 +80,13 @@ export async function openMetrics({ directory, run, now, onError }: MetricsOptio
       const someLeft = report.kind === 'left' && now() - notedAt >= NOTE_WORKERS_MS;
       if (report.kind === 'evaluation' || someLeft) noteWorkers();
     },
-    describe: (status) => describeStatus(status, history),
-    add: (sink) => void sinks.push(sink),
+    add(sink) {
+      sinks = [...sinks, sink];
+    },
     async end(exitCode, text) {
       if (writer) noteWorkers();
       take({ kind: 'end', at: now(), exitCode, text });
       await Promise.all([writer?.close(), ...sinks.map((sink) => sink.close())]);
     },
   };
-}
-
-function describeStatus(status: GetStatusResponse, history: RunHistory): GetStatusResponse {
-  const { roundsPerSecond, secondsLeft } = pace(history);
-  const { wireUp, wireDown } = history.totals;
-  const last = history.evaluations.at(-1);
-  const { state, text } = history;
-  const members = status.members.map((member) => {
-    const row = history.workers.get(member.worker);
-    if (!row) return member;
-    const { answerMs, digest, missed, shard, contributions } = row;
-    return { ...member, state: row.state, answerMs, digest, missed, shard, contributions };
-  });
-  const evaluation = last && { round: last.round, loss: last.loss, accuracy: last.accuracy };
-  return { ...status, members, state, text, roundsPerSecond, secondsLeft, wireUp, wireDown, evaluation };
 }

@@ -39,17 +39,20 @@ export function tfRecord(data: Uint8Array): Buffer {
   return Buffer.concat([header, data, footer]);
 }
 
-/** The event of a line; `step` is the number of records done. */
+/** The event of a line; `step` is the number of records done. What float32 cannot hold is left out. */
 export function eventOf(line: RoundLine | EvaluationLine): Event {
   const scalars = line.kind === 'round' ? roundScalars(line) : { 'dev/loss': line.loss, 'dev/accuracy': line.accuracy };
   const value: Summary_Value[] = Object.entries(scalars).flatMap(([tag, simpleValue]) =>
-    simpleValue === undefined ? [] : [{ tag, value: { $case: 'simpleValue', value: simpleValue } }],
+    simpleValue === undefined || !Number.isFinite(Math.fround(simpleValue))
+      ? []
+      : [{ tag, value: { $case: 'simpleValue', value: simpleValue } }],
   );
   if (line.kind === 'round') value.push(histogram(line));
   return { wallTime: line.at / 1000, step: line.round, what: { $case: 'summary', value: { value } } };
 }
 
 const roundScalars = (line: RoundLine): { readonly [tag: string]: number | undefined } => ({
+  'learning/rate': line.learningRate,
   'gradients/rms': line.rms,
   'gradients/applied': line.gradients,
   'gradients/clipped': line.clipped,

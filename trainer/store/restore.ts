@@ -3,12 +3,13 @@ import { type Backend, ownedCopy } from '../../kernels/backend.ts';
 import { initialNormaliser } from '../../kernels/learning-rule.ts';
 import { applyRecord, initialReplica, type ReplicaState } from '../../kernels/replica.ts';
 import { frozenPart, initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../../kernels/run-replica.ts';
-import type { LogFrame, Record } from '../../proto/gen/onebyte.ts';
+import { countsProblem, figuresOf, isBetter } from '../../proto/evaluation.ts';
+import type { Evaluation, LogFrame, Record } from '../../proto/gen/onebyte.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig } from '../../proto/run-config.ts';
 import { noteRecord, openRound } from '../core/commit.ts';
-import { isBetter } from '../core/evaluation.ts';
 import type { TrainerRules, TrainerState } from '../core/state.ts';
+import { initialProgress, noteEvaluation } from '../core/stopping.ts';
 import type { LogContents } from './round-log.ts';
 
 /** The state of a trainer that opens a log with `frames` (none: a new run). */
@@ -25,18 +26,25 @@ export function restoreTrainer(
     lastWord: undefined,
     normaliser: replica?.normaliser ?? initialNormaliser(rules.learning),
     numbers: new Map(),
+    memberships: new Map(),
+    nextMembership: 0,
+    newcomers: new Map(),
     members: new Map(),
-    accepted: new Map(),
+    heard: new Map(),
+    contributors: new Set(),
     workerOfStream: new Map(),
     pending: [],
-    heldGradients: 0,
+    pendingGradients: 0,
+    answers: new Map(),
+    sharers: 1,
     stillMissing: 0,
     openedMs: atMs,
     deadlineMs: 0,
     openings: new Map(),
-    arrivals: [],
     evaluation: undefined,
     best: undefined,
+    progress: initialProgress(),
+    stopReason: undefined,
     emptyRecords: 0,
     ownDigests: new Map(),
     gradients: 0,
@@ -44,26 +52,39 @@ export function restoreTrainer(
     lastTickMs: atMs,
     recent: [],
     recovery: undefined,
-    answeredMs: new Map(),
     deviations: new Map(),
+    doubt: undefined,
     idleFraction: 0,
   };
   const present = new Map<number, string>();
   for (const { frame } of frames) {
     if (frame?.$case === 'joined') {
       state.numbers.set(frame.value.name, frame.value.worker);
+      state.memberships.set(frame.value.worker, frame.value.membership);
       present.set(frame.value.worker, frame.value.name);
     } else if (frame?.$case === 'left') present.delete(frame.value.worker);
-    else if (frame?.$case === 'evaluation' && isBetter(frame.value, state.best)) state.best = frame.value;
-    else if (frame?.$case === 'record') noteRecord(state, frame.value);
+    else if (frame?.$case === 'evaluation' && isCountable(frame.value)) {
+      const best = isBetter(frame.value, state.best);
+      if (best) state.best = frame.value;
+      noteEvaluation(state.progress, figuresOf(frame.value), best);
+    } else if (frame?.$case === 'record') noteRecord(state, frame.value);
   }
-  state.emptyRecords = 0;
+  state.nextMembership = state.epoch * 2 ** 32;
   if (frames.length > 0)
     state.recovery = { untilMs: atMs + rules.settings.leaseMs, awaited: new Set(present.values()), provenRounds: 0 };
   if (state.normaliser.round >= rules.rounds) state.phase = 'finalEvaluation';
   openRound(state, atMs);
   return state;
 }
+
+const isCountable = (evaluation: Evaluation): boolean => countsProblem(evaluation) === undefined;
+
+/** Evaluations in a log that nobody can have counted: trainers before this version took whatever a worker said. */
+export const uncountable = (frames: readonly LogFrame[]): { round: number; problem: string }[] =>
+  frames.flatMap(({ frame }) => {
+    const problem = frame?.$case === 'evaluation' ? countsProblem(frame.value) : undefined;
+    return frame?.$case === 'evaluation' && problem !== undefined ? [{ round: frame.value.round, problem }] : [];
+  });
 
 export interface Replay {
   readonly config: RunConfig;

@@ -12,6 +12,8 @@ const OF_REFUSAL: { readonly [refusal in Refusal]: status } = {
   invalid: status.INVALID_ARGUMENT,
   config: status.FAILED_PRECONDITION,
   name: status.ALREADY_EXISTS,
+  taken: status.UNAVAILABLE,
+  busy: status.RESOURCE_EXHAUSTED,
   full: status.RESOURCE_EXHAUSTED,
   ahead: status.FAILED_PRECONDITION,
   deviant: status.PERMISSION_DENIED,

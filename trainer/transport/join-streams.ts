@@ -3,15 +3,15 @@ import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { WorkerMessage } from '../../proto/gen/onebyte.ts';
 import type { StreamId } from '../core/state.ts';
 import { exhausted, type GrpcStatus, statusOfRefusal, timedOut } from './grpc-status.ts';
-import type { Listener } from './listener.ts';
+import type { Listener, Peer } from './listener.ts';
 import type { ServiceLimits } from './service-limits.ts';
 
 /** Records are encoded once for all streams, so what is written is bytes. */
 export type JoinCall = ServerDuplexStream<WorkerMessage, Buffer>;
 
 export interface JoinHandlers {
-  /** The caller says `handled(stream)` for each message. */
-  onMessage(stream: StreamId, message: WorkerMessage): void;
+  /** The caller says `handled(stream)` for each message. `peer`: the other end of its connection, `address:port`. */
+  onMessage(stream: StreamId, message: WorkerMessage, peer: Peer): void;
   onClosed(stream: StreamId): void;
 }
 
@@ -114,7 +114,7 @@ export class JoinStreams {
     stream.greeted = true;
     clearTimeout(stream.helloTimer);
     if (++stream.unhandled >= this.limits.unhandledMessages) stream.call.pause();
-    this.handlers.onMessage(stream.id, message);
+    this.handlers.onMessage(stream.id, message, stream.call.getPeer());
   }
 
   /** A peer that does not read loses its connection: ending the stream alone would keep what waits for it in memory. */

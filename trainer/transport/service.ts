@@ -1,5 +1,6 @@
 /** The trainer's gRPC face: turns streams into events and effects into messages. Holds no rule of the run. */
 import * as grpc from '@grpc/grpc-js';
+import { isLoopback } from '../../platform/address.ts';
 import {
   type GetRunConfigRequest,
   type GetRunConfigResponse,
@@ -15,7 +16,7 @@ import { MAX_WORKER_MESSAGE_BYTES } from '../../proto/limits.ts';
 import type { Refusal, StreamId } from '../core/state.ts';
 import { statusOfError, statusOfRefusal, UNAUTHENTICATED } from './grpc-status.ts';
 import { type JoinCall, type JoinHandlers, JoinStreams } from './join-streams.ts';
-import { type Listener, startListener } from './listener.ts';
+import { type Listener, type Peer, startListener } from './listener.ts';
 import { SERVICE_LIMITS, type ServiceLimits } from './service-limits.ts';
 import { snapshotSender } from './snapshot-sender.ts';
 
@@ -24,6 +25,8 @@ export interface ServiceAccess {
   readonly credentials: grpc.ServerCredentials;
   /** What every call must carry; undefined: nothing. */
   readonly joinToken: string | undefined;
+  /** Who connects has shown a certificate of the run's authority. */
+  readonly showsCertificate?: boolean;
 }
 
 /** What the service needs from the trainer. */
@@ -31,6 +34,7 @@ export interface ServiceHandlers extends JoinHandlers {
   /** An encoded Snapshot of the trainer's replica. */
   snapshot(): Promise<Uint8Array>;
   runConfig(): string;
+  /** How the run stands, with the names of its members. */
   status(): GetStatusResponse;
 }
 
@@ -52,10 +56,11 @@ export interface Service {
 /** Starts listening on `listen` (`host:port`). @throws OperatingError usage: bad address, port in use */
 export async function startService(
   listen: string,
-  { credentials, joinToken }: ServiceAccess,
+  access: ServiceAccess,
   handlers: ServiceHandlers,
   limits: ServiceLimits = SERVICE_LIMITS,
 ): Promise<Service> {
+  const { credentials, joinToken } = access;
   let listener: Listener | undefined;
   const streams = new JoinStreams(limits, handlers, () => listener!);
   const server = new grpc.Server(serverOptions(limits, joinToken));
@@ -73,7 +78,9 @@ export async function startService(
     join: (call: JoinCall) => streams.add(call),
     getSnapshot: (call: grpc.ServerWritableStream<GetSnapshotRequest, SnapshotChunk>) => void sendSnapshot(call),
     getRunConfig: answer<GetRunConfigRequest, GetRunConfigResponse>(() => ({ runConfig: handlers.runConfig() })),
-    getStatus: answer<GetStatusRequest, GetStatusResponse>(() => handlers.status()),
+    getStatus: answer<GetStatusRequest, GetStatusResponse>((call) =>
+      isStranger(access, call.getPeer()) ? withoutNames(handlers.status()) : handlers.status(),
+    ),
   });
   const injector = server.createConnectionInjector(credentials);
   listener = await startListener(listen, limits, (socket) => injector.injectConnection(socket));
@@ -95,6 +102,20 @@ export async function startService(
     },
   };
 }
+
+/** The address of a peer; that of IPv4 where a socket of IPv6 took the connection. */
+const addressOf = (peer: Peer): string => peer.slice(0, peer.lastIndexOf(':')).replace(/^::ffff:/, '');
+
+/** Somebody of whom nothing is known but an address that is not this machine's. */
+const isStranger = ({ joinToken, showsCertificate }: ServiceAccess, peer: Peer): boolean =>
+  joinToken === undefined && !showsCertificate && !isLoopback(addressOf(peer));
+
+/** With a name one could try to take its number. */
+const withoutNames = (status: GetStatusResponse): GetStatusResponse => ({
+  ...status,
+  text: '',
+  members: status.members.map((member) => ({ ...member, name: '' })),
+});
 
 function encode(message: TrainerMessage): Buffer {
   const { buffer, byteOffset, byteLength } = TrainerMessage.encode(message).finish();
@@ -131,11 +152,13 @@ const requireToken =
 
 /** A unary handler that turns what `make` throws into a status. */
 const answer =
-  <Request, Response>(make: () => Response): grpc.handleUnaryCall<Request, Response> =>
-  (_call, reply) => {
+  <Request, Response>(
+    make: (call: grpc.ServerUnaryCall<Request, Response>) => Response,
+  ): grpc.handleUnaryCall<Request, Response> =>
+  (call, reply) => {
     let response: Response;
     try {
-      response = make();
+      response = make(call);
     } catch (error) {
       reply(statusOfError(error));
       return;

@@ -14,6 +14,8 @@ import type { DataReport } from '../compute.ts';
 export interface WorkerRules {
   readonly name: string;
   readonly requestedWorker: number | undefined;
+  /** Of the last welcome that an earlier process of this worker had; empty: none is known. */
+  readonly resumeSecret: Buffer;
   /** A trainer not reached for so long ends the worker. */
   readonly giveUpMs: number;
 }
@@ -112,6 +114,8 @@ export type WorkerEffect =
   | { kind: 'fetchSnapshot' }
   | { kind: 'compute'; task: Task }
   | { kind: 'retryIn'; ms: number }
+  /** Keep this for the process that takes this one's place, should it die. */
+  | { kind: 'keepSecret'; secret: Buffer }
   | { kind: 'report'; report: CoreReport }
   | { kind: 'finish'; exitCode: ExitCode; text: string };
 
@@ -129,7 +133,7 @@ export const initialWorker = (rules: WorkerRules, atMs: number): WorkerState => 
   phase: 'away',
   session: 0,
   worker: undefined,
-  resumeSecret: Buffer.alloc(0),
+  resumeSecret: rules.resumeSecret,
   epoch: undefined,
   rounds: 0,
   devRows: 0,

@@ -74,7 +74,8 @@ function onOpened(state: WorkerState, { atMs, terms }: Extract<WorkerEvent, { ki
   if (state.phase !== 'connecting') return [];
   state.phase = 'greeting';
   state.terms = terms;
-  state.lastContactMs = atMs;
+  // Loading a model takes its time. Later on a trainer that opens streams and welcomes nobody is none that was reached.
+  if (state.worker === undefined) state.lastContactMs = atMs;
   if (state.worker === undefined || !state.holdsRun) return [hello(state, undefined)];
   state.todo.push({ kind: 'digest', purpose: 'hello' });
   return [];
@@ -144,7 +145,10 @@ function onWelcome(state: WorkerState, welcome: Welcome): WorkerEffect[] {
   const reads = state.worker !== worker || state.devRows !== devRows;
   Object.assign(state, { worker, devRows, rounds, resumeSecret, epoch, phase: 'working', nextDirection: 0 });
   if (reads) state.todo.push({ kind: 'readData', worker, devRows });
-  const effects: WorkerEffect[] = [{ kind: 'heartbeatEvery', ms: heartbeatMs }];
+  const effects: WorkerEffect[] = [
+    { kind: 'keepSecret', secret: resumeSecret },
+    { kind: 'heartbeatEvery', ms: heartbeatMs },
+  ];
   // A trainer before its first record takes whoever shows no replica for a newcomer.
   if (catchUp === Welcome_CatchUp.SNAPSHOT || !state.holdsRun) return [...effects, ...askForSnapshot(state)];
   switch (catchUp) {

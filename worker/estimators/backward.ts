@@ -5,8 +5,8 @@
 import type { Estimator } from './estimator.ts';
 
 export const backward: Estimator = {
-  async projectedGradients({ learning, backend, forward }, { theta, roundKey, firstDirection, directions, rows }) {
+  async projectedGradients({ learning, forward, backend }, { theta, roundKey, firstDirection, directions, rows }) {
     const gradient = await forward.gradient(rows, theta);
-    return backend.project(gradient, roundKey, firstDirection, directions, learning.directionStripes);
+    return await backend.project(gradient, roundKey, firstDirection, directions, learning.directionStripes);
   },
 };

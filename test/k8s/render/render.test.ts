@@ -85,6 +85,7 @@ for (const [flags, expected] of [
   [{ image: 'onebyte' }, /--image/],
   [{ image: 'registry:5000/onebyte:latest' }, /--image/],
   [{ name: 'One' }, /--name/],
+  [{ name: '1st' }, /--name 1st: .*a letter first/],
   [{ namespace: '-x' }, /--namespace/],
   [{ workers: 0 }, /--workers 0/],
   [{ memory: '4 GB' }, /--memory 4 GB/],

@@ -1,13 +1,12 @@
-/** The trainer's core, sentence by sentence of DESIGN's "Rounds and membership". */
+/** The trainer's core, sentence by sentence of ARCHITECTURE's "What happens in a round" and its decisions. */
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type Hello, type LogFrame, Notice_Kind, type Record, Welcome_CatchUp } from '../../../proto/gen/onebyte.ts';
-import { recordOf } from '../../../proto/record.ts';
-import { withProof } from '../../../proto/record-proof.ts';
+import { entriesOf, recordOf } from '../../../proto/record.ts';
+import { resumeSecretOf, withProof } from '../../../proto/record-proof.ts';
 import { TrainerSettings } from '../../../settings/trainer-settings.ts';
-import type { Effect, Event, TrainerRules, TrainerState } from '../../../trainer/core/state.ts';
-import { statusOf } from '../../../trainer/core/status.ts';
+import type { Effect, Event, Origin, TrainerRules, TrainerState } from '../../../trainer/core/state.ts';
 import { step } from '../../../trainer/core/step.ts';
 import { restoreTrainer } from '../../../trainer/store/restore.ts';
 import { virtualRule } from '../../simulation/virtual-replica.ts';
@@ -22,6 +21,7 @@ const rulesOf = (settings: object = {}, maxStaleness = 0, more: Partial<TrainerR
   }),
   learning: virtualRule(1, maxStaleness),
   directions: 1,
+  gradientsPerRecord: 8_192,
   rounds: 50,
   devRows: 0,
   runConfigSha256: Buffer.alloc(32),
@@ -40,14 +40,16 @@ const hello = (name: string, more: Partial<Hello> = {}): Hello => ({
   runConfigSha256: Buffer.alloc(32),
   ...more,
 });
+/** Each stream is of a connection and a machine of its own. */
+const originOf = (stream: number): Origin => ({ connection: `${stream}`, address: `${stream}` });
 const digest = (round: number, byte = 0): { round: number; sha256: Buffer } => ({
   round,
   sha256: Buffer.alloc(32, byte),
 });
 
 /** Joins `name` on `stream` and says where its replica stands. */
-function join(state: TrainerState, name: string, stream: number, atMs = 0): Effect[] {
-  const effects = step(state, { kind: 'hello', atMs, stream, hello: hello(name) });
+function join(state: TrainerState, name: string, stream: number, atMs = 0, more: Partial<Hello> = {}): Effect[] {
+  const effects = step(state, { kind: 'hello', atMs, stream, origin: originOf(stream), hello: hello(name, more) });
   return [...effects, ...step(state, { kind: 'digest', atMs, stream, digest: digest(state.normaliser.round) })];
 }
 
@@ -58,17 +60,23 @@ const contribution = (stream: number, measuredRound: number, atMs = 1, firstDire
   contribution: { measuredRound, firstDirection, gradientBytes: Buffer.from([0x40]) },
 });
 
-/** A contribution to round 0 of 256 directions. */
-const full = (stream: number): Event => {
-  const gradientBytes = Buffer.alloc(256, 0x40);
-  return {
-    kind: 'contribution',
-    atMs: 1,
-    stream,
-    contribution: { measuredRound: 0, firstDirection: 0, gradientBytes },
-  };
-};
+/** A contribution of `size` directions. */
+const wide = (stream: number, size: number, firstDirection = 0, measuredRound = 0): Event => ({
+  kind: 'contribution',
+  atMs: 1,
+  stream,
+  contribution: { measuredRound, firstDirection, gradientBytes: Buffer.alloc(size, 0x40) },
+});
 
+/** The secret in the welcome. */
+const secretOf = (effects: readonly Effect[]): Buffer =>
+  effects.flatMap((effect) =>
+    effect.kind === 'send' && effect.message.message?.$case === 'welcome'
+      ? [effect.message.message.value.resumeSecret]
+      : [],
+  )[0]!;
+const numbersOf = ({ members }: TrainerState): { [name: string]: number } =>
+  Object.fromEntries([...members.values()].map(({ name, worker }) => [name, worker]));
 const kinds = (effects: readonly Effect[]): string[] => effects.map(({ kind }) => kind);
 const recordsOf = (effects: readonly Effect[]): Record[] =>
   effects
@@ -81,14 +89,36 @@ const notices = (effects: readonly Effect[]): Notice_Kind[] =>
     'message' in effect && effect.message.message?.$case === 'notice' ? [effect.message.message.value.kind] : [],
   );
 
+const exitCodes = (effects: readonly Effect[]): number[] =>
+  effects.flatMap((effect) => (effect.kind === 'finish' ? [effect.exitCode] : []));
+
+/** Three workers with a record, and a trainer whose replica after it is another one than theirs. */
+function doubting(): TrainerState {
+  const state = trainer({ startWorkers: 3, quorum: 'all' });
+  for (const [stream, name] of ['a', 'b', 'c'].entries()) join(state, name, stream);
+  for (const stream of [0, 1, 2]) step(state, contribution(stream, 0));
+  step(state, { kind: 'ownDigest', round: 1, sha256: Buffer.alloc(32, 9) });
+  return state;
+}
+const deviations = (state: TrainerState): Effect[] =>
+  [0, 1].flatMap((stream) => step(state, { kind: 'digest', atMs: 1, stream, digest: digest(1, 1) }));
+const replayed = ({ normaliser }: TrainerState, byte: number): Event => ({
+  kind: 'logReplayed',
+  atMs: 2,
+  round: 1,
+  sha256: Buffer.alloc(32, byte),
+  normaliser,
+});
+
 describe('the trainer', () => {
   it('closes the round when every member answered: append, then broadcast, apply', () => {
     const state = trainer({ quorum: 'all' });
     join(state, 'a', 1);
     join(state, 'b', 2);
-    assert.deepEqual(kinds(step(state, contribution(1, 0))), []);
-    assert.deepEqual(kinds(step(state, contribution(2, 0))), ['append', 'broadcast', 'apply', 'report']);
-    assert.equal(state.normaliser.round, 1);
+    for (const stream of [1, 2]) step(state, contribution(stream, 0));
+    assert.deepEqual(kinds(step(state, contribution(1, 1))), []);
+    assert.deepEqual(kinds(step(state, contribution(2, 1))), ['append', 'broadcast', 'apply', 'report']);
+    assert.equal(state.normaliser.round, 2);
   });
 
   it('closes the round with a quorum once the deadline has passed', () => {
@@ -106,23 +136,62 @@ describe('the trainer', () => {
     assert.deepEqual(reports, [0, 1, 0, 1]);
   });
 
-  it('closes a record that can take nothing more, whoever is missing', () => {
-    const rules = rulesOf({ startWorkers: 65 }, 0, { directions: 256 });
-    const state = restoreTrainer(rules, [], undefined, 0);
-    for (let stream = 0; stream < 65; stream++) join(state, `w${stream}`, stream);
-    const records = Array.from({ length: 65 }, (_, stream) => recordsOf(step(state, full(stream)))).flat();
+  it('shares the gradients of a record out among its members, and waits for a quorum however full it is', () => {
+    const state = trainer({ startWorkers: 3, deadlineCeilingMs: 500 }, 1, { directions: 8, gradientsPerRecord: 12 });
+    for (const [stream, name] of ['greedy', 'b', 'c'].entries()) join(state, name, stream);
+    const effects = [0, 8, 16].map((firstDirection) => step(state, wide(0, 8, firstDirection)));
+    assert.deepEqual(effects.flatMap(recordsOf), []);
+    assert.deepEqual(effects.map(notices), [[], [Notice_Kind.LATE], [Notice_Kind.LATE]]);
+    assert.deepEqual(recordsOf(step(state, { kind: 'tick', atMs: 10_000 })), []);
+    const [record] = [wide(1, 8), wide(2, 3)].flatMap((event) => recordsOf(step(state, event)));
+    assert.deepEqual(record?.directions, [4, 4, 3]);
+  });
+
+  it('leaves a newcomer what the shares of those before it leave, and takes its answer though there is no room', () => {
+    const state = trainer({ startWorkers: 2, quorum: 'all' }, 0, { directions: 8, gradientsPerRecord: 9 });
+    for (const [stream, name] of ['a', 'b'].entries()) join(state, name, stream);
+    for (const stream of [0, 1]) step(state, wide(stream, 8));
+    assert.equal(state.normaliser.round, 1);
+    join(state, 'new', 2);
+    const contributionOf = (stream: number): Effect[] => step(state, wide(stream, 8, 0, 1));
+    const [record] = [2, 0, 1].map((stream) => contributionOf(stream)).flatMap(recordsOf);
     assert.deepEqual(
-      records.map(({ gradientBytes }) => gradientBytes.length),
-      [8_192],
+      entriesOf(record!).map(({ gradientBytes }) => gradientBytes.length),
+      [3, 3, 3],
     );
   });
 
-  it('makes no record before all are there to start, however full it is', () => {
-    const rules = rulesOf({ startWorkers: 33 }, 0, { directions: 256 });
-    const state = restoreTrainer(rules, [], undefined, 0);
-    for (let stream = 0; stream < 32; stream++) join(state, `w${stream}`, stream);
-    const early = Array.from({ length: 32 }, (_, stream) => recordsOf(step(state, full(stream)))).flat();
-    assert.deepEqual([early.length, recordsOf(join(state, 'last', 32)).length], [0, 1]);
+  it('takes contributions of any size up to the ceiling, one a round', () => {
+    const state = trainer({ startWorkers: 2, quorum: 'all' }, 0, { directions: 8 });
+    for (const [stream, name] of ['a', 'b'].entries()) join(state, name, stream);
+    for (const more of [wide(0, 5, 3), wide(0, 8, 8), wide(0, 1, 100)]) step(state, more);
+    assert.deepEqual(
+      state.pending.map(({ firstDirection, gradientBytes }) => [firstDirection, gradientBytes.length]),
+      [[3, 5]],
+    );
+    assert.deepEqual(
+      [wide(1, 9), wide(1, 0)].map((event) => refusals(step(state, event))),
+      [['invalid'], ['invalid']],
+    );
+  });
+
+  it('takes no direction twice, however contributions of one round overlap', () => {
+    const state = trainer({ startWorkers: 2, quorum: 'all' }, 1, { directions: 8 });
+    for (const [stream, name] of ['a', 'b'].entries()) join(state, name, stream);
+    for (const [size, first] of [
+      [4, 0],
+      [8, 3],
+      [2, 4],
+      [1, 2],
+    ] as const)
+      step(state, wide(0, size, first));
+    assert.deepEqual(
+      state.pending.map(({ firstDirection, gradientBytes }) => [firstDirection, gradientBytes.length]),
+      [
+        [0, 4],
+        [4, 2],
+      ],
+    );
   });
 
   it('answers a late contribution and does not count it', () => {
@@ -139,22 +208,24 @@ describe('the trainer', () => {
   it('says how many bytes of a worker were cut', () => {
     const state = trainer({ startWorkers: 2, quorum: 'all' });
     for (const [stream, name] of ['honest', 'loud'].entries()) join(state, name, stream);
-    for (let round = 0; round < 10; round++)
-      for (const [stream, byte] of [0x40, 0x7e].entries())
+    const rounds = Array.from({ length: 10 }, (_, round) =>
+      [0x40, 0x7e].flatMap((byte, stream) =>
         step(state, {
           kind: 'contribution',
           atMs: 1,
           stream,
           contribution: { measuredRound: round, firstDirection: 0, gradientBytes: Buffer.of(byte) },
-        });
-    const { members } = statusOf(state);
-    assert.deepEqual(
-      members.map(({ name, gradients, clipped }) => [name, gradients, clipped]),
-      [
-        ['honest', 10, 0],
-        ['loud', 10, 10],
-      ],
+        }),
+      ),
     );
+    const details = rounds.flatMap((effects) =>
+      effects.flatMap((effect) =>
+        effect.kind === 'report' && effect.report.kind === 'round' ? [effect.report.detail] : [],
+      ),
+    );
+    const clipped = (worker: number): number =>
+      details.reduce((sum, { shares }) => sum + shares.get(worker)!.clipped, 0);
+    assert.deepEqual([details.length, clipped(0), clipped(1)], [10, 0, 10]);
   });
 
   it('takes each (measured round, worker, direction) once', () => {
@@ -199,43 +270,105 @@ describe('the trainer', () => {
     assert.equal(state.members.size, 1);
   });
 
-  it('gives a name its number again, and tells the old stream that it was replaced', () => {
+  it('gives a name its number again for the secret of its welcome, and tells the old stream that it was replaced', () => {
     const state = trainer();
-    join(state, 'a', 1);
-    const effects = join(state, 'a', 2);
-    assert.deepEqual(refusals(effects), ['replaced']);
+    const resumeSecret = secretOf(join(state, 'a', 1));
+    const back: Event = { kind: 'hello', atMs: 1, stream: 2, origin: originOf(2), hello: hello('a', { resumeSecret }) };
+    assert.deepEqual(refusals(step(state, back)), ['replaced']);
     assert.deepEqual([...state.members.keys()], [0]);
+  });
+
+  it('gives a name to nobody without its secret while the lease runs, and to anybody afterwards, with a new secret', () => {
+    const state = trainer();
+    const first = secretOf(join(state, 'a', 1));
+    step(state, contribution(1, 0));
+    step(state, { kind: 'closed', atMs: 10, stream: 1 });
+    const ask = (stream: number, resumeSecret: Buffer): Effect[] =>
+      step(state, { kind: 'hello', atMs: 20, stream, origin: originOf(stream), hello: hello('a', { resumeSecret }) });
+    const wrong = [Buffer.alloc(0), Buffer.alloc(16, 9)];
+    assert.deepEqual(
+      wrong.map((secret, i) => refusals(ask(2 + i, secret))),
+      [['taken'], ['taken']],
+    );
+    for (const atMs of [600, 1_200]) step(state, { kind: 'tick', atMs });
+    const second = secretOf(ask(4, Buffer.alloc(0)));
+    assert.equal(state.members.get(0)?.name, 'a');
+    assert.notDeepEqual(second, first);
+    // Nobody contributed under it since: its last worker gets it back.
+    assert.deepEqual(refusals(ask(5, first)), ['replaced']);
+    assert.deepEqual(refusals(ask(6, second)), ['taken']);
+  });
+
+  it('keeps the names of those who were members for them after a restart, until they had the time to come back', () => {
+    const frames: LogFrame[] = [{ frame: { $case: 'joined', value: { worker: 3, name: 'a', membership: 7 } } }];
+    const state = restoreTrainer(rulesOf(), frames, undefined, 0);
+    const ask = (stream: number, resumeSecret: Buffer): string[] =>
+      refusals(
+        step(state, { kind: 'hello', atMs: 1, stream, origin: originOf(stream), hello: hello('a', { resumeSecret }) }),
+      );
+    const secret = resumeSecretOf(state.rules.runSecret, 3, 'a', 7);
+    assert.deepEqual([ask(1, Buffer.alloc(0)), ask(2, secret)], [['taken'], []]);
+    assert.equal(state.members.get(3)?.stream, 2);
+  });
+
+  it('makes a number durable with the first contribution that counts, and gives it again where none came', () => {
+    const state = trainer();
+    const frames = (effects: readonly Effect[]): unknown[] =>
+      effects.flatMap((effect) => (effect.kind === 'append' ? effect.frames.map(({ frame }) => frame?.$case) : []));
+    assert.deepEqual(frames(join(state, 'idle', 1)), []);
+    assert.deepEqual(frames(step(state, { kind: 'leave', atMs: 1, stream: 1, reason: '' })), []);
+    join(state, 'busy', 2);
+    assert.deepEqual([...state.members.keys()], [0]);
+    assert.deepEqual(frames(step(state, contribution(2, 0))), ['joined', 'record']);
+    assert.deepEqual(frames(step(state, { kind: 'leave', atMs: 1, stream: 2, reason: '' })), ['left']);
+    join(state, 'next', 3);
+    assert.deepEqual([...state.members.keys()], [1]);
+  });
+
+  it('takes few new names a second over one connection, however soon they leave', () => {
+    const state = trainer({ leaseMs: 80_000_000, heartbeatMs: 70_000_000 });
+    const origin = originOf(0);
+    const come = (stream: number, atMs: number): string[] => {
+      const refused = refusals(step(state, { kind: 'hello', atMs, stream, origin, hello: hello(`n${stream}`) }));
+      step(state, { kind: 'leave', atMs, stream, reason: '' });
+      return refused;
+    };
+    const taken = Array.from({ length: 3_000 }, (_, stream) => come(stream, 0)).filter(({ length }) => length === 0);
+    assert.deepEqual([taken.length, come(3_000, 0), come(3_001, 1_000)], [1_024, ['busy'], []]);
   });
 
   it('gives those who ask for none a number above all others, and the smallest that are free after the last', () => {
     const state = trainer();
     const ask = (name: string, stream: number, requestedWorker?: number): string[] =>
-      refusals(step(state, { kind: 'hello', atMs: 0, stream, hello: hello(name, { requestedWorker }) }));
+      refusals(
+        step(state, {
+          kind: 'hello',
+          atMs: 0,
+          stream,
+          origin: originOf(stream),
+          hello: hello(name, { requestedWorker }),
+        }),
+      );
     assert.deepEqual([ask('second', 1, 1), ask('any', 2), ask('first', 3, 0)], [[], [], []]);
     assert.deepEqual([ask('greedy', 4, 65_535), ask('a', 5), ask('b', 6, 4), ask('c', 7)], [[], [], [], []]);
     const expected = { second: 1, any: 2, first: 0, greedy: 65_535, a: 3, b: 4, c: 5 };
-    assert.deepEqual(Object.fromEntries(state.numbers), expected);
-    assert.deepEqual(ask('d', 8, 2), ['name']);
+    assert.deepEqual(numbersOf(state), expected);
+    assert.deepEqual(ask('d', 8, 1), ['taken']);
   });
 
   it('gives nobody a number that a record counts, though the log lost who had it', () => {
     const record = recordOf(0, 0, [{ staleness: 0, worker: 1, firstDirection: 0, gradientBytes: Buffer.from([0x40]) }]);
-    const joined = { worker: 0, name: 'a' };
+    const joined = { worker: 0, name: 'a', membership: 0 };
     const frames: LogFrame[] = [
       { frame: { $case: 'joined', value: joined } },
       { frame: { $case: 'record', value: record } },
     ];
     const state = restoreTrainer(rulesOf(), frames, undefined, 0);
-    for (const [stream, name] of ['b', 'c', 'a'].entries())
-      step(state, { kind: 'hello', atMs: 0, stream, hello: hello(name) });
-    assert.deepEqual(Object.fromEntries(state.numbers), { a: 0, b: 2, c: 3 });
-  });
-
-  it('refuses a name with a secret that is not its own', () => {
-    const state = trainer();
-    join(state, 'a', 1);
-    const stranger = hello('a', { resumeSecret: Buffer.alloc(16, 9) });
-    assert.deepEqual(refusals(step(state, { kind: 'hello', atMs: 1, stream: 2, hello: stranger })), ['name']);
+    for (const [stream, name] of ['b', 'c'].entries())
+      step(state, { kind: 'hello', atMs: 0, stream, origin: originOf(stream), hello: hello(name) });
+    state.recovery = undefined;
+    step(state, { kind: 'hello', atMs: 0, stream: 9, origin: originOf(9), hello: hello('a') });
+    assert.deepEqual(numbersOf(state), { a: 0, b: 2, c: 3 });
   });
 
   it('refuses a digest that is none, in a hello too', () => {
@@ -244,7 +377,13 @@ describe('the trainer', () => {
     const wrong = { round: 7, sha256: Buffer.alloc(60_000) };
     const effects = [
       step(state, { kind: 'digest', atMs: 1, stream: 1, digest: wrong }),
-      step(state, { kind: 'hello', atMs: 1, stream: 2, hello: hello('b', { replica: { ...wrong, round: 0 } }) }),
+      step(state, {
+        kind: 'hello',
+        atMs: 1,
+        stream: 2,
+        origin: originOf(2),
+        hello: hello('b', { replica: { ...wrong, round: 0 } }),
+      }),
     ];
     assert.deepEqual(effects.map(refusals), [['invalid'], ['invalid']]);
     assert.deepEqual(effects.map(kinds), [['refuse'], ['refuse']]);
@@ -254,6 +393,7 @@ describe('the trainer', () => {
     const state = trainer();
     join(state, 'a', 1);
     const reason = `drained\u001b[2J\nfake log line\u202e${'x'.repeat(60_000)}`;
+    step(state, contribution(1, 0));
     const effects = step(state, { kind: 'leave', atMs: 1, stream: 1, reason });
     const said = effects.flatMap((effect) => {
       if (effect.kind === 'report' && effect.report.kind === 'left') return [effect.report.reason];
@@ -278,10 +418,14 @@ describe('the trainer', () => {
     join(state, 'a', 1);
     for (let round = 0; round < 3; round++) step(state, contribution(1, round));
     const catchUps = [state.epoch, state.epoch - 1].map((epoch, i) => {
-      const hi = hello('b', { replica: digest(2, 1), epoch });
-      const [welcome] = step(state, { kind: 'hello', atMs: 5, stream: 10 + i, hello: hi }).filter(
-        (effect) => effect.kind === 'send',
-      );
+      const hi = hello(`b${i}`, { replica: digest(2, 1), epoch });
+      const [welcome] = step(state, {
+        kind: 'hello',
+        atMs: 5,
+        stream: 10 + i,
+        origin: originOf(10 + i),
+        hello: hi,
+      }).filter((effect) => effect.kind === 'send');
       const content = welcome?.kind === 'send' ? welcome.message.message : undefined;
       return content?.$case === 'welcome' ? content.value.catchUp : undefined;
     });
@@ -297,15 +441,70 @@ describe('the trainer', () => {
     assert.deepEqual(refusals(deviate()), ['deviant']);
   });
 
-  it('stops with code 5 when most workers agree with each other and not with it', () => {
-    const state = trainer({ startWorkers: 3 });
-    for (const [i, name] of ['a', 'b', 'c'].entries()) join(state, name, i);
-    step(state, { kind: 'ownDigest', round: 0, sha256: Buffer.alloc(32, 9) });
-    const effects = [0, 1].flatMap((stream) => step(state, { kind: 'digest', atMs: 1, stream, digest: digest(0, 1) }));
+  it('stops with code 5 when most workers agree with each other, and its log with neither them nor itself', () => {
+    const state = doubting();
     assert.deepEqual(
-      effects.flatMap((effect) => (effect.kind === 'finish' ? [effect.exitCode] : [])),
-      [5],
+      deviations(state)
+        .map(({ kind }) => kind)
+        .includes('replayLog'),
+      true,
     );
+    assert.deepEqual(exitCodes(step(state, replayed(state, 5))), [5]);
+  });
+
+  it('expels those who agree with each other when its log agrees with it', () => {
+    const state = doubting();
+    deviations(state);
+    const effects = step(state, replayed(state, 9));
+    assert.deepEqual(
+      [refusals(effects), exitCodes(effects), [...state.members.keys()]],
+      [['deviant', 'deviant'], [], [2]],
+    );
+  });
+
+  it('takes what its log gives when that is what most workers hold', () => {
+    const state = doubting();
+    deviations(state);
+    const effects = step(state, replayed(state, 1));
+    assert.deepEqual([exitCodes(effects), kinds(effects).includes('takeReplayed')], [[], true]);
+    assert.equal(state.members.size, 3);
+  });
+
+  it('hears no voice without contributions in a record, and one for each connection', () => {
+    const idle = trainer({ startWorkers: 4 });
+    const crowd = trainer({ startWorkers: 3, quorum: 'all' });
+    for (const [stream, name] of ['a', 'b', 'c', 'd'].entries()) join(idle, name, stream);
+    for (const [stream, name] of ['a', 'b', 'c'].entries()) {
+      const origin = originOf(stream === 2 ? 2 : 0);
+      step(crowd, { kind: 'hello', atMs: 0, stream, origin, hello: hello(name) });
+      step(crowd, { kind: 'digest', atMs: 0, stream, digest: digest(0) });
+    }
+    for (const stream of [0, 1, 2]) step(crowd, contribution(stream, 0));
+    const agreeOnAnother = (state: TrainerState, streams: readonly number[]): string[] => {
+      const { round } = state.normaliser;
+      step(state, { kind: 'ownDigest', round, sha256: Buffer.alloc(32, 9) });
+      return streams.flatMap((stream) =>
+        kinds(step(state, { kind: 'digest', atMs: 1, stream, digest: digest(round, 1) })),
+      );
+    };
+    assert.equal(agreeOnAnother(idle, [0, 1, 2]).includes('replayLog'), false);
+    assert.equal(agreeOnAnother(crowd, [0, 1]).includes('replayLog'), false);
+    assert.equal(agreeOnAnother(crowd, [2]).includes('replayLog'), true);
+  });
+
+  it('does not stop for records without a live byte that fewer than most workers abstained in', () => {
+    const state = trainer({ startWorkers: 3, quorum: 0.1, deadlineFloorMs: 10, deadlineCeilingMs: 10 });
+    for (const [stream, name] of ['liar', 'b', 'c'].entries()) join(state, name, stream);
+    const effects = Array.from({ length: 5 }, (_, round) => [
+      ...step(state, {
+        kind: 'contribution',
+        atMs: 100 * round,
+        stream: 0,
+        contribution: { measuredRound: round, firstDirection: 0, gradientBytes: Buffer.of(0x7f) },
+      }),
+      ...step(state, { kind: 'tick', atMs: 100 * round + 90 }),
+    ]).flat();
+    assert.deepEqual([recordsOf(effects).length, exitCodes(effects)], [5, []]);
   });
 
   it('stops with code 6 after three records in a row without one live byte', () => {
@@ -333,17 +532,16 @@ describe('a trainer that has said its last word', () => {
     const state = trainer();
     join(state, 'a', 1);
     step(state, { kind: 'drain', atMs: 5 });
-    const effects = step(state, { kind: 'hello', atMs: 6, stream: 2, hello: hello('b') });
+    const effects = step(state, { kind: 'hello', atMs: 6, stream: 2, origin: originOf(2), hello: hello('b') });
     assert.deepEqual([notices(effects), kinds(effects)], [[Notice_Kind.TRAINER_DRAINS], ['send']]);
     assert.equal(state.numbers.has('b'), false);
   });
 
   it('tells one that comes back that the run failed', () => {
-    const state = trainer({ startWorkers: 3 });
-    for (const [i, name] of ['a', 'b', 'c'].entries()) join(state, name, i);
-    step(state, { kind: 'ownDigest', round: 0, sha256: Buffer.alloc(32, 9) });
-    for (const stream of [0, 1]) step(state, { kind: 'digest', atMs: 1, stream, digest: digest(0, 1) });
-    const effects = step(state, { kind: 'hello', atMs: 6, stream: 9, hello: hello('c') });
+    const state = doubting();
+    deviations(state);
+    step(state, replayed(state, 5));
+    const effects = step(state, { kind: 'hello', atMs: 6, stream: 9, origin: originOf(9), hello: hello('c') });
     assert.deepEqual([notices(effects), kinds(effects)], [[Notice_Kind.RUN_FAILED], ['send']]);
   });
 
@@ -353,7 +551,7 @@ describe('a trainer that has said its last word', () => {
     step(state, contribution(1, 0));
     assert.equal(state.phase, 'done');
     const back = hello('a', { replica: digest(0), epoch: state.epoch });
-    const effects = step(state, { kind: 'hello', atMs: 6, stream: 9, hello: back });
+    const effects = step(state, { kind: 'hello', atMs: 6, stream: 9, origin: originOf(9), hello: back });
     const said = effects.map((effect) => effect.kind === 'send' && effect.message.message?.$case);
     assert.deepEqual([said, notices(effects)], [['welcome', 'record', 'notice'], [Notice_Kind.RUN_DONE]]);
   });
@@ -366,18 +564,28 @@ describe('a trainer that opens its log again', () => {
     ]);
   const reopened = (devRows = 0): TrainerState => {
     const frames = ['a', 'b', 'c'].map((name, worker) => ({
-      frame: { $case: 'joined' as const, value: { worker, name } },
+      frame: { $case: 'joined' as const, value: { worker, name, membership: worker } },
     }));
     return restoreTrainer({ ...rulesOf(), devRows }, frames, undefined, 0);
   };
   const ahead = (state: TrainerState): Effect[] =>
-    step(state, { kind: 'hello', atMs: 1, stream: 1, hello: hello('a', { replica: digest(1), epoch: 1 }) });
+    step(state, {
+      kind: 'hello',
+      atMs: 1,
+      stream: 1,
+      origin: originOf(1),
+      hello: hello('a', {
+        resumeSecret: resumeSecretOf(state.rules.runSecret, 0, 'a', 0),
+        replica: digest(1),
+        epoch: 1,
+      }),
+    });
 
   it('takes a record that it lost back from a worker, and makes none before', () => {
     const state = reopened();
     ahead(state);
     const effects = step(state, {
-      kind: 'held',
+      kind: 'recordGiven',
       atMs: 2,
       stream: 1,
       record: withProof(state.rules.runSecret, lost(state)),
@@ -390,7 +598,7 @@ describe('a trainer that opens its log again', () => {
     const state = reopened();
     ahead(state);
     const effects = step(state, {
-      kind: 'held',
+      kind: 'recordGiven',
       atMs: 2,
       stream: 1,
       record: { ...lost(state), proof: Buffer.alloc(8) },
@@ -401,23 +609,23 @@ describe('a trainer that opens its log again', () => {
 
   it('has another worker evaluate the rows of one that it refuses', () => {
     const state = reopened(4);
-    join(state, 'a', 1);
-    join(state, 'b', 2);
+    for (const [worker, name] of ['a', 'b'].entries())
+      join(state, name, worker + 1, 0, { resumeSecret: resumeSecretOf(state.rules.runSecret, worker, name, worker) });
     ahead(state);
     const record = { ...lost(state), proof: Buffer.alloc(8) };
-    const effects = step(state, { kind: 'held', atMs: 2, stream: 1, record });
+    const effects = step(state, { kind: 'recordGiven', atMs: 2, stream: 1, record });
     assert.deepEqual(
       effects.flatMap((effect) => (effect.kind === 'send' ? [effect.stream] : [])),
       [2],
     );
-    assert.equal(state.evaluation?.parts[0]?.rows, 4);
+    assert.deepEqual([...state.evaluation!.ranges[0]!.asks.keys()], [0, 1]);
   });
 
   it('stops with code 5 when a record is known to exist and nobody can give it', () => {
     const state = reopened();
     ahead(state);
     const later = { ...lost(state), round: 4 };
-    step(state, { kind: 'held', atMs: 2, stream: 1, record: withProof(state.rules.runSecret, later) });
+    step(state, { kind: 'recordGiven', atMs: 2, stream: 1, record: withProof(state.rules.runSecret, later) });
     const effects = step(state, { kind: 'tick', atMs: 1_001 });
     assert.deepEqual(
       effects.flatMap((effect) => (effect.kind === 'finish' ? [effect.exitCode] : [])),

@@ -17,7 +17,7 @@ function largeRun() {
   const workers = Array.from({ length: WORKERS }, (_, worker) => worker);
   for (const worker of workers)
     observe(history, { kind: 'joined', at: 1, worker, name: `machine-${worker}.example`, resumed: false });
-  const shares = new Map(workers.map((worker) => [worker, { contributions: 1, gradients: 8 }]));
+  const shares = new Map(workers.map((worker) => [worker, { contributions: 1, gradients: 8, clipped: 0 }]));
   const answeredMs = new Map(workers.map((worker) => [worker, 20 + (worker % 97)]));
   const playRound = (round: number): void => {
     observe(history, { kind: 'answers', shares, answeredMs, missing: [] });

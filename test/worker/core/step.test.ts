@@ -8,7 +8,7 @@ import { initialWorker, type TaskResult, type WorkerEffect, type WorkerState } f
 import { step } from '../../../worker/core/step.ts';
 
 const ROUNDS = 3;
-const rules = { name: 'w', requestedWorker: undefined, giveUpMs: 60_000 };
+const rules = { name: 'w', requestedWorker: undefined, resumeSecret: Buffer.alloc(0), giveUpMs: 60_000 };
 const terms = { runConfigSha256: Buffer.alloc(32), directions: 1, maxStaleness: 0 };
 
 const message = (state: WorkerState, said: TrainerMessage['message']): WorkerEffect[] =>
@@ -66,6 +66,27 @@ function behind(catchUp: Welcome_CatchUp): WorkerState {
   message(state, { $case: 'notice', value: { kind: Notice_Kind.RUN_DONE, text: 'done' } });
   return state;
 }
+
+describe('a worker whose trainer opens streams and welcomes nobody', () => {
+  it('gives up as with one that is not reached', () => {
+    const state = welcomed(Welcome_CatchUp.NONE);
+    const refusedAt = (atMs: number): WorkerEffect[] => {
+      step(state, { kind: 'retry' });
+      step(state, { kind: 'opened', atMs, terms });
+      return step(state, { kind: 'lost', atMs, reason: 'another run', jitter: 0 });
+    };
+    lost(state);
+    assert.deepEqual(ends(refusedAt(rules.giveUpMs)), []);
+    assert.deepEqual(ends(refusedAt(rules.giveUpMs + 2)), [EXIT.trainerUnreachable]);
+  });
+
+  it('but has the time that its model takes to load at first', () => {
+    const state = initialWorker(rules, 0);
+    step(state, { kind: 'start' });
+    step(state, { kind: 'opened', atMs: 2 * rules.giveUpMs, terms });
+    assert.deepEqual(ends(step(state, { kind: 'lost', atMs: 2 * rules.giveUpMs, reason: 'gone', jitter: 0 })), []);
+  });
+});
 
 describe('a worker whose stream broke', () => {
   it('says hello first, whatever was applied meanwhile', () => {

@@ -1,5 +1,5 @@
-/** Starts a module of the benchmarks as a process of its own, from the sources or compiled, and hears its first message. */
-import { type ChildProcess, fork } from 'node:child_process';
+/** Starts a module of this package as a process of its own, from the sources or compiled, and hears its first message. */
+import { type ChildProcess, type ForkOptions, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
@@ -7,11 +7,11 @@ import { fileURLToPath } from 'node:url';
  * @param module URL without its ending
  * @param inside command that the process runs under (`ip netns exec NAME`); empty: none
  */
-export function forkModule(module: URL, inside: readonly string[] = []): ChildProcess {
+export function forkModule(module: URL, inside: readonly string[] = [], options: ForkOptions = {}): ChildProcess {
   const isSource = import.meta.url.endsWith('.ts');
-  const own = [process.execPath, ...(isSource ? ['--import', 'tsx'] : [])];
+  const own = [process.execPath, ...(isSource ? ['--import', import.meta.resolve('tsx')] : [])];
   const [execPath, ...execArgv] = [...inside, ...own];
-  return fork(`${fileURLToPath(module)}.${isSource ? 'ts' : 'js'}`, [], { execPath: execPath!, execArgv });
+  return fork(`${fileURLToPath(module)}.${isSource ? 'ts' : 'js'}`, [], { execPath: execPath!, execArgv, ...options });
 }
 
 /** @throws when the process ends without one */

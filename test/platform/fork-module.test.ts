@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { firstMessage, forkModule } from '../../processes/fork-module.ts';
+import { firstMessage, forkModule } from '../../platform/fork-module.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory({ after });

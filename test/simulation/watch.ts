@@ -1,0 +1,160 @@
+/** Looks on as the trainer's core takes events: what no member, however hostile, may bring about. */
+import { Notice_Kind } from '../../proto/gen/onebyte.ts';
+import { entriesOf } from '../../proto/record.ts';
+import type { Effect, Event, Member, StreamId, TrainerState } from '../../trainer/core/state.ts';
+import type { World } from './world.ts';
+
+/** Rounds in a row that a member may keep waiting in vain. */
+const PATIENCE = 6;
+
+/** What was so before an event. */
+interface Before {
+  readonly round: number;
+  readonly due: readonly Member[];
+  /** Those of them who have not answered the open round. */
+  readonly silent: number;
+  readonly member: Member | undefined;
+  readonly isFirstAnswer: boolean;
+  /** The member whose name a hello says, while its lease runs. */
+  readonly holder: Member | undefined;
+  /** The stream showed the secret of that member, or is the worker's own. */
+  readonly isHonest: boolean;
+}
+
+export class Watch {
+  private readonly world: World;
+  private readonly honest = new Map<StreamId, boolean>();
+  /** Members that were ready as the open round began. */
+  private sharers = 1;
+  private readonly missed = new Map<number, number>();
+
+  constructor(world: World) {
+    this.world = world;
+  }
+
+  onOpened(state: TrainerState): void {
+    this.sharers = state.normaliser.round === 0 ? this.world.rules.settings.startWorkers : 1;
+    this.missed.clear();
+  }
+
+  onStream(stream: StreamId, isHonest: boolean): void {
+    this.honest.set(stream, isHonest);
+  }
+
+  before(state: TrainerState, event: Event): Before {
+    const { round } = state.normaliser;
+    const ready = [...state.members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined);
+    const due = ready.filter(({ expectedFrom }) => expectedFrom! <= round);
+    const member = 'stream' in event ? state.members.get(state.workerOfStream.get(event.stream) ?? -1) : undefined;
+    if (member && event.kind === 'contribution') this.world.invariants.onContribution(member.worker);
+    const name = event.kind === 'hello' ? event.hello.name : undefined;
+    return {
+      round,
+      due,
+      silent: due.filter((one) => one !== member && !state.answers.has(one.worker)).length,
+      member,
+      isFirstAnswer: member !== undefined && !state.answers.has(member.worker),
+      holder: name === undefined ? undefined : [...state.members.values()].find((one) => one.name === name),
+      isHonest: 'stream' in event && this.honest.get(event.stream) === true,
+    };
+  }
+
+  after(before: Before, state: TrainerState, event: Event, effects: readonly Effect[]): void {
+    this.checkHello(before, event, effects);
+    this.checkHonest(before, state, event, effects);
+    for (const effect of effects) if (effect.kind === 'append') this.checkFrames(before, state, effect, effects, event);
+    const { normaliser } = state;
+    this.checkDeadline(state);
+    if (normaliser.round === before.round) return;
+    this.sharers = [...state.members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined).length;
+  }
+
+  /** Once most members were heard often, a round closes about when the usual one of them answers. */
+  private checkDeadline({ members, deadlineMs, normaliser }: TrainerState): void {
+    const known = [...members.values()].filter(({ arrivals }) => arrivals.length >= 4).length;
+    if (!this.world.isCalm || 2 * known <= members.size) return;
+    this.check(deadlineMs <= 2_000, `the deadline of round ${normaliser.round} is ${deadlineMs} ms`);
+  }
+
+  /** Nobody but its worker takes a name over while its lease runs. */
+  private checkHello({ holder, isHonest }: Before, event: Event, effects: readonly Effect[]): void {
+    if (!holder || isHonest || event.kind !== 'hello' || !holder.name.startsWith('w')) return;
+    const isWelcome = effects.some(
+      (effect) =>
+        effect.kind === 'send' && effect.stream === event.stream && effect.message.message?.$case === 'welcome',
+    );
+    this.check(!isWelcome, `${holder.name} was taken over while its lease ran`);
+  }
+
+  /** A worker that does as it should is neither refused nor crowded out. */
+  private checkHonest(
+    { member, due, round, isHonest, isFirstAnswer }: Before,
+    state: TrainerState,
+    event: Event,
+    effects: readonly Effect[],
+  ): void {
+    for (const effect of effects) {
+      if (
+        effect.kind === 'refuse' &&
+        this.honest.get(effect.stream) &&
+        ['invalid', 'name', 'full'].includes(effect.refusal)
+      )
+        this.check(false, `an honest worker was refused: ${effect.text}`);
+      const isLate =
+        effect.kind === 'send' &&
+        effect.message.message?.$case === 'notice' &&
+        effect.message.message.value.kind === Notice_Kind.LATE;
+      const isInTime = event.kind === 'contribution' && event.contribution.measuredRound === round;
+      if (isLate && isHonest && isInTime && isFirstAnswer && member && due.includes(member))
+        this.check(false, `worker ${member.worker} was crowded out of round ${round} of ${state.sharers} members`);
+    }
+  }
+
+  private checkFrames(
+    before: Before,
+    state: TrainerState,
+    { frames }: Extract<Effect, { kind: 'append' }>,
+    effects: readonly Effect[],
+    event: Event,
+  ): void {
+    const isRegular = !effects.some(
+      ({ kind, ...effect }) => 'report' in effect && kind === 'report' && effect.report.kind === 'recovered',
+    );
+    for (const { frame } of frames) {
+      if (frame?.$case === 'evaluation') {
+        const { rows, correct, classified, lossSum } = frame.value;
+        const mayBe = correct <= classified && classified <= rows && !(lossSum < 0);
+        this.check(mayBe, `an evaluation says ${correct} of ${classified} of ${rows} rows, loss ${lossSum}`);
+      }
+      if (frame?.$case !== 'record' || !isRegular || event.kind === 'drain') continue;
+      const shares = new Map<number, number>();
+      for (const { worker, gradientBytes } of entriesOf(frame.value))
+        shares.set(worker, (shares.get(worker) ?? 0) + gradientBytes.length);
+      const share = Math.max(1, Math.floor(this.world.rules.gradientsPerRecord / Math.max(1, this.sharers)));
+      for (const [worker, gradients] of shares)
+        this.check(
+          gradients <= share,
+          `worker ${worker} has ${gradients} gradients of record ${before.round}, its share is ${share}`,
+        );
+      // Those who are left out count in no quorum; they are a third at most. The event itself may have ended a membership.
+      const { quorum } = this.world.rules.settings;
+      const due = before.due.filter((m) => state.members.get(m.worker) === m && m.expectedFrom !== undefined).length;
+      const least = quorum === 'all' ? due : Math.ceil(quorum * (due - Math.floor(due / 3)));
+      this.check(shares.size >= least, `record ${before.round} is of ${shares.size} of ${due} members`);
+    }
+    for (const effect of effects)
+      if (effect.kind === 'report' && effect.report.kind === 'round' && this.world.adversaries > 0) {
+        const { missing } = effect.report.detail;
+        const isOne = before.silent <= Math.floor(before.due.length / 3);
+        for (const worker of [...this.missed.keys()])
+          if (!isOne || !missing.includes(worker)) this.missed.delete(worker);
+        if (isOne) for (const worker of missing) this.missed.set(worker, (this.missed.get(worker) ?? 0) + 1);
+        const patient = [...this.missed].find(([, rounds]) => rounds > PATIENCE);
+        this.check(!patient, `${patient?.[1]} rounds waited in vain for worker ${patient?.[0]}`);
+      }
+  }
+
+  private check(holds: boolean, text: string): void {
+    this.world.invariants.check(holds, text);
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * Which worker number a hello gets. A name belongs to whoever holds it for as long as its lease runs, and is resumed with
+ * the secret of its welcome alone; then anybody may have it, and has to make way for the last who contributed under it. A
+ * number is a name's for good from its first contribution that counts: until then it is given again when its member goes.
+ */
+import type { Hello } from '../../proto/gen/onebyte.ts';
+import { MAX_WORKERS } from '../../proto/limits.ts';
+import { resumeSecretOf, sameBytes } from '../../proto/record-proof.ts';
+import type { Member, Origin, Refusal, TrainerState } from './state.ts';
+
+/** New names that may come over one connection, and from one address, at once and a second after that. */
+const PER_CONNECTION = { atOnce: 1024, perSecond: 1 };
+const PER_ADDRESS = { atOnce: 2048, perSecond: 4 };
+/** Origins that are remembered; beyond, those that have all of it left are forgotten. */
+const MAX_ORIGINS = 4096;
+
+export interface Place {
+  readonly worker: number;
+  /** The member that the hello resumes. */
+  readonly holder?: Member;
+  /** A member that has the name, and has not contributed under it: it makes way for the last who did. */
+  readonly squatter?: Member | undefined;
+  /** The membership that it goes on with; absent: a new one. */
+  readonly membership?: number;
+  /** The log knows of that membership, and not of its end. */
+  readonly isNamed?: boolean;
+}
+
+/** The place for `hello`, or why it gets none. */
+export function placeFor(
+  state: TrainerState,
+  hello: Hello,
+  origin: Origin,
+  atMs: number,
+): Place | { readonly refusal: Refusal; readonly text: string } {
+  const { name, resumeSecret, requestedWorker } = hello;
+  const holder = memberNamed(state, name);
+  const worker = holder?.worker ?? state.numbers.get(name);
+  const isAwaited = state.recovery?.awaited.has(name) ?? false;
+  const shows = (membership: number): boolean =>
+    sameBytes(resumeSecret, resumeSecretOf(state.rules.runSecret, worker!, name, membership));
+  if (holder && shows(holder.membership)) return { worker: holder.worker, holder, membership: holder.membership };
+  const last = state.numbers.get(name) === worker ? state.memberships.get(worker!) : undefined;
+  if (worker !== undefined && last !== undefined && !holder?.isNamed && shows(last))
+    return { worker, squatter: holder, membership: last, isNamed: isAwaited };
+  if (holder || isAwaited) {
+    const { leaseMs } = state.rules.settings;
+    const text = `the name ${name} is taken: it is free again ${leaseMs} ms after its worker was last heard, or give this one another name`;
+    return { refusal: 'taken', text };
+  }
+  if (worker !== undefined) return { worker };
+  const asked = requestedWorker ?? nextNumber(state);
+  if (asked >= MAX_WORKERS)
+    return { refusal: 'full', text: `this run has given out its ${MAX_WORKERS} worker numbers` };
+  if ([...state.numbers.values()].includes(asked))
+    return { refusal: 'name', text: `worker number ${asked} belongs to another name` };
+  if (state.members.has(asked))
+    return { refusal: 'taken', text: `worker number ${asked} is taken by another name as long as its lease runs` };
+  if (!mayBringNames(state, origin, atMs))
+    return { refusal: 'busy', text: 'too many new names from one connection or address; come again' };
+  return { worker: asked };
+}
+
+const memberNamed = ({ members, numbers }: TrainerState, name: string): Member | undefined => {
+  const known = members.get(numbers.get(name) ?? -1);
+  return known ?? [...members.values()].find((member) => member.name === name);
+};
+
+/**
+ * Above all that were given, since a worker with a smaller one of its own may still come; once the last is given, the smallest that
+ * is free. Numbers in records count too: the log may have lost who had them.
+ */
+function nextNumber({ numbers, heard, members }: TrainerState): number {
+  const given = new Set([...numbers.values(), ...heard.keys(), ...members.keys()]);
+  let number = [...given].reduce((most, worker) => Math.max(most, worker), -1) + 1;
+  if (number >= MAX_WORKERS) for (number = 0; given.has(number); ) number++;
+  return number;
+}
+
+/** Takes one new name off what is left to the connection and the address. False: nothing is. */
+function mayBringNames({ newcomers }: TrainerState, { connection, address }: Origin, atMs: number): boolean {
+  const limits = [
+    [`connection ${connection}`, PER_CONNECTION],
+    [`address ${address}`, PER_ADDRESS],
+  ] as const;
+  const left = limits.map(([key, { atOnce, perSecond }]) => {
+    const before = newcomers.get(key) ?? { left: atOnce, atMs };
+    return Math.min(atOnce, before.left + ((atMs - before.atMs) * perSecond) / 1000);
+  });
+  if (left.some((names) => names < 1)) return false;
+  limits.forEach(([key], i) => {
+    newcomers.delete(key);
+    newcomers.set(key, { left: left[i]! - 1, atMs });
+  });
+  for (const [oldest] of newcomers) if (newcomers.size > MAX_ORIGINS) newcomers.delete(oldest);
+  return true;
+}

@@ -1,0 +1,88 @@
+/**
+ * Whom the open round waits for, and until when. Members that keep rounds waiting in vain are not waited for any longer:
+ * a round that waited in vain for a member costs it WAIT_COST of its credit, an answer in time earns it 1. Below 0 it
+ * is left out, and counts in no quorum, until it has earned its way back. At most a third of the members are left out, so
+ * that those who answer first are never alone among themselves.
+ */
+import { usualDeadlineMs } from './deadline.ts';
+import type { Member, TrainerState } from './state.ts';
+
+export const MAX_CREDIT = 64;
+/** Three rounds in a row, or one of 33 for good, are more than a member has. */
+const WAIT_COST = 32;
+
+/** Members that caught up before the open round, or, when they are all gone, those who were to count from the next round on. */
+export function dueMembers({ members, normaliser: { round } }: TrainerState): Member[] {
+  const ready = [...members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined);
+  const due = ready.filter(({ expectedFrom }) => expectedFrom! <= round);
+  return due.length > 0 ? due : ready;
+}
+
+/** Members that have a say in what is true: those with gradients in a record, one for each connection. */
+export function voices({ members, contributors }: TrainerState): Member[] {
+  const ofConnection = new Map<string, Member>();
+  for (const member of members.values()) {
+    const { connection } = member.origin;
+    if (contributors.has(member.worker) && !ofConnection.has(connection)) ofConnection.set(connection, member);
+  }
+  return [...ofConnection.values()];
+}
+
+/** Those of the due members whose answer the open round waits for. */
+export function expectedMembers(state: TrainerState): Member[] {
+  const due = dueMembers(state);
+  if (state.rules.settings.quorum === 'all') return due;
+  const out = due.filter(({ credit }) => credit < 0).sort((a, b) => a.credit - b.credit || a.worker - b.worker);
+  if (out.length === 0) return due;
+  const left = new Set(out.slice(0, Math.floor(due.length / 3)));
+  return due.filter((member) => !left.has(member));
+}
+
+/** Those of `members` who have not answered the open round. */
+export const missingMembers = (state: TrainerState, members: readonly Member[] = expectedMembers(state)): Member[] =>
+  members.filter(({ worker }) => !state.answers.has(worker));
+
+/** The open round closes without the answer of these members. */
+export function chargeFor(missing: readonly Member[]): void {
+  for (const member of missing) member.credit = Math.max(-MAX_CREDIT, member.credit - WAIT_COST);
+}
+
+/** A member's first answer to a round came `ms` after the round was open to it. */
+export function creditFor({ deadlineMs }: TrainerState, member: Member, ms: number): void {
+  if (ms <= deadlineMs) member.credit = Math.min(MAX_CREDIT, member.credit + 1);
+}
+
+/** Answers without which a round of `members` members does not close. */
+export const quorumOf = ({ rules: { settings } }: TrainerState, members: number): number =>
+  settings.quorum === 'all' ? members : Math.max(1, Math.ceil(settings.quorum * members));
+
+/** When the open round closes with a quorum, as far as it can be told now, ms after its opening. */
+export function deadlineOf({ members, rules: { settings } }: TrainerState): number {
+  const { deadlineFloorMs, deadlineCeilingMs } = settings;
+  const usual = usualDeadlineMs([...members.values()].map(({ arrivals }) => arrivals)) ?? deadlineCeilingMs;
+  return Math.min(deadlineCeilingMs, Math.max(deadlineFloorMs, usual));
+}
+
+/** Why the open round can't close at `atMs`; undefined when it can. */
+export function reasonToWait(state: TrainerState, atMs: number): string | undefined {
+  const { settings } = state.rules;
+  const { round } = state.normaliser;
+  const due = dueMembers(state);
+  if (round === 0 && due.length < settings.startWorkers)
+    return `${due.length} of ${settings.startWorkers} workers are ready to start`;
+  if (due.length === 0) return 'no worker is ready';
+  const members = expectedMembers(state);
+  const missing = missingMembers(state, members);
+  state.stillMissing = missing.length;
+  if (missing.length === 0) return undefined;
+  const names = missing.slice(0, 5).map(({ name }) => name);
+  const waitingFor = `round ${round} waits for ${missing.length} of ${members.length} workers (${names.join(', ')}${missing.length > 5 ? ', …' : ''})`;
+  if (settings.quorum === 'all') return waitingFor;
+  const quorum = quorumOf(state, members.length);
+  const isOver = atMs - state.openedMs >= state.deadlineMs;
+  if (members.length - missing.length >= quorum) return isOver ? undefined : waitingFor;
+  // Where those who were there as the round opened do not answer, those who came since may do.
+  const ready = [...state.members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined);
+  const answered = ready.filter(({ worker }) => state.answers.has(worker)).length;
+  return isOver && answered >= quorumOf(state, ready.length) ? undefined : `${waitingFor}; ${quorum} must answer`;
+}
