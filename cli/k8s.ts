@@ -37,6 +37,12 @@ const renderCommand = withName(new Command('render'))
     'worker I sees shards/I/ of the data volume alone, with its own rows, and all see shared/ with the dev split',
   )
   .option('--insecure', 'plain text between the pods and no join token')
+  .option(
+    '--node-selector <label=value>',
+    'label that the nodes of all pods must have; may be repeated',
+    (label: string, all: string[] | undefined) => [...(all ?? []), label],
+  )
+  .option('--image-pull-secret <name>', 'Secret with which the image is pulled')
   .option('--queue <name>', 'LocalQueue of Kueue')
   .option('--json', 'one line of JSON, a List, instead of YAML')
   .option('--kustomize <dir>', 'write a base and overlays cpu and gpu there instead of printing')

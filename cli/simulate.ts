@@ -119,7 +119,9 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   // A run may be done when its evaluation is stopped.
   const best = isDone ? bestCheckpoint(directory, trainer.checkpointDir!) : undefined;
   const tests = isDone
-    ? await Promise.all([before, test(trainer.checkpointDir), best === undefined ? undefined : test(best)]).catch(unlessStopped)
+    ? await Promise.all([before, test(trainer.checkpointDir), best === undefined ? undefined : test(best)]).catch(
+        unlessStopped,
+      )
     : undefined;
   if (!tests) {
     view.say(isDone ? `${trainer.text}; stopped before the test split was evaluated` : trainer.text);
