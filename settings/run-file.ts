@@ -24,7 +24,7 @@ const AdapterSection = z.strictObject({
 });
 
 const DataSection = DataRules.extend({
-  train: path.describe('JSONL or TSV file with training rows'),
+  train: path.describe('JSONL, TSV or CSV file with training rows'),
   dev: path.optional().describe('rows for evaluations during the run'),
   test: path.optional().describe('rows that simulate evaluates before and after the run'),
   shards: z.int().min(1).optional().describe('parts that the training rows are split into; default: workers'),
