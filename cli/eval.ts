@@ -43,7 +43,7 @@ export interface EvalResult {
 
 export const evalCommand = withSettings(
   new Command('eval')
-    .description('loss and accuracy of a model, with or without an adapter, on a JSONL or TSV file')
+    .description('loss and accuracy of a model, with or without an adapter, on a JSONL, TSV or CSV file')
     .option('--model <dir>', 'model directory or org/name')
     .option('--adapter <dir>', ADAPTER_HELP)
     .option('--data <file>', 'rows to evaluate')

@@ -39,7 +39,7 @@ const LearningSection = Learning.extend({
 });
 
 const DataSection = DataRules.extend({
-  train: path.optional().describe('JSONL or TSV file with training rows; a trainer alone needs none'),
+  train: path.optional().describe('JSONL, TSV or CSV file with training rows; a trainer alone needs none'),
   dev: path.optional().describe('rows for evaluations during the run'),
   test: path.optional().describe('rows that simulate evaluates before and after the run'),
   shards: z.int().min(1).optional().describe('parts that the training rows are split into; default: workers'),
