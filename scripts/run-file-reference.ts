@@ -23,6 +23,7 @@ const EXAMPLES: { readonly [key: string]: string } = {
   'adapter.from': 'adapters/earlier',
   'learning.decayRounds': '100',
   'worker.threads': '2',
+  'worker.device': '0',
   'worker.tangentPrecision': 'int8',
 };
 const REQUIRED = ['model', 'data.train'];
