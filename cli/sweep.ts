@@ -93,9 +93,7 @@ async function tryRate(
     throw new OperatingError((code ?? EXIT.internal) as ExitCode, `learning rate ${rate}:\n${child.logTail()}`);
   const log = roundLogFile(out);
   const frames = existsSync(log) ? (await readRoundLog(log)).frames : [];
-  const evaluations = frames.flatMap(({ frame }) =>
-    frame?.$case === 'evaluation' ? [figuresOf(frame.value)] : [],
-  );
+  const evaluations = frames.flatMap(({ frame }) => (frame?.$case === 'evaluation' ? [figuresOf(frame.value)] : []));
   return { rate, diverged: code === EXIT.diverged, evaluations };
 }
 

@@ -27,6 +27,7 @@ const EXAMPLES: { readonly [key: string]: string } = {
   'trainer.patience': '5',
   'trainer.devRows': '500',
   'worker.threads': '2',
+  'worker.device': '0',
   'worker.tangentPrecision': 'int8',
 };
 const REQUIRED = ['model', 'data.train'];
