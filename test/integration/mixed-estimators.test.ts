@@ -33,5 +33,5 @@ it('workers with spsa, forward and backward serve one run, and its log alone reb
     assert.equal(lastJson(finished).replicaDigest, result.replicaDigest);
   }
   const replayed = lastJson(await runOnebyte('replay', '--log', join(out, 'round.log'), '--json'));
-  assert.equal(replayed.replicaDigest, result.replicaDigest);
+  assert.equal(replayed.adapterDigest, result.adapterDigest);
 });
