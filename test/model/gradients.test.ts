@@ -16,6 +16,7 @@ import { readFixtureAdapter } from '../support/fixture-adapter.ts';
 import { rowOf } from '../support/golden-models.ts';
 
 const golden = fileURLToPath(new URL('../golden', import.meta.url));
+const models = join(golden, 'models');
 const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 const DIRECTIONS = 8;
 const KEY = roundKey(seedKey(11), 0, 0);
@@ -89,6 +90,27 @@ describe('the gradient of', () => {
         assertNear(got.g, expected.g, ERROR);
         assertNear(got.losses, expected.losses, ERROR);
       });
+});
+
+describe('the gradient that PyTorch finds', () => {
+  // python test/golden/make/gradients.py test/golden/models > test/golden/gradients.json
+  const golden: { [model: string]: { [module: string]: { [matrix: string]: { norm: number; first: number[] } } } } =
+    JSON.parse(readFileSync(join(models, '..', 'gradients.json'), 'utf8'));
+  for (const [name, expected] of Object.entries(golden))
+    it(`is ours: ${name}`, async () => {
+      const opened = open(join(models, name));
+      const { gradient } = await byReverseMode(opened, opened, opened.rows, opened.theta);
+      for (const { module, matrix, offset, elements } of opened.layout.tensors) {
+        const { norm, first } = expected[opened.layout.modules[module]!.name]![matrix]!;
+        const got = gradient.subarray(offset, offset + elements);
+        const error = (value: number, other: number): number => Math.abs(value - other) / norm;
+        // Both are sums in float32, of other orders.
+        assert(error(Math.hypot(...got), norm) < ERROR, `${module} ${matrix}: norm ${Math.hypot(...got)}, ${norm}`);
+        first.forEach((value, i) => {
+          assert(error(got[i]!, value) < ERROR, `${module} ${matrix}: element ${i} is ${got[i]}, expected ${value}`);
+        });
+      }
+    });
 });
 
 describe('a gradient', () => {
