@@ -57,7 +57,7 @@ describe('a model', () => {
 describe('a run file', () => {
   const cases: [string, string[], RegExp][] = [
     ['an unknown key', ['--set', 'learning.learning_rate=1'], /learning_rate/],
-    ['a value out of range', ['--set', 'learning.directions=1000'], /learning\.directions/],
+    ['a value out of range', ['--set', 'learning.directions=3000'], /learning\.directions/],
     ['stripes that do not fit', ['--set', 'learning.directionStripes=5'], /directionStripes/],
     ['tangents that nothing needs', ['--set', 'worker.tangentPrecision=int8'], /tangentPrecision int8.*is spsa/],
     ['no rounds', ['--rounds', '0'], /at rounds/],
