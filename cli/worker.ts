@@ -107,7 +107,7 @@ async function workUntilDone(
     access: clientAccess(splitAddress(flags.trainer).host, flags, (text) => log.warn(text)),
     name: flags.name ?? (asked === undefined ? `${hostname()}-${process.pid}` : `worker-${asked.number}`),
     requestedWorker: asked?.number,
-    ...(flags.identity === undefined ? {} : { identity: identityFile(flags.identity) }),
+    ...(flags.identity === undefined ? {} : { identity: identityFile(flags.identity, (text) => log.warn(text)) }),
     checkConfig: async (theirs) =>
       checkConfig(
         own && (await prepareRun(settled(own, theirs), theirs.learning.decayChanges)).config,

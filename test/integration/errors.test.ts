@@ -138,7 +138,16 @@ describe('onebyte simulate', () => {
   it('ends the run when a row of the training data does not fit, exit code 2, and starts nothing again', async () => {
     const file = join(directory, 'long-completion.jsonl');
     writeFileSync(file, `${JSON.stringify({ prompt: 'It was', completion: ' good'.repeat(200) })}\n`);
-    const flags = ['--out', join(directory, 'no-fit'), '--set', `data.train=${file}`, '--set', 'data.test='];
+    const flags = [
+      '--out',
+      join(directory, 'no-fit'),
+      '--workers',
+      '1',
+      '--set',
+      `data.train=${file}`,
+      '--set',
+      'data.test=',
+    ];
     const { code, stderr } = await runOnebyte('simulate', runFile, ...flags);
     assert.equal(code, 2, stderr);
     assert.match(stderr, /long-completion\.jsonl:1: .*do not fit data\.maxLength 128/);
@@ -184,7 +193,7 @@ describe('onebyte simulate', () => {
       ...['simulate', runFile, '--out', join(directory, 'diverges'), '--workers', '1', ...diverging],
     );
     assert.equal(code, 6, stderr);
-    assert.match(stderr, /dev loss NaN/);
+    assert.match(stderr, /dev loss not finite/);
     assert.match(stderr, /Lower learning\.learningRate/);
   });
 
