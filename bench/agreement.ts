@@ -1,6 +1,6 @@
 /** `onebyte bench agreement`: projected gradients as one arithmetic or estimator measures them, against another, same rows and directions. */
 import { hasExactInt8 } from '../model/runtime/int8-support.ts';
-import { measureGradients } from '../worker/estimators/spsa-step.ts';
+import { measureGradients } from '../worker/estimators/contribution.ts';
 import { Lab, type TrialSettings } from './lab.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { mean } from './statistics.ts';
@@ -51,8 +51,13 @@ export async function benchAgreement(options: AgreementOptions): Promise<Agreeme
     const { learning } = FORWARD;
     const spsa = await measure();
     const forward = await measure(FORWARD);
+    const rounded: AgreementRow[] = [];
+    for (const precision of PRECISIONS)
+      for (const [what, how] of Object.entries({ spsa: {}, forward: FORWARD }))
+        rounded.push(rowOf(`${what}, ${precision}`, 'forward', await measure({ ...how, precision }), forward));
     return {
       rows: [
+        ...rounded,
         rowOf('spsa, int8 weights', 'spsa', await measure({ quantize: 'int8' }), spsa),
         rowOf('spsa', 'forward', spsa, forward),
         ...((await hasExactInt8())
@@ -65,6 +70,9 @@ export async function benchAgreement(options: AgreementOptions): Promise<Agreeme
     await lab.close();
   }
 }
+
+/** What a GPU may multiply base weights in, as the CPU emulates it. */
+const PRECISIONS = ['tf32', 'float16', 'bfloat16'] as const;
 
 const FORWARD = { learning: { estimator: 'forward' } } as const;
 

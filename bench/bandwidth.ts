@@ -1,11 +1,11 @@
 /** `onebyte bench bandwidth`: what a run sends and how long its rounds take over slow links, beside averaging float32 gradients. */
 import { join } from 'node:path';
-import { describeAdapter } from '../formats/peft-describe.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
 import { openBaseModel } from '../model/base-model.ts';
+import { newAdapter } from '../processes/prepare-run.ts';
 import { type AveragingRow, measureAveraging } from './bandwidth/alternatives.ts';
 import { transmissionMs, withHeaders } from './bandwidth/link.ts';
-import { measureRun, type RunCell, type RunMeasurement, type StartOnebyte, type Way } from './bandwidth/measure-run.ts';
+import { measureRun, type RunCell, type RunMeasurement, type Way } from './bandwidth/measure-run.ts';
 import { namespaceProblem } from './bandwidth/network.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { rounded } from './rounded.ts';
@@ -19,7 +19,6 @@ export interface BandwidthBenchOptions {
   readonly python?: string;
   /** Without namespaces also where they can be had. */
   readonly loopback?: boolean;
-  readonly start: StartOnebyte;
   readonly onRow?: (row: BandwidthRow | AveragingRow) => void;
 }
 
@@ -90,7 +89,7 @@ const CELLS: readonly (Partial<RunCell> & { name: string })[] = [
 const NO_LINK = { rate: Number.POSITIVE_INFINITY, roundTripMs: 0, maxStaleness: 0, tls: false };
 
 export async function benchBandwidth(options: BandwidthBenchOptions): Promise<BandwidthBench> {
-  const { example, only = '', python, start, onRow } = options;
+  const { example, only = '', python, onRow } = options;
   const machine = describeMachine();
   const problem = options.loopback ? 'not asked for' : namespaceProblem();
   const shaped = problem === undefined;
@@ -106,7 +105,7 @@ export async function benchBandwidth(options: BandwidthBenchOptions): Promise<Ba
   for (const cell of cells) {
     const key = `${cell.workers}/${cell.directions}`;
     if (!computing.has(key)) {
-      const without = await measureRun(example, { ...cell, ...NO_LINK }, shaped, start);
+      const without = await measureRun(example, { ...cell, ...NO_LINK }, shaped);
       computing.set(key, without.roundMs);
       const row = rowOf(
         { ...cell, ...NO_LINK, name: `no link, ${cell.workers} workers, K = ${cell.directions}` },
@@ -115,7 +114,7 @@ export async function benchBandwidth(options: BandwidthBenchOptions): Promise<Ba
       rows.push(row);
       onRow?.(rounded(row));
     }
-    const row = rowOf(cell, await measureRun(example, cell, shaped, start), computing.get(key));
+    const row = rowOf(cell, await measureRun(example, cell, shaped), computing.get(key));
     rows.push(row);
     onRow?.(rounded(row));
   }
@@ -155,14 +154,5 @@ function rowOf(cell: RunCell & { name: string }, run: RunMeasurement, computingM
 }
 
 function elementsOf(example: string): number {
-  const { linearModules, fanInFanOut } = openBaseModel(join(example, 'model'));
-  const settings = {
-    baseModel: '',
-    rank: 8,
-    alpha: 16,
-    targets: 'all-linear',
-    useRslora: false,
-    train: 'both',
-  } as const;
-  return adapterLayout(describeAdapter(settings, linearModules, fanInFanOut).modules).elements;
+  return adapterLayout(newAdapter(openBaseModel(join(example, 'model'))).modules).elements;
 }

@@ -9,18 +9,25 @@ import { createForward, type ForwardOptions } from '../model/runtime/forward.ts'
 import { hasExactInt8 } from '../model/runtime/int8-support.ts';
 import type { TokenRow } from '../model/token-row.ts';
 import { Learning } from '../proto/run-config.ts';
-import { measureContribution, Scratch } from '../worker/estimators/spsa-step.ts';
+import { derivativesOf } from '../settings/worker-settings.ts';
+import { measureContribution } from '../worker/estimators/contribution.ts';
+import { Scratch } from '../worker/estimators/scratch.ts';
 import { median } from './statistics.ts';
 
 export interface DirectionsRow {
   readonly estimator: Learning['estimator'];
   readonly precision: 'float32' | 'int8';
+  /** K of the contributions. */
+  readonly directions: number;
   /** Directions × rows of the minibatch, of the fastest run. */
   readonly rowDirectionsPerSecond: number;
   readonly medianRowDirectionsPerSecond: number;
   /** Median over that of spsa. */
   readonly ratio: number;
 }
+
+/** K of `backward`, whose cost hardly depends on it. */
+const BACKWARD_DIRECTIONS = 256;
 
 /** Runs of all estimators, alternating, on one minibatch at a run's first adapter. int8 where the CPU has it. */
 export async function benchDirections(
@@ -32,21 +39,32 @@ export async function benchDirections(
   options: ForwardOptions,
 ): Promise<DirectionsRow[]> {
   const { backend } = await selectBackend('auto', options.threads);
-  const int8 = options.provider === 'cpu' && (await hasExactInt8());
+  const exact = options.precision === undefined || options.precision === 'float32';
+  const int8 = options.provider === 'cpu' && exact && (await hasExactInt8());
   const sides = [
-    { estimator: 'spsa', precision: 'float32' },
-    { estimator: 'forward', precision: 'float32' },
-    ...(int8 ? [{ estimator: 'forward', precision: 'int8' } as const] : []),
+    { estimator: 'spsa', precision: 'float32', directions },
+    { estimator: 'forward', precision: 'float32', directions },
+    ...(int8 ? [{ estimator: 'forward', precision: 'int8', directions } as const] : []),
+    { estimator: 'backward', precision: 'float32', directions: BACKWARD_DIRECTIONS },
   ] as const;
   const measured = [];
-  for (const { estimator, precision } of sides) {
+  for (const { estimator, precision, directions } of sides) {
     const learning = Learning.parse({ estimator, directions });
     const rule = { ...learning, decayRounds: 0, seedKey: seedKey(1) };
-    const tangents = estimator === 'forward' ? precision : undefined;
-    const forward = await createForward(model, { layout }, { ...options, tangents });
+    const derivatives = derivativesOf(learning, {
+      quantize: 'none',
+      ...(precision === 'int8' && { tangentPrecision: precision }),
+    });
+    const forward = await createForward(model, { layout }, { ...options, ...derivatives });
     const context = { learning, rule, layout, backend, forward, scratch: new Scratch(backend), worker: 0 };
     const replica = initialReplica(rule, initialAdapter(1, layout.modules));
-    measured.push({ estimator, precision, forward, measure: () => measureContribution(context, replica, 0, rows) });
+    measured.push({
+      estimator,
+      precision,
+      directions,
+      forward,
+      measure: () => measureContribution(context, replica, 0, rows),
+    });
   }
   const seconds = measured.map(() => [] as number[]);
   for (let run = 0; run < runs; run++)
@@ -57,12 +75,13 @@ export async function benchDirections(
     }
   for (const { forward } of measured) await forward.close();
   await backend.close();
-  const count = directions * rows.length;
-  return measured.map(({ estimator, precision }, i) => ({
+  const medians = measured.map(({ directions }, i) => (directions * rows.length) / median(seconds[i]!));
+  return measured.map(({ estimator, precision, directions }, i) => ({
     estimator,
     precision,
-    rowDirectionsPerSecond: count / Math.min(...seconds[i]!),
-    medianRowDirectionsPerSecond: count / median(seconds[i]!),
-    ratio: median(seconds[0]!) / median(seconds[i]!),
+    directions,
+    rowDirectionsPerSecond: (directions * rows.length) / Math.min(...seconds[i]!),
+    medianRowDirectionsPerSecond: medians[i]!,
+    ratio: medians[i]! / medians[0]!,
   }));
 }

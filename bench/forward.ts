@@ -6,12 +6,15 @@ import { roundKey, seedKey } from '../kernels/random-keys.ts';
 import { referenceBackend } from '../kernels/reference.ts';
 import { type BaseModel, openBaseModel } from '../model/base-model.ts';
 import { createForward, type Forward, type ForwardOptions } from '../model/runtime/forward.ts';
+import { type OperatorCount, profilePass } from '../model/runtime/profile.ts';
+import type { Provider } from '../model/runtime/provider.ts';
 import type { TokenRow } from '../model/token-row.ts';
 import { benchDirections, type DirectionsRow } from './directions.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { median } from './statistics.ts';
 
-export interface ForwardBenchOptions extends Partial<Pick<ForwardOptions, 'provider' | 'threads' | 'quantize'>> {
+export interface ForwardBenchOptions
+  extends Partial<Pick<ForwardOptions, 'provider' | 'threads' | 'quantize' | 'precision'>> {
   /** A Hugging Face directory. */
   readonly model: string;
   /** G, even. Default 32. */
@@ -43,6 +46,8 @@ export interface ForwardBench {
   readonly rows: readonly ForwardRow[];
   /** The estimators on the same minibatch; empty with quantized weights, which `forward` does not take. */
   readonly directions: readonly DirectionsRow[];
+  /** Nodes of a pass, losses and slopes, that did not run on the provider. */
+  readonly offProvider: readonly OperatorCount[];
   /** Tokens per second with adapters over those without. */
   readonly ratio: number;
   /** Of this process after the first runs with G = 16, MiB; its buffer of perturbed adapters included. */
@@ -58,17 +63,22 @@ const MEMORY_ADAPTERS = 16;
 
 export async function benchForward(options: ForwardBenchOptions): Promise<ForwardBench> {
   const { adapters = 32, rank = 8, rows = 4, tokens = 64, completion = 4, directions = 16, runs = 5 } = options;
-  const { provider = 'cpu', threads = availableParallelism(), quantize = 'none' } = options;
+  const { threads = availableParallelism(), quantize = 'none', precision = 'float32' } = options;
   const machine = describeMachine();
   const model = openBaseModel(options.model);
   const modules = model.linearModules.map(({ name, fanIn, fanOut }) => ({ name, fanIn, fanOut, rank, scale: 2 }));
   const layout = adapterLayout(modules);
   const minibatch = rowsOf(model, rows, tokens, completion);
-  const adapted = await createForward(model, { layout }, { provider, threads, quantize });
+  const adapted = await createForward(
+    model,
+    { layout },
+    { provider: options.provider ?? 'cpu', threads, quantize, precision },
+  );
+  const { provider } = adapted.chosen;
   await adapted.losses(minibatch, MEMORY_ADAPTERS, await perturbed(layout, MEMORY_ADAPTERS));
   const peakRssMiB = Math.round(process.resourceUsage().maxRSS / 1024);
 
-  const plain = await createForward(model, undefined, { provider, threads, quantize });
+  const plain = await createForward(model, undefined, { provider, threads, quantize, precision });
   const scratch = await perturbed(layout, adapters);
   const many = rowsOf(model, adapters * rows, tokens, completion);
   const seconds = { adapters: [] as number[], none: [] as number[] };
@@ -78,7 +88,7 @@ export async function benchForward(options: ForwardBenchOptions): Promise<Forwar
   }
   await adapted.close();
   await plain.close();
-  const settings = { provider, threads, quantize };
+  const settings = { provider, threads, quantize, precision };
   const estimators =
     quantize === 'none' ? await benchDirections(model, layout, minibatch, directions, runs, settings) : [];
   const count = adapters * rows * tokens;
@@ -86,12 +96,33 @@ export async function benchForward(options: ForwardBenchOptions): Promise<Forwar
   return {
     rows: measured,
     directions: estimators,
+    offProvider: await offProvider(model, layout, minibatch, settings),
     ratio: measured[0]!.tokensPerSecond / measured[1]!.tokensPerSecond,
     peakRssMiB,
     weightsMiB: Math.round(weightElements(model) / 2 ** 18),
     settings: { model: options.model, adapters, rank, rows, tokens, completion, directions, runs, ...settings },
     machine,
   };
+}
+
+/** Nodes off the provider in a pass of losses, and in one of slopes where the settings allow slopes. */
+async function offProvider(
+  model: BaseModel,
+  layout: AdapterLayout,
+  rows: readonly TokenRow[],
+  options: ForwardOptions & { readonly provider: Provider },
+): Promise<readonly OperatorCount[]> {
+  const theta = initialAdapter(1, layout.modules);
+  const { off } = await profilePass(options.provider, async (profileDirectory) => {
+    const losses = await createForward(model, { layout }, { ...options, profileDirectory });
+    await losses.losses(rows, 1, theta);
+    await losses.close();
+    if (options.quantize !== 'none') return;
+    const slopes = await createForward(model, { layout }, { ...options, profileDirectory, tangents: 'float32' });
+    await slopes.slopes(rows, theta, theta);
+    await slopes.close();
+  });
+  return off;
 }
 
 /** Token ids without meaning: time does not depend on them. */

@@ -1,23 +1,28 @@
 /** Runs in one process for the benchmarks of learning: real model, data, kernels and learning rule; no network, no round log. */
+
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type Dataset, readDataset } from '../data/dataset.ts';
 import { dataOrder } from '../data/order.ts';
-import { describeAdapter } from '../formats/peft-describe.ts';
 import { type Backend, ownedCopy } from '../kernels/backend.ts';
 import { exponentInForce, type LearningRule } from '../kernels/learning-rule.ts';
 import { initialReplica, type ReplicaState } from '../kernels/replica.ts';
 import { frozenPart, initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../kernels/run-replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
 import { type BaseModel, fingerprintBaseModel, openBaseModel } from '../model/base-model.ts';
+import type { Precision } from '../model/graph/precision.ts';
 import { createForward, type Forward } from '../model/runtime/forward.ts';
 import type { TokenRow } from '../model/token-row.ts';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
+import { newAdapter } from '../processes/prepare-run.ts';
+import { figuresOf } from '../proto/evaluation.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
-import { type Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
-import { Scratch, type SpsaContext } from '../worker/estimators/spsa-step.ts';
-import { countResults, evaluateExamples } from '../worker/evaluate.ts';
+import { Learning, parseRunConfig, type RunConfig } from '../proto/run-config.ts';
+import { derivativesOf } from '../settings/worker-settings.ts';
+import type { EstimatorContext } from '../worker/estimators/estimator.ts';
+import { Scratch } from '../worker/estimators/scratch.ts';
+import { completionLoss } from '../worker/objectives/completion-loss.ts';
 
 export interface TrialSettings {
   readonly seed: number;
@@ -25,6 +30,8 @@ export interface TrialSettings {
   readonly learning: Partial<Learning>;
   readonly train?: 'both' | 'B';
   readonly quantize?: 'none' | 'int8';
+  /** Of products with base weights. Default: float32. */
+  readonly precision?: Precision;
   /** For the estimator `forward`. Default float32. */
   readonly tangents?: 'float32' | 'int8' | undefined;
 }
@@ -35,11 +42,11 @@ export interface Trial {
   /** Of round 0. */
   readonly replica: ReplicaState;
   readonly workers: readonly {
-    readonly context: SpsaContext;
+    readonly context: EstimatorContext;
     /** Its minibatch at a round. */
     rows(round: number): TokenRow[];
   }[];
-  evaluate(theta: Float32Array, data: Dataset): Promise<{ accuracy: number | undefined; loss: number }>;
+  evaluate(theta: Float32Array, data: Dataset): Promise<{ loss: number; accuracy: number | undefined }>;
 }
 
 export class Lab {
@@ -52,10 +59,17 @@ export class Lab {
   /** By how it measures, and by the seed where A stays: it is a part of the forward pass then. */
   private readonly forwards = new Map<string, Promise<Forward>>();
 
-  private constructor(example: string, model: BaseModel, fingerprint: string, backend: Backend, threads: number) {
+  private constructor(
+    example: string,
+    model: BaseModel,
+    tokenizer: Tokenizer,
+    fingerprint: string,
+    backend: Backend,
+    threads: number,
+  ) {
     this.example = example;
     this.model = model;
-    this.tokenizer = loadTokenizer(model.directory, model.vocabularySize);
+    this.tokenizer = tokenizer;
     this.fingerprint = fingerprint;
     this.backend = backend;
     this.threads = threads;
@@ -66,25 +80,28 @@ export class Lab {
     const model = openBaseModel(join(example, 'model'));
     const threads = availableParallelism();
     const { backend } = await selectBackend('auto', threads);
-    return new Lab(example, model, await fingerprintBaseModel(model), backend, threads);
+    const tokenizer = await loadTokenizer(model.directory, model.vocabularySize);
+    return new Lab(example, model, tokenizer, await fingerprintBaseModel(model), backend, threads);
   }
 
   async close(): Promise<void> {
+    this.tokenizer.close();
     for (const forward of this.forwards.values()) await (await forward).close();
     await this.backend.close();
   }
 
   /** @param name file in the example's directory */
-  read(name: string, shard?: { shard: number; shards: number }): Dataset {
+  read(name: string, shard?: { shard: number; shards: number }): Promise<Dataset> {
     return readDataset(join(this.example, name), this.tokenizer, { maxLength: 128, appendEos: false }, shard);
   }
 
   async begin({ seed, workers, learning, train = 'both', quantize = 'none', ...how }: TrialSettings): Promise<Trial> {
-    const tangents = how.tangents ?? (learning.estimator === 'forward' ? 'float32' : undefined);
     const config = this.config(seed, workers, learning, train);
+    const derivatives = derivativesOf(config.learning, { tangentPrecision: how.tangents, quantize });
     const [layout, rule] = [layoutOf(config), learningRuleOf(config)];
-    const options = { provider: 'cpu', threads: this.threads, quantize, tangents } as const;
-    const key = `${train === 'both' ? train : `${train} ${seed}`} ${quantize} ${tangents}`;
+    const { precision = 'float32' } = how;
+    const options = { provider: 'cpu', threads: this.threads, quantize, precision, ...derivatives } as const;
+    const key = `${train === 'both' ? train : `${train} ${seed}`} ${quantize} ${precision} ${JSON.stringify(derivatives)}`;
     const matrices = initialMatrices(config, Buffer.alloc(0));
     if (!this.forwards.has(key))
       this.forwards.set(key, createForward(this.model, { layout, frozenA: frozenPart(layout, matrices) }, options));
@@ -92,32 +109,33 @@ export class Lab {
     const { backend } = this;
     const owned = ownedCopy(backend, trainedPart(layout, matrices));
     const common = { learning: config.learning, rule, layout, backend, forward, scratch: new Scratch(backend) };
+    const shards: Dataset[] = [];
+    for (let shard = 0; shard < workers; shard++)
+      shards.push(await this.read('train.jsonl', { shard, shards: workers }));
     return {
       rule,
       replica: initialReplica(rule, owned),
-      workers: Array.from({ length: workers }, (_, worker) => {
-        const { examples } = this.read('train.jsonl', { shard: worker, shards: workers });
+      workers: shards.map(({ examples }, worker) => {
         const order = dataOrder(seed, worker, examples.length);
         const rows = (round: number): TokenRow[] =>
-          order(round, config.learning.rows).map((i) => examples[i]!.options[examples[i]!.right]!);
+          order(round, config.learning.rows).map((i) => completionLoss.trainingRow(examples[i]!));
         return { context: { ...common, worker }, rows };
       }),
       async evaluate(theta, { examples }) {
-        const { correct, classified, lossSum } = countResults(await evaluateExamples(forward, examples, theta));
-        return { accuracy: classified === 0 ? undefined : correct / classified, loss: lossSum / examples.length };
+        const results = await completionLoss.evaluate(forward, examples, theta);
+        const { loss = Number.NaN, accuracy } = figuresOf({ rows: examples.length, ...completionLoss.count(results) });
+        return { loss, accuracy };
       },
     };
   }
 
   private config(seed: number, shards: number, learning: Partial<Learning>, train: 'both' | 'B'): RunConfig {
-    const { linearModules, fanInFanOut } = this.model;
-    const settings = { baseModel: '', rank: 8, alpha: 16, targets: 'all-linear', useRslora: false, train } as const;
     return parseRunConfig(
       JSON.stringify({
         seed,
-        learning: { decayRounds: 0, ...learning },
+        learning: { decayRounds: 0, ...Learning.parse(learning) },
         data: { maxLength: 128, shards },
-        adapter: describeAdapter(settings, linearModules, fanInFanOut),
+        adapter: newAdapter(this.model, { train }),
         baseModelSha256: this.fingerprint,
       }),
       'the benchmark',

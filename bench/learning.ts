@@ -7,7 +7,7 @@ import { roundingWord, roundKey } from '../kernels/random-keys.ts';
 import { applyRecord, moveReplica, type ReplicaState } from '../kernels/replica.ts';
 import type { RecordEntry } from '../proto/record.ts';
 import { Learning } from '../proto/run-config.ts';
-import { measureContribution, measureGradients } from '../worker/estimators/spsa-step.ts';
+import { measureContribution, measureGradients } from '../worker/estimators/contribution.ts';
 import { Lab, nextRecord, type Trial, type TrialSettings } from './lab.ts';
 import { CODECS, type CodecName } from './learning-codecs.ts';
 import { TABLES, type TableName } from './learning-tables.ts';
@@ -22,7 +22,9 @@ export interface LearningBenchOptions {
   readonly tables?: readonly TableName[];
   /** Default 3. */
   readonly seeds?: number;
-  /** Directions of a run: what all runs of a table have in common. Default 3,200. */
+  /** Default 1: then seeds 1, 2, …. */
+  readonly firstSeed?: number;
+  /** Directions of a run: what all runs of a table have in common, but for the table `cap`. Default 2,560. */
   readonly budget?: number;
   readonly onRow?: (row: LearningRow) => void;
 }
@@ -60,6 +62,8 @@ interface Choice {
   readonly learning: Partial<Learning> & { directions: number };
   readonly train?: TrialSettings['train'];
   readonly codec?: CodecName;
+  /** Over which the learning rate decays; default: as many as the budget gives, at a constant rate. */
+  readonly rounds?: number;
 }
 
 /** n = 16: 4 workers with 4 directions each. The learning rate stays, so that runs of different lengths can be compared. */
@@ -70,6 +74,24 @@ const change = (name: string, part: Partial<Learning>): Choice => ({
   learning: { ...USUAL.learning, ...part },
 });
 
+/** What a gradient of a large record counts, at equal rounds. One backward pass measures all directions of a contribution. */
+const LARGE_ROUNDS = 20;
+const atCap = (gradients: number, cap: number, capExponent: Learning['capExponent']): Choice => ({
+  name: gradients <= 64 ? String(gradients) : `${gradients}: (${cap}/n)^${capExponent}`,
+  workers: 4,
+  learning: { directions: gradients / 4, cap, capExponent, estimator: 'backward', decayRounds: LARGE_ROUNDS },
+  rounds: LARGE_ROUNDS,
+});
+const CAPS = [
+  [64, 1],
+  [64, 0.75],
+  [64, 0.5],
+  [64, 0.25],
+  [64, 0],
+  [128, 0.5],
+  [256, 0.5],
+] as const;
+
 const CHOICES: { readonly [table in TableName]: readonly Choice[] } = {
   codecs: (Object.keys(CODECS) as CodecName[]).map((codec) => ({ ...USUAL, name: codec, codec })),
   workers: [1, 2, 4, 8, 16, 32, 64].map((workers) => ({ ...USUAL, name: String(workers), workers })),
@@ -78,11 +100,18 @@ const CHOICES: { readonly [table in TableName]: readonly Choice[] } = {
   train: (['both', 'B'] as const).map((train) => ({ ...USUAL, name: train, train })),
   stripes: ([1, 4, 16, 64] as const).map((m) => change(String(m), { directionStripes: m })),
   staleness: [0, 1, 2, 3, 4].map((maxStaleness) => change(String(maxStaleness), { maxStaleness })),
+  cap: [
+    ...[16, 64].map((n) => atCap(n, 64, 0.5)),
+    ...[256, 1024, 4096].flatMap((n) => CAPS.map(([cap, exponent]) => atCap(n, cap, exponent))),
+  ],
 };
 
-/** Rows that pass the forward for one contribution: of two-sided estimators two adapters a direction, else one more than directions. */
+/**
+ * Rows that pass the forward for one contribution: of two-sided estimators two adapters a direction, else one more than
+ * directions; a pass back is about as much as one more forward.
+ */
 const rowForwardsOf = ({ estimator, directions, rows }: Learning): number =>
-  rows * (estimator === 'spsa' ? 2 * directions : directions + 1);
+  rows * { spsa: 2 * directions, oneSided: directions + 1, forward: directions + 1, backward: 2 }[estimator];
 
 /** Rows of the dev split that the curve is measured on, and its points; the end is measured on all rows. */
 const CURVE_ROWS = 128;
@@ -90,15 +119,16 @@ const CURVE_POINTS = 20;
 const WON = 0.9;
 
 export async function benchLearning(options: LearningBenchOptions): Promise<LearningBench> {
-  const { example, tables = TABLES, seeds = 3, budget = 2560, onRow } = options;
+  const { example, tables = TABLES, seeds = 3, firstSeed = 1, budget = 2560, onRow } = options;
+  const chosen = Array.from({ length: seeds }, (_, i) => firstSeed + i);
   const machine = describeMachine();
   const lab = await Lab.open(example);
   const rows: LearningRow[] = [];
   try {
-    const dev = lab.read('dev.jsonl');
+    const dev = await lab.read('dev.jsonl');
     for (const table of tables)
       for (const choice of CHOICES[table]) {
-        const row = rounded({ table, ...(await over(lab, dev, choice, seeds, budget)) });
+        const row = rounded({ table, ...(await over(lab, dev, choice, chosen, budget)) });
         rows.push(row);
         onRow?.(row);
       }
@@ -112,14 +142,14 @@ async function over(
   lab: Lab,
   dev: Dataset,
   choice: Choice,
-  seeds: number,
+  seeds: readonly number[],
   budget: number,
 ): Promise<Omit<LearningRow, 'table'>> {
   const begin = performance.now();
   const gradients = choice.workers * choice.learning.directions;
-  const rounds = Math.ceil(budget / gradients);
+  const rounds = choice.rounds ?? Math.ceil(budget / gradients);
   const runs: Run[] = [];
-  for (let seed = 1; seed <= seeds; seed++) runs.push(await run(lab, dev, choice, seed, rounds));
+  for (const seed of seeds) runs.push(await run(lab, dev, choice, seed, rounds));
   const reached = runs.flatMap(({ wonAt }) => (wonAt === undefined ? [] : [wonAt]));
   const settings = Learning.parse(choice.learning);
   const bits = CODECS[choice.codec ?? 'E4M3'].bits;

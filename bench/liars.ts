@@ -4,7 +4,7 @@ import type { Dataset } from '../data/dataset.ts';
 import { absorb } from '../kernels/learning-rule.ts';
 import { applyRecord } from '../kernels/replica.ts';
 import type { RecordEntry } from '../proto/record.ts';
-import { measureContribution } from '../worker/estimators/spsa-step.ts';
+import { measureContribution } from '../worker/estimators/contribution.ts';
 import { Lab, nextRecord } from './lab.ts';
 
 /** flip: the sign of what it measured; random: any byte that is a number; saturate: ±448. */
@@ -37,7 +37,7 @@ export interface LiarsRow {
 const WORKERS = 10;
 /** K. */
 const DIRECTIONS = 8;
-/** RECIPE's default and one that never cuts. */
+/** The default and one that never cuts. */
 const CLIP = { on: 4, off: 2 ** 30 };
 
 /** Every kind and share of liars, each with and without winsorising. */
@@ -46,7 +46,7 @@ export async function benchLiars(
 ): Promise<{ rows: LiarsRow[]; rounds: number; seed: number }> {
   const { example, rounds = 50, seed = 1, percentages = [20, 10, 30], onRow } = options;
   const lab = await Lab.open(example);
-  const dev = lab.read('dev.jsonl');
+  const dev = await lab.read('dev.jsonl');
   const lies = percentages.flatMap((liars) => (['flip', 'random', 'saturate'] as const).map((lie) => ({ lie, liars })));
   const rows: LiarsRow[] = [];
   try {

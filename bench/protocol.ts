@@ -10,10 +10,10 @@ import { exponentInForce } from '../kernels/learning-rule.ts';
 import { applyRecord, initialReplica, replicaDigest } from '../kernels/replica.ts';
 import { initialMatrices, learningRuleOf } from '../kernels/run-replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
-import { firstMessage, forkModule } from '../processes/fork-module.ts';
+import { firstMessage, forkModule } from '../platform/fork-module.ts';
 import { Record } from '../proto/gen/onebyte.ts';
 import { type RecordEntry, recordOf } from '../proto/record.ts';
-import { canonicalJson, parseRunConfig, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
+import { canonicalJson, Learning, parseRunConfig, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import { TrainerSettings } from '../settings/trainer-settings.ts';
 import { runTrainer, type TrainerResult } from '../trainer/run-trainer.ts';
 import { describeMachine, type Machine } from './machine.ts';
@@ -202,7 +202,7 @@ const runConfig = (directions: number): RunConfig =>
   parseRunConfig(
     JSON.stringify({
       seed: 1,
-      learning: { decayRounds: 0, directions },
+      learning: { decayRounds: 0, ...Learning.parse({ directions }) },
       data: { shards: 1 },
       adapter: {
         baseModel: '',

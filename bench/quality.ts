@@ -1,4 +1,5 @@
 /** `onebyte bench quality`: what finished runs were worth on the test split: before, and with the checkpoint that was best on dev. */
+
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { readDataset } from '../data/dataset.ts';
@@ -7,11 +8,12 @@ import { adapterLayout } from '../kernels/adapter-layout.ts';
 import { openBaseModel } from '../model/base-model.ts';
 import { createForward } from '../model/runtime/forward.ts';
 import { loadTokenizer } from '../model/tokenizer.ts';
+import { figuresOf } from '../proto/evaluation.ts';
 import { usageError } from '../proto/operating-error.ts';
 import type { DataRules } from '../proto/run-config.ts';
 import type { MetricsLine } from '../trainer/metrics/line.ts';
 import { metricsFile, readMetrics } from '../trainer/metrics/metrics-file.ts';
-import { countResults, evaluateExamples } from '../worker/evaluate.ts';
+import { completionLoss } from '../worker/objectives/completion-loss.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { rounded } from './rounded.ts';
 
@@ -80,9 +82,12 @@ async function score(
   const layout = peft && adapterLayout(peft.description.modules);
   const forward = await createForward(model, layout && { layout }, { provider: 'cpu', threads, quantize: 'none' });
   try {
-    const { examples } = readDataset(test, loadTokenizer(directory, model.vocabularySize), data);
-    const { correct, classified, lossSum } = countResults(await evaluateExamples(forward, examples, peft?.matrices));
-    return { ...(classified > 0 && { accuracy: correct / classified }), loss: lossSum / examples.length };
+    const tokenizer = await loadTokenizer(directory, model.vocabularySize);
+    const { examples } = await readDataset(test, tokenizer, data);
+    tokenizer.close();
+    const results = await completionLoss.evaluate(forward, examples, peft?.matrices);
+    const { loss = Number.NaN, accuracy } = figuresOf({ rows: examples.length, ...completionLoss.count(results) });
+    return { ...(accuracy !== undefined && { accuracy }), loss };
   } finally {
     await forward.close();
   }

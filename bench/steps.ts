@@ -4,7 +4,7 @@ import { applyRecord } from '../kernels/replica.ts';
 import { hasExactInt8 } from '../model/runtime/int8-support.ts';
 import type { TokenRow } from '../model/token-row.ts';
 import { usableCores } from '../platform/cores.ts';
-import { measureContribution } from '../worker/estimators/spsa-step.ts';
+import { measureContribution } from '../worker/estimators/contribution.ts';
 import { Lab, nextRecord, type TrialSettings } from './lab.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { PEER_DTYPES, Peer, type PeerDtype } from './peers/peer.ts';

@@ -5,9 +5,9 @@ import type { LearningRow } from '../bench/learning.ts';
 import { TABLES, type TableName } from '../bench/learning-tables.ts';
 import type { QualityRow } from '../bench/quality.ts';
 import { usableCores } from '../platform/cores.ts';
-import { startChild } from '../processes/child-process.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { readRunFile } from '../settings/run-file.ts';
+import { PRECISIONS, PROVIDERS, type WorkerSettings } from '../settings/worker-settings.ts';
 import { printJson, runCommand, wholeNumber } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
 
@@ -47,6 +47,8 @@ interface ForwardFlags {
   readonly runs?: number;
   readonly threads?: number;
   readonly quantize?: 'none' | 'int8';
+  readonly provider?: WorkerSettings['provider'];
+  readonly precision?: WorkerSettings['precision'];
   readonly json?: boolean;
 }
 
@@ -60,6 +62,8 @@ const forward = new Command('forward')
   .option('--runs <n>', 'runs of each side (5)', wholeNumber)
   .option('--threads <n>', 'threads', wholeNumber)
   .option('--quantize <how>', 'none or int8')
+  .addOption(new Option('--provider <name>', 'what runs the pass (cpu)').choices(PROVIDERS))
+  .addOption(new Option('--precision <name>', 'of products with base weights (float32)').choices(PRECISIONS))
   .option('--json', 'end with one line of JSON on stdout')
   .action(({ model, json, ...options }: ForwardFlags) =>
     runCommand(async () => {
@@ -97,7 +101,9 @@ interface AgreementFlags {
 }
 
 const agreement = new Command('agreement')
-  .description('projected gradients of int8 weights, of finite differences and of int8 tangents against exact ones')
+  .description(
+    'projected gradients of int8 weights, of finite differences, of int8 tangents and of half precision against exact ones',
+  )
   .option('--example <dir>', 'directory with model/ and train.jsonl', 'examples/smollm2-sentiment')
   .option('--directions <n>', 'directions in all (200)', wholeNumber)
   .option('--json', 'end with one line of JSON on stdout')
@@ -174,7 +180,7 @@ const bandwidth = new Command('bandwidth')
     runCommand(async () => {
       const { benchBandwidth } = await import('../bench/bandwidth.ts');
       const onRow = (row: object): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
-      return show('bandwidth', await benchBandwidth({ ...options, start: startChild, onRow }), json);
+      return show('bandwidth', await benchBandwidth({ ...options, onRow }), json);
     }),
   );
 
@@ -182,17 +188,19 @@ interface LearningFlags {
   readonly example: string;
   readonly table?: TableName[];
   readonly seeds?: number;
+  readonly firstSeed?: number;
   readonly budget?: number;
   readonly json?: boolean;
 }
 
 const learning = new Command('learning')
   .description(
-    'accuracy and loss of every choice over seeds: codecs, workers, directions, estimator, stripes, staleness',
+    'accuracy and loss of every choice over seeds: codecs, workers, directions, estimator, stripes, staleness, cap',
   )
   .option('--example <dir>', 'directory with model/, train.jsonl and dev.jsonl', 'examples/tiny-reviews')
   .addOption(new Option('--table <names...>', 'tables to measure (all)').choices(TABLES))
   .option('--seeds <n>', 'runs of each choice (3)', wholeNumber)
+  .option('--first-seed <n>', 'the first of them (1)', wholeNumber)
   .option('--budget <n>', 'directions of a run (2560)', wholeNumber)
   .option('--json', 'end with one line of JSON on stdout')
   .action(({ json, table, ...options }: LearningFlags) =>
@@ -226,6 +234,7 @@ interface ReportFlags {
   readonly results: string;
   readonly page: string;
   readonly check?: boolean;
+  readonly json?: boolean;
 }
 
 const report = new Command('report')
@@ -234,6 +243,7 @@ const report = new Command('report')
   )
   .option('--results <dir>', 'result files: last lines of onebyte bench … --json', 'bench/results')
   .option('--page <file>', 'HTML page to write', 'bench/results/report.html')
+  .option('--json', 'end with one line of JSON on stdout')
   .option('--check', 'write nothing; fail where a table or plot is not what the results give')
   .action((flags: ReportFlags) =>
     runCommand(async () => {
@@ -243,7 +253,8 @@ const report = new Command('report')
         documents: ['README.md', 'docs/benchmarks.md', 'docs/scale.md'],
         plots: 'docs/plots',
       });
-      if (!flags.check) process.stdout.write(`${written.join('\n')}\n`);
+      if (flags.json) printJson({ written });
+      else if (!flags.check) process.stdout.write(`${written.join('\n')}\n`);
       return EXIT.done;
     }),
   );
@@ -263,3 +274,19 @@ export const benchCommand = new Command('bench')
   .addCommand(report)
   .addCommand(liars)
   .addHelpText('after', '\nExample:\n  onebyte bench kernels --only simd --json\n');
+
+/** How each is called; models and run directories are the caller's. */
+const EXAMPLES: { readonly [name: string]: string } = {
+  kernels: '--only simd',
+  forward: '--model ./SmolLM2-135M-Instruct --adapters 16',
+  steps: '--model ./SmolLM2-135M-Instruct',
+  agreement: '--json',
+  protocol: '--json',
+  liars: '--json',
+  bandwidth: '--json',
+  learning: '--budget 2560',
+  quality: 'runs/first runs/second',
+  report: '--check',
+};
+for (const command of benchCommand.commands)
+  command.addHelpText('after', `\nExample:\n  onebyte bench ${command.name()} ${EXAMPLES[command.name()]}\n`);

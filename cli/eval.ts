@@ -8,11 +8,12 @@ import { openBaseModel } from '../model/base-model.ts';
 import { createForward } from '../model/runtime/forward.ts';
 import { loadTokenizer } from '../model/tokenizer.ts';
 import { usableCores } from '../platform/cores.ts';
+import { figuresOf } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { DataRules } from '../proto/run-config.ts';
 import { readRunFile } from '../settings/run-file.ts';
 import { WorkerSettings } from '../settings/worker-settings.ts';
-import { countResults, type ExampleResult, evaluateExamples } from '../worker/evaluate.ts';
+import { completionLoss, type ExampleResult } from '../worker/objectives/completion-loss.ts';
 import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
 import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
@@ -31,7 +32,7 @@ interface Flags {
 /** What `--json` prints. Losses in nats. */
 export interface EvalResult {
   /** Mean over the rows of the summed negative log likelihood of the right completion. */
-  readonly loss: number;
+  readonly loss: number | undefined;
   /** Part of the classified rows whose right option is the likeliest; absent without options. */
   readonly accuracy: number | undefined;
   readonly rows: number;
@@ -42,7 +43,7 @@ export interface EvalResult {
 
 export const evalCommand = withSettings(
   new Command('eval')
-    .description('loss and accuracy of a model, with or without an adapter, on a JSONL or TSV file')
+    .description('loss and accuracy of a model, with or without an adapter, on a JSONL, TSV or CSV file')
     .option('--model <dir>', 'model directory or org/name')
     .option('--adapter <dir>', ADAPTER_HELP)
     .option('--data <file>', 'rows to evaluate')
@@ -66,7 +67,9 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
   const base = openBaseModel(directory);
   // Without a run file nothing is cut that the model can read.
   const rules = run?.data ?? { ...DataRules.parse({}), maxLength: base.maxPositions };
-  const dataset = readDataset(data, loadTokenizer(directory, base.vocabularySize), rules);
+  const tokenizer = await loadTokenizer(directory, base.vocabularySize);
+  const dataset = await readDataset(data, tokenizer, rules);
+  tokenizer.close();
   const settings = run?.worker ?? WorkerSettings.parse({});
   const adapter =
     flags.adapter === undefined
@@ -78,7 +81,7 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
     threads: flags.threads ?? settings.threads ?? usableCores(),
   });
   try {
-    report(flags, dataset, await evaluateExamples(forward, dataset.examples, adapter?.matrices));
+    report(flags, dataset, await completionLoss.evaluate(forward, dataset.examples, adapter?.matrices));
   } finally {
     await forward.close();
   }
@@ -86,10 +89,8 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
 }
 
 function report(flags: Flags, { examples, truncated, merged }: Dataset, results: readonly ExampleResult[]): void {
-  const { correct, classified, lossSum } = countResults(results);
   const result: EvalResult = {
-    loss: lossSum / results.length,
-    accuracy: classified > 0 ? correct / classified : undefined,
+    ...figuresOf({ rows: results.length, ...completionLoss.count(results) }),
     rows: results.length,
     truncated,
     merged,
@@ -112,6 +113,6 @@ function report(flags: Flags, { examples, truncated, merged }: Dataset, results:
   const accuracy = result.accuracy === undefined ? '' : `, accuracy ${(100 * result.accuracy).toFixed(1)} %`;
   const notes = [`${truncated} truncated`, `${merged} merged`].filter((note) => !note.startsWith('0 '));
   process.stdout.write(
-    `${result.rows} rows: loss ${result.loss.toFixed(4)}${accuracy}${notes.map((note) => `, ${note}`).join('')}\n`,
+    `${result.rows} rows: loss ${result.loss?.toFixed(4) ?? 'not finite'}${accuracy}${notes.map((note) => `, ${note}`).join('')}\n`,
   );
 }

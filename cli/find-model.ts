@@ -1,6 +1,6 @@
 /** The model of a command, by directory or name, and what the command says while it is downloaded. */
 import { type DownloadProgress, resolveModel } from '../model/hub/hub.ts';
-import { bytes } from './live-view.ts';
+import { bytes } from './format.ts';
 
 /** Between two lines about a download. */
 const PROGRESS_MS = 2000;

@@ -7,7 +7,7 @@ import { launchObjects } from '../k8s/render/objects.ts';
 import { checkName, launchPlan, type RenderFlags } from '../k8s/render/plan.ts';
 import { launchSecrets, type SecretsPlan } from '../k8s/render/secrets.ts';
 import { EXIT, usageError } from '../proto/operating-error.ts';
-import { runCommand, wholeNumber } from './command.ts';
+import { printJson, runCommand, wholeNumber } from './command.ts';
 
 /** The workers of the overlays that `--kustomize` writes. */
 export const OVERLAYS: { readonly [name: string]: Accelerator } = {
@@ -37,16 +37,23 @@ const renderCommand = withName(new Command('render'))
     'worker I sees shards/I/ of the data volume alone, with its own rows, and all see shared/ with the dev split',
   )
   .option('--insecure', 'plain text between the pods and no join token')
+  .option(
+    '--node-selector <label=value>',
+    'label that the nodes of all pods must have; may be repeated',
+    (label: string, all: string[] | undefined) => [...(all ?? []), label],
+  )
+  .option('--image-pull-secret <name>', 'Secret with which the image is pulled')
   .option('--queue <name>', 'LocalQueue of Kueue')
+  .option('--json', 'one line of JSON, a List, instead of YAML')
   .option('--kustomize <dir>', 'write a base and overlays cpu and gpu there instead of printing')
   .addHelpText(
     'after',
     '\nExample:\n  onebyte k8s render examples/tiny-reviews/run.yaml --workers 4 | kubectl apply -f -\n',
   )
-  .action((file: string, flags: RenderFlags & { readonly kustomize?: string }) =>
+  .action((file: string, flags: RenderFlags & { readonly kustomize?: string; readonly json?: boolean }) =>
     runCommand(async () => {
       const plan = launchPlan(file, flags);
-      if (flags.kustomize === undefined) process.stdout.write(toYaml(Object.values(launchObjects(plan)).flat()));
+      if (flags.kustomize === undefined) print(Object.values(launchObjects(plan)).flat(), flags.json);
       else writeFiles(flags.kustomize, kustomizeFiles(plan, OVERLAYS));
       return EXIT.done;
     }),
@@ -55,13 +62,14 @@ const renderCommand = withName(new Command('render'))
 const secretsCommand = withName(new Command('secrets'))
   .description('print new Secrets with a join token and TLS certificates; needs the openssl command')
   .option('--days <n>', 'how long the certificate holds', wholeNumber, 365)
+  .option('--json', 'one line of JSON, a List, instead of YAML')
   .addHelpText('after', '\nExample:\n  onebyte k8s secrets | kubectl create -f -\n')
-  .action((plan: SecretsPlan) =>
+  .action((plan: SecretsPlan & { readonly json?: boolean }) =>
     runCommand(async () => {
       checkName('--name', plan.name, 40);
       checkName('--namespace', plan.namespace, 63);
       if (plan.days < 1) throw usageError(`--days ${plan.days}: expected at least 1`);
-      process.stdout.write(toYaml(launchSecrets(plan)));
+      print(launchSecrets(plan), plan.json);
       return EXIT.done;
     }),
   );
@@ -71,6 +79,12 @@ export const k8sCommand = new Command('k8s')
   .addCommand(renderCommand)
   .addCommand(secretsCommand)
   .addHelpText('after', '\nExample:\n  onebyte k8s render run.yaml | kubectl apply -f -\n');
+
+/** For `kubectl`, which reads both. */
+function print(objects: readonly object[], json = false): void {
+  if (json) printJson({ apiVersion: 'v1', kind: 'List', items: objects });
+  else process.stdout.write(toYaml(objects));
+}
 
 function writeFiles(directory: string, files: { readonly [path: string]: string }): void {
   for (const [path, text] of Object.entries(files)) {

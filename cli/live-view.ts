@@ -1,13 +1,9 @@
 /** What a person sees while a simulation runs: one line that renews itself on a terminal, plain lines elsewhere. */
 import { type BriefReport, isEvent, told } from '../trainer/report-kinds.ts';
+import { bytes, duration, percent, plural } from './format.ts';
 
-const percent = (x: number): string => `${(100 * x).toFixed(1)} %`;
-
-/** 1234567 → "1.2 MB". */
-export function bytes(n: number): string {
-  if (n < 1000) return `${n} B`;
-  return n < 1e6 ? `${(n / 1e3).toFixed(1)} kB` : `${(n / 1e6).toFixed(1)} MB`;
-}
+/** Longest silence where lines are plain, ms: who reads a log file is to see that the run lives. */
+export const LONGEST_SILENCE_MS = 15_000;
 
 export class LiveView {
   private readonly rounds: number;
@@ -19,11 +15,13 @@ export class LiveView {
   private evaluation: { loss: number | undefined; accuracy: number | undefined } | undefined;
   private wire = { up: 0, down: 0 };
   private first: { round: number; atMs: number } | undefined;
+  private saidMs: number;
 
   constructor(rounds: number, stream: NodeJS.WriteStream, nowMs: () => number) {
     this.rounds = rounds;
     this.stream = stream;
     this.nowMs = nowMs;
+    this.saidMs = nowMs();
   }
 
   /** Takes in what the trainer tells. */
@@ -37,18 +35,26 @@ export class LiveView {
       if (this.stream.isTTY) this.redraw();
     } else if (report.kind === 'evaluation') {
       this.evaluation = report;
-      if (this.stream.isTTY) this.redraw();
-      else this.say(this.line());
+      // On a terminal the line goes on changing, and an evaluation is to be found again above it.
+      if (this.stream.isTTY) this.say(told(report).text);
+      else this.say(this.parts().join(', '));
     } else if (isEvent(report)) {
       const { level, text } = told(report);
       if (level !== 'debug') this.say(text);
     }
   }
 
+  /** Time has passed. */
+  tick(): void {
+    if (this.stream.isTTY) this.redraw();
+    else if (this.nowMs() - this.saidMs >= LONGEST_SILENCE_MS) this.say(this.parts().join(', '));
+  }
+
   /** A line of its own, above the one that renews itself. */
   say(text: string): void {
     if (this.stream.isTTY) this.stream.write('\r\x1b[2K');
     this.stream.write(`${text}\n`);
+    this.saidMs = this.nowMs();
   }
 
   end(): void {
@@ -56,29 +62,42 @@ export class LiveView {
   }
 
   private redraw(): void {
-    this.stream.write(`\r\x1b[2K${this.line().slice(0, (this.stream.columns ?? 80) - 1)}`);
+    this.stream.write(`\r\x1b[2K${fitted(this.parts(), (this.stream.columns ?? 80) - 1)}`);
   }
 
-  private line(): string {
+  /** The part that says most comes first, and the time that is left second where it is known. */
+  private parts(): string[] {
+    if (this.first === undefined) return [`waiting for the first of ${plural(this.rounds, 'round')}`];
+    const rate = this.roundsPerSecond();
     const parts = [`round ${this.round}/${this.rounds}`];
+    if (rate > 0 && this.round < this.rounds) parts.push(`${duration((this.rounds - this.round) / rate)} left`);
     if (this.evaluation) {
       parts.push(`dev loss ${this.evaluation.loss?.toFixed(3) ?? 'not finite'}`);
       if (this.evaluation.accuracy !== undefined) parts.push(`accuracy ${percent(this.evaluation.accuracy)}`);
     }
-    const rate = this.roundsPerSecond();
     if (rate > 0) parts.push(`${rate.toFixed(1)} rounds/s`);
     parts.push(
-      `${this.workers} workers`,
+      plural(this.workers, 'worker'),
       `${bytes(this.gradients)} of gradients`,
       `${bytes(this.wire.up)} up`,
       `${bytes(this.wire.down)} down`,
     );
-    if (rate > 0 && this.round < this.rounds) parts.push(`${Math.ceil((this.rounds - this.round) / rate)} s left`);
-    return parts.join(', ');
+    return parts;
   }
 
   private roundsPerSecond(): number {
     if (!this.first || this.round === this.first.round) return 0;
     return (1000 * (this.round - this.first.round)) / (this.nowMs() - this.first.atMs);
   }
+}
+
+/** As many parts as fit `width` columns, from the first on. A line that is wrapped cannot be renewed. */
+function fitted(parts: readonly string[], width: number): string {
+  let line = '';
+  for (const part of parts) {
+    const longer = line === '' ? part : `${line}, ${part}`;
+    if (longer.length > width) break;
+    line = longer;
+  }
+  return line === '' ? parts[0]!.slice(0, width) : line;
 }

@@ -1,17 +1,12 @@
-/** The `onebyte` command. */
+/**
+ * The `onebyte` command.
+ *
+ * The room cli/ reads flags and tells people: a file per command, and what only commands share. Nothing imports it.
+ */
 import { Command } from 'commander';
 import { ownPackage } from '../platform/own-package.ts';
 import { EXIT } from '../proto/operating-error.ts';
-import { benchCommand } from './bench.ts';
-import { evalCommand } from './eval.ts';
-import { k8sCommand } from './k8s.ts';
-import { mergeCommand } from './merge.ts';
-import { replayCommand } from './replay.ts';
-import { simulateCommand } from './simulate.ts';
-import { statusCommand } from './status.ts';
-import { trainerCommand } from './trainer.ts';
-import { viewCommand } from './view.ts';
-import { workerCommand } from './worker.ts';
+import { COMMANDS } from './commands.ts';
 
 const program = new Command('onebyte')
   .description('Fine-tune LoRA adapters over slow networks: one byte per projected gradient, over gRPC')
@@ -27,18 +22,7 @@ Exit codes:
   )
   .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage));
 
-for (const command of [
-  simulateCommand,
-  trainerCommand,
-  workerCommand,
-  statusCommand,
-  viewCommand,
-  evalCommand,
-  replayCommand,
-  mergeCommand,
-  benchCommand,
-  k8sCommand,
-]) {
+for (const command of COMMANDS) {
   for (const each of [command, ...command.commands])
     each.exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage));
   program.addCommand(command);

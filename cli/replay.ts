@@ -15,6 +15,7 @@ interface Flags {
   readonly log: string;
   readonly round?: number;
   readonly out?: string;
+  readonly baseModel?: string;
   readonly json?: boolean;
 }
 
@@ -23,11 +24,12 @@ export const replayCommand = new Command('replay')
   .requiredOption('--log <file>', 'round log')
   .option('--round <R>', 'records to apply (default: all)', wholeNumber)
   .option('--out <dir>', 'write the adapter here, as a PEFT directory')
+  .option('--base-model <name>', 'what adapter_config.json shall call the base model (default: nothing)')
   .option('--json', 'end with one line of JSON on stdout')
   .addHelpText('after', '\nExample:\n  onebyte replay --log runs/first/round.log --round 80 --out adapter-80\n')
   .action((flags: Flags) => runCommand(() => replay(flags)));
 
-async function replay({ log, round, out, json }: Flags): Promise<ExitCode> {
+async function replay({ log, round, out, baseModel, json }: Flags): Promise<ExitCode> {
   if (out !== undefined && existsSync(out)) throw usageError(`--out ${out}: exists; name a new directory`);
   const contents = await readRoundLog(log);
   if (contents.tornBytes > 0)
@@ -41,7 +43,7 @@ async function replay({ log, round, out, json }: Flags): Promise<ExitCode> {
     const epoch = contents.frames.filter(({ frame }) => frame?.$case === 'epoch').length;
     if (out !== undefined)
       writePeftCheckpoint(resolve(out), {
-        config,
+        config: { ...config, adapter: { ...config.adapter, baseModel: baseModel ?? config.adapter.baseModel } },
         replica,
         matrices,
         nextWorker: Math.max(-1, ...workers) + 1,

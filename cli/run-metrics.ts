@@ -33,7 +33,7 @@ export function describeRun(
     adapterElements: elements,
     shards: config.data.shards,
     devRows,
-    config: { ...config, adapter: { ...adapter, modules: modules.length }, trainer: settings },
+    config: { rounds, ...config, adapter: { ...adapter, modules: modules.length }, trainer: settings },
   };
 }
 
@@ -45,7 +45,8 @@ export async function openRunMetrics(
   const onError = (error: Error): void =>
     log.error({ err: error }, `metrics are not written any longer: ${error.message}`);
   const now = (): number => Date.now();
-  const metrics = await openMetrics({ directory, run: describeRun(directory, options), now, onError });
+  const say = (text: string): void => log.warn(text);
+  const metrics = await openMetrics({ directory, run: describeRun(directory, options), now, onError, say });
   metrics.add(tensorboardWriter(join(directory, 'tensorboard'), now, onError));
   if (dashboard === undefined) return { metrics, url: undefined };
   const server = await startDashboard(dashboard, metrics.history);

@@ -1,24 +1,28 @@
 /** `onebyte simulate`: a whole run on this machine, as real processes, with the test split evaluated before and after. */
-import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { existsSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
+import { checkRows } from '../data/dataset.ts';
 import { usableCores } from '../platform/cores.ts';
 import { startChild } from '../processes/child-process.ts';
 import { runSimulation, type SimulationResult } from '../processes/simulation.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
-import { type RunFile, readRunFile } from '../settings/run-file.ts';
+import { type RunFile, readRunFile, trainFile } from '../settings/run-file.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
+import { checkpointsOf } from '../trainer/store/open-run.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import type { EvalResult } from './eval.ts';
 import { findModel, toStderr } from './find-model.ts';
-import { bytes, LiveView } from './live-view.ts';
-import { freshDirectory, settle } from './run-directory.ts';
+import { bytes, duration, percent, plural } from './format.ts';
+import { LiveView } from './live-view.ts';
+import { runDirectory, settle } from './run-directory.ts';
 
 interface Flags {
   readonly set: string[];
   readonly workers?: number;
   readonly rounds?: number;
+  readonly decayRounds?: number;
   readonly seed?: number;
   readonly out?: string;
   readonly resume?: boolean;
@@ -32,6 +36,11 @@ export const simulateCommand = withSettings(
     .argument('<run.yaml>', 'run file')
     .option('--workers <n>', 'worker processes (workers)', wholeNumber)
     .option('--rounds <n>', 'records after which the run is done (rounds)', wholeNumber)
+    .option(
+      '--decay-rounds <n>',
+      'from the next record on the learning rate falls over n rounds; 0: constant (learning.decayRounds)',
+      wholeNumber,
+    )
     .option('--seed <n>', 'run seed (seed)', wholeNumber)
     .option('--out <dir>', 'run directory (out)')
     .option('--resume', 'go on with the run in the run directory')
@@ -52,6 +61,20 @@ interface Summary extends Omit<TrainerResult, 'exitCode' | 'text'> {
   /** The replica's digest in the trainer, then in every worker that saw the end. */
   readonly replicaDigests: readonly string[];
   readonly restarts: number;
+  /** The checkpoint that was best on the dev split and its test split, where it is not the last one. */
+  readonly best?: {
+    readonly checkpoint: string;
+    readonly accuracy: number | undefined;
+    readonly loss: number | undefined;
+  };
+}
+
+/** Undefined where it is `last`, or where nothing was evaluated. */
+function bestCheckpoint(directory: string, last: string): string | undefined {
+  const link = join(checkpointsOf(directory), 'best');
+  if (!existsSync(link)) return undefined;
+  const best = realpathSync(link);
+  return best === realpathSync(last) ? undefined : best;
 }
 
 async function simulate(file: string, flags: Flags): Promise<ExitCode> {
@@ -59,7 +82,8 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   const drain = drainOnSignal();
   const { run, directory, runFile } = await prepare(file, flags, drain.signal);
   const view = new LiveView(run.rounds, process.stderr, () => performance.now());
-  view.say(`${run.workers} workers, ${run.rounds} rounds, run directory ${directory}`);
+  const ticker = setInterval(() => view.tick(), 1000).unref();
+  view.say(`${plural(run.workers, 'worker')}, ${plural(run.rounds, 'round')}, run directory ${directory}`);
   const cores = usableCores();
   // What fails first ends all the others.
   const failed = new AbortController();
@@ -74,15 +98,17 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
     runFile,
     directory,
     rounds: run.rounds,
+    decayRounds: flags.decayRounds,
     workers: run.workers,
+    device: run.worker.device,
     threads: run.worker.threads ?? Math.max(1, Math.floor(cores / run.workers)),
     dashboard: flags.dashboard === false ? undefined : flags.dashboard,
     view,
-    onListening: () => copyFileSync(runFile, join(directory, 'run.yaml')),
     drain: signal,
   });
   for (const part of [before, training]) part.catch((error) => failed.abort(error));
   await Promise.allSettled([training, before]);
+  clearInterval(ticker);
   view.end();
   if (!drain.signal.aborted) failed.signal.throwIfAborted();
   const result = await training;
@@ -91,14 +117,24 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   if (isDone && trainer.checkpointDir === undefined)
     throw new OperatingError(EXIT.internal, 'the run is done, and the trainer names no checkpoint of it');
   // A run may be done when its evaluation is stopped.
-  const tests = isDone ? await Promise.all([before, test(trainer.checkpointDir)]).catch(unlessStopped) : undefined;
+  const best = isDone ? bestCheckpoint(directory, trainer.checkpointDir!) : undefined;
+  const tests = isDone
+    ? await Promise.all([before, test(trainer.checkpointDir), best === undefined ? undefined : test(best)]).catch(
+        unlessStopped,
+      )
+    : undefined;
   if (!tests) {
     view.say(isDone ? `${trainer.text}; stopped before the test split was evaluated` : trainer.text);
     const exitCode = drainedCode(isDone ? EXIT.drained : trainer.exitCode, drain.interrupted());
     if (flags.json) printJson({ ...trainer, exitCode });
     return exitCode;
   }
-  const summary = summarise(result, ...tests, (performance.now() - started) / 1000);
+  const [testedBefore, testedAfter, testedBest] = tests;
+  const seconds = (performance.now() - started) / 1000;
+  const summary: Summary = {
+    ...summarise(result, testedBefore, testedAfter, seconds),
+    ...(best && { best: { checkpoint: best, accuracy: testedBest?.accuracy, loss: testedBest?.loss } }),
+  };
   if (flags.json) printJson(summary);
   else process.stdout.write(table(summary, flags.resume ? ' since this start' : ''));
   if (new Set(summary.replicaDigests).size > 1)
@@ -106,7 +142,7 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   return EXIT.done;
 }
 
-/** Settles the run file and writes it for all processes; it becomes the run directory's own once the trainer has taken it. */
+/** Settles the run file and writes it for all processes; the trainer makes it the run directory's own. */
 async function prepare(
   file: string,
   flags: Flags,
@@ -114,10 +150,11 @@ async function prepare(
 ): Promise<{ run: RunFile; directory: string; runFile: string }> {
   const { workers, rounds, seed } = flags;
   const given = readRunFile(file, flags.set, { workers, rounds, seed });
-  const wanted = flags.out ?? given.out;
-  const directory = flags.resume ? resolve(wanted) : freshDirectory(wanted, toStderr);
+  for (const rows of [trainFile(given, file), given.data.dev, given.data.test])
+    if (rows !== undefined) checkRows(rows, given.data);
+  const directory = runDirectory({ flag: flags.out, ofFile: given.out, resume: flags.resume ?? false }, toStderr);
   const model = await findModel(given.model, toStderr, drain);
-  const settled = await settle({ ...given, model }, directory);
+  const { run: settled } = await settle({ ...given, model }, directory);
   const run = { ...settled, trainer: { ...settled.trainer, startWorkers: settled.workers } };
   const runFile = join(directory, 'logs', 'run.yaml');
   mkdirSync(join(directory, 'logs'), { recursive: true });
@@ -174,21 +211,29 @@ function summarise(
 
 /** @param since what bytes are counted from, where it is not the beginning of the run */
 function table(s: Summary, since: string): string {
-  const percent = (x: number | undefined): string => (x === undefined ? '–' : `${(100 * x).toFixed(1)} %`);
+  const part = (x: number | undefined): string => (x === undefined ? '–' : percent(x));
   const loss = (x: number | undefined): string => (x === undefined ? '–' : x.toFixed(3));
   const same = new Set(s.replicaDigests).size === 1;
   const rows: [string, string][] = [
-    ['test accuracy', `${percent(s.accuracyBefore)} before, ${percent(s.accuracyAfter)} after`],
+    ['test accuracy', `${part(s.accuracyBefore)} before, ${part(s.accuracyAfter)} after`],
     ['test loss', `${loss(s.lossBefore)} before, ${loss(s.lossAfter)} after`],
     ['rounds', `${s.rounds}`],
     ['gradient bytes', `${s.gradients} applied, ${s.payloadBytesUp} sent${since}`],
     ['on the wire', `${bytes(s.wireBytesUp)} up, ${bytes(s.wireBytesDown)} down, all workers together${since}`],
-    ['seconds', s.seconds.toFixed(1)],
+    ['time', duration(s.seconds)],
     [
       'replicas',
       `${s.replicaDigests.length} ${same ? 'hold the same adapter' : 'DIFFER'}: ${s.adapterDigest.slice(0, 16)}…`,
     ],
     ['checkpoint', s.checkpointDir ?? '–'],
+    ...(s.best
+      ? [
+          [
+            'best on dev',
+            `${s.best.checkpoint}: test accuracy ${part(s.best.accuracy)}, loss ${loss(s.best.loss)}`,
+          ] satisfies [string, string],
+        ]
+      : []),
     ['round log', s.roundLog],
   ];
   if (s.restarts > 0) rows.splice(6, 0, ['restarts', `${s.restarts}`]);

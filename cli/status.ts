@@ -4,10 +4,12 @@ import { Command } from 'commander';
 import { splitAddress } from '../platform/address.ts';
 import type { GetStatusResponse, MemberStatus } from '../proto/gen/onebyte.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
+import { proxyNotice } from '../worker/transport/proxy.ts';
 import { ConnectionLost, connectTrainer } from '../worker/transport/trainer-client.ts';
+import { clientAccess } from './client-access.ts';
 import { drainOnSignal, printJson, runCommand } from './command.ts';
-import { clientAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
-import { bytes } from './live-view.ts';
+import { bytes, duration } from './format.ts';
+import { type TlsFlags, withTlsFlags } from './tls-flags.ts';
 
 /** Time between two looks of --watch, ms. */
 const WATCH_MS = 1000;
@@ -29,6 +31,8 @@ export const statusCommand = withTlsFlags(
 
 async function showStatus(address: string, flags: Flags): Promise<ExitCode> {
   const { signal } = drainOnSignal();
+  const proxy = proxyNotice(address);
+  if (proxy !== undefined) process.stderr.write(`${proxy}\n`);
   const trainer = connectTrainer(address, clientAccess(splitAddress(address).host, flags));
   try {
     for (;;) {
@@ -52,7 +56,7 @@ const waited = (ms: number, signal: AbortSignal): Promise<boolean> => delay(ms, 
 function statusTable(status: GetStatusResponse): string {
   const { round, rounds, state, text, roundsPerSecond, secondsLeft, evaluation, gradients, wireUp, wireDown } = status;
   const pace = roundsPerSecond > 0 ? `, ${roundsPerSecond.toFixed(1)} rounds/s` : '';
-  const left = secondsLeft === undefined ? '' : `, ${Math.ceil(secondsLeft)} s left`;
+  const left = secondsLeft === undefined ? '' : `, ${duration(secondsLeft)} left`;
   const lines = [
     `round ${round} of ${rounds}${pace}${left}: ${state}${text === '' ? '' : ` (${text})`}`,
     `${gradients} gradients; ${bytes(wireUp)} received, ${bytes(wireDown)} sent`,

@@ -11,10 +11,11 @@ import { observe, type RunHistory } from '../trainer/metrics/history.ts';
 import { type PastRun, readPastRun } from '../trainer/metrics/metrics-file.ts';
 import { roundLogFile } from '../trainer/store/open-run.ts';
 import { readRoundLog } from '../trainer/store/round-log.ts';
-import { drainOnSignal, runCommand } from './command.ts';
+import { drainOnSignal, printJson, runCommand } from './command.ts';
 import { describeRun } from './run-metrics.ts';
 
 interface Flags {
+  readonly json?: boolean;
   readonly listen: string;
 }
 
@@ -22,15 +23,17 @@ export const viewCommand = new Command('view')
   .description('serve the page of a run that is over, until Ctrl-C')
   .argument('<run directory>', 'what --out named')
   .option('--listen <host:port>', 'address; port 0: chosen by the system', '127.0.0.1:0')
+  .option('--json', 'one line of JSON with the URL on stdout')
   .addHelpText('after', '\nExample:\n  onebyte view runs/first\n')
   .action((directory: string, flags: Flags) => runCommand(() => view(resolve(directory), flags)));
 
-async function view(directory: string, { listen }: Flags): Promise<ExitCode> {
+async function view(directory: string, { listen, json }: Flags): Promise<ExitCode> {
   const drain = drainOnSignal();
   const log = roundLogFile(directory);
   if (!existsSync(log)) throw usageError(`${directory}: no run directory, it holds no round.log`);
   const dashboard = await startDashboard(listen, await pastHistory(directory));
   process.stderr.write(`dashboard: ${dashboard.url}\n`);
+  if (json) printJson({ url: dashboard.url });
   if (!drain.signal.aborted) await once(drain.signal, 'abort');
   await dashboard.close();
   return EXIT.done;
@@ -39,7 +42,8 @@ async function view(directory: string, { listen }: Flags): Promise<ExitCode> {
 /** The history of the run as its files tell it. Nothing is written. */
 async function pastHistory(directory: string): Promise<RunHistory> {
   const past = await readPastRun(directory);
-  const { history } = past;
+  const { history, damage } = past;
+  if (damage !== undefined) process.stderr.write(`${damage}; the page shows what the round log knows\n`);
   history.run ??= await describeFromLog(directory, past);
   for (const line of past.missing) observe(history, line);
   if (history.state !== 'ended') {

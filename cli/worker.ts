@@ -4,19 +4,23 @@ import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { splitAddress } from '../platform/address.ts';
 import { usableCores } from '../platform/cores.ts';
+import { checkReadable } from '../platform/lines.ts';
 import { type Health, withHealth } from '../processes/health.ts';
+import { tellParent } from '../processes/parent.ts';
 import { prepareRun } from '../processes/prepare-run.ts';
-import { tellParent } from '../processes/supervision.ts';
+import type { WorkerChildMessage } from '../processes/worker-messages.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
-import { type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
-import { type RunFile, readRunFile } from '../settings/run-file.ts';
+import { comparable, type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
+import { type RunFile, readRunFile, settled } from '../settings/run-file.ts';
 import { WorkerSettings } from '../settings/worker-settings.ts';
 import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
+import { proxyNotice } from '../worker/transport/proxy.ts';
+import { clientAccess } from './client-access.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
-import { clientAccess, type TlsFlags, withTlsFlags } from './credentials.ts';
 import { findModel } from './find-model.ts';
 import { identityFile } from './identity-file.ts';
 import { createLog, type Log, type Place } from './log.ts';
+import { type TlsFlags, withTlsFlags } from './tls-flags.ts';
 import { workerNumber } from './worker-number.ts';
 
 interface Flags extends TlsFlags {
@@ -91,16 +95,25 @@ async function workUntilDone(
   const trainFile = flags.data ?? run?.data.train;
   if (model === undefined || trainFile === undefined)
     throw usageError('without a run file, --model and --data are needed');
+  // A wrong name is said before gigabytes are fetched for it.
+  for (const rows of [trainFile, devFile(flags, run)]) if (rows !== undefined) checkReadable(rows);
   const modelDirectory = await findModel(model, (text) => log.info(text), drain.signal);
   const own = run && { ...run, model: modelDirectory };
   const settings = run?.worker ?? WorkerSettings.parse({});
+  const proxy = proxyNotice(flags.trainer);
+  if (proxy !== undefined) log.info(proxy);
   const result = await runWorker({
     trainer: flags.trainer,
-    access: clientAccess(splitAddress(flags.trainer).host, flags),
+    access: clientAccess(splitAddress(flags.trainer).host, flags, (text) => log.warn(text)),
     name: flags.name ?? (asked === undefined ? `${hostname()}-${process.pid}` : `worker-${asked.number}`),
     requestedWorker: asked?.number,
-    ...(flags.identity === undefined ? {} : { identity: identityFile(flags.identity) }),
-    checkConfig: async (theirs) => checkConfig(own && (await ownConfig(own, theirs)), theirs, file ?? ''),
+    ...(flags.identity === undefined ? {} : { identity: identityFile(flags.identity, (text) => log.warn(text)) }),
+    checkConfig: async (theirs) =>
+      checkConfig(
+        own && (await prepareRun(settled(own, theirs), theirs.learning.decayChanges)).config,
+        theirs,
+        file ?? '',
+      ),
     compute: {
       modelDirectory,
       trainFile: resolve(trainFile),
@@ -115,12 +128,12 @@ async function workUntilDone(
       // From its joining on a worker does its part, until it has to look for the trainer again.
       if (report.kind !== 'ready' && report.kind !== 'late') health.ready(report.kind !== 'retrying');
       logReport(log, report, flags.trainer);
-      void tellParent({ kind: 'worker', report });
+      void tellParent<WorkerChildMessage>({ kind: 'worker', report });
     },
     drain: drain.signal,
   });
   log.info({ exitCode: result.exitCode }, result.text);
-  await tellParent({ kind: 'workerResult', result });
+  await tellParent<WorkerChildMessage>({ kind: 'workerResult', result });
   const exitCode = drainedCode(result.exitCode, drain.interrupted());
   if (flags.json) printJson({ ...result, exitCode });
   return exitCode;
@@ -129,19 +142,10 @@ async function workUntilDone(
 const devFile = (flags: Flags, run: RunFile | undefined): string | undefined =>
   flags.dev === undefined ? run?.data.dev : resolve(flags.dev);
 
-/** The run config of this worker's run file; what the file leaves to defaults of the start is the trainer's. */
-async function ownConfig(run: RunFile, { learning, data }: RunConfig): Promise<RunConfig> {
-  const decayRounds = run.learning.decayRounds ?? learning.decayRounds;
-  const shards = run.data.shards ?? data.shards;
-  return (await prepareRun({ ...run, learning: { ...run.learning, decayRounds }, data: { ...run.data, shards } }))
-    .config;
-}
-
-/** Refuses a trainer whose run config is another one. Where the model lies is each machine's own business. */
+/** Refuses a trainer whose run config is another one. */
 function checkConfig(own: RunConfig | undefined, theirs: RunConfig, file: string): void {
   if (!own) return;
-  const adapter = { ...own.adapter, baseModel: theirs.adapter.baseModel };
-  const differences = runConfigDifferences({ ...own, adapter }, theirs);
+  const differences = runConfigDifferences(comparable(own, theirs), theirs);
   if (differences.length > 0)
     throw new OperatingError(
       EXIT.refused,
@@ -154,7 +158,7 @@ function logReport(log: Log, report: WorkerReport, trainer: string): void {
     case 'ready':
       log.info(
         report,
-        `model loaded, ${report.compute.adapterElements} adapter elements; kernels: ${report.compute.kernels}`,
+        `model loaded, ${report.compute.adapterElements} adapter elements; provider: ${report.compute.provider}; kernels: ${report.compute.kernels}`,
       );
       return;
     case 'joined': {

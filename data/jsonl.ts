@@ -21,7 +21,10 @@ function parseRow(file: string, { number, text }: Line): TextExample {
   try {
     row = JSON.parse(text);
   } catch (error) {
-    throw fail(`not JSON: ${text.slice(0, 80)}`, error);
+    const hint = text.startsWith('[')
+      ? 'a list is written as one row a line'
+      : 'a file of columns ends in .tsv or .csv';
+    throw fail(`not JSON: ${text.slice(0, 80)}; ${hint}`, error);
   }
   const has = (field: string): boolean => typeof row === 'object' && row !== null && Object.hasOwn(row, field);
   if (has('messages')) throw fail('chat rows ("messages") are not supported; write {"prompt", "completion"}');

@@ -44,10 +44,15 @@ export function writePeftAdapter(directory: string, description: AdapterDescript
 /**
  * Reads a PEFT directory for a base model. The caller owns the matrices; float16 and bfloat16 are widened.
  * @param linearModules the base model's, in θ's order
+ * @param warn hears what is passed over; default: standard error
  * @throws OperatingError (usage) that names the file and the field or tensor that is missing, unexpected or not usable
  */
-export function readPeftAdapter(directory: string, linearModules: readonly LinearModule[]): PeftAdapter {
-  const description = readPeftConfig(join(directory, CONFIG_FILE), linearModules);
+export function readPeftAdapter(
+  directory: string,
+  linearModules: readonly LinearModule[],
+  warn: (message: string) => void = toStandardError,
+): PeftAdapter {
+  const description = readPeftConfig(join(directory, CONFIG_FILE), linearModules, warn);
   const file = join(directory, WEIGHTS_FILE);
   if (!existsSync(file) && existsSync(join(directory, 'adapter_model.bin')))
     throw usageError(`${directory}: has adapter_model.bin only; save the adapter with safetensors`);
@@ -66,6 +71,8 @@ export function readPeftAdapter(directory: string, linearModules: readonly Linea
   }
   return { description, matrices };
 }
+
+const toStandardError = (message: string): void => void process.stderr.write(`${message}\n`);
 
 function storedMatrices(modules: readonly AdapterModule[]): StoredMatrix[] {
   let offset = 0;
@@ -91,7 +98,10 @@ function checkNames({ file, tensors }: Safetensors, expected: readonly StoredMat
         (unexpected.length > 0 ? `; not expected: ${some(unexpected)}` : ''),
     );
   if (unexpected.length > 0)
-    throw usageError(`${file}: ${unexpected.length} tensors are of no adapted linear layer: ${some(unexpected)}`);
+    throw usageError(
+      `${file}: ${unexpected.length} tensors are of no adapted linear layer: ${some(unexpected)}; ` +
+        'of a model, its linear layers but the head can be adapted: no embedding, head, norm or expert',
+    );
 }
 
 function checkShape({ file, tensors }: Safetensors, name: string, expected: readonly number[]): void {

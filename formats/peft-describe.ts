@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { AdapterDescription, type LinearModule } from '../proto/adapter.ts';
 import { usageError } from '../proto/operating-error.ts';
-import { adapterModule, isAllLinear, matchesTargets, patternKey, type Targets } from './peft-targets.ts';
+import { adapterModules, isAllLinear, patternFinder, type Targets, targetMatcher } from './peft-targets.ts';
 
 export interface AdapterSettings {
   /** What adapter_config.json shall call the base model. */
@@ -41,19 +41,24 @@ export function describeAdapter(
     rankPattern: { ...settings.rankPattern },
     alphaPattern: { ...settings.alphaPattern },
   };
-  const adapted = linearModules.filter(({ name }) => matchesTargets(targetModules, name));
+  const named = targetMatcher(targetModules);
+  const adapted = linearModules.filter(({ name }) => named(name));
   const choices = `the base model's linear layers end in ${lastNames(linearModules).join(', ')}`;
-  for (const target of Array.isArray(targetModules) ? targetModules : [targetModules])
-    if (!linearModules.some(({ name }) => matchesTargets(Array.isArray(targetModules) ? [target] : target, name)))
-      throw usageError(`adapter target ${JSON.stringify(target)} matches no layer; ${choices}`);
+  for (const target of Array.isArray(targetModules) ? targetModules.map((target) => [target]) : [targetModules]) {
+    const alone = targetMatcher(target);
+    if (!linearModules.some(({ name }) => alone(name)))
+      throw usageError(`adapter target ${JSON.stringify([target].flat()[0])} matches no layer; ${choices}`);
+  }
   for (const [key, patterns] of [
     ['rankPattern', rules.rankPattern],
     ['alphaPattern', rules.alphaPattern],
   ] as const)
-    for (const [pattern, value] of Object.entries(patterns))
-      if (!adapted.some(({ name }) => patternKey({ [pattern]: value }, name) !== undefined))
+    for (const [pattern, value] of Object.entries(patterns)) {
+      const find = patternFinder({ [pattern]: value });
+      if (!adapted.some(({ name }) => find(name) !== undefined))
         throw usageError(`adapter ${key} ${JSON.stringify(pattern)} matches no adapted layer; ${choices}`);
-  const modules = adapted.map((linear) => adapterModule(linear, rules));
+    }
+  const modules = adapterModules(adapted, rules);
   const description = AdapterDescription.safeParse({ baseModel, ...rules, targetModules, fanInFanOut, train, modules });
   if (!description.success) throw usageError(`adapter: ${z.prettifyError(description.error)}`);
   return description.data;

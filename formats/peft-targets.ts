@@ -1,6 +1,7 @@
 /** Which layers a LoRA config adapts, and with what rank and scale: PEFT's own matching rules. Reads no files. */
+import type { RE2JS } from 're2js';
+import { linearRegExp, unsupported } from '../platform/linear-regexp.ts';
 import type { AdapterDescription, AdapterModule, LinearModule } from '../proto/adapter.ts';
-import { usageError } from '../proto/operating-error.ts';
 
 /** PEFT's target_modules: one regular expression for whole names, or a list of name endings. */
 export type Targets = AdapterDescription['targetModules'];
@@ -9,46 +10,68 @@ export type Targets = AdapterDescription['targetModules'];
 export type RankRules = Pick<AdapterDescription, 'rank' | 'alpha' | 'useRslora' | 'rankPattern' | 'alphaPattern'>;
 
 /**
- * Whether `targets` names the module: a list by the whole name or by what follows a dot, a string by a match of the whole name
+ * Tells whether `targets` name a module: a list by the whole name or by what follows a dot, a string by a match of the whole name
  * (peft/tuners/tuners_utils.py, check_target_module_exists).
+ * @throws OperatingError (usage) that names a pattern that is not supported
  */
-export function matchesTargets(targets: Targets, name: string): boolean {
-  if (typeof targets === 'string') return pythonRegExp(targets, (pattern) => `^(?:${pattern})$`).test(name);
-  return targets.some((target) => name === target || name.endsWith(`.${target}`));
+export function targetMatcher(targets: Targets): (name: string) => boolean {
+  if (typeof targets === 'string') {
+    const whole = pythonRegExp(targets);
+    return (name) => whole.testExact(name);
+  }
+  return (name) => targets.some((target) => name === target || name.endsWith(`.${target}`));
 }
 
 /** The word for every linear layer but the head; PEFT ignores case. */
 export const isAllLinear = (targets: Targets): boolean =>
   typeof targets === 'string' && targets.toLowerCase() === 'all-linear';
 
-/** `linear` with the rank and scale that `rules` give it (peft/tuners/lora/model.py, _create_and_replace). */
-export function adapterModule({ name, fanIn, fanOut }: LinearModule, rules: RankRules): AdapterModule {
-  const rankKey = patternKey(rules.rankPattern, name);
-  const alphaKey = patternKey(rules.alphaPattern, name);
-  const rank = (rankKey === undefined ? undefined : rules.rankPattern[rankKey]) ?? rules.rank;
-  const alpha = (alphaKey === undefined ? undefined : rules.alphaPattern[alphaKey]) ?? rules.alpha;
-  return { name, rank, fanIn, fanOut, scale: alpha / (rules.useRslora ? Math.sqrt(rank) : rank) };
+/**
+ * `linear` with the ranks and scales that `rules` give (peft/tuners/lora/model.py, _create_and_replace).
+ * @throws OperatingError (usage) that names a pattern that is not supported
+ */
+export function adapterModules(linear: readonly LinearModule[], rules: RankRules): AdapterModule[] {
+  const rankOf = patternFinder(rules.rankPattern);
+  const alphaOf = patternFinder(rules.alphaPattern);
+  return linear.map(({ name, fanIn, fanOut }) => {
+    const rank = rankOf(name) ?? rules.rank;
+    const alpha = alphaOf(name) ?? rules.alpha;
+    return { name, rank, fanIn, fanOut, scale: alpha / (rules.useRslora ? Math.sqrt(rank) : rank) };
+  });
 }
 
-/** The first key of `patterns` that matches `name`, whole or after a dot (peft/utils/other.py, get_pattern_key). */
-export const patternKey = (patterns: Readonly<Record<string, unknown>>, name: string): string | undefined =>
-  Object.keys(patterns).find((key) => pythonRegExp(key, (pattern) => `^(?:.*\\.)?(?:${pattern})$`).test(name));
+/** Instructions of all patterns of a config, compiled: some seconds. A pattern for each of 900 layers has 40,000. */
+const MAX_PROGRAM = 2 ** 17;
 
 /**
- * A pattern of Python's `re` as JavaScript's, in Unicode mode, which refuses what it does not know instead of taking it
- * literally: (?P<name>, (?i), \A, \Z, {,n}, atomic groups and possessive quantifiers are errors. What both accept and read
- * differently is refused here: back references, a class that begins with "]".
- * @param embed puts the pattern, which is a whole one by itself, into a larger one
+ * Tells what `patterns` hold for a name: of the first key that matches it, whole or after a dot (peft/utils/other.py, get_pattern_key).
+ * @throws OperatingError (usage) that names a pattern that is not supported, or says that they are too many
+ */
+export function patternFinder<T>(patterns: Readonly<Record<string, T>>): (name: string) => T | undefined {
+  let program = 0;
+  const compiled = Object.entries(patterns).map(([key, value]) => {
+    const pattern = pythonRegExp(key, '(?:.*\\.)?');
+    program += pattern.programSize();
+    if (program > MAX_PROGRAM) throw unsupported(key, 'it and the patterns before it are too large together');
+    return [pattern, value] as const;
+  });
+  return (name) => compiled.find(([pattern]) => pattern.testExact(name))?.[1];
+}
+
+/** What RE2 takes and Python reads otherwise or refuses. An escaped backslash escapes nothing. */
+const NOT_PYTHON = /(?<!\\)(?:\\\\)*(\\[0-9pPQEzC])|\[\[:|\{,|\(\?<[^=!]|\(\?-?[a-zA-Z]*U/;
+/** Python's end of the text is \Z, RE2's \z. */
+const PYTHON_END = /(?<!\\)((?:\\\\)*)\\Z/g;
+
+/**
+ * A pattern of Python's `re`, which is a whole one by itself, between `before` and `after`, as RE2's: what RE2 does not know is
+ * an error, not taken literally: look-ahead, back references, atomic groups and possessive quantifiers.
  * @throws OperatingError (usage) that names the pattern
  */
-export function pythonRegExp(pattern: string, embed: (pattern: string) => string): RegExp {
-  if (/\\[1-9]|\[\^?\]/.test(pattern))
-    throw usageError(`the pattern ${JSON.stringify(pattern)} has a back reference or an empty class: not supported`);
-  try {
-    new RegExp(pattern, 'u');
-    return new RegExp(embed(pattern), 'u');
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw usageError(`the pattern ${JSON.stringify(pattern)} is not supported: ${reason}`, { cause: error });
-  }
+export function pythonRegExp(pattern: string, before = '', after = ''): RE2JS {
+  const other = NOT_PYTHON.exec(pattern)?.[0];
+  if (other !== undefined) throw unsupported(pattern, `it has ${JSON.stringify(other)}`);
+  const translated = pattern.replace(PYTHON_END, '$1\\z');
+  const alone = linearRegExp(translated);
+  return before === '' && after === '' ? alone : linearRegExp(`${before}(?:${translated})${after}`);
 }

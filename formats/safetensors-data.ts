@@ -1,5 +1,6 @@
 /** The data of a tensor whose place an opened safetensors file states. */
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, readSync } from 'node:fs';
+import { openRegular } from '../platform/regular-file.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { isFloatDtype, toFloat32 } from './float-formats.ts';
 import type { Safetensors, StoredTensor } from './safetensors.ts';
@@ -9,7 +10,7 @@ import type { Safetensors, StoredTensor } from './safetensors.ts';
  * @throws OperatingError (usage) where the file became shorter since its header was read
  */
 export function* tensorChunks(file: string, tensor: StoredTensor, chunkBytes: number): Generator<Uint8Array> {
-  const fd = openSync(file, 'r');
+  const fd = openRegular(file);
   try {
     for (let at = 0; at < tensor.bytes; at += chunkBytes) {
       const chunk = new Uint8Array(Math.min(chunkBytes, tensor.bytes - at));

@@ -2,8 +2,11 @@
  * The header of a safetensors file, parsed at the edge: every rule of the format is checked before a tensor is named, and
  * no size in the file is believed before it is compared with the file's own. Reads no tensor data.
  * Format: https://github.com/huggingface/safetensors#format
+ *
+ * The room formats/ reads and writes the files of other programs as they do. It knows no run; which file is whose is said by its callers.
  */
-import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, readSync } from 'node:fs';
+import { openRegular } from '../platform/regular-file.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { parseStrictJson } from './strict-json.ts';
 
@@ -83,18 +86,6 @@ export function openSafetensors(file: string): Safetensors {
   }
 }
 
-/** Opens a regular file; a pipe, which would block, and a directory are refused. */
-function openRegular(file: string): number {
-  try {
-    if (!statSync(file).isFile()) throw refusal(file, 'not a regular file');
-    return openSync(file, 'r');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error)
-      throw usageError(`${file}: cannot be read: ${error.message}`, { cause: error });
-    throw error;
-  }
-}
-
 function readExactly(file: string, fd: number, position: number, bytes: number): Buffer {
   const into = Buffer.alloc(bytes);
   for (let done = 0; done < bytes; ) {
@@ -130,6 +121,8 @@ function checkHeader(file: string, header: Record<string, unknown>, dataStart: n
 }
 
 function checkMetadata(file: string, entry: unknown): Map<string, string> {
+  // Null stands for none, as in the reference implementation.
+  if (entry === null) return new Map();
   if (!isObject(entry)) throw refusal(file, `__metadata__ is ${quote(entry)}, expected an object of strings`);
   const metadata = new Map<string, string>();
   for (const [key, value] of Object.entries(entry)) {

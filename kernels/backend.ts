@@ -1,4 +1,8 @@
-/** What a kernel backend does: the two operations whose cost grows with the adapter. All backends give the same bits. */
+/**
+ * What a kernel backend does: the operations whose cost grows with the adapter. What moves a replica has the same bits on all of them.
+ *
+ * The room kernels/ is the arithmetic of a replica: the same numbers on every machine. It knows no model, no row of data and no network.
+ */
 import assert from 'node:assert/strict';
 import type { AdapterLayout } from './adapter-layout.ts';
 import type { WordPair } from './threefry.ts';
@@ -46,6 +50,12 @@ export function assertExactSum(terms: readonly Term[]): void {
   assert(total <= LARGEST_SUM, `terms add up to ${total} in magnitude: S is exact up to ${LARGEST_SUM}`);
 }
 
+/**
+ * How far backends' dot products with directions may be apart, in norms of the gradient (a norm is their root mean square):
+ * they sum blocks of 64 elements in float32 and blocks in float64, of which 2e-7 remain. E4M3 rounds to 6e-2.
+ */
+export const PROJECTION_ERROR = 2 ** -20;
+
 export interface Backend {
   readonly name: string;
   /**
@@ -60,6 +70,17 @@ export interface Backend {
    * `theta` `[d]` is updated in place.
    */
   update(theta: Float32Array, terms: readonly Term[], scale: number, stripes: number): Promise<void>;
+  /**
+   * g·z for K directions: element k is Σ gradientᵢ·zᵢ of direction firstDirection + k under `roundKey`. → `[K]`, K at most 2,048.
+   * gradient: float32 `[d]`, read only. A measurement, so backends may round differently: by PROJECTION_ERROR at most.
+   */
+  project(
+    gradient: Float32Array,
+    roundKey: WordPair,
+    firstDirection: number,
+    directions: number,
+    stripes: number,
+  ): Promise<Float64Array>;
   /** Ends threads and devices. */
   close(): Promise<void>;
 }

@@ -16,6 +16,22 @@ export function assertStripes(stripes: number, d: number): void {
   );
 }
 
+/** Sign-additions for which one core takes some 30 ms: applying such a round is little beside measuring it. */
+const CHEAP_ROUND = 2 ** 28;
+/** The most stripes that were measured to learn as well as 1, and the directions of a round that then touch an element. */
+const MOST_CHOSEN = 64;
+const LEAST_TOUCHES = 16;
+
+/**
+ * The stripes for a run that names none: the fewest with which applying `gradients` gradients to d elements is cheap, but not
+ * so many that runs were measured to suffer.
+ */
+export function chooseStripes(d: number, gradients: number): (typeof STRIPES)[number] {
+  const most = Math.min(MOST_CHOSEN, gradients / LEAST_TOUCHES, d / BLOCK);
+  const allowed = STRIPES.filter((m) => m === 1 || m <= most);
+  return allowed.find((m) => (gradients * d) / m <= CHEAP_ROUND) ?? allowed.at(-1)!;
+}
+
 /** Calls `visit` with the first element and the two sign words of each used block, ascending. */
 function forEachBlock(
   key: WordPair,
@@ -40,6 +56,19 @@ export function addDirection(sum: Int32Array, q: number, key: WordPair, index: n
       sum[i]! += (word >>> (i & 31)) & 1 ? -q : q;
     }
   });
+}
+
+/** Σ vectorᵢ·zᵢ for direction `index` under `key`, in float64. vector: `[d]` */
+export function dotDirection(vector: Float32Array, key: WordPair, index: number, stripes: number): number {
+  let sum = 0;
+  forEachBlock(key, index, vector.length, stripes, (first, word0, word1) => {
+    const end = Math.min(first + BLOCK, vector.length);
+    for (let i = first; i < end; i++) {
+      const word = i - first < 32 ? word0 : word1;
+      sum += (word >>> (i & 31)) & 1 ? -vector[i]! : vector[i]!;
+    }
+  });
+  return sum;
 }
 
 /** z of direction `index` under `key`: bit i&63 of block i>>6, bit 0 → +1, 1 → −1, unused blocks 0. `[d]` */

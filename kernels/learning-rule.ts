@@ -15,15 +15,23 @@ import type { WordPair } from './threefry.ts';
 /** Gradients a record may hold, so that S = Σ Q·z fits int32: 8,192 · 448 · 512 < 2³¹. */
 export const MAX_GRADIENTS_PER_RECORD = 8192;
 
-/** The run-level numbers that the rule needs. */
-export interface LearningRule {
-  readonly seedKey: WordPair;
+/** What the learning rate of every record follows from. */
+export interface DecayingRate {
   /** Movement of θ per gradient byte of average size. */
   readonly learningRate: number;
   /** N: the rate falls linearly to 1/16 over records 0…N−1; 0: constant. */
   readonly decayRounds: number;
-  /** Above this many gradients in a record the step stops growing. */
+  /** [record, N]: from this record on N is another. By rising record. */
+  readonly decayChanges?: readonly (readonly [number, number])[] | undefined;
+}
+
+/** The run-level numbers that the rule needs. */
+export interface LearningRule extends DecayingRate {
+  readonly seedKey: WordPair;
+  /** Up to this many gradients in a record each counts in full; with n above it, (cap/n)^capExponent as much. */
   readonly cap: number;
+  /** 0, ¼, ½, ¾ or 1. */
+  readonly capExponent: number;
   /** Gradients over which the mean square v is averaged. */
   readonly memory: number;
   /** Earlier magnitudes that the winsorising median sees. */
@@ -182,11 +190,34 @@ function winsorisingLimit(seen: readonly number[], clip: number, p: number): num
   return Math.max(1, Math.floor((clip * median) / p));
 }
 
-/** c = rate/√v_max · min(1, cap/n) · 2ˢ · √m / 512, in this order of operations. */
+/** The learning rate of record `round`: it falls linearly to 1/16 over N records; N = 0: constant. */
+export function rateOf({ learningRate, decayRounds, decayChanges = [] }: DecayingRate, round: number): number {
+  const N = decayChanges.findLast(([from]) => from <= round)?.[1] ?? decayRounds;
+  return N > 0 ? learningRate * Math.max((N - round) / N, 1 / 16) : learningRate;
+}
+
+/** c = rate/√v_max · (cap/n)^capExponent if n > cap · 2ˢ · √m / 512, in this order of operations. */
 function updateScale(rule: LearningRule, round: number, n: number, vMax: number, p: number): number {
-  const { learningRate, decayRounds, cap } = rule;
-  const rate = decayRounds > 0 ? learningRate * Math.max((decayRounds - round) / decayRounds, 1 / 16) : learningRate;
-  let c = rate / Math.sqrt(vMax);
-  if (n > cap) c *= cap / n;
+  let c = rateOf(rule, round) / Math.sqrt(vMax);
+  if (n > rule.cap) c *= powerOfQuarters(rule.cap / n, rule.capExponent);
   return (c * p * Math.sqrt(rule.directionStripes)) / 512;
+}
+
+/** x^exponent for an exponent of 0, ¼, ½, ¾ or 1, by √ and × alone. */
+function powerOfQuarters(x: number, exponent: number): number {
+  const root = Math.sqrt(x);
+  switch (exponent) {
+    case 0:
+      return 1;
+    case 0.25:
+      return Math.sqrt(root);
+    case 0.5:
+      return root;
+    case 0.75:
+      return root * Math.sqrt(root);
+    case 1:
+      return x;
+    default:
+      assert.fail(`capExponent ${exponent}`);
+  }
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { scratchOffset } from './adapter-layout.ts';
 import { adaptersOf, assertExactSum, type Backend, type Perturbation, type Term } from './backend.ts';
-import { addDirection, direction } from './direction.ts';
+import { addDirection, direction, dotDirection } from './direction.ts';
 
 export const referenceBackend: Backend = {
   name: 'reference',
@@ -28,6 +28,12 @@ export const referenceBackend: Backend = {
     const sum = new Int32Array(theta.length);
     for (const { roundKey, direction: index, q } of terms) addDirection(sum, q, roundKey, index, stripes);
     for (let i = 0; i < theta.length; i++) theta[i] = theta[i]! - Math.fround(scale * sum[i]!);
+  },
+
+  async project(gradient, roundKey, firstDirection, directions, stripes) {
+    return Float64Array.from({ length: directions }, (_, k) =>
+      dotDirection(gradient, roundKey, firstDirection + k, stripes),
+    );
   },
 
   async close() {},

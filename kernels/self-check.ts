@@ -1,6 +1,6 @@
 /** A short proof, on the machine that will compute, that a backend gives the reference's bits. */
 import { adapterLayout } from './adapter-layout.ts';
-import { adaptersOf, type Backend, type Perturbation, type Term } from './backend.ts';
+import { adaptersOf, type Backend, type Perturbation, PROJECTION_ERROR, type Term } from './backend.ts';
 import { initialAdapter } from './initial-adapter.ts';
 import { roundKey, seedKey } from './random-keys.ts';
 import { referenceBackend } from './reference.ts';
@@ -28,6 +28,11 @@ export async function selfCheck(backend: Backend): Promise<string | undefined> {
     await referenceBackend.update(expected, terms, 1.1e-9, stripes);
     await backend.update(actual, terms, 1.1e-9, stripes);
     if (!equalBytes(actual, expected)) return `update differs from the reference (stripes ${stripes})`;
+    const wanted = await referenceBackend.project(theta, key, 2 ** 31 - 6, 5, stripes);
+    const got = await backend.project(theta, key, 2 ** 31 - 6, 5, stripes);
+    const bound = PROJECTION_ERROR * Math.hypot(...theta);
+    if (!wanted.every((g, k) => Math.abs(g - got[k]!) <= bound))
+      return `project differs from the reference by more than rounding (stripes ${stripes})`;
     for (const sides of ['both', 'plus', 'plusOnly'] as const) {
       const p: Perturbation = {
         layout,

@@ -1,9 +1,14 @@
-/** A Hugging Face directory, opened: its description, and where each of its tensors lies. No tensor data is read here. */
+/**
+ * A Hugging Face directory, opened: its description, and where each of its tensors lies. No tensor data is read here.
+ *
+ * The room model/ turns such a directory into losses, slopes and gradients of token rows. It knows no run, no worker and no file of rows.
+ */
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, realpathSync } from 'node:fs';
 import { isAbsolute, join, normalize } from 'node:path';
 import { FLOAT_DTYPES, isFloatDtype } from '../formats/float-formats.ts';
 import { openSafetensors, type StoredTensor } from '../formats/safetensors.ts';
+import { openRegular } from '../platform/regular-file.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { type Architecture, adaptableLinears, type Linear, requiredTensors } from './architecture.ts';
 import { type ConfigFields, readConfig } from './config-fields.ts';
@@ -156,7 +161,8 @@ export async function fingerprintBaseModel(model: BaseModel): Promise<string> {
   }
   for (const line of lines.sort()) hash.update(`${line}\n`);
   const tokenizer = join(model.directory, 'tokenizer.json');
-  if (existsSync(tokenizer)) for await (const chunk of createReadStream(tokenizer)) hash.update(chunk as Buffer);
+  if (existsSync(tokenizer))
+    for await (const chunk of createReadStream(tokenizer, { fd: openRegular(tokenizer) })) hash.update(chunk as Buffer);
   return hash.digest('hex');
 }
 

@@ -32,6 +32,19 @@ export class ConfigFields {
     return Object.hasOwn(this.fields, name) && this.fields[name] === null;
   }
 
+  /** Whether Python takes the field for false: it is missing, null, false, 0, or holds nothing. */
+  isEmpty(name: string): boolean {
+    const value = Object.hasOwn(this.fields, name) ? this.fields[name] : undefined;
+    return !value || (typeof value === 'object' && Object.keys(value).length === 0);
+  }
+
+  /** The object in `name` with the fields of `over`, which win; undefined where neither is there. */
+  merged(name: string, over: ConfigFields | undefined): ConfigFields | undefined {
+    const under = this.object(name);
+    if (under === undefined || over === undefined) return under ?? over;
+    return new ConfigFields(this.file, { ...under.fields, ...over.fields }, `${this.path}${name}.`);
+  }
+
   /** An error about a field, in the one form that all have. */
   refuse(name: string, expected: string): OperatingError {
     const got = Object.hasOwn(this.fields, name) ? JSON.stringify(this.fields[name]).slice(0, 200) : 'missing';

@@ -1,8 +1,12 @@
 /** Digests of large files, remembered between runs in the user's cache directory by path, size and modification time. */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { readJsonFile } from '../platform/read-json-file.ts';
+
+/** Of a file of digests; a tensor takes some 150. */
+const MAX_ENTRY_BYTES = 2 ** 26;
 
 /** Where derived files may be kept and lost again: `$XDG_CACHE_HOME/onebyte`, or `~/.cache/onebyte`. */
 export function cacheDirectory(): string {
@@ -33,7 +37,7 @@ export async function cachedDigest(file: string, kind: string, compute: () => Pr
 
 function readEntry(path: string): { stamp: string; digests: Digests } | undefined {
   try {
-    const entry: unknown = JSON.parse(readFileSync(path, 'utf8'));
+    const entry: unknown = readJsonFile(path, MAX_ENTRY_BYTES);
     if (typeof entry !== 'object' || entry === null || !('stamp' in entry) || !('digests' in entry)) return undefined;
     return entry as { stamp: string; digests: Digests };
   } catch {

@@ -11,6 +11,8 @@ export interface PackedRows {
   readonly feeds: Readonly<Record<string, Tensor>>;
   /** Token id that each label position must predict, `[L]`: the rows' completions, one after another. */
   readonly targets: readonly number[];
+  /** What a gradient needs beside `feeds`, to go back from places and label positions to tokens. */
+  transposes(): Readonly<Record<string, Tensor>>;
 }
 
 interface PackedToken extends RowPosition {
@@ -35,6 +37,7 @@ export function packRows(rows: readonly TokenRow[], architecture: Architecture):
   const tokens: PackedToken[] = [];
   const labels: number[] = [];
   const targets: number[] = [];
+  const copies: number[] = [];
   const known = new Map<string, number>();
   rows.forEach(({ ids, firstCompletion }, row) => {
     // What lies before the first token: nothing, or the row's length where that turns the positions.
@@ -46,6 +49,7 @@ export function packRows(rows: readonly TokenRow[], architecture: Architecture):
       token = known.get(key) ?? tokens.push({ id: ids[position]!, position, place, length: ids.length }) - 1;
       known.set(key, token);
       padding[place] = token;
+      if (tokens[token]!.place !== place) copies.push(place);
       if (position + 1 < firstCompletion) continue;
       labels.push(token);
       targets.push(ids[position + 1]!);
@@ -64,7 +68,46 @@ export function packRows(rows: readonly TokenRow[], architecture: Architecture):
   };
   const offset = architecture.embedding.positions?.offset;
   if (offset !== undefined) feeds.positions = line(tokens.map(({ position }) => position + offset));
-  return { feeds, targets };
+  const transposes = () => transposeFeeds(lines, padding, tokens, labels, copies);
+  return { feeds, targets, transposes };
+}
+
+/** The same inputs with nothing in them, for a run that makes no gradient. */
+export const noTransposes = (): Record<string, Tensor> => ({
+  isFirst: new Tensor('float32', new Float32Array(), [0, 0, 1]),
+  copies: int64([], [0]),
+  copyOf: new Tensor('float32', new Float32Array(), [0, 0]),
+  labelOf: new Tensor('float32', new Float32Array(), [0, 0]),
+});
+
+/**
+ * isFirst `[B, T, 1]`: 1 at the first place of each token, else 0. copies `[E]`: its other places, and copyOf `[N, E]` with a 1 where
+ * the token is at that place; one more column of zeros, so that there is one. labelOf `[N, L]`: a 1 where it is that label position.
+ */
+function transposeFeeds(
+  { count, length }: Lines,
+  padding: readonly number[],
+  tokens: readonly PackedToken[],
+  labels: readonly number[],
+  copies: readonly number[],
+): Record<string, Tensor> {
+  const isFirst = Float32Array.from(padding, (token, place) => (tokens[token]!.place === place ? 1 : 0));
+  const owners = (owner: readonly number[], columns: number): Tensor => {
+    const ones = new Float32Array(tokens.length * columns);
+    owner.forEach((token, column) => {
+      ones[token * columns + column] = 1;
+    });
+    return new Tensor('float32', ones, [tokens.length, columns]);
+  };
+  return {
+    isFirst: new Tensor('float32', isFirst, [count, length, 1]),
+    copies: int64([...copies, 0], [copies.length + 1]),
+    copyOf: owners(
+      copies.map((place) => padding[place]!),
+      copies.length + 1,
+    ),
+    labelOf: owners(labels, labels.length),
+  };
 }
 
 /** Where rows lie in `[B, T]`: B lines, each as long as the longest row and with as many rows as it holds. */

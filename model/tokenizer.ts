@@ -1,32 +1,39 @@
 /** Text to token ids as the model directory's tokenizer.json says, and the convention that splits a row into prompt and completion. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { Tokenizer as LibraryConstructor } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import { readJsonFile } from '../platform/read-json-file.ts';
 import { usageError } from '../proto/operating-error.ts';
-import { correctTokenizer, type LibraryTokenizer } from './tokenizer-corrections.ts';
+import type { EncodedText } from './rust-tokenizer.ts';
+import { TokenizerHost } from './tokenizer-host.ts';
 
-/** Bytes; Gemma's is 33 MB. */
-const MAX_TOKENIZER_BYTES = 256 * 2 ** 20;
 const MAX_CONFIG_BYTES = 16 * 2 ** 20;
-const MAX_ID = 2 ** 24;
 
 export interface Tokenizer {
   readonly directory: string;
-  /** The ids of `text` with the special tokens that tokenizer.json's post-processor adds itself. A lone surrogate counts as U+FFFD. */
-  encode(text: string): number[];
-  /** Special tokens that the post-processor puts before and after every text. */
-  readonly leading: number;
-  readonly trailing: number;
+  /**
+   * The ids of each text with the special tokens that tokenizer.json's post-processor adds itself. A lone surrogate counts as U+FFFD.
+   * @throws OperatingError (usage) that names the file and the text
+   */
+  encode(texts: readonly string[]): Promise<readonly EncodedText[]>;
   /** The end-of-text token: eos_token of tokenizer_config.json, else eos_token_id of config.json (its first). */
   readonly eosId: number | undefined;
+  /** Ends the process that holds the vocabulary; the next call of `encode` starts it again. */
+  close(): void;
+}
+
+/** A prompt, and the completions that may follow it. */
+export interface TextRow {
+  readonly prompt: string;
+  readonly options: readonly string[];
 }
 
 /** A row as ids. The completion is ids[firstCompletion …]. */
 export interface EncodedRow {
-  readonly ids: number[];
+  readonly ids: readonly number[];
   readonly firstCompletion: number;
+  /** Special tokens that the post-processor put first. */
+  readonly leading: number;
   /** The prompt's last tokens are others when the completion follows: they count as completion. */
   readonly merged: boolean;
 }
@@ -36,75 +43,51 @@ export interface EncodedRow {
  * @param vocabularySize of the model: a text that needs a larger id is refused
  * @throws OperatingError (usage) that names the file
  */
-export function loadTokenizer(directory: string, vocabularySize = MAX_ID + 1): Tokenizer {
-  const file = join(directory, 'tokenizer.json');
-  const library = buildTokenizer(file, readJsonFile(file, MAX_TOKENIZER_BYTES));
-  checkIds(file, library);
-  const encode = (text: string, special: boolean): number[] => {
-    try {
-      const { ids, tokens } = library.encode(text.replace(/\p{Surrogate}/gu, '\ufffd'), {
-        add_special_tokens: special,
-      });
-      return ids.map((id, i) => {
-        if (id === undefined) throw new Error(`no id for ${JSON.stringify(tokens[i])}`);
-        if (id >= vocabularySize)
-          throw new Error(
-            `token ${JSON.stringify(tokens[i])} has id ${id}, the model of this directory knows ids below ${vocabularySize}`,
-          );
-        return id;
-      });
-    } catch (error) {
-      throw usageError(`${file}: cannot encode ${JSON.stringify(text.slice(0, 100))}: ${reason(error)}`, {
-        cause: error,
-      });
-    }
-  };
+export async function loadTokenizer(directory: string, vocabularySize = 2 ** 32): Promise<Tokenizer> {
+  const eosToken = readConfig(directory, 'tokenizer_config.json', TokenizerConfig)?.eos_token ?? undefined;
+  const host = new TokenizerHost({ kind: 'load', file: join(directory, 'tokenizer.json'), vocabularySize, eosToken });
+  const eosId = await host.load();
   return {
     directory,
-    encode: (text) => encode(text, true),
-    ...specialTokens(encode('a', true), encode('a', false)),
-    eosId: eosId(directory, library),
+    encode: (texts) => host.encode(texts),
+    eosId: eosId ?? [readConfig(directory, 'config.json', ModelConfig)?.eos_token_id ?? []].flat()[0],
+    close: () => host.stop(),
   };
 }
 
 /**
- * The ids of `prompt + completion` as one string; the completion is what follows the longest common prefix with the prompt's
- * own ids. Special tokens after the prompt's own text are not part of that prefix; those after the completion belong to it.
+ * The ids of `prompt + completion` as one string, for every completion of every row; the completion is what follows the longest
+ * common prefix with the prompt's own ids. Special tokens after the prompt's own text are not part of that prefix; those after
+ * the completion belong to it.
  * @param appendEos end the ids with `tokenizer.eosId`, unless they end so already
  */
-export function encodeRow(tokenizer: Tokenizer, prompt: string, completion: string, appendEos = false): EncodedRow {
-  const ids = tokenizer.encode(prompt + completion);
-  const own = tokenizer.encode(prompt);
-  const promptLength = own.length - tokenizer.trailing;
+export async function encodeRows(
+  tokenizer: Tokenizer,
+  rows: readonly TextRow[],
+  appendEos = false,
+): Promise<EncodedRow[][]> {
+  if (appendEos && tokenizer.eosId === undefined)
+    throw usageError(
+      `${tokenizer.directory}: appendEos is asked for and neither tokenizer_config.json nor config.json names an end-of-text token`,
+    );
+  const eosId = appendEos ? tokenizer.eosId : undefined;
+  const texts = rows.flatMap(({ prompt, options }) => [prompt, ...options.map((option) => prompt + option)]);
+  const encoded = (await tokenizer.encode(texts))[Symbol.iterator]();
+  const next = (): EncodedText => encoded.next().value!;
+  return rows.map(({ options }) => {
+    const prompt = next();
+    return options.map(() => splitRow(prompt, next(), eosId));
+  });
+}
+
+function splitRow(prompt: EncodedText, whole: EncodedText, eosId: number | undefined): EncodedRow {
+  const { ids, leading, trailing } = whole;
+  // Where nothing of the text is left, no special token can be told to be before or after it: the completion is empty.
+  const promptLength = leading === ids.length ? leading : prompt.ids.length - trailing;
   let firstCompletion = 0;
-  while (firstCompletion < promptLength && ids[firstCompletion] === own[firstCompletion]) firstCompletion++;
-  if (appendEos) {
-    if (tokenizer.eosId === undefined)
-      throw usageError(
-        `${tokenizer.directory}: appendEos is asked for and neither tokenizer_config.json nor config.json names an end-of-text token`,
-      );
-    if (ids.at(-1) !== tokenizer.eosId) ids.push(tokenizer.eosId);
-  }
-  return { ids, firstCompletion, merged: firstCompletion < promptLength };
-}
-
-function buildTokenizer(file: string, json: unknown): LibraryTokenizer {
-  try {
-    // Only tokenizer.json decides: what tokenizer_config.json adds concerns other libraries.
-    const library: LibraryTokenizer = new LibraryConstructor(json as object, {});
-    correctTokenizer(library);
-    return library;
-  } catch (error) {
-    throw usageError(`${file}: not a tokenizer that is supported: ${reason(error)}`, { cause: error });
-  }
-}
-
-/** Finds the text's own ids `bare` within `whole`. */
-function specialTokens(whole: number[], bare: number[]): { leading: number; trailing: number } {
-  const added = whole.length - bare.length;
-  for (let leading = 0; leading <= added; leading++)
-    if (bare.every((id, i) => whole[leading + i] === id)) return { leading, trailing: added - leading };
-  return { leading: 0, trailing: 0 };
+  while (firstCompletion < promptLength && ids[firstCompletion] === prompt.ids[firstCompletion]) firstCompletion++;
+  const ended = eosId === undefined || ids.at(-1) === eosId ? ids : [...ids, eosId];
+  return { ids: ended, firstCompletion, leading, merged: firstCompletion < promptLength };
 }
 
 const TokenizerConfig = z.looseObject({
@@ -114,12 +97,6 @@ const TokenizerConfig = z.looseObject({
 });
 const ModelConfig = z.looseObject({ eos_token_id: z.union([z.int(), z.array(z.int())]).nullish() });
 
-function eosId(directory: string, library: LibraryTokenizer): number | undefined {
-  const token = readConfig(directory, 'tokenizer_config.json', TokenizerConfig)?.eos_token;
-  const id = token == null ? undefined : library.token_to_id(token);
-  return id ?? [readConfig(directory, 'config.json', ModelConfig)?.eos_token_id ?? []].flat()[0];
-}
-
 function readConfig<T>(directory: string, name: string, schema: z.ZodType<T>): T | undefined {
   const file = join(directory, name);
   if (!existsSync(file)) return undefined;
@@ -127,15 +104,3 @@ function readConfig<T>(directory: string, name: string, schema: z.ZodType<T>): T
   if (!parsed.success) throw usageError(`${file}: ${z.prettifyError(parsed.error)}`);
   return parsed.data;
 }
-
-function checkIds(file: string, library: LibraryTokenizer): void {
-  for (const [token, id] of [
-    ...library.model.tokens_to_ids,
-    ...Array.from(library.get_added_tokens_decoder().values(), ({ content, id }): [string, number] => [content, id]),
-  ]) {
-    if (!Number.isSafeInteger(id) || id < 0 || id > MAX_ID)
-      throw usageError(`${file}: token ${JSON.stringify(token)} has id ${id}, expected an integer from 0 to ${MAX_ID}`);
-  }
-}
-
-const reason = (error: unknown): string => (error instanceof Error ? error.message : String(error)).slice(0, 500);

@@ -1,4 +1,8 @@
-/** A promise with its two ends: what Promise.withResolvers gives from Node.js 22 on. */
+/**
+ * A promise with its two ends: what Promise.withResolvers gives from Node.js 22 on.
+ *
+ * The room platform/ is what Node.js lacks: small and general, without a word of runs, models or workers.
+ */
 export interface Deferred<T> {
   readonly promise: Promise<T>;
   resolve(value: T): void;

@@ -1,6 +1,7 @@
 /** The lines of a text file, one at a time and within a bound. */
-import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, readSync } from 'node:fs';
 import { usageError } from '../proto/operating-error.ts';
+import { openRegular } from './regular-file.ts';
 
 export interface Line {
   /** From 1; blank lines count. */
@@ -21,7 +22,7 @@ export interface LineOptions {
 const CHUNK_BYTES = 2 ** 16;
 
 /**
- * The lines of `file` that are not blank, UTF-8.
+ * The lines of `file` that are not blank, UTF-8: those that it held when it was opened.
  * @throws OperatingError (usage) that names the file and the line
  */
 export function* readLines(file: string, { maxBytes = 2 ** 24, onlyWhole = false }: LineOptions = {}): Generator<Line> {
@@ -43,15 +44,15 @@ function decode(file: string, number: number, bytes: Uint8Array): string {
 }
 
 function* rawLines(file: string, maxBytes: number, onlyWhole: boolean): Generator<{ bytes: Uint8Array; end: number }> {
-  const fd = open(file);
+  const fd = openRegular(file);
   try {
     const chunk = new Uint8Array(CHUNK_BYTES);
     let line: Buffer[] = [];
     let lineBytes = 0;
     let lines = 0;
     let position = 0;
-    for (;;) {
-      const read = readSync(fd, chunk);
+    for (const { size } = fstatSync(fd); position < size; ) {
+      const read = readSync(fd, chunk, 0, Math.min(CHUNK_BYTES, size - position), position);
       if (read === 0) break;
       for (let start = 0; start < read; ) {
         const newline = chunk.subarray(0, read).indexOf(10, start);
@@ -74,11 +75,5 @@ function* rawLines(file: string, maxBytes: number, onlyWhole: boolean): Generato
   }
 }
 
-function open(file: string): number {
-  try {
-    if (statSync(file).isDirectory()) throw new Error('it is a directory');
-    return openSync(file, 'r');
-  } catch (error) {
-    throw usageError(`${file}: cannot be read: ${error instanceof Error ? error.message : error}`, { cause: error });
-  }
-}
+/** @throws OperatingError (usage): `file` cannot be read */
+export const checkReadable = (file: string): void => closeSync(openRegular(file));

@@ -1,22 +1,28 @@
-/** A JSON file of the user's, read within a bound. */
-import { readFileSync, statSync } from 'node:fs';
+/** A text or JSON file of the user's, read within a bound. */
 import { usageError } from '../proto/operating-error.ts';
+import { readRegular } from './regular-file.ts';
 
 /**
  * The value in `file`, UTF-8 with or without a byte order mark.
  * @param maxBytes a larger file is refused before it is read
- * @throws OperatingError (usage) that names the file where it cannot be read, is too large or is not JSON
+ * @throws OperatingError (usage) that names the file where it cannot be read, is no regular file, is too large or is not JSON
  */
 export function readJsonFile(file: string, maxBytes: number): unknown {
+  const text = readTextFile(file, maxBytes);
   try {
-    const { size } = statSync(file);
-    if (size > maxBytes) throw usageError(`${file}: ${size} bytes, at most ${maxBytes} are allowed`);
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file)));
+    return JSON.parse(text);
   } catch (error) {
-    if (error instanceof SyntaxError) throw usageError(`${file}: not JSON: ${error.message}`, { cause: error });
+    throw usageError(`${file}: not JSON: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** As readJsonFile, before it is parsed. */
+export function readTextFile(file: string, maxBytes: number): string {
+  const bytes = readRegular(file, maxBytes);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
     if (error instanceof TypeError) throw usageError(`${file}: not valid UTF-8`, { cause: error });
-    if (error instanceof Error && 'code' in error)
-      throw usageError(`${file}: cannot be read: ${error.message}`, { cause: error });
     throw error;
   }
 }

@@ -4,7 +4,11 @@ import { once } from 'node:events';
 import { createWriteStream, existsSync, readFileSync, statSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
-import type { ChildMessage } from './supervision.ts';
+import type { TrainerChildMessage } from './trainer-messages.ts';
+import type { WorkerChildMessage } from './worker-messages.ts';
+
+/** What a child tells. */
+export type ChildMessage = TrainerChildMessage | WorkerChildMessage;
 
 export interface Child {
   readonly process: ChildProcess;
@@ -47,6 +51,8 @@ export function startChild(
     stdout,
   }));
   const logTail = (): string =>
-    readFileSync(logFile).subarray(begin).toString().trimEnd().split('\n').slice(-TAIL_LINES).join('\n');
+    existsSync(logFile)
+      ? readFileSync(logFile).subarray(begin).toString().trimEnd().split('\n').slice(-TAIL_LINES).join('\n')
+      : `its log ${logFile} is gone`;
   return { process: child, exit, logTail };
 }

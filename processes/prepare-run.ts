@@ -1,16 +1,18 @@
 /** From a run file and the base model it names to the run config that all machines share. */
 import { createHash } from 'node:crypto';
+import type { z } from 'zod';
 import { readPeftAdapter } from '../formats/peft-adapter.ts';
 import { describeAdapter } from '../formats/peft-describe.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
-import { assertStripes } from '../kernels/direction.ts';
+import { assertStripes, chooseStripes } from '../kernels/direction.ts';
+import { MAX_GRADIENTS_PER_RECORD } from '../kernels/learning-rule.ts';
 import { bytesOf } from '../kernels/replica.ts';
 import { type BaseModel, fingerprintBaseModel, openBaseModel } from '../model/base-model.ts';
 import type { AdapterDescription } from '../proto/adapter.ts';
 import { usageError } from '../proto/operating-error.ts';
 import type { RunConfig } from '../proto/run-config.ts';
-import type { RunFile } from '../settings/run-file.ts';
-import { tangentsOf } from '../settings/worker-settings.ts';
+import { AdapterSection, type SettledRunFile } from '../settings/run-file.ts';
+import { derivativesOf, ownLearning } from '../settings/worker-settings.ts';
 
 /** A run config, and what a trainer needs with it. */
 export interface PreparedRun {
@@ -19,25 +21,26 @@ export interface PreparedRun {
   readonly initialAdapter: Buffer;
 }
 
-/** Opens the model of `run`, a directory by now, and makes its run config. @throws OperatingError (usage) */
-export async function prepareRun(run: RunFile): Promise<PreparedRun> {
-  tangentsOf(run.learning, run.worker);
+/**
+ * Opens the model of `run`, a directory by now, and makes its run config.
+ * @param decayChanges those of the run that goes on
+ * @throws OperatingError (usage)
+ */
+export async function prepareRun(
+  run: SettledRunFile,
+  decayChanges?: RunConfig['learning']['decayChanges'],
+): Promise<PreparedRun> {
   const model = openBaseModel(run.model);
   const { description, initialAdapter } = adapterOf(run, model);
-  const { maxLength, appendEos, template, verbalizers } = run.data;
+  const { maxLength, appendEos, template, verbalizers, shards } = run.data;
   if (maxLength > model.maxPositions)
     throw usageError(`data.maxLength ${maxLength}: the model has ${model.maxPositions} positions`);
-  const { directionStripes } = run.learning;
-  const { elements } = adapterLayout(description.modules, description.train);
-  try {
-    assertStripes(directionStripes, elements);
-  } catch (cause) {
-    throw usageError((cause as Error).message, { cause });
-  }
+  const learning = learningOf(run, adapterLayout(description.modules, description.train).elements);
+  derivativesOf(ownLearning(learning, run.worker), run.worker);
   const config: RunConfig = {
     seed: run.seed,
-    learning: { ...run.learning, decayRounds: run.learning.decayRounds ?? run.rounds },
-    data: { maxLength, appendEos, template, verbalizers, shards: run.data.shards ?? run.workers },
+    learning: { ...learning, ...(decayChanges && { decayChanges }) },
+    data: { maxLength, appendEos, template, verbalizers, shards },
     adapter: description,
     baseModelSha256: await fingerprintBaseModel(model),
     ...(initialAdapter.length > 0 && {
@@ -47,16 +50,31 @@ export async function prepareRun(run: RunFile): Promise<PreparedRun> {
   return { config, initialAdapter };
 }
 
-function adapterOf(run: RunFile, model: BaseModel): { description: AdapterDescription; initialAdapter: Buffer } {
-  const { rank, alpha, targets, rslora, train, from } = run.adapter;
-  const { linearModules, fanInFanOut } = model;
-  if (from === undefined) {
-    const settings = { baseModel: run.model, rank, alpha, targets, useRslora: rslora, train };
-    return { description: describeAdapter(settings, linearModules, fanInFanOut), initialAdapter: Buffer.alloc(0) };
+/** `run.learning` with nothing left open. elements: d */
+function learningOf({ learning, workers }: SettledRunFile, elements: number): RunConfig['learning'] {
+  const gradients = Math.min(learning.directions * workers, MAX_GRADIENTS_PER_RECORD);
+  const { directionStripes = chooseStripes(elements, gradients) } = learning;
+  try {
+    assertStripes(directionStripes, elements);
+  } catch (cause) {
+    throw usageError((cause as Error).message, { cause });
   }
-  const { description, matrices } = readPeftAdapter(from, linearModules);
+  return { ...learning, directionStripes };
+}
+
+/** The adapter that the run file's keys `section` (by default: none of them) ask for on `model`. */
+export function newAdapter(model: BaseModel, section: z.input<typeof AdapterSection> = {}) {
+  const { rank, alpha, targets, rslora, train } = AdapterSection.parse(section);
+  const settings = { baseModel: '', rank, alpha, targets, useRslora: rslora, train };
+  return describeAdapter(settings, model.linearModules, model.fanInFanOut);
+}
+
+function adapterOf(run: SettledRunFile, model: BaseModel): { description: AdapterDescription; initialAdapter: Buffer } {
+  const { train, from } = run.adapter;
+  if (from === undefined) return { description: newAdapter(model, run.adapter), initialAdapter: Buffer.alloc(0) };
+  const { description, matrices } = readPeftAdapter(from, model.linearModules);
   return {
-    description: { ...description, baseModel: run.model, train },
+    description: { ...description, baseModel: '', train },
     initialAdapter: Buffer.from(bytesOf(matrices)),
   };
 }

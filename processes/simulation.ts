@@ -1,12 +1,17 @@
-/** A trainer and its workers as child processes on this machine; what dies is started again. */
+/**
+ * A trainer and its workers as child processes on this machine; what dies is started again.
+ *
+ * The room processes/ is what commands and benchmarks share about processes: how they are started, what they tell their parent, what a
+ * trainer and a worker both prepare before they begin. It prints nothing and reads no flag.
+ */
 import { join } from 'node:path';
 import { deferred } from '../platform/deferred.ts';
+import { nvidiaGpus } from '../platform/nvidia.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import type { BriefReport } from '../trainer/report-kinds.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import type { WorkerResult } from '../worker/run-worker.ts';
-import { type Child, startChild } from './child-process.ts';
-import type { ChildMessage } from './supervision.ts';
+import { type Child, type ChildMessage, startChild } from './child-process.ts';
 
 /** Processes started again in one simulation before it gives up. */
 const MAX_RESTARTS = 100;
@@ -26,14 +31,16 @@ export interface SimulationOptions {
   readonly runFile: string;
   readonly directory: string;
   readonly rounds: number;
+  /** From the next record on; undefined: as the run file and the run so far have it. */
+  readonly decayRounds: number | undefined;
   readonly workers: number;
   /** Threads of each worker. */
   readonly threads: number;
+  /** The GPU of all workers; undefined: spread over those of the machine. */
+  readonly device: number | undefined;
   /** `host:port` of the dashboard; undefined: none. */
   readonly dashboard: string | undefined;
   readonly view: SimulationView;
-  /** The trainer has taken the run file. */
-  readonly onListening: () => void;
   readonly drain: AbortSignal;
 }
 
@@ -111,10 +118,22 @@ class Simulation {
   }
 
   private trainerArguments(): string[] {
-    const { runFile, directory, rounds } = this.options;
+    const { runFile, directory, rounds, decayRounds } = this.options;
+    const decay = decayRounds === undefined ? [] : ['--decay-rounds', String(decayRounds)];
     const listen = this.listening === undefined ? [] : ['--listen', this.listening];
     const dashboard = this.dashboard === undefined ? [] : ['--dashboard', this.dashboard];
-    return ['trainer', runFile, '--resume', '--out', directory, '--rounds', String(rounds), ...listen, ...dashboard];
+    return [
+      'trainer',
+      runFile,
+      '--resume',
+      '--out',
+      directory,
+      '--rounds',
+      String(rounds),
+      ...decay,
+      ...listen,
+      ...dashboard,
+    ];
   }
 
   private workerArguments(i: number, address: string): string[] {
@@ -130,7 +149,14 @@ class Simulation {
       join(this.options.directory, 'logs', `worker-${i}.identity`),
       '--threads',
       String(this.options.threads),
+      ...this.device(i),
     ];
+  }
+
+  /** Workers in turn over the GPUs, unless the run file names one. */
+  private device(i: number): string[] {
+    const gpus = nvidiaGpus();
+    return gpus < 2 || this.options.device !== undefined ? [] : ['--set', `worker.device=${i % gpus}`];
   }
 
   /** Runs one process until it ends by itself; starts it again when it was killed or failed in a way that may pass. */
@@ -155,12 +181,9 @@ class Simulation {
   private onMessage(message: ChildMessage): void {
     switch (message.kind) {
       case 'listening':
+        if (this.listening !== message.address) this.options.view.say(`trainer: ${message.address}`);
+        if (message.resumed !== undefined) this.options.view.say(message.resumed);
         this.listening = message.address;
-        try {
-          this.options.onListening();
-        } catch (error) {
-          this.failure.reject(error);
-        }
         this.address.resolve(message.address);
         break;
       case 'dashboard':

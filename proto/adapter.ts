@@ -1,5 +1,6 @@
-/** What a LoRA adapter is made of, as it travels in the welcome and stands in the round log's header. */
+/** What a LoRA adapter is made of, as it travels in the run config and stands in the round log's header. */
 import { z } from 'zod';
+import { MAX_ADAPTER_BYTES } from './limits.ts';
 
 const count = z
   .int()
@@ -33,7 +34,10 @@ export const adapterElements = (modules: readonly AdapterModule[]): number =>
 
 /** An adapter without its numbers: enough to lay out θ and to write a PEFT directory where the base model is not at hand. */
 export const AdapterDescription = z.strictObject({
-  /** What adapter_config.json calls the base model: a directory or a Hub name; may be empty. */
+  /**
+   * What adapter_config.json calls the base model: a directory or a Hub name. Empty in a run config: what a machine calls it is no
+   * peer's business and decides nothing. Older round logs hold a directory.
+   */
   baseModel: z.string().max(4096),
   /** Of modules that no `rankPattern` matches. */
   rank: count,
@@ -55,6 +59,9 @@ export const AdapterDescription = z.strictObject({
     .array(AdapterModule)
     .min(1)
     .max(65_536)
-    .refine((modules) => adapterElements(modules) < 2 ** 31, 'an adapter has fewer than 2^31 elements'),
+    .refine(
+      (modules) => 4 * adapterElements(modules) <= MAX_ADAPTER_BYTES,
+      `an adapter has at most ${MAX_ADAPTER_BYTES / 4} elements`,
+    ),
 });
 export type AdapterDescription = z.infer<typeof AdapterDescription>;

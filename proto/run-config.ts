@@ -1,5 +1,5 @@
 /**
- * The run config: every key that changes replicas or the meaning of a byte. The trainer sends it in the welcome and keeps
+ * The run config: every key that changes replicas or the meaning of a byte. The trainer sends it to every worker that asks and keeps
  * it in the round log's header; workers compare its hash. Keys of one machine (paths, threads, provider) are not here.
  */
 import { createHash } from 'node:crypto';
@@ -11,6 +11,8 @@ import { usageError } from './operating-error.ts';
 const positive = z.number().positive();
 const count = z.int().min(1);
 
+const CapExponent = z.literal([0, 0.25, 0.5, 0.75, 1]);
+
 /** The learning rule's settings and their defaults. */
 export const Learning = z.strictObject({
   learningRate: positive.default(2e-3).describe('movement of each adapter element per gradient byte of average size'),
@@ -21,13 +23,19 @@ export const Learning = z.strictObject({
     .describe('the learning rate falls linearly to 1/16 over this many rounds; 0: constant; default: rounds'),
   epsilon: positive.default(1e-2).describe('length of the step along a direction when a loss is measured'),
   estimator: z
-    .enum(['spsa', 'oneSided', 'forward'])
+    .enum(['spsa', 'oneSided', 'forward', 'backward'])
     .default('spsa')
     .describe(
-      'spsa: two losses per direction; oneSided: one, and a clean loss per contribution; forward: the derivative itself, no epsilon',
+      'spsa: two losses per direction; oneSided: one, and a clean loss per contribution; forward: the derivative itself, no epsilon; backward: the gradient once, for all directions; needs memory for it',
     ),
-  directions: count.max(MAX_DIRECTIONS).default(8).describe('K, directions of one contribution'),
-  rows: count.max(4096).default(4).describe('rows of a minibatch, the same for all directions of a contribution'),
+  directions: count
+    .max(MAX_DIRECTIONS)
+    .default(8)
+    .describe('K, directions of one contribution; a worker may take fewer'),
+  rows: count
+    .max(4096)
+    .default(4)
+    .describe('rows of a minibatch, the same for all directions of a contribution; a worker may choose its own'),
   directionStripes: z
     .literal([1, 4, 16, 64, 256])
     .default(1)
@@ -38,7 +46,10 @@ export const Learning = z.strictObject({
     .max(16)
     .default(0)
     .describe('rounds that a gradient byte may be late and still count; above 0 workers do not wait for the record'),
-  cap: count.default(64).describe('gradients in a record above which the step stops growing'),
+  cap: count.default(64).describe('gradients in a record up to which each of them counts in full'),
+  capExponent: CapExponent.default(0.5).describe(
+    'with n gradients above cap each counts (cap / n)^capExponent as much: with 1 the step stops growing, with 0.5 its noise',
+  ),
   memory: count.default(64).describe('gradients over which their mean square is averaged'),
   window: count.max(65536).default(64).describe('magnitudes that the winsorising median looks back on'),
   clip: count.default(4).describe('a gradient byte counts for at most this many medians'),
@@ -57,7 +68,15 @@ export type DataRules = z.infer<typeof DataRules>;
 
 export const RunConfig = z.strictObject({
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER),
-  learning: Learning.required({ decayRounds: true }),
+  learning: Learning.required({ decayRounds: true }).extend({
+    /** Not left to a default: a config that lacks it comes from a version with another rule. */
+    capExponent: CapExponent,
+    /** [record, N]: from this record on the learning rate falls over N records. A resumed run may add one; none that counted changes. */
+    decayChanges: z
+      .array(z.tuple([z.int().min(0), z.int().min(0)]))
+      .max(1024)
+      .optional(),
+  }),
   data: DataRules.extend({ shards: z.int().min(1).max(MAX_WORKERS) }),
   adapter: AdapterDescription,
   baseModelSha256: z.string().regex(/^[0-9a-f]{64}$/),
@@ -69,8 +88,8 @@ export const RunConfig = z.strictObject({
 });
 export type RunConfig = z.infer<typeof RunConfig>;
 
-/** JSON with sorted keys: the form in which a run config travels and is hashed. */
-export const canonicalJson = (config: RunConfig): string => JSON.stringify(sorted(config));
+/** JSON of a run config with sorted keys: the form in which it travels and is hashed. */
+export const canonicalJson = (config: object): string => JSON.stringify(sorted(config));
 
 /** sha-256 of the canonical JSON. */
 export const runConfigSha256 = (json: string): Buffer => createHash('sha256').update(json).digest();
@@ -87,6 +106,12 @@ export function parseRunConfig(json: string, from: string): RunConfig {
   if (!parsed.success) throw usageError(`run config from ${from}: ${z.prettifyError(parsed.error)}`);
   return parsed.data;
 }
+
+/** `mine` with what decides nothing as `theirs` has it, to be compared. */
+export const comparable = (mine: RunConfig, theirs: RunConfig): RunConfig => ({
+  ...mine,
+  adapter: { ...mine.adapter, baseModel: theirs.adapter.baseModel },
+});
 
 /** The dotted paths at which two run configs differ, with both values. */
 export function runConfigDifferences(mine: unknown, theirs: unknown, path = ''): string[] {

@@ -22,7 +22,12 @@ const EXAMPLES: { readonly [key: string]: string } = {
   'data.verbalizers': '[" terrible", " great"]',
   'adapter.from': 'adapters/earlier',
   'learning.decayRounds': '100',
+  'learning.directionStripes': '16',
+  'trainer.stopAt': '{ accuracy: 0.95 }',
+  'trainer.patience': '5',
+  'trainer.devRows': '500',
   'worker.threads': '2',
+  'worker.device': '0',
   'worker.tangentPrecision': 'int8',
 };
 const REQUIRED = ['model', 'data.train'];
@@ -30,7 +35,7 @@ const REQUIRED = ['model', 'data.train'];
 function lines(schema: Schema, path: string, indent: string): string[] {
   return Object.entries(schema.properties ?? {}).flatMap(([key, value]) => {
     const name = path === '' ? key : `${path}.${key}`;
-    if (value.properties) return ['', `${indent}${key}:`, ...lines(value, name, `${indent}  `)];
+    if (value.properties && !(name in EXAMPLES)) return ['', `${indent}${key}:`, ...lines(value, name, `${indent}  `)];
     const choices = value.enum ? ` (${value.enum.join(', ')})` : '';
     const shown = EXAMPLES[name] ?? JSON.stringify(value.default);
     const comment = value.default === undefined && !REQUIRED.includes(name) ? '# ' : '';

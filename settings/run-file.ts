@@ -1,17 +1,24 @@
-/** The run file: what a user writes about a run, in YAML. Sections belong to the rooms that use them; here they meet. */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+/**
+ * The run file: what a user writes about a run, in YAML.
+ *
+ * The room settings/ is every key that a user may set, with its meaning and its default. What of it all machines must share travels as the
+ * run config, proto/run-config.ts; nothing here reads a model or data.
+ */
+import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { OperatingError, usageError } from '../proto/operating-error.ts';
-import { DataRules, Learning } from '../proto/run-config.ts';
+import { readRegular } from '../platform/regular-file.ts';
+import { usageError } from '../proto/operating-error.ts';
+import { DataRules, Learning, type RunConfig } from '../proto/run-config.ts';
+import { explain } from './explain-keys.ts';
 import { TrainerSettings } from './trainer-settings.ts';
 import { WorkerSettings } from './worker-settings.ts';
 
 const path = z.string().min(1);
 
 /** The adapter to train: PEFT's words. */
-const AdapterSection = z.strictObject({
+export const AdapterSection = z.strictObject({
   rank: z.int().min(1).max(4096).default(8).describe('LoRA rank'),
   alpha: z.number().positive().default(16).describe('the update counts alpha / rank times'),
   targets: z
@@ -23,8 +30,16 @@ const AdapterSection = z.strictObject({
   from: path.optional().describe('PEFT directory to continue; its rank, alpha and targets then hold'),
 });
 
+const { directionStripes } = Learning.shape;
+const LearningSection = Learning.extend({
+  directionStripes: directionStripes
+    .unwrap()
+    .optional()
+    .describe(`${directionStripes.description}; default: 1, or what makes applying a round of a large adapter cheap`),
+});
+
 const DataSection = DataRules.extend({
-  train: path.describe('JSONL or TSV file with training rows'),
+  train: path.optional().describe('JSONL, TSV or CSV file with training rows; a trainer alone needs none'),
   dev: path.optional().describe('rows for evaluations during the run'),
   test: path.optional().describe('rows that simulate evaluates before and after the run'),
   shards: z.int().min(1).optional().describe('parts that the training rows are split into; default: workers'),
@@ -41,13 +56,34 @@ export const RunFile = z.strictObject({
     .describe('records after which the run is done'),
   workers: z.int().min(1).max(1024).default(4).describe('worker processes of onebyte simulate'),
   out: path.default('runs/run').describe('run directory; a new name is taken where it exists'),
-  data: DataSection,
+  data: DataSection.prefault({}),
   adapter: AdapterSection.prefault({}),
-  learning: Learning.prefault({}),
+  learning: LearningSection.prefault({}),
   trainer: TrainerSettings.prefault({}),
   worker: WorkerSettings.prefault({}),
 });
 export type RunFile = z.infer<typeof RunFile>;
+
+/** A run file whose keys that default to other keys are fixed. */
+export interface SettledRunFile extends RunFile {
+  readonly learning: RunFile['learning'] & { readonly decayRounds: number };
+  readonly data: RunFile['data'] & { readonly shards: number };
+}
+
+/** Fixes what the run file leaves out as the run `started` has it, if there is one, and else by the run file's other keys. */
+export function settled(run: RunFile, started: RunConfig | undefined): SettledRunFile {
+  const decayRounds = run.learning.decayRounds ?? started?.learning.decayRounds ?? run.rounds;
+  const directionStripes = run.learning.directionStripes ?? started?.learning.directionStripes;
+  const shards = run.data.shards ?? started?.data.shards ?? run.workers;
+  return { ...run, learning: { ...run.learning, decayRounds, directionStripes }, data: { ...run.data, shards } };
+}
+
+/** The training rows of a run whose workers read them from its run file. @throws OperatingError (usage): it names none */
+export function trainFile({ data }: Pick<RunFile, 'data'>, file: string): string {
+  if (data.train === undefined)
+    throw usageError(`run file ${file}: data.train is missing; only a trainer whose workers have --data needs none`);
+  return data.train;
+}
 
 /** Bytes; a long one is a few thousand. */
 const MAX_RUN_FILE_BYTES = 2 ** 20;
@@ -63,22 +99,13 @@ export function readRunFile(
   settings: readonly string[] = [],
   options: { readonly [key in 'rounds' | 'workers' | 'seed']?: number | undefined } = {},
 ): RunFile {
-  let text: string;
-  try {
-    const { size } = statSync(file);
-    if (size > MAX_RUN_FILE_BYTES)
-      throw usageError(`run file ${file}: ${size} bytes, at most ${MAX_RUN_FILE_BYTES} are allowed`);
-    text = readFileSync(file, 'utf8');
-  } catch (cause) {
-    if (cause instanceof OperatingError) throw cause;
-    throw usageError(`run file ${file}: cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause });
-  }
+  const text = readRegular(file, MAX_RUN_FILE_BYTES, `run file ${file}`).toString();
   const value = parseYaml(file, text) ?? {};
   if (typeof value !== 'object' || Array.isArray(value)) throw usageError(`run file ${file}: holds no keys`);
   for (const setting of settings) override(value, setting);
   for (const [key, given] of Object.entries(options)) if (given !== undefined) Object.assign(value, { [key]: given });
   const parsed = RunFile.safeParse(value);
-  if (!parsed.success) throw usageError(`run file ${file}: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success) throw usageError(`run file ${file}: ${explain(parsed.error, RunFile)}`);
   return withAbsolutePaths(parsed.data, dirname(resolve(file)));
 }
 
@@ -118,7 +145,7 @@ function withAbsolutePaths(run: RunFile, base: string): RunFile {
   return {
     ...run,
     model: isPath(run.model, base) ? resolve(base, run.model) : run.model,
-    data: { ...data, train: resolve(base, data.train), dev: absolute(data.dev), test: absolute(data.test) },
+    data: { ...data, train: absolute(data.train), dev: absolute(data.dev), test: absolute(data.test) },
     adapter: { ...adapter, from: absolute(adapter.from) },
   };
 }

@@ -20,6 +20,14 @@ const Keys = z.strictObject({
     .min(0)
     .default(10)
     .describe('rounds between evaluations on the dev split; 0: only at the ends'),
+  stopAt: z
+    .strictObject({ loss: z.number().positive().optional(), accuracy: z.number().gt(0).max(1).optional() })
+    .optional()
+    .describe('the run ends with the first evaluation whose dev loss is at most, or whose accuracy is at least this'),
+  patience: count.optional().describe('evaluations without a better one after which the run ends'),
+  devRows: count
+    .optional()
+    .describe("rows of the workers' dev split, where the trainer itself is given no data.dev: it may not see the data"),
   checkpointEvery: z.int().min(0).default(50).describe('rounds between checkpoints; 0: only at the end'),
   keepCheckpoints: count.default(3).describe('how many of the newest checkpoints stay, beside the best'),
 });

@@ -2,17 +2,40 @@
 import { z } from 'zod';
 import { BACKEND_CHOICES } from '../kernels/select-backend.ts';
 import { usageError } from '../proto/operating-error.ts';
-import type { Learning } from '../proto/run-config.ts';
+import { Learning } from '../proto/run-config.ts';
+
+/** The enumeration of `learning.estimator` without its default. */
+const Estimator = Learning.shape.estimator.unwrap();
+
+export const PROVIDERS = ['auto', 'cpu', 'webgpu', 'cuda'] as const;
+
+export const PRECISIONS = ['float32', 'tf32', 'bfloat16', 'float16'] as const;
 
 export const WorkerSettings = z.strictObject({
+  estimator: Estimator.optional().describe('how this worker measures; default: learning.estimator'),
+  directions: z.int().min(1).optional().describe('K of this worker, at most learning.directions, the default'),
+  rows: z.int().min(1).max(4096).optional().describe('rows of a minibatch of this worker; default: learning.rows'),
   threads: z.int().min(1).max(1024).optional().describe('threads of the forward pass; default: the cores it may use'),
-  provider: z.enum(['auto', 'cpu', 'webgpu', 'cuda']).default('auto').describe('what runs the forward pass'),
+  provider: z.enum(PROVIDERS).default('auto').describe('what runs the forward pass'),
+  precision: z
+    .enum(PRECISIONS)
+    .default('float32')
+    .describe('products with base weights; half-precision weights stay as stored on a GPU, all else is float32'),
+  device: z
+    .int()
+    .min(0)
+    .max(63)
+    .optional()
+    .describe('provider cuda: which GPU, counted from 0; default: 0, and simulate spreads its workers over all'),
   quantize: z.enum(['none', 'int8']).default('none').describe('int8: base weights held in 8 bits, float32 arithmetic'),
   tangentPrecision: z
     .enum(['float32', 'int8'])
     .optional()
     .describe('estimator forward: products of tangents with base weights; int8 on provider cpu only; default: float32'),
-  kernels: z.enum(BACKEND_CHOICES).default('auto').describe('what makes directions and updates'),
+  kernels: z
+    .enum(BACKEND_CHOICES)
+    .default('auto')
+    .describe('what makes directions and updates, in the trainer of this run file as in its workers'),
   giveUpMs: z
     .int()
     .min(1)
@@ -21,20 +44,46 @@ export const WorkerSettings = z.strictObject({
 });
 export type WorkerSettings = z.infer<typeof WorkerSettings>;
 
-/** The precision of tangents; undefined where the estimator needs none. @throws OperatingError (usage): keys that do not go together */
-export function tangentsOf(
-  { estimator }: Pick<Learning, 'estimator'>,
-  { tangentPrecision, quantize }: WorkerSettings,
-): 'float32' | 'int8' | undefined {
-  if (estimator !== 'forward') {
-    if (tangentPrecision === undefined) return undefined;
+/** `learning` as this worker measures: with its own estimator, directions and rows. @throws OperatingError (usage): too many directions */
+export function ownLearning<L extends Pick<Learning, 'estimator' | 'directions' | 'rows'>>(
+  learning: L,
+  settings: WorkerSettings,
+): L {
+  const { estimator, directions, rows } = learning;
+  if (settings.directions !== undefined && settings.directions > directions)
     throw usageError(
-      `worker.tangentPrecision ${tangentPrecision}: learning.estimator is ${estimator}, expected forward; leave worker.tangentPrecision out, or set learning.estimator: forward`,
+      `worker.directions ${settings.directions}: learning.directions is ${directions}, the most that a contribution of this run may hold; set worker.directions to that or less, or leave it out`,
+    );
+  return {
+    ...learning,
+    estimator: settings.estimator ?? estimator,
+    directions: settings.directions ?? directions,
+    rows: settings.rows ?? rows,
+  };
+}
+
+/** What the forward pass must differentiate. */
+export interface Derivatives {
+  /** The precision of tangents; undefined where the estimator needs none. */
+  readonly tangents?: 'float32' | 'int8';
+  readonly gradients?: boolean;
+}
+
+/** What an estimator needs of the forward pass. @throws OperatingError (usage): keys that do not go together */
+export function derivativesOf(
+  { estimator }: Pick<Learning, 'estimator'>,
+  { tangentPrecision, quantize }: Pick<WorkerSettings, 'tangentPrecision' | 'quantize'>,
+): Derivatives {
+  if (tangentPrecision !== undefined && estimator !== 'forward')
+    throw usageError(
+      `worker.tangentPrecision ${tangentPrecision}: the estimator is ${estimator}, expected forward; leave worker.tangentPrecision out, or set worker.estimator: forward`,
+    );
+  if (estimator === 'spsa' || estimator === 'oneSided') return {};
+  if (quantize !== 'none') {
+    const also = estimator === 'forward' ? ' (worker.tangentPrecision: int8 makes the products of tangents 8-bit)' : '';
+    throw usageError(
+      `worker.quantize ${quantize}: not supported with estimator ${estimator}; set worker.quantize: none${also}, or worker.estimator: spsa`,
     );
   }
-  if (quantize !== 'none')
-    throw usageError(
-      `worker.quantize ${quantize}: not supported with learning.estimator forward; set worker.quantize: none (worker.tangentPrecision: int8 makes the products of tangents 8-bit), or learning.estimator: spsa`,
-    );
-  return tangentPrecision ?? 'float32';
+  return estimator === 'backward' ? { gradients: true } : { tangents: tangentPrecision ?? 'float32' };
 }

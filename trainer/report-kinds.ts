@@ -64,6 +64,12 @@ export const REPORT_KINDS = {
       `round ${round}: dev loss ${loss?.toFixed(4) ?? 'not finite'}${accuracy === undefined ? '' : `, accuracy ${percent(accuracy)}`}${best ? ' (best)' : ''}`,
     line: undefined,
   },
+  worse: {
+    level: 'warn',
+    text: ({ startLoss, evaluations }) =>
+      `dev loss above its start (${startLoss.toFixed(4)}) for ${evaluations} evaluations: lower learning.learningRate, or look at the rows`,
+    line: { round: count, startLoss: z.number(), evaluations: count },
+  },
   waiting: { level: 'warn', text: ({ reason }) => `waiting: ${reason}`, line: { reason: z.string() } },
   late: {
     level: 'debug',

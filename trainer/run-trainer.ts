@@ -1,4 +1,9 @@
-/** The trainer process: carries out what the core asks for, one event after the other. */
+/**
+ * The trainer process: carries out what the core asks for, one event after the other.
+ *
+ * The room trainer/ keeps a run: core/ decides, store/ makes durable, transport/ speaks with workers, metrics/ and dashboard/ show. It knows
+ * no model and no row of data.
+ */
 import type { Backend } from '../kernels/backend.ts';
 import { MAX_GRADIENTS_PER_RECORD } from '../kernels/learning-rule.ts';
 import { adapterDigest, moveReplica, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
@@ -26,6 +31,8 @@ import type { ServiceLimits } from './transport/service-limits.ts';
 const TICK_MS = 25;
 /** Events that share one fsync at most. */
 const MAX_GROUP = 256;
+/** How often the trainer looks whether its run directory is still its own, ms. */
+const LOCK_CHECK_MS = 1_000;
 /** How long workers may take to hang up after the run's last word, ms. */
 const CLOSE_GRACE_MS = 10_000;
 
@@ -34,6 +41,8 @@ export interface TrainerOptions {
   readonly settings: TrainerSettings;
   readonly rounds: number;
   readonly devRows: number;
+  /** What adapter_config.json of checkpoints calls the base model. Default: nothing. */
+  readonly baseModel?: string;
   /** The run directory. */
   readonly directory: string;
   readonly resume: boolean;
@@ -48,6 +57,8 @@ export interface TrainerOptions {
   /** What was observed of the run, for who asks how it stands; its caller keeps it. */
   readonly history?: RunHistory;
   readonly onListening: (address: string, resumedAt: number, tornBytes: number) => void;
+  /** Told when this waits for another process that had the run. */
+  readonly say?: (text: string) => void;
   /** Aborted: close the round, write a checkpoint, tell the workers, end with `drained`. */
   readonly drain: AbortSignal;
 }
@@ -70,15 +81,15 @@ export interface TrainerResult {
 
 /** Runs a trainer until the run is done, drained or failed. @throws OperatingError for what stops it otherwise */
 export async function runTrainer(options: TrainerOptions): Promise<TrainerResult> {
-  const run = await openRun(options.directory, options.config, options.initialAdapter, options.resume, options.backend);
+  const { directory, config, initialAdapter, resume, backend, rounds, say = () => {}, drain } = options;
+  const run = await openRun(directory, config, initialAdapter, resume, backend, say, drain);
   try {
     const { round } = run.replica.normaliser;
-    if (round > options.rounds)
-      throw usageError(`rounds ${options.rounds}: the run in ${options.directory} has ${round} already`);
+    if (round > rounds) throw usageError(`rounds ${rounds}: the run in ${directory} has ${round} already`);
     return await new Trainer(options, run).run();
   } finally {
     await run.log.close();
-    run.unlock();
+    run.lock.release();
   }
 }
 
@@ -140,6 +151,13 @@ class Trainer {
       serviceLimits,
     );
     const ticker = setInterval(() => this.dispatch({ kind: 'tick', atMs: performance.now() }), TICK_MS);
+    const watch = setInterval(() => {
+      try {
+        this.open.lock.check();
+      } catch (error) {
+        this.outcome.reject(error);
+      }
+    }, LOCK_CHECK_MS);
     const onDrain = (): void => this.dispatch({ kind: 'drain', atMs: performance.now() });
     try {
       onListening(this.service.address, this.replica.normaliser.round, this.open.tornBytes);
@@ -148,9 +166,11 @@ class Trainer {
       if (drain.aborted) onDrain();
       const { exitCode, text } = await this.outcome.promise;
       await this.service.close(CLOSE_GRACE_MS);
+      this.open.lock.check();
       return this.result(exitCode, text);
     } finally {
       clearInterval(ticker);
+      clearInterval(watch);
       drain.removeEventListener('abort', onDrain);
       await this.service.close(0);
     }
@@ -215,6 +235,7 @@ class Trainer {
   private async perform(effect: Effect): Promise<void> {
     switch (effect.kind) {
       case 'append':
+        this.open.lock.check();
         await this.open.log.append(effect.frames);
         break;
       case 'send':
@@ -279,9 +300,9 @@ class Trainer {
   }
 
   private async checkpoint(replica: ReplicaState, best: boolean): Promise<void> {
-    const { config, directory, settings } = this.options;
+    const { config, baseModel = '', directory, settings } = this.options;
     const content = {
-      config,
+      config: { ...config, adapter: { ...config.adapter, baseModel } },
       replica,
       matrices: this.open.matrices,
       nextWorker: Math.max(-1, ...this.state.numbers.values()) + 1,

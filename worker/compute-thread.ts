@@ -4,15 +4,20 @@ import { OperatingError } from '../proto/operating-error.ts';
 import { Compute, type ComputeOptions } from './compute.ts';
 import type { ComputeCall, ComputeReply } from './remote-compute.ts';
 
+/** What a Compute does. */
+type Method = Exclude<ComputeCall['method'], 'end'>;
+
 const port = parentPort!;
 let compute: Compute | undefined;
 let last: Promise<void> = Promise.resolve();
 
-port.on('message', (call: ComputeCall) => {
-  last = last.then(() => answer(call));
+port.on('message', ({ id, method, args }: ComputeCall) => {
+  // Of a thread, this ends the thread alone.
+  if (method === 'end') process.exit();
+  last = last.then(() => answer(id, method, args));
 });
 
-async function answer({ id, method, args }: ComputeCall): Promise<void> {
+async function answer(id: number, method: Method, args: ComputeCall['args']): Promise<void> {
   let reply: ComputeReply;
   try {
     reply = { id, value: await perform(method, args) };
@@ -23,7 +28,7 @@ async function answer({ id, method, args }: ComputeCall): Promise<void> {
   port.postMessage(reply);
 }
 
-async function perform(method: ComputeCall['method'], args: readonly unknown[]): Promise<unknown> {
+async function perform(method: Method, args: ComputeCall['args']): Promise<unknown> {
   if (method === 'create') {
     compute = await Compute.create(args[0] as ComputeOptions);
     return compute.report;

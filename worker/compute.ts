@@ -1,6 +1,6 @@
 /** All numbers of a worker: its model, data, replica and measurements. Runs in a thread of its own, since a forward pass blocks. */
 
-import { type Dataset, readDataset } from '../data/dataset.ts';
+import { checkRows, type Dataset, readDataset } from '../data/dataset.ts';
 import { type DataOrder, dataOrder } from '../data/order.ts';
 import { type Backend, ownedCopy } from '../kernels/backend.ts';
 import { adapterDigest, applyRecord, initialReplica, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
@@ -10,12 +10,15 @@ import { decodeSnapshot } from '../kernels/snapshot.ts';
 import { fingerprintBaseModel, openBaseModel } from '../model/base-model.ts';
 import { createForward, type Forward } from '../model/runtime/forward.ts';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
+import type { LinearModule } from '../proto/adapter.ts';
 import type { Contribution, EvaluationCounts, EvaluationRequest, Record, ReplicaDigest } from '../proto/gen/onebyte.ts';
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
 import type { RunConfig } from '../proto/run-config.ts';
-import { tangentsOf, type WorkerSettings } from '../settings/worker-settings.ts';
-import { measureContribution, Scratch, type SpsaContext } from './estimators/spsa-step.ts';
-import { countResults, evaluateExamples } from './evaluate.ts';
+import { derivativesOf, ownLearning, type WorkerSettings } from '../settings/worker-settings.ts';
+import { measureContribution } from './estimators/contribution.ts';
+import type { EstimatorContext } from './estimators/estimator.ts';
+import { Scratch } from './estimators/scratch.ts';
+import { completionLoss } from './objectives/completion-loss.ts';
 
 export interface ComputeOptions {
   readonly config: RunConfig;
@@ -33,6 +36,8 @@ export interface ComputeOptions {
 export interface ComputeReport {
   /** Why these kernels. */
   readonly kernels: string;
+  /** What runs the forward pass, and why. */
+  readonly provider: string;
   readonly adapterElements: number;
 }
 
@@ -53,7 +58,7 @@ export class Compute {
   /** What the forward pass reads where B alone is trained. */
   private readonly frozenA: Float32Array | undefined;
   private replica: ReplicaState;
-  private spsa: SpsaContext | undefined;
+  private estimator: EstimatorContext | undefined;
   private train: { data: Dataset; order: DataOrder } | undefined;
   private dev: Dataset | undefined;
 
@@ -71,27 +76,34 @@ export class Compute {
     this.forward = forward;
     this.frozenA = initial.frozenA;
     this.replica = initialReplica(learningRuleOf(options.config), ownedCopy(backend, initial.theta));
-    this.report = { kernels, adapterElements: this.replica.theta.length };
+    this.report = { kernels, provider: forward.chosen.reason, adapterElements: this.replica.theta.length };
   }
 
   /** Loads model and kernels. @throws OperatingError usage: wrong model, data or settings */
   static async create(options: ComputeOptions): Promise<Compute> {
     const { config, modelDirectory, settings, threads } = options;
-    const tangents = tangentsOf(config.learning, settings);
+    const derivatives = derivativesOf(ownLearning(config.learning, settings), settings);
+    for (const file of [options.trainFile, options.devFile]) if (file !== undefined) checkRows(file, config.data);
     const model = openBaseModel(modelDirectory);
     const fingerprint = await fingerprintBaseModel(model);
     if (fingerprint !== config.baseModelSha256)
       throw usageError(
         `model ${modelDirectory}: another base model than the trainer's (sha-256 ${fingerprint}, expected ${config.baseModelSha256})`,
       );
-    const tokenizer = loadTokenizer(modelDirectory, model.vocabularySize);
+    refuseForeignModules(model.linearModules, config);
+    const tokenizer = await loadTokenizer(modelDirectory, model.vocabularySize);
     const { backend, reason } = await selectBackend(settings.kernels, threads);
     const layout = layoutOf(config);
     // What the seed gives. A run that continues an adapter sends its matrices with every snapshot, and a new worker gets one.
     const matrices = initialMatrices(config, new Uint8Array());
     const initial = { theta: trainedPart(layout, matrices), frozenA: frozenPart(layout, matrices) };
     const adapter = { layout, frozenA: initial.frozenA };
-    const forward = await createForward(model, adapter, { ...settings, threads, tangents });
+    const forward = await createForward(model, adapter, {
+      ...settings,
+      ...derivatives,
+      longestRow: config.data.maxLength,
+      threads,
+    });
     return new Compute(options, tokenizer, backend, forward, initial, reason);
   }
 
@@ -100,25 +112,27 @@ export class Compute {
    * @param devRows of the trainer's dev split
    * @throws OperatingError usage: wrong data, or another dev split than the trainer's
    */
-  join(worker: number, devRows: number): DataReport {
-    const { config, trainFile, ownData } = this.options;
+  async readData(worker: number, devRows: number): Promise<DataReport> {
+    const { config, settings, trainFile, ownData } = this.options;
     const { shards } = config.data;
     const shard = worker % shards;
-    const data = readDataset(trainFile, this.tokenizer, config.data, ownData ? undefined : { shard, shards });
+    const data = await readDataset(trainFile, this.tokenizer, config.data, ownData ? undefined : { shard, shards });
     this.train = { data, order: dataOrder(config.seed, shard, data.examples.length) };
     const layout = layoutOf(config);
     const { backend, forward } = this;
-    const scratch = this.spsa?.scratch ?? new Scratch(backend);
-    this.spsa = { learning: config.learning, rule: learningRuleOf(config), layout, backend, forward, scratch, worker };
-    this.dev = devRows > 0 ? this.readDev(devRows) : undefined;
+    const scratch = this.estimator?.scratch ?? new Scratch(backend);
+    const learning = ownLearning(config.learning, settings);
+    this.estimator = { learning, rule: learningRuleOf(config), layout, backend, forward, scratch, worker };
+    this.dev = devRows > 0 ? await this.readDev(devRows) : undefined;
+    this.tokenizer.close();
     return { rows: data.examples.length, truncated: data.truncated, merged: data.merged };
   }
 
-  private readDev(rows: number): Dataset {
+  private async readDev(rows: number): Promise<Dataset> {
     const { devFile, config } = this.options;
     if (devFile === undefined)
       throw usageError(`the trainer evaluates ${rows} rows of a dev split: name the same file with --dev`);
-    const dev = readDataset(devFile, this.tokenizer, config.data);
+    const dev = await readDataset(devFile, this.tokenizer, config.data);
     if (dev.examples.length !== rows)
       throw usageError(
         `${devFile}: ${dev.examples.length} rows, the trainer's dev split has ${rows}: name the same file with --dev`,
@@ -148,15 +162,12 @@ export class Compute {
 
   /** Measures K directions from `firstDirection` on at the replica's θ. */
   async measure(firstDirection: number): Promise<Contribution> {
-    const { learning } = this.options.config;
+    const { learning } = this.estimator!;
     const { round } = this.replica.normaliser;
     const { data, order } = this.train!;
     const position = round + firstDirection / learning.directions;
-    const rows = order(position, learning.rows).map((i) => {
-      const { options, right } = data.examples[i]!;
-      return options[right]!;
-    });
-    const gradientBytes = await measureContribution(this.spsa!, this.replica, firstDirection, rows);
+    const rows = order(position, learning.rows).map((i) => completionLoss.trainingRow(data.examples[i]!));
+    const gradientBytes = await measureContribution(this.estimator!, this.replica, firstDirection, rows);
     return { measuredRound: round, firstDirection, gradientBytes };
   }
 
@@ -165,8 +176,8 @@ export class Compute {
     const examples = (this.dev?.examples ?? []).slice(firstRow, firstRow + rows);
     if (examples.length < rows)
       throw new OperatingError(EXIT.refused, `the trainer asks for row ${firstRow + rows} of a dev split of fewer`);
-    const results = await evaluateExamples(this.forward, examples, this.replica.theta);
-    return { round: this.replica.normaliser.round, firstRow, rows, ...countResults(results) };
+    const results = await completionLoss.evaluate(this.forward, examples, this.replica.theta);
+    return { round: this.replica.normaliser.round, firstRow, rows, ...completionLoss.count(results) };
   }
 
   digest(): ReplicaDigest {
@@ -181,5 +192,19 @@ export class Compute {
   async close(): Promise<void> {
     await this.forward.close();
     await this.backend.close();
+  }
+}
+
+/** A trainer's config is believed as far as the model goes: else it decides what memory this process takes. */
+function refuseForeignModules(linearModules: readonly LinearModule[], { adapter }: RunConfig): void {
+  const known = new Map(linearModules.map((linear) => [linear.name, linear]));
+  for (const { name, fanIn, fanOut } of adapter.modules) {
+    const linear = known.get(name);
+    if (linear?.fanIn !== fanIn || linear.fanOut !== fanOut)
+      throw new OperatingError(
+        EXIT.refused,
+        `the trainer's run config adapts ${name} [${fanOut}, ${fanIn}]: the model of this worker has no such layer, or the config names it twice`,
+      );
+    known.delete(name);
   }
 }

@@ -5,11 +5,12 @@ import { spawnThread } from '../platform/spawn-thread.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import type { Compute, ComputeOptions, ComputeReport } from './compute.ts';
 
-type Method = 'join' | 'restore' | 'apply' | 'measure' | 'evaluate' | 'digest' | 'adapterDigest' | 'close';
+type Method = 'readData' | 'restore' | 'apply' | 'measure' | 'evaluate' | 'digest' | 'adapterDigest' | 'close';
 
 export interface ComputeCall {
   readonly id: number;
-  readonly method: Method | 'create';
+  /** `end` is not answered: the thread ends. */
+  readonly method: Method | 'create' | 'end';
   readonly args: readonly unknown[];
 }
 
@@ -29,7 +30,10 @@ export type RemoteCompute = {
 } & {
   /** Loads model and kernels, before all else. @throws OperatingError as Compute.create does */
   create(options: ComputeOptions): Promise<ComputeReport>;
-  /** Ends the thread at once, also while it loads. */
+  /**
+   * Ends the thread, also between the steps of a call, and waits for that: a pass of ONNX Runtime first comes to its end. From
+   * outside (Worker.terminate, process.exit) the thread would be ended within it, which aborts the process.
+   */
   terminate(): Promise<void>;
 };
 
@@ -43,8 +47,8 @@ export function startCompute(): RemoteCompute {
       call(method, args) as Promise<Awaited<ReturnType<Compute[M]>>>;
   return {
     create: (options) => call('create', [options]) as Promise<ComputeReport>,
-    terminate: async () => void (await thread.terminate()),
-    join: remote('join'),
+    terminate: async () => void (await call('end', []).catch(() => {})),
+    readData: remote('readData'),
     restore: remote('restore'),
     apply: remote('apply'),
     measure: remote('measure'),

@@ -1,9 +1,16 @@
-/** The worker process: carries out what the core asks for. Holds no rule of the protocol. */
+/**
+ * The worker process: carries out what the core asks for. Holds no rule of the protocol.
+ *
+ * The room worker/ measures: core/ decides what is done when, estimators/ turn a minibatch into gradient bytes, objectives/ say what is
+ * measured, transport/ speaks with the trainer. It knows no round log, and nothing of how rounds close.
+ */
 import seedrandom from 'seedrandom';
 import { deferred } from '../platform/deferred.ts';
+import { turnOffTf32 } from '../platform/nvidia.ts';
 import type { ReplicaDigest } from '../proto/gen/onebyte.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
+import { ownLearning } from '../settings/worker-settings.ts';
 import type { ComputeOptions, ComputeReport } from './compute.ts';
 import {
   type CoreReport,
@@ -21,6 +28,7 @@ import {
   type ClientAccess,
   ConnectionLost,
   connectTrainer,
+  OtherRun,
   type TrainerConnection,
   type TrainerStream,
 } from './transport/trainer-client.ts';
@@ -170,16 +178,18 @@ class RunningWorker {
     }
   }
 
-  /** What goes wrong in `work` ends the worker, unless it means that the way to the trainer broke. */
+  /** What goes wrong in `work` ends the worker, unless it means that the way to the trainer broke, or that its run is not there now. */
   private follow(work: Promise<void>): void {
     const { session } = this.state;
     work.catch((error: unknown) => {
-      if (!(error instanceof ConnectionLost)) {
+      // A trainer that was started again without its run directory is stopped and started right, once somebody is told.
+      const isAway = error instanceof ConnectionLost || (error instanceof OtherRun && this.state.worker !== undefined);
+      if (!isAway) {
         // Else the trainer would wait for it as long as a lease.
         this.stream?.send({ $case: 'leave', value: { reason: 'it failed' } });
         this.outcome.reject(error);
       } else if (session === this.state.session)
-        this.dispatch({ kind: 'lost', atMs: performance.now(), reason: error.message, jitter: this.random() });
+        this.dispatch({ kind: 'lost', atMs: performance.now(), reason: reasonOf(error), jitter: this.random() });
     });
   }
 
@@ -199,18 +209,19 @@ class RunningWorker {
   /** Asks for the run config and loads model and kernels, once; a config that changed meanwhile ends the worker. */
   private async prepare(): Promise<RunTerms> {
     const json = await this.connection.runConfig();
-    if (this.config && this.config.json !== json)
-      throw new OperatingError(EXIT.refused, 'the trainer now runs another run config');
+    if (this.config && this.config.json !== json) throw new OtherRun('the trainer now runs another run config');
     if (!this.config) {
       const parsed = parseRunConfig(json, `the trainer at ${this.options.trainer}`);
       await this.options.checkConfig(parsed);
       if (this.state.phase === 'over') throw new OperatingError(EXIT.drained, 'drained');
+      // Here, and not in its thread: what a thread sets does not reach the libraries.
+      if (this.options.compute.settings.precision !== 'tf32') turnOffTf32();
       this.compute = startCompute();
       const report = await this.compute.create({ config: parsed, ...this.options.compute });
       this.config = { json, parsed };
       this.options.onReport({ kind: 'ready', compute: report });
     }
-    const { directions, maxStaleness } = this.config.parsed.learning;
+    const { directions, maxStaleness } = ownLearning(this.config.parsed.learning, this.options.compute.settings);
     return { runConfigSha256: runConfigSha256(json), directions, maxStaleness };
   }
 
@@ -232,10 +243,13 @@ class RunningWorker {
   }
 }
 
+const reasonOf = (error: Error): string =>
+  error instanceof OtherRun ? `another run than this worker's is there: ${error.message}` : error.message;
+
 async function perform(compute: RemoteCompute, task: Task): Promise<TaskResult> {
   switch (task.kind) {
-    case 'join':
-      return { kind: 'join', data: await compute.join(task.worker, task.devRows) };
+    case 'readData':
+      return { kind: 'readData', data: await compute.readData(task.worker, task.devRows) };
     case 'digest':
       return { kind: 'digest', digest: buffered(await compute.digest()) };
     case 'restore':

@@ -2,7 +2,7 @@
 import { type ChildProcess, execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { firstMessage, forkModule } from '../../processes/fork-module.ts';
+import { firstMessage, forkModule } from '../../platform/fork-module.ts';
 import type { AveragingAssignment } from './averaging.ts';
 import { type LinkProperties, transmissionMs, withHeaders } from './link.ts';
 import { createNetwork } from './network.ts';

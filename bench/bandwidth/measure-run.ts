@@ -1,32 +1,16 @@
 /** One run of a real trainer and real workers over links, and what its counters say. */
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { stringify } from 'yaml';
+import { makeAuthority } from '../../platform/certificates.ts';
 import { deferred } from '../../platform/deferred.ts';
-import type { Report } from '../../trainer/core/state.ts';
+import { type ChildMessage, startChild } from '../../processes/child-process.ts';
 import type { TrainerResult } from '../../trainer/run-trainer.ts';
 import { HEADER_BYTES, type LinkProperties } from './link.ts';
 import { createNetwork, type Network, type Traffic } from './network.ts';
 import { startProxy } from './start-proxy.ts';
-
-/** What a trainer or worker process tells the process that started it, as far as it is needed here. */
-export type Heard =
-  | { kind: 'listening'; address: string }
-  | { kind: 'trainer'; report: { kind: Exclude<Report['kind'], 'round'> } | RoundReport; wire: Way<number> }
-  | { kind: 'trainerResult'; result: TrainerResult }
-  | { kind: 'dashboard' | 'worker' | 'workerResult' };
-type RoundReport = Pick<Extract<Report, { kind: 'round' }>, 'kind' | 'round' | 'gradients'>;
-
-/** Starts `onebyte <args>` under the command `inside`, its log in a file. */
-export type StartOnebyte = (
-  args: readonly string[],
-  logFile: string,
-  onMessage: (message: Heard) => void,
-  inside: readonly string[],
-) => { readonly process: { kill(signal: 'SIGKILL'): unknown }; readonly exit: Promise<{ code: number | null }> };
 
 export interface Way<T> {
   readonly up: T;
@@ -77,17 +61,12 @@ interface Moment {
 }
 
 /** @param example directory with model/ and train.jsonl; its model should be fast, so that the link is what takes time */
-export async function measureRun(
-  example: string,
-  cell: RunCell,
-  shaped: boolean,
-  start: StartOnebyte,
-): Promise<RunMeasurement> {
+export async function measureRun(example: string, cell: RunCell, shaped: boolean): Promise<RunMeasurement> {
   const directory = mkdtempSync(join(tmpdir(), 'onebyte-bandwidth-'));
   const network = createNetwork(shaped, cell.workers, cell.rate);
   const stop: (() => void)[] = [];
   try {
-    return await runProcesses(example, cell, directory, network, start, stop);
+    return await runProcesses(example, cell, directory, network, stop);
   } finally {
     for (const each of stop) each();
     network.close();
@@ -100,7 +79,6 @@ async function runProcesses(
   cell: RunCell,
   directory: string,
   network: Network,
-  start: StartOnebyte,
   stop: (() => void)[],
 ): Promise<RunMeasurement> {
   const runFile = writeRunFile(example, cell, directory);
@@ -109,9 +87,14 @@ async function runProcesses(
   const result = deferred<TrainerResult>();
   const moments = new Map<number, Moment>();
   let gradients = 0;
-  const launch = (name: string, args: readonly string[], place: 'trainer' | number, onMessage: (m: Heard) => void) => {
+  const launch = (
+    name: string,
+    args: readonly string[],
+    place: 'trainer' | number,
+    onMessage: (m: ChildMessage) => void,
+  ) => {
     const logFile = join(directory, 'logs', `${name}.log`);
-    const child = start(args, logFile, onMessage, network.inside(place));
+    const child = startChild(args, logFile, onMessage, network.inside(place));
     stop.push(() => child.process.kill('SIGKILL'));
     const failed = child.exit.then(({ code }) => {
       if (code !== 0) result.reject(new Error(`${name} ended with code ${code}; its log: ${logFile}`));
@@ -119,7 +102,7 @@ async function runProcesses(
     failed.catch((error) => result.reject(error));
     return failed;
   };
-  const onTrainer = (message: Heard): void => {
+  const onTrainer = (message: ChildMessage): void => {
     if (message.kind === 'listening') address.resolve(message.address);
     if (message.kind === 'trainerResult') result.resolve(message.result);
     if (message.kind !== 'trainer' || message.report.kind !== 'round') return;
@@ -197,14 +180,10 @@ function writeRunFile(example: string, cell: RunCell, directory: string): string
   return file;
 }
 
-/** A certificate that signs itself, for the trainer's address alone. */
+/** A certificate for the trainer's address alone. */
 function tlsFlags(tls: boolean, directory: string, host: string): { trainerFlags: string[]; workerFlags: string[] } {
   if (!tls) return { trainerFlags: ['--insecure'], workerFlags: ['--insecure'] };
-  const [cert, key] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];
-  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-  const names = ['-subj', '/CN=trainer', '-addext', `subjectAltName=IP:${host}`];
-  execFileSync('openssl', ['req', '-x509', ...newKey, ...names, '-days', '2', '-keyout', key, '-out', cert], {
-    stdio: 'pipe',
-  });
-  return { trainerFlags: ['--tls-cert', cert, '--tls-key', key], workerFlags: ['--tls-ca', cert] };
+  const { ca, issue } = makeAuthority(directory, 'authority', 2);
+  const { cert, key } = issue('trainer', [`IP:${host}`]);
+  return { trainerFlags: ['--tls-cert', cert, '--tls-key', key], workerFlags: ['--tls-ca', ca] };
 }

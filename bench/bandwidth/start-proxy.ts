@@ -1,6 +1,6 @@
 /** Starts the proxy that delays, in the trainer's place of a network. */
 import type { ChildProcess } from 'node:child_process';
-import { firstMessage, forkModule } from '../../processes/fork-module.ts';
+import { firstMessage, forkModule } from '../../platform/fork-module.ts';
 import type { LinkProperties } from './link.ts';
 import type { Network } from './network.ts';
 import type { ProxyAssignment } from './proxy.ts';

@@ -7,7 +7,7 @@ import type { Table } from './table.ts';
 
 /** SmolLM2-135M, rank 8, all linear layers. */
 const ELEMENTS = 2_442_240;
-/** Sign-additions per second of one thread, and seconds to touch an element of θ once: ARCHITECTURE.md, kernels. */
+/** Sign-additions per second of one thread, and seconds to touch an element of θ once: docs/benchmarks.md, laboratory. */
 const APPLIED_PER_SECOND = 17e9;
 const TOUCH_SECONDS = 1.2e-9;
 const STRIPES = 64;
@@ -83,7 +83,7 @@ export function scaleTable({ protocol }: Results): Table {
       onLine(cost.relays.trainerSends),
     ]),
     notes: [
-      `Bytes and trainer CPU: the straight line through the smallest and largest number of workers that were measured. Applying: SmolLM2-135M (${short(ELEMENTS / 1e6)} M elements) on one thread, at the ${short(APPLIED_PER_SECOND / 1e9)} G sign-additions per second of ARCHITECTURE.md. Relays: ${FAN_OUT} connections each, derived.`,
+      `Bytes and trainer CPU: the straight line through the smallest and largest number of workers that were measured. Applying: SmolLM2-135M (${short(ELEMENTS / 1e6)} M elements) on one thread, at the ${short(APPLIED_PER_SECOND / 1e9)} G sign-additions per second of docs/benchmarks.md. Relays: ${FAN_OUT} connections each, derived.`,
     ],
     command: 'onebyte bench protocol --workers 10 100 300 1000 --json > bench/results/protocol.json',
     ...(protocol && enough && { from: protocol }),

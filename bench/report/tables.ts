@@ -159,6 +159,7 @@ const LEARNING: { readonly [table in TableName]: { readonly caption: string; rea
   train: { caption: 'What is trained', column: 'matrices' },
   stripes: { caption: 'Stripes', column: 'm' },
   staleness: { caption: 'Staleness, every gradient as late as it may be', column: 'rounds late' },
+  cap: { caption: 'Gradients of a round, and the exponent of cap/n above the cap', column: 'gradients n, factor' },
 };
 
 function learningTable(table: TableName, { learning }: Results): Table {
@@ -196,7 +197,7 @@ function learningTable(table: TableName, { learning }: Results): Table {
       byteCount(row.bytes),
     ]),
     notes: [
-      `Every run has ${short(learning?.budget ?? 0)} directions at a constant learning rate; accuracy and loss on the dev split at its end. Speed-up: rounds to 90 % beside those of the first line.`,
+      `Every run has ${table === 'cap' ? `${rows[0]?.rounds} rounds, over which the learning rate decays` : `${short(learning?.budget ?? 0)} directions at a constant learning rate`}; accuracy and loss on the dev split at its end. Speed-up: rounds to 90 % beside those of the first line.`,
     ],
     command: commandOf('learning'),
     ...from(measured ? learning : undefined),

@@ -16,7 +16,7 @@ import {
   tlsArguments,
 } from './pod.ts';
 
-/** Fails of one index, or of the trainer, that are taken for bad luck. Evictions and drains are none. */
+/** Failures of one index, or of the trainer, that are put down to bad luck; an eviction and a drain do not count as failures. */
 const TRIES = 5;
 /** Drain of a trainer: it closes the round, writes a checkpoint and gives workers 10 s to hang up. */
 const TRAINER_GRACE_SECONDS = 60;
@@ -44,8 +44,6 @@ export function trainerJob(plan: LaunchPlan): Job {
     mounts: [{ name: 'runs', mountPath: RUNS }, ...mounts],
     gracePeriodSeconds: TRAINER_GRACE_SECONDS,
   });
-  // The lock of a run directory names its holder's host: a pod that takes the place of a killed one is the same host.
-  template.spec!.hostname = objectName(plan, 'trainer');
   return {
     apiVersion: 'batch/v1',
     kind: 'Job',

@@ -1,10 +1,10 @@
 /** What is to be launched on Kubernetes: a run file and a few flags, checked, with the paths that the pods will see. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative } from 'node:path';
 import { parseDocument } from 'yaml';
 import { ownPackage, packageRoot } from '../../platform/own-package.ts';
 import { usageError } from '../../proto/operating-error.ts';
-import { readRunFile } from '../../settings/run-file.ts';
+import { readRunFile, trainFile } from '../../settings/run-file.ts';
 
 /** Part of a volume that exists: `claim` or `claim/path`. */
 export interface ClaimPath {
@@ -36,6 +36,10 @@ export interface LaunchPlan {
   readonly secure: boolean;
   /** Kueue's LocalQueue. */
   readonly queue: string | undefined;
+  /** Labels that the nodes of all pods must have. */
+  readonly nodeSelector: { readonly [label: string]: string } | undefined;
+  /** Secret with which the image is pulled. */
+  readonly imagePullSecret: string | undefined;
   /** The run file as the pods read it. */
   readonly runFile: string;
 }
@@ -55,6 +59,8 @@ export interface RenderFlags {
   readonly dataByIndex?: boolean;
   readonly insecure?: boolean;
   readonly queue?: string;
+  readonly nodeSelector?: readonly string[];
+  readonly imagePullSecret?: string;
 }
 
 /** Where things lie in a container. */
@@ -68,13 +74,16 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
   checkImage(image);
   checkName('--name', flags.name, 40);
   checkName('--namespace', flags.namespace, 63);
+  if (!/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(flags.imagePullSecret ?? 'none'))
+    throw usageError(`--image-pull-secret ${flags.imagePullSecret}: expected the name of a Secret`);
   for (const flag of ['cpu', 'memory', 'storage'] as const) checkQuantity(`--${flag}`, flags[flag]);
   const workers = flags.workers ?? run.workers;
   if (workers < 1 || workers > 1024) throw usageError(`--workers ${workers}: expected 1…1024`);
   const model = claimPath('--model-claim', flags.modelClaim);
   const data = claimPath('--data-claim', flags.dataClaim);
   if (flags.dataByIndex && !data) throw usageError('--data-by-index needs --data-claim');
-  const dataDirectory = dirname(run.data.train);
+  const train = trainFile(run, file);
+  const dataDirectory = dirname(train);
   const paths = {
     model: model ? MOUNTS.model : inImage('model', run.model, '--model-claim'),
     data: data ? MOUNTS.data : inImage('data.train', dataDirectory, '--data-claim'),
@@ -83,7 +92,9 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
     ...{ name: flags.name, namespace: flags.namespace, image, version, workers, gpus: flags.gpus },
     ...{ cpu: flags.cpu, memory: flags.memory, storage: flags.storage, storageClass: flags.storageClass },
     ...{ model, data, secure: !flags.insecure, queue: flags.queue },
-    ownRows: flags.dataByIndex ? basename(run.data.train) : undefined,
+    nodeSelector: flags.nodeSelector && nodeSelector(flags.nodeSelector),
+    imagePullSecret: flags.imagePullSecret,
+    ownRows: flags.dataByIndex ? basename(train) : undefined,
     runFile: runFileOfPods(file, workers, paths, dataDirectory, run),
   };
 }
@@ -106,7 +117,7 @@ function runFileOfPods(
   document.setIn(['model'], paths.model);
   document.setIn(['workers'], workers);
   document.deleteIn(['out']);
-  document.setIn(['data', 'train'], visible('data.train', data.train));
+  document.setIn(['data', 'train'], visible('data.train', trainFile({ data }, file)));
   if (data.dev !== undefined) document.setIn(['data', 'dev'], visible('data.dev', data.dev));
   document.deleteIn(['data', 'test']);
   if (adapter.from !== undefined) document.setIn(['adapter', 'from'], visible('adapter.from', adapter.from));
@@ -118,7 +129,22 @@ function inImage(key: string, path: string, flag: string): string {
   const below = relative(join(packageRoot(), 'examples'), path);
   if (below.startsWith('..') || isAbsolute(below))
     throw usageError(`${key} ${path}: not in the image; put it on a volume that the pods can mount and give ${flag}`);
+  if (!existsSync(path))
+    throw usageError(
+      `${key} ${path}: is not there, so an image made here lacks it; make it as the example's README says, or put it on a volume and give ${flag}`,
+    );
   return join(MOUNTS.image, 'examples', below);
+}
+
+/** Parses `label=value`, each once. */
+function nodeSelector(labels: readonly string[]): { [label: string]: string } {
+  return Object.fromEntries(
+    labels.map((text) => {
+      const match = /^([A-Za-z0-9](?:[\w./-]*[A-Za-z0-9])?)=([A-Za-z0-9][\w.-]*)?$/.exec(text);
+      if (!match) throw usageError(`--node-selector ${text}: expected LABEL=VALUE`);
+      return [match[1]!, match[2] ?? ''];
+    }),
+  );
 }
 
 function checkImage(image: string): void {
@@ -127,10 +153,12 @@ function checkImage(image: string): void {
     throw usageError(`--image ${image}: expected a tag other than latest, or a digest (@sha256:…)`);
 }
 
-/** Object names go into host names: RFC 1123 labels. */
+/** Object names go into host names, and a Service's begins with a letter: DNS labels of RFC 1035. */
 export function checkName(flag: string, name: string, longest: number): void {
-  if (!/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(name) || name.length > longest)
-    throw usageError(`${flag} ${name}: expected at most ${longest} of a-z, 0-9 and -, not at an end`);
+  if (!/^[a-z]([a-z0-9-]*[a-z0-9])?$/.test(name) || name.length > longest)
+    throw usageError(
+      `${flag} ${name}: expected at most ${longest} of a-z, 0-9 and -, with a letter first and no - at the end`,
+    );
 }
 
 /** Kubernetes quantities as people write them: 500m, 2, 1.5Gi. */

@@ -94,6 +94,8 @@ export function podTemplate(plan: LaunchPlan, parts: PodParts): NonNullable<Job[
     terminationGracePeriodSeconds: gracePeriodSeconds,
     automountServiceAccountToken: false,
     enableServiceLinks: false,
+    ...(plan.nodeSelector && { nodeSelector: plan.nodeSelector }),
+    ...(plan.imagePullSecret !== undefined && { imagePullSecrets: [{ name: plan.imagePullSecret }] }),
     securityContext: {
       runAsNonRoot: true,
       runAsUser: USER,

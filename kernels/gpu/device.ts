@@ -1,6 +1,6 @@
 /** gpu.js, opened in one mode, and the compiled computations of the gpu backend. Imports gpu.js when it is first opened. */
 import type { GPUFunction } from 'gpu.js';
-import { integerFunctions, perturbedOf, sumsOf, TERM_COLUMNS, WORDS, WORDS_OF_ONE } from './kernel-source.ts';
+import { integerFunctions, PRODUCTS, perturbedOf, sumsOf, TERM_COLUMNS, WORDS, WORDS_OF_ONE } from './kernel-source.ts';
 
 export type GpuMode = 'webgpu' | 'webasm' | 'cpu';
 
@@ -11,6 +11,8 @@ export interface GpuDevice {
   readonly mode: GpuMode;
   /** Σ q·z of `terms.length` terms for `blocks` blocks: float32 `[64 · blocks]`. terms, q: the same length. */
   sums(blocks: number, terms: readonly TermRow[], q: Float32Array): Promise<Float32Array>;
+  /** g·z of `terms.length` terms over `blocks` blocks: `[terms]`. gradient: `[64 · blocks]`. */
+  products(blocks: number, terms: readonly TermRow[], gradient: Float32Array): Promise<Float64Array>;
   /** θ + step·z and θ − step·z, float32 `[64 · blocks]` each. theta: `[64 · blocks]`. */
   perturbed(blocks: number, theta: Float32Array, term: TermRow): Promise<readonly [Float32Array, Float32Array]>;
   close(): Promise<void>;
@@ -38,6 +40,11 @@ export async function openGpu(mode: GpuMode): Promise<GpuDevice> {
     const sum = kernel(sumsOf(n), [64 * blocks], n);
     return gpu.createPipeline((terms, q) => sum(words(terms) as never, q as never));
   });
+  const products = remember((blocks: number, n: number) => {
+    const words = kernel(WORDS, [4 * blocks, n]);
+    const product = kernel(PRODUCTS, [blocks, n], 64);
+    return gpu.createPipeline((terms, gradient) => product(words(terms) as never, gradient as never));
+  });
   const perturbed = remember((blocks: number) => {
     const words = kernel(WORDS_OF_ONE, [4 * blocks]);
     const sides = kernel(perturbedOf(blocks), [2 * 64 * blocks]);
@@ -48,6 +55,10 @@ export async function openGpu(mode: GpuMode): Promise<GpuDevice> {
     mode,
     async sums(blocks, terms, q) {
       return (await sums(blocks, terms.length)(terms as never, q)) as Float32Array;
+    },
+    async products(blocks, terms, gradient) {
+      const parts = (await products(blocks, terms.length)(terms as never, gradient)) as Float32Array[];
+      return Float64Array.from(parts, (ofBlocks) => ofBlocks.reduce((sum, part) => sum + part, 0));
     },
     async perturbed(blocks, theta, term) {
       const both = (await perturbed(blocks, 0)(theta, [term] as never)) as Float32Array;

@@ -1,4 +1,4 @@
-/** The gpu.js backend: directions, θ ± step·z and S on the device; θ −= scale·S on the host, in float64. */
+/** The gpu.js backend: directions, θ ± step·z, S and dot products on the device; θ −= scale·S on the host, in float64. */
 import assert from 'node:assert/strict';
 import { type AdapterLayout, scratchOffset } from '../adapter-layout.ts';
 import { adaptersOf, assertExactSum, type Backend, type Perturbation, type Term } from '../backend.ts';
@@ -25,6 +25,11 @@ export async function gpuBackend(mode: GpuMode): Promise<Backend> {
     async update(theta, terms, scale, stripes) {
       assertExactSum(terms);
       for (const members of termClasses(terms, stripes)) await updateClass(device, theta, members, scale, stripes);
+    },
+
+    project: (gradient, roundKey, firstDirection, directions, stripes) => {
+      const terms = Array.from({ length: directions }, (_, k) => ({ roundKey, direction: firstDirection + k, q: 1 }));
+      return project(device, gradient, terms, stripes);
     },
 
     close: () => device.close(),
@@ -68,6 +73,34 @@ async function updateClass(
       for (let i = 0; i < length; i++) theta[start + i] = theta[start + i]! - Math.fround(scale * sum[k * BLOCK + i]!);
     }
   }
+}
+
+/** g·z for each of `terms`, which are directions firstDirection, firstDirection + 1, …. */
+async function project(
+  device: GpuDevice,
+  gradient: Float32Array,
+  terms: readonly Term[],
+  stripes: number,
+): Promise<Float64Array> {
+  const products = new Float64Array(terms.length);
+  for (const { firstBlock, terms: members } of termClasses(terms, stripes))
+    for (const { first, count } of tiles(gradient.length, firstBlock, stripes)) {
+      const blocks = powerOfTwoAbove(count);
+      const tile = new Float32Array(blocks * BLOCK);
+      for (let k = 0; k < count; k++) {
+        const start = (first + k * stripes) * BLOCK;
+        tile.set(gradient.subarray(start, start + BLOCK), k * BLOCK);
+      }
+      for (const pass of cutIntoPasses(members)) {
+        const rows = pass.map(({ roundKey, direction }) => termRow(roundKey, direction, first, stripes, 0));
+        while (rows.length < powerOfTwoAbove(pass.length)) rows.push(rows[0]!);
+        const parts = await device.products(blocks, rows, tile);
+        pass.forEach(({ direction }, i) => {
+          products[direction - terms[0]!.direction]! += parts[i]!;
+        });
+      }
+    }
+  return products;
 }
 
 function cutIntoPasses(terms: readonly Term[]): Term[][] {

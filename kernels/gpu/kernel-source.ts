@@ -82,6 +82,15 @@ export const sumsOf = (n: number): string => `function sums(words, q) {
   return sum;
 }`;
 
+/** words `[n, 4 · blocks]`, gradient `[64 · blocks]` → g·z of each block, `[n, blocks]`. */
+export const PRODUCTS = `function products(words, gradient) {
+  let sum = 0;
+  for (let i = 0; i < 64; i++) {
+    sum += gradient[this.thread.x * 64 + i] * sign(words[this.thread.y][this.thread.x * 4 + halfOf(i)], i);
+  }
+  return sum;
+}`;
+
 /** theta `[64 · blocks]`, words `[4 · blocks]`, terms `[1, TERM_COLUMNS]` → `[2 · 64 · blocks]`: θ + step·z, then θ − step·z. */
 export const perturbedOf = (blocks: number): string => `function perturbed(theta, words, terms) {
   if (this.thread.x < ${64 * blocks}) {

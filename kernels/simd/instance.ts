@@ -7,6 +7,7 @@ import { BLOCK } from '../direction.ts';
 import { stripeOffset } from '../random-keys.ts';
 import { SIMD_MODULE_BASE64 } from './gen/module.ts';
 import { assertPlanFits, type Plan, prepareTerm, RUN_TERMS, TERM_BYTES } from './plan.ts';
+import type { ProjectedPart, Projection } from './projection.ts';
 
 /** Blocks that one call sums, at most: 64 KiB of int32. */
 export const UNIT_BLOCKS = 256;
@@ -20,6 +21,9 @@ const SUMS = WORK + 1024 + RUN_TERMS * 32;
 const TILES = SUMS + UNIT_BYTES;
 const TERM = TILES + 3 * UNIT_BYTES;
 const PLAN = TERM + MAX_DIRECTIONS * TERM_BYTES;
+/** The three tiles as `project` uses them: gradient, tables, sums. */
+const TABLES = TILES + UNIT_BYTES;
+const PROJECTED = TILES + 2 * UNIT_BYTES;
 const ARRAY = 2 ** 21;
 /** 8,192 terms take 0.5 MiB, twice that in the worst of cuts; pages that are not touched take no memory. */
 const PLAN_CAPACITY = ARRAY - PLAN;
@@ -41,6 +45,17 @@ interface Exports {
     to: number,
     work: number,
   ): void;
+  projectBlocks(
+    sums: number,
+    gradient: number,
+    first: number,
+    stride: number,
+    blocks: number,
+    terms: number,
+    count: number,
+    tables: number,
+    work: number,
+  ): void;
 }
 
 /** Blocks first, first + stride, …, `count` of them (at most UNIT_BLOCKS). */
@@ -60,6 +75,7 @@ export class SimdInstance {
   readonly #exports: Exports;
   readonly #memory: ArrayBuffer;
   #plan: Plan | undefined;
+  #projection: Projection | undefined;
 
   /** elements: of the array. Throws RangeError when the memory cannot be had (4 GiB at most). */
   constructor(elements: number) {
@@ -111,6 +127,7 @@ export class SimdInstance {
     const adapters = adaptersOf(p);
     assert(p.directions <= MAX_DIRECTIONS, `${p.directions} directions, at most ${MAX_DIRECTIONS}`);
     assert.equal(scratch.length, adapters * p.layout.elements, 'scratch holds G adapters of d elements');
+    this.#projection = undefined; // its terms are overwritten
     const firstBlocks: number[] = [];
     for (let j = 0; j < p.directions; j++) {
       prepareTerm(new DataView(this.#memory), TERM + j * TERM_BYTES, p.roundKey, p.firstDirection + j);
@@ -167,6 +184,41 @@ export class SimdInstance {
       if (!inPlace) for (const [side, array] of targets.entries()) array.set(written[side]!);
     });
     if (p.sides === 'plus') target(p.directions).set(theta);
+  }
+
+  /** sums `[directions]` ← Σ gradientᵢ·zᵢ over the elements of the part's blocks, for each direction. */
+  project(projection: Projection, gradient: Float32Array, { from, to }: ProjectedPart, sums: Float64Array): void {
+    const { directions, stripes, classes, terms } = projection;
+    assert(directions <= MAX_DIRECTIONS, `${directions} directions, at most ${MAX_DIRECTIONS}`);
+    if (this.#projection !== projection) {
+      new Uint8Array(this.#memory, TERM).set(terms);
+      this.#projection = projection;
+    }
+    const projected = new Float64Array(this.#memory, PROJECTED, directions).fill(0);
+    let done = 0;
+    for (const { firstBlock, members } of classes) {
+      const first = from + ((firstBlock - from) & (stripes - 1));
+      for (let block = first; block < to; block += UNIT_BLOCKS * stripes) {
+        const count = Math.min(UNIT_BLOCKS, Math.ceil((to - block) / stripes));
+        this.#gather(gradient, block, stripes, count);
+        const [sum, term] = [PROJECTED + done * Float64Array.BYTES_PER_ELEMENT, TERM + done * TERM_BYTES];
+        this.#exports.projectBlocks(sum, TILES, block, stripes, count, term, members.length, TABLES, WORK);
+      }
+      for (const member of members) sums[member] = projected[done++]!;
+    }
+  }
+
+  /** The first tile ← the blocks first, first + stride, … of `gradient`, one behind another, and zeros up to a multiple of 4 blocks. */
+  #gather(gradient: Float32Array, first: number, stride: number, count: number): void {
+    const tile = this.#tile(0, 4 * BLOCK * Math.ceil(count / 4));
+    const pieces = stride === 1 ? 1 : count;
+    const length = stride === 1 ? count * BLOCK : BLOCK;
+    for (let k = 0; k < pieces; k++) {
+      const start = (first + k * stride) * BLOCK;
+      const piece = gradient.subarray(start, start + length);
+      tile.set(piece, k * BLOCK);
+      if (k === pieces - 1) tile.fill(0, k * BLOCK + piece.length);
+    }
   }
 
   /** One of three tiles of the work space. */

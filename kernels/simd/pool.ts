@@ -1,10 +1,11 @@
-/** Threads that sum units for one update at a time; θ stays with the calling thread, which sums units too. */
+/** Threads that share the units of one operation at a time with the calling thread, with which θ stays. */
 
 import { setImmediate } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 import { spawnThread } from '../../platform/spawn-thread.ts';
 import { BLOCK } from '../direction.ts';
 import { type SimdInstance, UNIT_BLOCKS } from './instance.ts';
+import type { ProjectedPart, Projection } from './projection.ts';
 import type { Unit } from './units.ts';
 
 /** Int32 words of a job's control array: the next unit nobody has claimed; how often a thread published; then a slot state per thread. */
@@ -17,16 +18,39 @@ export interface ThreadData {
   readonly slot: SharedArrayBuffer;
 }
 
-/** What a thread gets for each update. */
-export interface Job {
+/** What a thread gets for each operation: units are numbered from 0, and whoever is free claims the next. */
+export type Job = SumJob | ProjectJob;
+
+/** Of an update. */
+export interface SumJob {
+  readonly kind: 'sum';
   readonly units: readonly Unit[];
   /** A slot's state is 0: free, or u + 1: it holds the sums of unit u. */
+  readonly control: SharedArrayBuffer;
+}
+
+/** Of dot products with directions; a unit is a part of the elements. */
+export interface ProjectJob {
+  readonly kind: 'project';
+  readonly projection: Projection;
+  readonly parts: readonly ProjectedPart[];
+  /** float32 `[d]`. */
+  readonly gradient: SharedArrayBuffer;
+  /** float64 `[parts, directions]`. */
+  readonly sums: SharedArrayBuffer;
   readonly control: SharedArrayBuffer;
 }
 
 export interface SimdPool {
   /** θ −= scale·S over all units. One call at a time. Returns how many units other threads summed; rejects when one died. */
   update(instance: SimdInstance, theta: Float32Array, units: readonly Unit[], scale: number): Promise<number>;
+  /** The sums of each part, `[parts, directions]`. Takes 4·d bytes of shared memory while it runs. One call at a time. */
+  project(
+    instance: SimdInstance,
+    gradient: Float32Array,
+    projection: Projection,
+    parts: readonly ProjectedPart[],
+  ): Promise<Float64Array>;
   close(): Promise<void>;
 }
 
@@ -48,11 +72,42 @@ export function startPool(size: number): SimdPool {
     threads.push(thread);
   }
 
+  /**
+   * Gives `units` units of `job` to whoever claims them. own: does one on the calling thread; drain: takes what the threads
+   * published since, and returns how many units that were. Returns how many units other threads did.
+   */
+  async function share(job: Job, units: number, own: (unit: number) => void, drain: () => number): Promise<number> {
+    const control = new Int32Array(job.control);
+    for (const thread of threads) thread.postMessage(job);
+    let breath = performance.now();
+    let byOthers = 0;
+    for (let done = 0; done < units; ) {
+      const published = Atomics.load(control, CONTROL.published);
+      const drained = drain();
+      byOthers += drained;
+      done += drained;
+      const unit = Atomics.add(control, CONTROL.nextUnit, 1);
+      if (unit < units) {
+        own(unit);
+        done++;
+      } else if (done < units) {
+        Atomics.wait(control, CONTROL.published, published, BREATH_MS);
+      }
+      if (performance.now() - breath > BREATH_MS) {
+        await setImmediate();
+        if (failure) throw failure;
+        breath = performance.now();
+      }
+    }
+    return byOthers;
+  }
+
+  const newControl = (): SharedArrayBuffer => new SharedArrayBuffer(4 * (CONTROL.firstSlot + size));
+
   return {
     async update(instance, theta, units, scale) {
-      const shared = new SharedArrayBuffer(4 * (CONTROL.firstSlot + size));
+      const shared = newControl();
       const control = new Int32Array(shared);
-      for (const thread of threads) thread.postMessage({ units, control: shared } satisfies Job);
       /** Applies what the threads published; returns the number of units. */
       const drain = (): number => {
         let applied = 0;
@@ -68,28 +123,29 @@ export function startPool(size: number): SimdPool {
         });
         return applied;
       };
-      let breath = performance.now();
-      let byOthers = 0;
-      for (let done = 0; done < units.length; ) {
-        const published = Atomics.load(control, CONTROL.published);
-        const drained = drain();
-        byOthers += drained;
-        done += drained;
-        const unit = units[Atomics.add(control, CONTROL.nextUnit, 1)];
-        if (unit) {
-          instance.sum(unit.plan, unit.range);
-          instance.apply(theta, unit.range, scale);
-          done++;
-        } else if (done < units.length) {
-          Atomics.wait(control, CONTROL.published, published, BREATH_MS);
-        }
-        if (performance.now() - breath > BREATH_MS) {
-          await setImmediate();
-          if (failure) throw failure;
-          breath = performance.now();
-        }
-      }
-      return byOthers;
+      const own = (u: number): void => {
+        const { plan, range } = units[u]!;
+        instance.sum(plan, range);
+        instance.apply(theta, range, scale);
+      };
+      return await share({ kind: 'sum', units, control: shared }, units.length, own, drain);
+    },
+
+    async project(instance, gradient, projection, parts) {
+      const shared = new SharedArrayBuffer(gradient.byteLength);
+      new Float32Array(shared).set(gradient);
+      const sums = new SharedArrayBuffer(8 * parts.length * projection.directions);
+      const control = newControl();
+      let seen = 0;
+      const drain = (): number => {
+        const before = seen;
+        seen = Atomics.load(new Int32Array(control), CONTROL.published);
+        return seen - before;
+      };
+      const own = (part: number): void =>
+        instance.project(projection, gradient, parts[part]!, sumsOf(sums, projection, part));
+      await share({ kind: 'project', projection, parts, gradient: shared, sums, control }, parts.length, own, drain);
+      return new Float64Array(sums);
     },
 
     async close() {
@@ -97,3 +153,7 @@ export function startPool(size: number): SimdPool {
     },
   };
 }
+
+/** The sums of one part among those of all, a view. */
+export const sumsOf = (sums: ArrayBufferLike, { directions }: Projection, part: number): Float64Array =>
+  new Float64Array(sums, 8 * part * directions, directions);

@@ -1,10 +1,11 @@
-/** The WebAssembly SIMD backend: an update on any number of threads, perturbed adapters on the calling one. */
+/** The WebAssembly SIMD backend: updates and dot products on any number of threads, perturbed adapters on the calling one. */
 import { setImmediate } from 'node:timers/promises';
-import { assertExactSum, type Backend, type Perturbation, type Term } from '../backend.ts';
+import { assertExactSum, type Backend, type Term } from '../backend.ts';
 import { SimdInstance } from './instance.ts';
 import { planUpdate } from './plan.ts';
-import { type SimdPool, startPool } from './pool.ts';
-import { unitsOf } from './units.ts';
+import { type SimdPool, startPool, sumsOf } from './pool.ts';
+import { type ProjectedPart, type Projection, planProjection } from './projection.ts';
+import { projectionParts, unitsOf } from './units.ts';
 
 /** Sign-additions below which other threads are not worth waking. */
 const WORTH_THREADS = 4e6;
@@ -39,6 +40,42 @@ export function simdBackend(threads: number): Backend {
     }
   }
 
+  /** `[parts, directions]` */
+  async function projectParts(
+    gradient: Float32Array,
+    projection: Projection,
+    parts: readonly ProjectedPart[],
+  ): Promise<Float64Array> {
+    const { directions, stripes } = projection;
+    if (threads > 1 && (directions * gradient.length) / stripes > WORTH_THREADS) {
+      pool ??= startPool(threads - 1);
+      return await pool.project(own, gradient, projection, parts);
+    }
+    const sums = new Float64Array(parts.length * directions);
+    for (const [p, part] of parts.entries())
+      own.project(projection, gradient, part, sumsOf(sums.buffer, projection, p));
+    return sums;
+  }
+
+  async function project(gradient: Float32Array, projection: Projection): Promise<Float64Array> {
+    const { directions } = projection;
+    const parts = projectionParts(gradient.length);
+    const sums = await projectParts(gradient, projection, parts);
+    const total = new Float64Array(directions);
+    for (let p = 0; p < parts.length; p++) for (let k = 0; k < directions; k++) total[k]! += sums[p * directions + k]!;
+    return total;
+  }
+
+  /** One operation at a time: they share threads and work space. */
+  function inTurn<T>(operation: () => Promise<T>): Promise<T> {
+    const run = last.then(operation);
+    last = run.then(
+      () => undefined,
+      () => undefined, // the caller gets the error
+    );
+    return run;
+  }
+
   return {
     name: 'simd',
 
@@ -53,17 +90,12 @@ export function simdBackend(threads: number): Backend {
       }
     },
 
-    async perturb(p: Perturbation, scratch: Float32Array) {
-      await last;
-      home(scratch).perturb(p, scratch);
-    },
+    perturb: (p, scratch) => inTurn(async () => home(scratch).perturb(p, scratch)),
 
-    async update(theta, terms, scale, stripes) {
-      const before = last;
-      const run = before.then(() => update(theta, terms, scale, stripes));
-      last = run.catch(() => undefined); // the caller gets the error
-      await run;
-    },
+    update: (theta, terms, scale, stripes) => inTurn(() => update(theta, terms, scale, stripes)),
+
+    project: (gradient, roundKey, firstDirection, directions, stripes) =>
+      inTurn(() => project(gradient, planProjection(roundKey, firstDirection, directions, stripes))),
 
     async close() {
       await last;

@@ -1,7 +1,8 @@
-/** An update cut into units of at most 16,384 elements that any thread can sum. */
+/** Operations cut into units that any thread can take: an update into at most 16,384 elements, dot products into parts. */
 import { BLOCK } from '../direction.ts';
 import { type BlockRange, UNIT_BLOCKS } from './instance.ts';
 import type { Plan } from './plan.ts';
+import type { ProjectedPart } from './projection.ts';
 
 export interface Unit {
   readonly plan: Plan;
@@ -21,4 +22,16 @@ export function unitsOf(plans: readonly Plan[], d: number, stripes: number): Uni
       });
   }
   return units;
+}
+
+/** Parts of a projection, at most: each has K sums of its own, which are added in the order of the parts. */
+const MOST_PARTS = 64;
+
+/** The blocks of d elements in parts that any thread can project. */
+export function projectionParts(d: number): ProjectedPart[] {
+  const blocks = Math.ceil(d / BLOCK);
+  const size = Math.max(UNIT_BLOCKS, Math.ceil(blocks / MOST_PARTS));
+  const parts: ProjectedPart[] = [];
+  for (let from = 0; from < blocks; from += size) parts.push({ from, to: Math.min(from + size, blocks) });
+  return parts;
 }

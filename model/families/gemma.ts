@@ -72,7 +72,8 @@ function sharedFields(config: ConfigFields, sizes: GatedSizes, slides: (layer: n
 function gemma3Ropes(config: ConfigFields, sizes: GatedSizes): Rope[] {
   const nested = config.object('rope_parameters');
   const context = { ...sizes, types: SHARED_ROPE_TYPES };
-  const full = config.object('rope_scaling') ?? nested?.object('full_attention');
+  const scaling = config.isEmpty('rope_scaling') ? undefined : config.object('rope_scaling');
+  const full = nested?.merged('full_attention', scaling) ?? scaling;
   const sliding = nested?.object('sliding_attention');
   const localTheta = config.positive('rope_local_base_freq', 10_000);
   const local = ropeFrom(config.without('rope_theta'), sliding, { ...context, defaultTheta: localTheta });

@@ -1,9 +1,11 @@
-/** Mistral: llama with a sliding window in every layer. */
+/** Mistral: llama with a sliding window in every layer; Ministral: in some. */
 import type { Architecture } from '../architecture.ts';
 import type { ConfigFields } from '../config-fields.ts';
 import { gatedDecoder, gatedSizes } from './gated-decoder.ts';
+import { slidingLayers } from './layer-types.ts';
 import { ropeOf, SHARED_ROPE_TYPES } from './rope-config.ts';
 
+/** With `layer_types`, AutoConfig takes model_type `mistral` for `ministral`: the same but for them. */
 export function mistral(config: ConfigFields): Architecture {
   const sizes = gatedSizes(config, {
     vocabularySize: 32000,
@@ -18,9 +20,12 @@ export function mistral(config: ConfigFields): Architecture {
   });
   // A missing window is 4096; null is none.
   const window = config.nullable('sliding_window', 4096, (name) => config.count(name));
+  const sliding = slidingLayers(config, sizes.layers, () => window !== undefined);
+  if (window === undefined && sliding.includes(true))
+    throw config.refuse('sliding_window', 'a whole number, as layers slide');
   return gatedDecoder(config, sizes, {
     ropes: [ropeOf(config, { ...sizes, defaultTheta: 10_000, types: SHARED_ROPE_TYPES })],
     biases: { qkv: false, o: false, feedForward: false },
-    attention: () => ({ window }),
+    attention: (layer) => ({ window: sliding[layer] ? window : undefined }),
   });
 }

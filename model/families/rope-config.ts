@@ -24,8 +24,8 @@ export const SHARED_ROPE_TYPES: readonly RopeScaling['type'][] = [...ALL_BUT_LON
 
 /** The rope of a config that has one for all layers. */
 export function ropeOf(config: ConfigFields, context: RopeContext): Rope {
-  const parameters = config.object('rope_scaling') ?? config.object('rope_parameters');
-  return ropeFrom(config, parameters, context);
+  const holder = config.isEmpty('rope_scaling') ? 'rope_parameters' : 'rope_scaling';
+  return ropeFrom(config, config.object(holder), context);
 }
 
 /** `parameters` may be undefined: then the top level holds the theta, and nothing is scaled. */
@@ -54,6 +54,8 @@ function rotatedSize(config: ConfigFields, parameters: ConfigFields | undefined,
 }
 
 function scalingOf(top: ConfigFields, fields: ConfigFields, context: RopeContext, half: number): RopeScaling {
+  for (const name of ['full_attention', 'sliding_attention'])
+    if (fields.has(name)) throw fields.refuse(name, 'one rope for all layers in this family');
   const key = fields.has('rope_type') || !fields.has('type') ? 'rope_type' : 'type';
   const named = fields.text(key, 'default');
   const type = context.aliases?.[named] ?? context.types.find((known) => known === named);
@@ -89,16 +91,18 @@ function originalMaxPositions(top: ConfigFields, fields: ConfigFields, context: 
 }
 
 function yarnOf(fields: ConfigFields, context: RopeContext, originalMax: number): RopeScaling {
-  const factor = fields.has('factor') ? fields.positive('factor') : context.maxPositions / originalMax;
+  const factor = fields.isNull('factor') ? context.maxPositions / originalMax : fields.positive('factor');
+  // Python's truth: 0 counts as missing.
+  const orElse = (name: string, fallback: number): number => (fields.isEmpty(name) ? fallback : fields.positive(name));
   const stretch = (mscale: number): number => (factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1);
-  const both = fields.has('mscale') && fields.has('mscale_all_dim');
-  const inferred = both ? stretch(fields.positive('mscale')) / stretch(fields.positive('mscale_all_dim')) : stretch(1);
+  const [above, below] = [orElse('mscale', 0), orElse('mscale_all_dim', 0)];
+  const inferred = above > 0 && below > 0 ? stretch(above) / stretch(below) : stretch(1);
   return {
     type: 'yarn',
     factor,
     attentionFactor: fields.has('attention_factor') ? fields.positive('attention_factor') : inferred,
-    betaFast: fields.positive('beta_fast', 32),
-    betaSlow: fields.positive('beta_slow', 1),
+    betaFast: orElse('beta_fast', 32),
+    betaSlow: orElse('beta_slow', 1),
     truncate: fields.flag('truncate', true),
     originalMaxPositions: originalMax,
   };

@@ -16,6 +16,7 @@ const FAMILIES: Readonly<Record<string, (config: ConfigFields) => Architecture>>
   gemma3_text: gemma3Text,
   gpt2,
   llama,
+  ministral: mistral,
   mistral,
   opt,
   phi3,
@@ -32,10 +33,20 @@ export function describeModel(config: ConfigFields): Architecture {
     throw usageError(
       `${config.file}: model_type ${JSON.stringify(modelType)} is not supported; supported are ${Object.keys(FAMILIES).join(', ')}`,
     );
-  if (config.has('quantization_config'))
-    throw config.refuse(
-      'quantization_config',
-      'none: give the unquantized model (model.quantize: int8 quantizes at load)',
-    );
+  refuseOtherArithmetic(config);
   return describe(config);
+}
+
+/** What transformers reads of every config, whatever its family. */
+function refuseOtherArithmetic(config: ConfigFields): void {
+  for (const name of ['quantization_config', 'compression_config'])
+    if (config.has(name))
+      throw config.refuse(
+        name,
+        'none: the weights are quantized; give the unquantized model (worker.quantize: int8 quantizes it when it is loaded)',
+      );
+  if (config.isNull('is_causal') || !config.flag('is_causal', true))
+    throw config.refuse('is_causal', 'true: only causal models are supported');
+  if (!config.isEmpty('per_layer_config'))
+    throw config.refuse('per_layer_config', 'none: layers of different settings are not supported');
 }

@@ -3,51 +3,82 @@
  * one row or more and perhaps a rest. The mask hides from a row all but itself.
  */
 import type { Attention, Rope } from '../architecture.ts';
-import type { Value } from './builder.ts';
-import { bilinearly, type Dual, linearly, split, through } from './dual.ts';
+import type { GraphBuilder, Value } from './builder.ts';
+import { type Dual, derived, linearly, split } from './dual.ts';
 import { linear, linears } from './linear.ts';
-import type { ModelGraph } from './model-graph.ts';
+import type { Choice, ModelGraph } from './model-graph.ts';
 import { normalization } from './normalization.ts';
 
-/** `x` `[G, N, C]` to `[G, N', C]`, where `places` says which N' tokens are wanted, as places of `[B·T]`. */
-export function attention(g: ModelGraph, description: Attention, x: Dual, places: Value): Dual {
+/** `x` `[G, N, C]` to `[G, N', C]`: `kept` chooses N' tokens from the places `[B·T]`. */
+export function attention(g: ModelGraph, description: Attention, x: Dual, kept: Choice): Dual {
   const { graph } = g;
-  const { heads, keyValueHeads, headSize, scale, softcap } = description;
+  const { heads, keyValueHeads, softcap } = description;
   const [q, k, v] = project(g, description, x);
   const shared = heads / keyValueHeads;
   // The heads that share a key stand beside it: [G, B, keyValueHeads, shared, T, D] against [G, B, keyValueHeads, 1, T, D].
   const query = headsFirst(g, positioned(g, description, q!, heads, description.queryNorm), shared, description);
   const key = headsFirst(g, positioned(g, description, k!, keyValueHeads, description.keyNorm), 1, description);
-  const attributes = { transB: 1, alpha: { float: scale } };
-  let scores = bilinearly(graph, query, key, (q, k) => graph.node('FusedMatMul', [q, k], attributes));
-  if (softcap !== undefined) scores = g.softcapped(scores, softcap);
-  const mixed = mix(g, scores, g.mask(description.window), headsFirst(g, v!, 1, description));
-  const merged = linearly(graph, mixed, (x) => {
-    const tokensFirst = graph.node('Transpose', [x], { perm: [0, 1, 4, 2, 3, 5] });
-    const flat = graph.node('Reshape', [tokensFirst, graph.integers([0, -1, heads * headSize])]);
-    return graph.node('Gather', [flat, places], { axis: 1 });
-  });
+  const plain = scoresOf(graph, query, key, description);
+  const scores = softcap === undefined ? plain : g.softcapped(plain, softcap);
+  const mixed = mix(g, scores, g.mask(description.window), headsFirst(g, v!, 1, description), description);
+  const merged = linearly(
+    graph,
+    mixed,
+    (x) => kept.of(tokensFirst(graph, x, heads, description)),
+    (dy) => perHead(graph, kept.back(dy), shared, description),
+  );
   return linear(g, description.output, merged);
+}
+
+/** S = scale·q·kᵀ, `[G, B, keyValueHeads, shared, T, T]`. */
+function scoresOf(graph: GraphBuilder, query: Dual, key: Dual, description: Attention): Dual {
+  const { scale } = description;
+  const product = (q: Value, k: Value): Value =>
+    graph.node('FusedMatMul', [q, k], { transB: 1, alpha: { float: scale } });
+  const scaled = (x: Value): Value => graph.node('Mul', [x, graph.scalar(scale)]);
+  return derived(graph, product(query.value, key.value), [
+    [query, (dq) => product(dq, key.value), (dS) => scaled(graph.node('MatMul', [dS, key.value]))],
+    [
+      key,
+      (dk) => product(query.value, dk),
+      (dS) => scaled(overShared(graph, graph.node('MatMul', [turned(graph, dS), query.value]), description)),
+    ],
+  ]);
 }
 
 /**
  * y = P·v, P = softmax(S + mask). With M = P∘dS the tangent of P is M − P·Σ M (sums over a row), so
- * dy = M·v − (Σ M)·y + P·dv.
+ * dy = M·v − (Σ M)·y + P·dv. In reverse S̄ = P∘(ȳ·vᵀ − Σ ȳ∘y), since Σ P∘(ȳ·vᵀ) = Σ ȳ∘y, and v̄ = Pᵀ·ȳ.
  */
-function mix({ graph }: ModelGraph, scores: Dual, mask: Value, v: Dual): Dual {
+function mix({ graph }: ModelGraph, scores: Dual, mask: Value, v: Dual, description: Attention): Dual {
   const weights = graph.node('Softmax', [graph.node('Add', [scores.value, mask])], { axis: -1 });
   const value = graph.node('MatMul', [weights, v.value]);
-  const throughScores = (dS: Value): Value => {
-    const changes = graph.node('Mul', [weights, dS]);
-    const sums = graph.node('ReduceSum', [changes, graph.integers([-1])], { keepdims: 1 });
-    return graph.node('Sub', [graph.node('MatMul', [changes, v.value]), graph.node('Mul', [sums, value])]);
+  const sums = (x: Value): Value => graph.node('ReduceSum', [x, graph.integers([-1])], { keepdims: 1 });
+  const times = (a: Value, b: Value): Value => graph.node('Mul', [a, b]);
+  const pushScores = (dS: Value): Value => {
+    const changes = times(weights, dS);
+    return graph.node('Sub', [graph.node('MatMul', [changes, v.value]), times(sums(changes), value)]);
   };
-  const tangent = through(graph, [
-    [scores, throughScores],
-    [v, (dv) => graph.node('MatMul', [weights, dv])],
+  const pullScores = (dy: Value): Value => {
+    const along = graph.node('MatMul', [dy, turned(graph, v.value)]);
+    return times(weights, graph.node('Sub', [along, sums(times(dy, value))]));
+  };
+  return derived(graph, value, [
+    [scores, pushScores, pullScores],
+    [
+      v,
+      (dv) => graph.node('MatMul', [weights, dv]),
+      (dy) => overShared(graph, graph.node('MatMul', [turned(graph, weights), dy]), description),
+    ],
   ]);
-  return { value, tangent };
 }
+
+/** Each of `[G, B, keyValueHeads, shared, rows, columns]`, transposed. */
+const turned = (graph: GraphBuilder, x: Value): Value => graph.node('Transpose', [x], { perm: [0, 1, 2, 3, 5, 4] });
+
+/** What the heads that share a key say of it, added up: `[G, B, keyValueHeads, 1, T, D]`. */
+const overShared = (graph: GraphBuilder, x: Value, { heads, keyValueHeads }: Attention): Value =>
+  heads === keyValueHeads ? x : graph.node('ReduceSum', [x, graph.integers([3])], { keepdims: 1 });
 
 /** q, k and v, each `[G, N, its heads · D]`. */
 function project(g: ModelGraph, { projections, heads, keyValueHeads, headSize }: Attention, x: Dual): Dual[] {
@@ -66,28 +97,53 @@ function positioned(
   heads: number,
   norm: Attention['queryNorm'],
 ): Dual {
-  const reshaped = (x: Dual, shape: readonly number[]): Dual =>
-    linearly(g.graph, x, (x) => g.graph.node('Reshape', [x, g.graph.integers(shape)]));
-  if (norm !== undefined)
-    x = reshaped(normalization(g, norm, reshaped(x, [0, 0, heads, headSize])), [0, 0, heads * headSize]);
+  const { graph } = g;
+  const flat = (x: Value): Value => graph.node('Reshape', [x, graph.integers([0, 0, heads * headSize])]);
+  const byHead = (x: Value): Value => graph.node('Reshape', [x, graph.integers([0, 0, heads, headSize])]);
+  if (norm !== undefined) x = linearly(graph, normalization(g, norm, linearly(graph, x, byHead, flat)), flat, byHead);
   return rope === undefined ? x : rotated(g, rope, g.architecture.ropes[rope]!, x, heads, headSize);
 }
 
-/** Rotates the first `rotated` elements of each head by the token's position; pairs are element i and i + rotated / 2. */
+/**
+ * Rotates the first `rotated` elements of each head by the token's position; pairs are element i and i + rotated / 2. The transpose
+ * turns the other way.
+ */
 function rotated(g: ModelGraph, index: number, rope: Rope, x: Dual, heads: number, headSize: number): Dual {
+  const { graph } = g;
   const { cos, sin } = g.rope(index);
   const partial: Record<string, number> =
     rope.rotated < headSize ? { rotary_embedding_dim: rope.rotated, num_heads: heads } : {};
   // Row n of the tables belongs to packed token n, so the "position" of the operator is n itself, from 0.
-  return linearly(g.graph, x, (x) => g.graph.node('RotaryEmbedding', [x, g.graph.integers([0]), cos, sin], partial));
+  const turn = (x: Value, sin: Value): Value =>
+    graph.node('RotaryEmbedding', [x, graph.integers([0]), cos, sin], partial);
+  return linearly(
+    graph,
+    x,
+    (x) => turn(x, sin),
+    (dy) => turn(dy, graph.node('Neg', [sin])),
+  );
 }
 
 /** Packed `[G, N, heads · D]` to padded `[G, B, heads / shared, shared, T, D]`. */
-function headsFirst(g: ModelGraph, x: Dual, shared: number, { keyValueHeads, headSize }: Attention): Dual {
+function headsFirst(g: ModelGraph, x: Dual, shared: number, description: Attention): Dual {
   const { graph } = g;
-  return linearly(graph, x, (x) => {
-    const padded = graph.node('Gather', [x, g.padding()], { axis: 1 });
-    const perHead = graph.node('Reshape', [padded, graph.integers([0, 0, 0, keyValueHeads, shared, headSize])]);
-    return graph.node('Transpose', [perHead], { perm: [0, 1, 3, 4, 2, 5] });
-  });
+  const padding = g.padding();
+  return linearly(
+    graph,
+    x,
+    (x) => perHead(graph, padding.of(x), shared, description),
+    (dy) => padding.back(tokensFirst(graph, dy, shared * description.keyValueHeads, description)),
+  );
+}
+
+/** `[G, B, T, heads · D]` to `[G, B, keyValueHeads, shared, T, D]`. */
+function perHead(graph: GraphBuilder, x: Value, shared: number, { keyValueHeads, headSize }: Attention): Value {
+  const apart = graph.node('Reshape', [x, graph.integers([0, 0, 0, keyValueHeads, shared, headSize])]);
+  return graph.node('Transpose', [apart], { perm: [0, 1, 3, 4, 2, 5] });
+}
+
+/** `[G, B, keyValueHeads, shared, T, D]` to `[G, B·T, heads · D]`. */
+function tokensFirst(graph: GraphBuilder, x: Value, heads: number, { headSize }: Attention): Value {
+  const tokens = graph.node('Transpose', [x], { perm: [0, 1, 4, 2, 3, 5] });
+  return graph.node('Reshape', [tokens, graph.integers([0, -1, heads * headSize])]);
 }

@@ -40,27 +40,37 @@ const MICROSOFT_OPERATORS = new Set([
 const OPSET = 21;
 const IR_VERSION = 10;
 
+/** Nodes, and which of their values they give. */
+interface Branch {
+  readonly nodes: NodeProto[];
+  readonly results: readonly Value[];
+}
+
 export class GraphBuilder {
   /** Where the weights' locations are relative to: the nearest directory that holds all their files. */
   readonly weightsDirectory: string;
   private readonly nodes: NodeProto[] = [];
   /** Nodes of the branch that is being made. */
   private branch: NodeProto[] = [];
-  /** Where the next node goes: one of the two above. */
+  /** Where the next node goes: one of the two above, or a branch of `choose`. */
   private target = this.nodes;
   private readonly initializers = new Map<Value, TensorProto>();
   private readonly inputs: ValueInfoProto[] = [];
   private readonly outputs: ValueInfoProto[] = [];
+  /** Values that several parts of a graph ask for, by their names. */
+  private readonly made = new Map<string, Value>();
   private values = 0;
 
   constructor(weights: Iterable<WeightTensor>) {
     this.weightsDirectory = commonDirectory([...weights].map(({ file }) => dirname(file)));
   }
 
-  /** A graph input. A text in `shape` names a dimension that varies from run to run. */
+  /** A graph input; its name is its value, made at first. A text in `shape` names a dimension that varies from run to run. */
   input(name: string, type: keyof typeof ELEMENT_TYPES, shape: readonly (number | string)[]): Value {
-    this.inputs.push(valueInfo(name, ELEMENT_TYPES[type], shape));
-    return name;
+    return this.once(name, () => {
+      this.inputs.push(valueInfo(name, ELEMENT_TYPES[type], shape));
+      return name;
+    });
   }
 
   output(value: Value, name: string, shape: readonly (number | string)[]): void {
@@ -84,15 +94,16 @@ export class GraphBuilder {
     return output;
   }
 
+  /** The value of that name, made at first. */
+  once(name: string, make: () => Value): Value {
+    const value = this.made.get(name) ?? make();
+    this.made.set(name, value);
+    return value;
+  }
+
   /** Makes nodes that belong to a branch; `endBranch` gives their result back to the graph. */
   inBranch<T>(make: () => T): T {
-    const outer = this.target;
-    this.target = this.branch;
-    try {
-      return make();
-    } finally {
-      this.target = outer;
-    }
+    return this.into(this.branch, make);
   }
 
   /**
@@ -101,17 +112,47 @@ export class GraphBuilder {
    * keeps what the branch needs until then.
    */
   endBranch(condition: Value, result: Value, passed: readonly Value[] = []): Value[] {
-    const outputs = this.nodeWithOutputs('If', [condition], 1 + passed.length);
-    const branch = (name: string, made: NodeProto[], first: Value): AttributeProto => {
-      const copies = passed.map((value, i) => nodeOf('Identity', [value], [`${outputs[1 + i]}_${name}`]));
-      const node = [...made, nodeOf('Identity', [first], [`${outputs[0]}_${name}`]), ...copies];
-      const output = outputs.map((value) => ({ name: `${value}_${name}`, type: FLOAT_OF_ANY_SHAPE }));
-      return { name, g: { name, node, initializer: [], input: [], output }, ints: [], type: AttributeType.GRAPH };
-    };
-    const branches = [branch('then_branch', this.branch, result), branch('else_branch', [], this.filled(0, 0))];
-    this.nodes.at(-1)!.attribute.push(...branches);
+    const then = { nodes: this.branch, results: [result, ...passed] };
     this.branch = [];
+    return this.either(condition, then, { nodes: [], results: [this.nothing(), ...passed] });
+  }
+
+  /** The values that `then` makes where `condition` (bool `[1]`) holds, else those that `otherwise` makes: equally many, or empty ones. */
+  choose(condition: Value, then: () => readonly Value[], otherwise?: () => readonly Value[]): Value[] {
+    const branch = (make: () => readonly Value[]): Branch => {
+      const nodes: NodeProto[] = [];
+      return { nodes, results: this.into(nodes, make) };
+    };
+    const first = branch(then);
+    return this.either(condition, first, branch(otherwise ?? (() => first.results.map(() => this.nothing()))));
+  }
+
+  /** An empty value. */
+  nothing(): Value {
+    return this.filled(0, 0);
+  }
+
+  private either(condition: Value, then: Branch, otherwise: Branch): Value[] {
+    const outputs = this.nodeWithOutputs('If', [condition], then.results.length);
+    const attribute = (name: string, { nodes, results }: Branch): AttributeProto => {
+      // A branch gives values under names of its own.
+      const copies = results.map((value, i) => nodeOf('Identity', [value], [`${outputs[i]}_${name}`]));
+      const output = outputs.map((value) => ({ name: `${value}_${name}`, type: FLOAT_OF_ANY_SHAPE }));
+      const g = { name, node: [...nodes, ...copies], initializer: [], input: [], output };
+      return { name, g, ints: [], type: AttributeType.GRAPH };
+    };
+    this.target.at(-1)!.attribute.push(attribute('then_branch', then), attribute('else_branch', otherwise));
     return outputs;
+  }
+
+  private into<T>(nodes: NodeProto[], make: () => T): T {
+    const outer = this.target;
+    this.target = nodes;
+    try {
+      return make();
+    } finally {
+      this.target = outer;
+    }
   }
 
   /** A constant of int64, 1-D. */
@@ -153,10 +194,10 @@ export class GraphBuilder {
     return weight.name;
   }
 
-  /** A tensor in float32: as stored, or cast (once, when the session is made). */
+  /** A tensor in float32: as stored, or cast (once, when the session is made). Every branch may read it. */
   weight(weight: WeightTensor): Value {
     const value = this.storedWeight(weight);
-    return weight.dtype === 'F32' ? value : this.node('Cast', [value], { to: DataType.FLOAT });
+    return weight.dtype === 'F32' ? value : this.into(this.nodes, () => this.cast(value));
   }
 
   /** `value` in float32. */
@@ -189,19 +230,23 @@ export class GraphBuilder {
     dims: number[],
     data: BigInt64Array | Float32Array | Uint8Array,
   ): Value {
-    this.initializers.set(name, {
-      dims,
-      dataType,
-      name,
-      rawData: Buffer.from(data.buffer),
-      externalData: [],
-      dataLocation: TensorProto_DataLocation.DEFAULT,
-    });
+    this.initializers.set(name, constantOf(name, dataType, dims, data));
     return name;
   }
 }
 
-function nodeOf(
+/** A tensor whose data lie in the graph. */
+export function constantOf(
+  name: Value,
+  dataType: DataType,
+  dims: number[],
+  data: BigInt64Array | Float32Array | Uint8Array,
+): TensorProto {
+  const rawData = Buffer.from(data.buffer);
+  return { dims, dataType, name, rawData, externalData: [], dataLocation: TensorProto_DataLocation.DEFAULT };
+}
+
+export function nodeOf(
   opType: string,
   input: readonly Value[],
   output: readonly Value[],

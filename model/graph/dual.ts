@@ -1,63 +1,99 @@
-/** Forward-mode differentiation: values of the graph with their derivatives along K directions, and the rules that join them. */
+/** Values of the graph with what they depend on, and the rules that differentiate them: forward along directions, and in reverse. */
 import type { GraphBuilder, Value } from './builder.ts';
 
 /**
- * A value `[1, …]` with its tangent `[K, …]`, its exact derivative along each of K directions of θ (a dual number; Baydin et al.
- * 2022, "Gradients without Backpropagation"). No tangent stands for zero: no trained matrix lies before the value. In a graph
- * without directions no value has one, and values are `[G, …]`.
+ * A value `[1, …]` of a graph that is differentiated. In a graph without derivatives it is its value `[G, …]` alone.
  *
- * Tangents are made in the builder's branch, which runs only when there are directions: an evaluation pays nothing for them.
+ * Forward mode: `tangent` `[K, …]` is its exact derivative along each of K directions of θ (a dual number; Baydin et al. 2022,
+ * "Gradients without Backpropagation"). Tangents are made in the builder's branch, which runs only when there are directions:
+ * an evaluation pays nothing for them.
+ *
+ * Reverse mode: `terms` say what it is made of, so that `adjoints` can go back from it (Griewank & Walther 2008, chapter 3).
+ *
+ * No tangent and no terms stand for zero: no trained matrix lies before the value.
  */
 export interface Dual {
   readonly value: Value;
   readonly tangent?: Value | undefined;
+  /** Empty: a variable, where going back ends. */
+  readonly terms?: readonly Term[] | undefined;
 }
+
+/** One value that another is made of: dy = push(dx), a linear map, and its transpose, x̄ = pull(ȳ). */
+interface Term {
+  readonly x: Dual;
+  readonly pull: (dy: Value) => Value;
+}
+
+/** A map that is linear in a value; without a transpose it is symmetric, like a product element by element. */
+type Derivative = readonly [x: Dual, push: (dx: Value) => Value, pull?: (dy: Value) => Value];
+
+/** The chain rule: `value` with its derivatives by all that it is made of. Slopes are made in the same branch as what uses them. */
+export function derived(graph: GraphBuilder, value: Value, derivatives: readonly Derivative[]): Dual {
+  const tangent = graph.inBranch(() => {
+    const pushed = derivatives.flatMap(([{ tangent }, push]) => (tangent === undefined ? [] : [push(tangent)]));
+    return sum(graph, pushed);
+  });
+  const terms = derivatives.flatMap(([x, push, pull = push]) => (x.terms === undefined ? [] : [{ x, pull }]));
+  return { value, tangent, terms: terms.length === 0 ? undefined : terms };
+}
+
+const sum = (graph: GraphBuilder, values: readonly Value[]): Value | undefined =>
+  values.length === 0 ? undefined : values.reduce((sum, value) => graph.node('Add', [sum, value]));
 
 /** f of a value that is linear in it: d f(x) = f(dx). */
-export function linearly(graph: GraphBuilder, x: Dual, f: (x: Value) => Value): Dual {
-  return { value: f(x.value), tangent: through(graph, [[x, f]]) };
-}
-
-/** f linear in each of two values: d f(a, b) = f(da, b) + f(a, db). */
-export function bilinearly(graph: GraphBuilder, a: Dual, b: Dual, f: (a: Value, b: Value) => Value): Dual {
-  const value = f(a.value, b.value);
-  const tangent = through(graph, [
-    [a, (da) => f(da, b.value)],
-    [b, (db) => f(a.value, db)],
-  ]);
-  return { value, tangent };
+export function linearly(graph: GraphBuilder, x: Dual, f: (x: Value) => Value, transpose: (dy: Value) => Value): Dual {
+  return derived(graph, f(x.value), [[x, f, transpose]]);
 }
 
 /** `x` cut along its last dimension into parts of the given sizes. */
-export function split(graph: GraphBuilder, { value, tangent }: Dual, sizes: readonly number[]): Dual[] {
+export function split(graph: GraphBuilder, x: Dual, sizes: readonly number[]): Dual[] {
   const parts = (x: Value): Value[] =>
     graph.nodeWithOutputs('Split', [x, graph.integers(sizes)], sizes.length, { axis: -1 });
-  const values = parts(value);
+  const { tangent } = x;
   const tangents = tangent && graph.inBranch(() => parts(tangent));
-  return values.map((part, i) => ({ value: part, tangent: tangents?.[i] }));
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  let before = 0;
+  return parts(x.value).map((value, i) => {
+    const around = [before, total - before - sizes[i]!];
+    before += sizes[i]!;
+    const pull = (dy: Value): Value =>
+      graph.node('Pad', [dy, graph.integers(around), graph.scalar(0), graph.integers([-1])]);
+    return { value, tangent: tangents?.[i], terms: x.terms && [{ x, pull }] };
+  });
 }
 
 export function add(graph: GraphBuilder, a: Dual, b: Dual): Dual {
   const same = (dx: Value): Value => dx;
-  return {
-    value: graph.node('Add', [a.value, b.value]),
-    tangent: through(graph, [
-      [a, same],
-      [b, same],
-    ]),
-  };
+  return derived(graph, graph.node('Add', [a.value, b.value]), [
+    [a, same],
+    [b, same],
+  ]);
 }
 
 /**
- * The chain rule: Σ term(dx) over the values that have a tangent; undefined where none has one. The nodes are made in the
- * branch of the tangents, those of slopes too.
+ * Reverse mode: the adjoints, ∂L/∂x for all that `y` is made of, from `dy`, that of `y`. Each has its value's shape.
+ * Nodes of pulls are made where they are wanted: nothing is made of what no variable lies before.
  */
-export function through(
-  graph: GraphBuilder,
-  terms: readonly (readonly [x: Dual, term: (dx: Value) => Value])[],
-): Value | undefined {
-  return graph.inBranch(() => {
-    const [first, ...others] = terms.flatMap(([{ tangent }, term]) => (tangent === undefined ? [] : [term(tangent)]));
-    return others.reduce((sum, term) => sum && graph.node('Add', [sum, term]), first);
-  });
+export function adjoints(graph: GraphBuilder, y: Dual, dy: Value): Map<Dual, Value> {
+  const found = new Map([[y, dy]]);
+  for (const dual of usersFirst(y))
+    for (const { x, pull } of dual.terms!) {
+      const [part, others] = [pull(found.get(dual)!), found.get(x)];
+      found.set(x, others === undefined ? part : graph.node('Add', [others, part]));
+    }
+  return found;
+}
+
+/** `y` and all it is made of, each behind whatever is made of it. */
+function usersFirst(y: Dual): Dual[] {
+  const [order, seen] = [[] as Dual[], new Set<Dual>()];
+  const visit = (dual: Dual): void => {
+    if (seen.has(dual)) return;
+    seen.add(dual);
+    for (const { x } of dual.terms!) visit(x);
+    order.push(dual);
+  };
+  visit(y);
+  return order.reverse();
 }

@@ -2,7 +2,7 @@
 import type { Activation, FeedForward } from '../architecture.ts';
 import { activate, activationSlope } from './activation.ts';
 import type { GraphBuilder, Value } from './builder.ts';
-import { type Dual, split, through } from './dual.ts';
+import { type Dual, derived, split } from './dual.ts';
 import { linear, linears } from './linear.ts';
 import type { ModelGraph } from './model-graph.ts';
 
@@ -24,21 +24,15 @@ function inner(g: ModelGraph, input: FeedForward['input'], activation: Activatio
   }
   const up = linear(g, input.up, x);
   const slope = (): Value => activationSlope(graph, activation, up.value);
-  return {
-    value: activate(graph, activation, up.value),
-    tangent: through(graph, [[up, (dx) => graph.node('Mul', [slope(), dx])]]),
-  };
+  return derived(graph, activate(graph, activation, up.value), [[up, (dx) => graph.node('Mul', [slope(), dx])]]);
 }
 
 /** act(gate)·up, with tangent act′(gate)·up·dgate + act(gate)·dup. */
 function gated(graph: GraphBuilder, activation: Activation, gate: Dual, up: Dual): Dual {
   const active = activate(graph, activation, gate.value);
   const slope = (): Value => graph.node('Mul', [activationSlope(graph, activation, gate.value), up.value]);
-  return {
-    value: graph.node('Mul', [active, up.value]),
-    tangent: through(graph, [
-      [gate, (dx) => graph.node('Mul', [slope(), dx])],
-      [up, (dx) => graph.node('Mul', [active, dx])],
-    ]),
-  };
+  return derived(graph, graph.node('Mul', [active, up.value]), [
+    [gate, (dx) => graph.node('Mul', [slope(), dx])],
+    [up, (dx) => graph.node('Mul', [active, dx])],
+  ]);
 }

@@ -1,7 +1,7 @@
 /** Linear layers with their LoRA adapters: y = x·Wᵀ + bias + scale·(x·Aᵀ)·Bᵀ, W shared by all adapters of the batch. */
 import type { Linear } from '../architecture.ts';
 import type { GraphBuilder, Value } from './builder.ts';
-import { add, bilinearly, type Dual, split, through } from './dual.ts';
+import { add, type Dual, derived, split } from './dual.ts';
 import type { AdapterInputs, ModelGraph } from './model-graph.ts';
 
 /** `x` `[G, N, fanIn]` to `[G, N, fanOut]`. A is `[G, R, fanIn]`, B `[G, fanOut, R]`. */
@@ -20,12 +20,12 @@ export function linears(g: ModelGraph, layers: readonly Linear[], x: Dual): Dual
 }
 
 function unadapted(g: ModelGraph, layer: Linear, x: Dual): Dual {
-  const { value, tangent } = g.product(x, `${layer.name}.weight`, layer);
-  if (!layer.bias) return { value, tangent };
-  return { value: g.graph.node('Add', [value, g.weight(`${layer.name}.bias`)]), tangent };
+  const product = g.product(x, `${layer.name}.weight`, layer);
+  if (!layer.bias) return product;
+  return { ...product, value: g.graph.node('Add', [product.value, g.weight(`${layer.name}.bias`)]) };
 }
 
-/** u = x·Aᵀ of each adapted layer, `[G, N, R]`; du = dx·Aᵀ + x·dAᵀ. */
+/** u = x·Aᵀ of each adapted layer, `[G, N, R]`; du = dx·Aᵀ + x·dAᵀ; x̄ = ū·A, Ā = ūᵀ·x. */
 function reduce(g: ModelGraph, layers: readonly Linear[], x: Dual): Map<Linear, Dual> {
   const adapted = layers.filter(({ name }) => g.adapters.has(name));
   const inputs: AdapterInputs[] = adapted.map(({ name }) => g.adapters.get(name)!);
@@ -35,29 +35,40 @@ function reduce(g: ModelGraph, layers: readonly Linear[], x: Dual): Map<Linear, 
   const ranks = inputs.map(({ rank }) => rank);
   const rank = ranks.reduce((sum, rank) => sum + rank);
   const times = (x: Value, m: Value): Value => graph.node('FusedMatMul', [x, m], { transB: 1 });
-  const a = together(
-    graph,
-    inputs.map(({ a }) => a),
-  );
-  const product = {
-    value: times(x.value, a.value),
-    tangent: through(graph, [
-      [x, (dx) => times(dx, graph.node('Squeeze', [a.value, graph.integers([0])]))],
-      [a, (dA) => timesEach(graph, x.value, dA, rank, fanIn)],
-    ]),
-  };
+  const matrices = inputs.map(({ a }) => a);
+  const a = together(graph, matrices, ranks);
+  const product = derived(graph, times(x.value, a.value), [
+    [
+      x,
+      (dx) => times(dx, graph.node('Squeeze', [a.value, graph.integers([0])])),
+      (du) => graph.node('MatMul', [du, a.value]),
+    ],
+    [
+      a,
+      (dA) => timesEach(graph, x.value, dA, rank, fanIn),
+      (du) => graph.node('MatMul', [transposed(graph, du), x.value]),
+    ],
+  ]);
   const parts = inputs.length === 1 ? [product] : split(graph, product, ranks);
   return new Map(adapted.map((layer, i) => [layer, parts[i]!]));
 }
 
-/** Matrices `[G, R, fanIn]` one below the other. Either all of them have tangents or none. */
-function together(graph: GraphBuilder, matrices: readonly Dual[]): Dual {
-  const stacked = (values: readonly Value[]): Value =>
-    values.length === 1 ? values[0]! : graph.node('Concat', values, { axis: 1 });
+/** Matrices `[G, R, fanIn]` one below the other. Either all of them are trained or none. */
+function together(graph: GraphBuilder, matrices: readonly Dual[], ranks: readonly number[]): Dual {
+  if (matrices.length === 1) return matrices[0]!;
+  const stacked = (values: readonly Value[]): Value => graph.node('Concat', values, { axis: 1 });
   const tangents = matrices.flatMap(({ tangent }) => tangent ?? []);
+  const rows = (i: number): Value[] => {
+    const above = ranks.slice(0, i).reduce((sum, rank) => sum + rank, 0);
+    return [above, above + ranks[i]!].map((row) => graph.integers([row]));
+  };
+  const terms = matrices.flatMap((x, i) =>
+    x.terms ? [{ x, pull: (dy: Value) => graph.node('Slice', [dy, ...rows(i), graph.integers([1])]) }] : [],
+  );
   return {
     value: stacked(matrices.map(({ value }) => value)),
     tangent: tangents.length === 0 ? undefined : graph.inBranch(() => stacked(tangents)),
+    terms: terms.length === 0 ? undefined : terms,
   };
 }
 
@@ -70,17 +81,33 @@ function timesEach(graph: GraphBuilder, x: Value, m: Value, rank: number, fanIn:
   return graph.node('Transpose', [byDirection], { perm: [1, 0, 2] });
 }
 
-/** y = scale·u·Bᵀ, `[G, N, fanOut]`; dy = scale·(du·Bᵀ + u·dBᵀ), one product of twice the rank. */
+/** y = scale·u·Bᵀ, `[G, N, fanOut]`; dy = scale·(du·Bᵀ + u·dBᵀ); ū = scale·ȳ·B, B̄ = scale·ȳᵀ·u. */
 function expand({ graph }: ModelGraph, { b, scale }: AdapterInputs, u: Dual): Dual {
   const times = (u: Value, b: Value): Value =>
     graph.node('FusedMatMul', [u, b], { transB: 1, alpha: { float: scale } });
-  if (u.tangent === undefined || b.tangent === undefined) return bilinearly(graph, u, b, times);
-  const [du, dB] = [u.tangent, b.tangent];
-  const beside = (dx: Value, x: Value): Value =>
-    graph.node('Concat', [dx, graph.node('Expand', [x, graph.node('Shape', [dx])])], { axis: -1 });
-  const tangent = graph.inBranch(() => {
-    const values = graph.node('Concat', [graph.node('Expand', [b.value, graph.node('Shape', [dB])]), dB], { axis: -1 });
-    return times(beside(du, u.value), values);
-  });
-  return { value: times(u.value, b.value), tangent };
+  const scaled = (x: Value): Value => graph.node('Mul', [x, graph.scalar(scale)]);
+  const value = times(u.value, b.value);
+  if (u.tangent !== undefined && b.tangent !== undefined) return { value, tangent: expandTangent(graph, u, b, times) };
+  return derived(graph, value, [
+    [u, (du) => times(du, b.value), (dy) => scaled(graph.node('MatMul', [dy, b.value]))],
+    [
+      b,
+      (dB) => times(u.value, dB),
+      // As (uᵀ·ȳ)ᵀ: a product with few rows, where one with few columns would cost as much as 16.
+      (dy) => transposed(graph, graph.node('MatMul', [transposed(graph, scaled(u.value)), dy])),
+    ],
+  ]);
 }
+
+/** du·Bᵀ + u·dBᵀ as one product of twice the rank. */
+function expandTangent(graph: GraphBuilder, u: Dual, b: Dual, times: (u: Value, b: Value) => Value): Value {
+  const [du, dB] = [u.tangent!, b.tangent!];
+  const like = (x: Value, dx: Value): Value => graph.node('Expand', [x, graph.node('Shape', [dx])]);
+  return graph.inBranch(() => {
+    const left = graph.node('Concat', [du, like(u.value, du)], { axis: -1 });
+    return times(left, graph.node('Concat', [like(b.value, dB), dB], { axis: -1 }));
+  });
+}
+
+/** Matrices `[1, rows, columns]`. */
+const transposed = (graph: GraphBuilder, x: Value): Value => graph.node('Transpose', [x], { perm: [0, 2, 1] });

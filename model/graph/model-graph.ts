@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import type { Architecture, Linear } from '../architecture.ts';
 import type { BaseModel } from '../base-model.ts';
-import { BLOCK, type Int8Weights, int8Parts } from '../int8-weights.ts';
+import { BLOCK, type Int8Weight, type Int8Weights, int8Parts } from '../int8-weights.ts';
 import { GraphBuilder, type Value } from './builder.ts';
-import { type Dual, linearly, through } from './dual.ts';
+import { type Dual, derived } from './dual.ts';
 import { int8Product } from './int8-product.ts';
 
 /** The inputs of one adapted layer: A `[G, R, fanIn]`, B `[G, fanOut, R]` (or 1 in place of G, where all share it). */
@@ -13,6 +13,13 @@ export interface AdapterInputs {
   readonly b: Dual;
   readonly rank: number;
   readonly scale: number;
+}
+
+/** A choice of tokens or places, some perhaps more than once, and its transpose. Both leave the first and last dimension as they are. */
+export interface Choice {
+  of(x: Value): Value;
+  /** Each adds up what was chosen of it; what was not chosen has 0. */
+  back(dy: Value): Value;
 }
 
 /** Precision of the products of tangents with base weights. */
@@ -33,7 +40,6 @@ export class ModelGraph {
   private readonly model: BaseModel;
   private readonly int8: Int8Weights | undefined;
   private readonly tangents: TangentPrecision | undefined;
-  private readonly made = new Map<string, Value>();
 
   constructor(model: BaseModel, { int8, tangents }: GraphOptions) {
     this.model = model;
@@ -46,7 +52,7 @@ export class ModelGraph {
 
   /** A tensor of the description in float32. */
   weight(name: string): Value {
-    return this.once(name, () => this.graph.weight(this.weightTensor(name)));
+    return this.graph.once(name, () => this.graph.weight(this.weightTensor(name)));
   }
 
   weightTensor(name: string) {
@@ -57,20 +63,23 @@ export class ModelGraph {
 
   /** x·Wᵀ: `x` `[…, fanIn]` to `[…, fanOut]`, with W from the quantized weights where there are some. */
   product(x: Dual, name: string, layer: Pick<Linear, 'fanIn' | 'fanOut' | 'stored'>): Dual {
-    const exactly = (x: Value): Value => this.exactProduct(x, name, layer);
-    if (this.tangents !== 'int8') return linearly(this.graph, x, exactly);
-    const value = exactly(x.value);
-    return { value, tangent: through(this.graph, [[x, (dx) => int8Product(this, dx, name, layer)]]) };
+    const { graph } = this;
+    const stands = layer.stored === 'out-in';
+    const exactly = (x: Value): Value => {
+      const int8 = this.int8?.get(name);
+      return int8 === undefined ? this.timesWeight(x, name, stands) : this.timesCodes(x, int8, layer);
+    };
+    const push = (dx: Value): Value =>
+      this.tangents === 'int8' ? int8Product(graph, dx, this.weight(name), layer) : exactly(dx);
+    return derived(graph, exactly(x.value), [[x, push, (dy) => this.timesWeight(dy, name, !stands)]]);
   }
 
-  private exactProduct(
-    x: Value,
-    name: string,
-    { fanIn, fanOut, stored }: Pick<Linear, 'fanIn' | 'fanOut' | 'stored'>,
-  ): Value {
-    const int8 = this.int8?.get(name);
-    if (int8 === undefined)
-      return this.graph.node('FusedMatMul', [x, this.weight(name)], { transB: stored === 'out-in' ? 1 : 0 });
+  private timesWeight(x: Value, name: string, transposed: boolean): Value {
+    const inputs = [x, this.weight(name)];
+    return transposed ? this.graph.node('FusedMatMul', inputs, { transB: 1 }) : this.graph.node('MatMul', inputs);
+  }
+
+  private timesCodes(x: Value, int8: Int8Weight, { fanIn, fanOut }: Pick<Linear, 'fanIn' | 'fanOut'>): Value {
     // accuracy_level 0: float32 activations and sums. Rounded activations would drown the difference of two close losses.
     const attributes = { K: fanIn, bits: 8, block_size: BLOCK, accuracy_level: 0 };
     const parts = int8Parts(int8, fanIn, fanOut).map(({ quantized, scales }) => {
@@ -82,26 +91,74 @@ export class ModelGraph {
 
   /** Whether tangents are wanted, bool `[1]`. */
   differentiate(): Value {
-    return this.once('differentiate', () => this.graph.input('differentiate', 'bool', [1]));
+    return this.graph.input('differentiate', 'bool', [1]);
   }
 
-  /** Index of the packed token at each place, `[B, T]`. Places that no row has hold any token. */
-  padding(): Value {
-    return this.once('padding', () => this.graph.input('padding', 'int64', ['B', 'T']));
+  /**
+   * Packed tokens `[G, N, C]` to places `[G, B, T, C]`. Places that no row has hold any token, and nothing comes back from them.
+   * A token that rows share gets back what its first place says, and the sum over its copies.
+   */
+  padding(): Choice {
+    const padding = this.graph.input('padding', 'int64', ['B', 'T']);
+    return {
+      of: (x) => this.gathered(x, padding),
+      back: (dy) => {
+        const first = this.gathered(dy, this.graph.input('places', 'int64', ['N']));
+        const others = this.gathered(dy, this.graph.input('copies', 'int64', ['E']));
+        const sums = this.graph.node('MatMul', [this.graph.input('copyOf', 'float32', ['N', 'E']), others]);
+        return this.graph.node('Add', [first, sums]);
+      },
+    };
+  }
+
+  /** Places `[G, B·T, C]` to packed tokens `[G, N, C]`: the first place of each. Back to `[G, B, T, C]`. */
+  places(): Choice {
+    const places = this.graph.input('places', 'int64', ['N']);
+    return {
+      of: (x) => this.gathered(x, places),
+      back: (dy) => {
+        const everywhere = this.gathered(dy, this.graph.input('padding', 'int64', ['B', 'T']));
+        return this.graph.node('Mul', [everywhere, this.graph.input('isFirst', 'float32', ['B', 'T', 1])]);
+      },
+    };
+  }
+
+  /** Packed tokens `[G, N, C]` to those at label positions `[G, L, C]`; rows that share tokens may share them too. */
+  labels(): Choice {
+    const labels = this.graph.input('labels', 'int64', ['L']);
+    return {
+      of: (x) => this.gathered(x, labels),
+      back: (dy) => this.graph.node('MatMul', [this.graph.input('labelOf', 'float32', ['N', 'L']), dy]),
+    };
+  }
+
+  /** Places `[G, B·T, C]` to label positions `[G, L, C]`: `places`, then `labels`. */
+  labelPlaces(): Choice {
+    const labelPlaces = this.graph.input('labelPlaces', 'int64', ['L']);
+    return {
+      of: (x) => this.gathered(x, labelPlaces),
+      back: (dy) => this.places().back(this.labels().back(dy)),
+    };
+  }
+
+  private gathered(x: Value, index: Value): Value {
+    return this.graph.node('Gather', [x, index], { axis: 1 });
   }
 
   /** Added to the scores, `[B, 1, 1, T, T]`: 0 where a query (row) may see a key (column), else the lowest float32. */
   mask(window: number | undefined): Value {
-    return this.once(maskName(window), () => this.graph.input(maskName(window), 'float32', ['B', 1, 1, 'T', 'T']));
+    return this.graph.once(maskName(window), () =>
+      this.graph.input(maskName(window), 'float32', ['B', 1, 1, 'T', 'T']),
+    );
   }
 
   /** cos and sin of each packed token, `[N, rotated / 2]`. */
   rope(index: number): { cos: Value; sin: Value } {
     const shape = ['N', this.architecture.ropes[index]!.rotated / 2];
-    const [cos, sin] = ['cos', 'sin'].map((name) =>
-      this.once(`${name}${index}`, () => this.graph.input(`${name}${index}`, 'float32', shape)),
-    );
-    return { cos: cos!, sin: sin! };
+    return {
+      cos: this.graph.input(`cos${index}`, 'float32', shape),
+      sin: this.graph.input(`sin${index}`, 'float32', shape),
+    };
   }
 
   /** cap · tanh(x / cap). */
@@ -109,17 +166,9 @@ export class ModelGraph {
     const { graph } = this;
     const bounded = graph.node('Tanh', [graph.node('Div', [x.value, graph.scalar(cap)])]);
     const slope = (): Value => graph.node('Sub', [graph.scalar(1), graph.node('Mul', [bounded, bounded])]);
-    return {
-      value: graph.node('Mul', [bounded, graph.scalar(cap)]),
-      tangent: through(graph, [[x, (dx) => graph.node('Mul', [slope(), dx])]]),
-    };
-  }
-
-  /** The value of that name, made at first. */
-  once(name: string, make: () => Value): Value {
-    const value = this.made.get(name) ?? make();
-    this.made.set(name, value);
-    return value;
+    return derived(graph, graph.node('Mul', [bounded, graph.scalar(cap)]), [
+      [x, (dx) => graph.node('Mul', [slope(), dx])],
+    ]);
   }
 }
 

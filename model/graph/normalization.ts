@@ -1,29 +1,41 @@
 /** RMS and layer normalization over the last dimension. */
 import type { Normalization } from '../architecture.ts';
 import type { Value } from './builder.ts';
-import { type Dual, through } from './dual.ts';
+import { type Dual, derived } from './dual.ts';
 import type { ModelGraph } from './model-graph.ts';
 
-/** `x` `[…, size]` to the same shape. */
+/**
+ * `x` `[…, size]` to the same shape. With c = x (rms) or x − mean x (layer), r = 1/√(mean c² + ε) and ĉ = r·c, and dc made of dx as
+ * c is of x, dy = w·J(dx), J(dx) = r·(dc − ĉ·mean(ĉ·dc)). J is symmetric: x̄ = J(w·ȳ).
+ */
 export function normalization(g: ModelGraph, norm: Normalization, x: Dual): Dual {
   const { graph } = g;
   const attributes = { axis: -1, epsilon: { float: norm.epsilon } };
   const stored = norm.affine ? g.weight(`${norm.name}.weight`) : graph.filled(1, norm.size);
   const weight = norm.unitOffset ? graph.node('Add', [stored, graph.scalar(1)]) : stored;
-  const tangent = through(graph, [[x, (dx) => tangentOf(g, norm, x.value, dx, weight)]]);
-  if (norm.kind === 'rms') {
-    return { value: graph.node('SimplifiedLayerNormalization', [x.value, weight], attributes), tangent };
-  }
+  const times = (a: Value, b: Value): Value => graph.node('Mul', [a, b]);
+  const derivative = [
+    x,
+    (dx: Value) => turned(g, norm, x.value, dx, (inverse) => times(weight, inverse)),
+    (dy: Value) => turned(g, norm, x.value, times(weight, dy), (inverse) => inverse),
+  ] as const;
+  if (norm.kind === 'rms')
+    return derived(graph, graph.node('SimplifiedLayerNormalization', [x.value, weight], attributes), [derivative]);
   const bias = norm.affine ? g.weight(`${norm.name}.bias`) : graph.filled(0, norm.size);
-  return { value: graph.node('LayerNormalization', [x.value, weight, bias], attributes), tangent };
+  return derived(graph, graph.node('LayerNormalization', [x.value, weight, bias], attributes), [derivative]);
 }
 
 /**
- * With c = x (rms) or x − mean x (layer), dc alike, r = 1/√(mean c² + ε) and ĉ = r·c: dy = w·r·(dc − ĉ·mean(ĉ·dc)).
+ * J(dx) with `factorOf` r in the place of its first r.
  * r is made anew: WebGPU's normalizations do not give it as their other output (ONNX Runtime 1.30, rms).
  */
-function tangentOf(g: ModelGraph, { kind, epsilon }: Normalization, x: Value, dx: Value, weight: Value): Value {
-  const { graph } = g;
+function turned(
+  { graph }: ModelGraph,
+  { kind, epsilon }: Normalization,
+  x: Value,
+  dx: Value,
+  factorOf: (inverse: Value) => Value,
+): Value {
   const mean = (x: Value): Value => graph.node('ReduceMean', [x, graph.integers([-1])], { keepdims: 1 });
   const times = (a: Value, b: Value): Value => graph.node('Mul', [a, b]);
   const [c, dc] = kind === 'rms' ? [x, dx] : [x, dx].map((x) => graph.node('Sub', [x, mean(x)]));
@@ -31,5 +43,5 @@ function tangentOf(g: ModelGraph, { kind, epsilon }: Normalization, x: Value, dx
   const inverse = graph.node('Reciprocal', [graph.node('Sqrt', [square])]);
   const unit = times(c!, inverse);
   const along = times(unit, mean(times(unit, dc!)));
-  return times(times(weight, inverse), graph.node('Sub', [dc!, along]));
+  return times(factorOf(inverse), graph.node('Sub', [dc!, along]));
 }

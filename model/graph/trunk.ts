@@ -21,9 +21,8 @@ export const adapterInput = (matrix: 'A' | 'B', module: number): string => `${ma
 export const tangentInput = (matrix: 'A' | 'B', module: number): string => `d${matrix}${module}`;
 
 /**
- * Inputs: ids `[1, N]`, padding `[B, T]`, places `[N]` and labelPlaces `[L]`
- * of tokens in `[B·T]`, labels `[L]` of tokens in `[N]`, masks, rope tables, adapters.
- * Output: hidden `[G, L, embedding size]`, the head's input at the L label positions.
+ * Inputs: ids `[1, N]`, padding `[B, T]`, places `[N]` of tokens in `[B·T]`, labels `[L]` of tokens in `[N]`, masks, rope tables,
+ * adapters. Output: hidden `[G, L, embedding size]`, the head's input at the L label positions.
  * With tangents G is 1, the trained matrices have tangents `[K, …]` as inputs too, and where the input differentiate (bool
  * `[1]`) holds a second output is tangents `[K, L, embedding size]`, the derivatives of hidden along the K directions.
  */
@@ -34,38 +33,52 @@ export function trunkGraph(
 ): SerializedGraph {
   const g = new ModelGraph(model, options);
   const { graph, architecture } = g;
-  layout?.modules.forEach(({ name, rank, fanIn, fanOut, scale }, module) => {
-    const matrix = (matrix: 'A' | 'B', rows: number, columns: number): Dual => {
-      const trained = matrix === 'B' || layout.train === 'both';
-      const value = graph.input(adapterInput(matrix, module), 'float32', [trained ? 'G' : 1, rows, columns]);
-      if (!trained || options.tangents === undefined) return { value };
-      return { value, tangent: graph.input(tangentInput(matrix, module), 'float32', ['K', rows, columns]) };
-    };
-    g.adapters.set(name, { a: matrix('A', rank, fanIn), b: matrix('B', fanOut, rank), rank, scale });
+  takeAdapters(g, layout, (value, matrix, module, [rows, columns]) => {
+    if (options.tangents === undefined) return { value };
+    return { value, tangent: graph.input(tangentInput(matrix, module), 'float32', ['K', rows, columns]) };
   });
-  const places = graph.input('places', 'int64', ['N']);
-  const labelPlaces = graph.input('labelPlaces', 'int64', ['L']);
-  const labels = graph.input('labels', 'int64', ['L']);
-  let x = embedding(g);
-  const last = architecture.layers.length - 1;
-  architecture.layers.forEach((layer, i) => {
-    // Behind the last attention only the label positions count.
-    const residual = i === last ? linearly(graph, x, (x) => graph.node('Gather', [x, labels], { axis: 1 })) : x;
-    x = closed(g, decoderLayer(g, layer, x, residual, i === last ? labelPlaces : places));
-  });
-  if (architecture.finalNorm) x = normalization(g, architecture.finalNorm, x);
-  if (architecture.head.projection) x = linear(g, architecture.head.projection, x);
-  x = closed(g, x);
+  const x = trunkParts(g).reduce((x, part) => closed(g, part(x)), tokenIds(g));
   graph.output(x.value, 'hidden', ['G', 'L', architecture.embedding.size]);
   if (x.tangent) graph.output(x.tangent, 'tangents', ['K', 'L', architecture.embedding.size]);
   return { bytes: graph.serialize(), weightsDirectory: graph.weightsDirectory };
 }
 
+/** Makes the adapters' matrices inputs of the graph; `trained` says how those that are trained are differentiated. */
+export function takeAdapters(
+  { graph, adapters }: ModelGraph,
+  layout: AdapterLayout | undefined,
+  trained: (value: Value, matrix: 'A' | 'B', module: number, shape: readonly [number, number]) => Dual,
+): void {
+  layout?.modules.forEach(({ name, rank, fanIn, fanOut, scale }, module) => {
+    const input = (matrix: 'A' | 'B', isTrained: boolean, ...shape: [number, number]): Dual => {
+      const value = graph.input(adapterInput(matrix, module), 'float32', [isTrained ? 'G' : 1, ...shape]);
+      return isTrained ? trained(value, matrix, module, shape) : { value };
+    };
+    const a = input('A', layout.train === 'both', rank, fanIn);
+    adapters.set(name, { a, b: input('B', true, fanOut, rank), rank, scale });
+  });
+}
+
+export const tokenIds = ({ graph }: ModelGraph): Dual => ({ value: graph.input('ids', 'int64', [1, 'N']) });
+
+/** The trunk, one part after another: from the ids `[1, N]` the embedding, from that each layer, last the hidden state. */
+export function trunkParts(g: ModelGraph): ((x: Dual) => Dual)[] {
+  const { layers, finalNorm, head } = g.architecture;
+  const last = layers.length - 1;
+  return [
+    (ids) => embedding(g, ids.value),
+    ...layers.map((layer, i) => (x: Dual) => decoderLayer(g, layer, x, i === last)),
+    (x) => {
+      const y = finalNorm ? normalization(g, finalNorm, x) : x;
+      return head.projection ? linear(g, head.projection, y) : y;
+    },
+  ];
+}
+
 /** `[1, N, C]`: the rows of the table. What no adapter has changed yet is held and computed once for all G. */
-function embedding(g: ModelGraph): Dual {
+function embedding(g: ModelGraph, ids: Value): Dual {
   const { graph } = g;
   const { tokens, scale, positions, projection } = g.architecture.embedding;
-  const ids = graph.input('ids', 'int64', [1, 'N']);
   const found = row(g, tokens, ids);
   let x: Dual = { value: scale === undefined ? found : graph.node('Mul', [found, graph.scalar(scale)]) };
   if (projection !== undefined) x = linear(g, projection, x);
@@ -80,15 +93,20 @@ function row(g: ModelGraph, table: string, index: Value): Value {
   return tensor.dtype === 'F32' ? found : g.graph.cast(found);
 }
 
-/** Ends the branch in which the tangent of `x` was made. One branch per layer: what the tangents need of it is freed with it. */
+/** Ends the branch in which the tangent of `x` was made. One branch per part: what the tangents need of it is freed with it. */
 function closed(g: ModelGraph, x: Dual): Dual {
   if (x.tangent === undefined) return x;
   const [tangent, value] = g.graph.endBranch(g.differentiate(), x.tangent, [x.value]);
   return { value: value!, tangent };
 }
 
-function decoderLayer(g: ModelGraph, layer: Layer, x: Dual, residual: Dual, places: Value): Dual {
-  const attended = sublayer(g, layer.attention, x, residual, (inner, y) => attention(g, inner, y, places));
+/** Behind the last attention only the label positions count. */
+function decoderLayer(g: ModelGraph, layer: Layer, x: Dual, isLast: boolean): Dual {
+  const labels = g.labels();
+  const residual = isLast ? linearly(g.graph, x, labels.of, labels.back) : x;
+  const attended = sublayer(g, layer.attention, x, residual, (inner, y) =>
+    attention(g, inner, y, isLast ? g.labelPlaces() : g.places()),
+  );
   return sublayer(g, layer.feedForward, attended, attended, (inner, y) => feedForward(g, inner, y));
 }
 

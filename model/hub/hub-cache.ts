@@ -1,7 +1,14 @@
 /** The Hugging Face cache of this machine, laid out as huggingface_hub lays it out, so that both find each other's files. */
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
+import { readJsonFile } from '../../platform/read-json-file.ts';
+import { readRegular } from '../../platform/regular-file.ts';
+import { OperatingError } from '../../proto/operating-error.ts';
+
+/** Of a token, and of the name of a commit. */
+const MAX_TEXT_BYTES = 2 ** 16;
+const MAX_INDEX_BYTES = 2 ** 26;
 
 /** What the environment says about the Hub. */
 export interface HubSettings {
@@ -36,7 +43,13 @@ export function hubSettings(environment: Environment): HubSettings {
 }
 
 function savedToken(file: string): string | undefined {
-  return existsSync(file) ? readFileSync(file, 'utf8').trim() || undefined : undefined;
+  return existsSync(file) ? readRegular(file, MAX_TEXT_BYTES).toString().trim() || undefined : undefined;
+}
+
+/** The name on the Hub of the model in a cache directory; undefined: `directory` is no snapshot of a cache. */
+export function hubNameOf(directory: string): string | undefined {
+  const found = /[\\/]models--([\w.-]+?)--([\w.-]+)[\\/]snapshots[\\/][0-9a-f]{40}[\\/]?$/.exec(directory);
+  return found ? `${found[1]}/${found[2]}` : undefined;
 }
 
 /** Where the cache keeps one model. */
@@ -61,7 +74,9 @@ export class ModelCache {
   /** The snapshot that the revision named when it was last asked for, where it holds a whole model. */
   wholeSnapshot(): string | undefined {
     const reference = join(this.directory, 'refs', this.model.revision);
-    const commit = existsSync(reference) ? readFileSync(reference, 'utf8').trim() : this.model.revision;
+    const commit = existsSync(reference)
+      ? readRegular(reference, MAX_TEXT_BYTES).toString().trim()
+      : this.model.revision;
     if (!/^[0-9a-f]{40}$/.test(commit)) return undefined;
     const snapshot = this.snapshot(commit);
     return isWhole(snapshot) ? snapshot : undefined;
@@ -101,11 +116,11 @@ function isWhole(snapshot: string): boolean {
 
 function weightMap(file: string): object {
   try {
-    const index: unknown = JSON.parse(readFileSync(file, 'utf8'));
+    const index: unknown = readJsonFile(file, MAX_INDEX_BYTES);
     const map = typeof index === 'object' && index !== null && 'weight_map' in index ? index.weight_map : undefined;
     return typeof map === 'object' && map !== null ? map : {};
   } catch (error) {
-    if (error instanceof SyntaxError) return {};
+    if (error instanceof OperatingError) return {};
     throw error;
   }
 }

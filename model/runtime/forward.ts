@@ -1,39 +1,51 @@
 /** The forward pass: losses of rows under many adapters at once. Two sessions, the trunk and the head, and the tiling of both. */
 import assert from 'node:assert/strict';
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
-import { type AdapterLayout, scratchOffset } from '../../kernels/adapter-layout.ts';
+import { turnOffTf32 } from '../../platform/nvidia.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import type { BaseModel } from '../base-model.ts';
 import { type HeadOutput, headGraph } from '../graph/head.ts';
 import type { TangentPrecision } from '../graph/model-graph.ts';
+import type { Precision } from '../graph/precision.ts';
 import { adapterInput, tangentInput, trunkGraph } from '../graph/trunk.ts';
 import { int8Weights } from '../int8-weights.ts';
 import { int64, type PackedRows, packRows } from '../packing.ts';
-import { directionsLimit, planTiles, type TilePlan } from '../tiles.ts';
+import { activationLimit, directionsLimit, planTiles, type TilePlan } from '../tiles.ts';
 import type { TokenRow } from '../token-row.ts';
+import { type ForwardAdapter, frozenFeeds, trainedFeeds } from './adapter-feeds.ts';
+import { type ChosenProvider, chooseProvider } from './choose-provider.ts';
+import { withinMemory } from './device-memory.ts';
+import { GradientPass } from './gradient-pass.ts';
 import { hasExactInt8 } from './int8-support.ts';
-import { type Provider, resolveProvider } from './provider.ts';
+import { addUp, type Tile } from './label-sums.ts';
+import type { Provider } from './provider.ts';
 import { explainLoss } from './self-check.ts';
 import { createSession, type SessionOptions } from './session.ts';
+import { checkFloat32 } from './tf32.ts';
 
 export interface ForwardOptions {
   readonly provider: Provider | 'auto';
   /** Threads of the CPU provider. */
   readonly threads: number;
   readonly quantize: 'none' | 'int8';
+  /** Of products with base weights; not together with 8 bits. Default: float32. */
+  readonly precision?: Precision | undefined;
+  /** Of provider cuda: which GPU. Default: 0. */
+  readonly device?: number | undefined;
   /** Precision of tangents; undefined where no slopes are wanted. */
   readonly tangents?: TangentPrecision | undefined;
+  /** Whether gradients are wanted; not together with tangents or `quantize`. */
+  readonly gradients?: boolean | undefined;
+  /** Tokens of the longest row of which a gradient is wanted. Default: what the model reaches. */
+  readonly longestRow?: number;
   /** Float32 elements of activations at once, by estimate; see tiles.ts for the default. */
   readonly maxActivationElements?: number;
-}
-
-export interface ForwardAdapter {
-  readonly layout: AdapterLayout;
-  /** Where the layout trains B alone: A `[rank, fanIn]` of every module, one after another, the same for all G. */
-  readonly frozenA?: Float32Array | undefined;
+  /** Where ONNX Runtime leaves its profiles (profile.ts); undefined: none. */
+  readonly profileDirectory?: string;
 }
 
 export interface Forward {
+  readonly chosen: ChosenProvider;
   /**
    * Summed negative log-likelihood of each row's completion under each of G adapters, in nats: `[G · rows]`, adapter by
    * adapter. `scratch` `[G · d]` is tensor-major (`scratchOffset`); it is read where it lies and not kept. Without a layout
@@ -45,6 +57,11 @@ export interface Forward {
    * forward-mode differentiation. `directions` `[K · d]` is tensor-major like `scratch`. For a forward pass made with `tangents`.
    */
   slopes(rows: readonly TokenRow[], theta: Float32Array, directions: Float32Array): Promise<Float64Array>;
+  /**
+   * ∇ of the mean over the rows of their losses at θ `[d]`: float32 `[d]`, in θ's order, by reverse-mode differentiation. For a
+   * forward pass made with `gradients`.
+   */
+  gradient(rows: readonly TokenRow[], theta: Float32Array): Promise<Float32Array>;
   /** How many directions one run takes for these rows, at most `directions`, as `adaptersPerRun`. */
   directionsPerRun(rows: readonly TokenRow[], directions: number): number;
   /**
@@ -59,6 +76,8 @@ export interface Forward {
 
 /** Float32 elements of logits that exist at once: 32 MiB. */
 const MAX_LOGITS_ELEMENTS = 2 ** 23;
+/** Float32 elements of activations below which a pass is cut no further: 64 KiB, one short row of any model. */
+const SMALLEST_ACTIVATIONS = 2 ** 14;
 
 /**
  * Loads the model, and runs two tokens through it once.
@@ -72,8 +91,9 @@ export async function createForward(
 ): Promise<Forward> {
   checkAdapter(model, adapter);
   const elements = adapter?.layout.elements ?? 0;
-  const session: SessionOptions = { provider: await resolveProvider(options.provider), threads: options.threads };
   const { tangents } = options;
+  const { chosen, session } = await sessionFor(model, options);
+  if (options.gradients) return checked(model, elements, await reversible(model, adapter, chosen, session, options));
   if (tangents === 'int8') await checkInt8(session.provider);
   const int8 = options.quantize === 'int8' ? int8Weights(model) : undefined;
   const heads = new Map<HeadOutput, InferenceSession>();
@@ -88,22 +108,64 @@ export async function createForward(
   const kind = { arena: true, shared: tangents === 'float32' };
   const trunk = await createSession(trunkGraph(model, adapter?.layout, { int8, tangents }), session, kind);
   const pass = new ForwardPass(model, adapter, trunk, headFor, tangents !== undefined, options.maxActivationElements);
-  const close = async (): Promise<void> => {
-    for (const session of [trunk, ...heads.values()]) await session.release();
-  };
-  const [loss] = await pass.losses([{ ids: [0, 0], firstCompletion: 1 }], 1, new Float32Array(elements));
-  if (!Number.isFinite(loss)) {
-    await close();
-    throw explainLoss(model, loss!);
-  }
-  return {
-    losses: (rows, adapters, scratch) => pass.losses(rows, adapters, scratch),
-    slopes: (rows, theta, directions) => pass.slopes(rows, theta, directions),
+  return checked(model, elements, {
+    chosen,
+    losses: (rows, adapters, scratch) => pass.fitting(() => pass.losses(rows, adapters, scratch)),
+    slopes: (rows, theta, directions) => pass.fitting(() => pass.slopes(rows, theta, directions)),
+    gradient: () => assert.fail('a forward pass made with gradients'),
     adaptersPerRun: (rows, adapters) => pass.plan(rows, adapters).adapters,
     directionsPerRun: (rows, directions) => pass.planDirections(rows, directions).adapters,
     logits: (rows, adapters, scratch) => pass.logits(rows, adapters, scratch),
-    close,
+    close: async () => {
+      for (const session of [trunk, ...heads.values()]) await session.release();
+    },
+  });
+}
+
+/** A forward pass of one adapter that can be gone back through. To ask it for what the others give is a mistake. */
+async function reversible(
+  model: BaseModel,
+  adapter: ForwardAdapter | undefined,
+  chosen: ChosenProvider,
+  session: SessionOptions,
+  options: ForwardOptions,
+): Promise<Forward> {
+  assert(adapter !== undefined, 'a gradient is by an adapter');
+  const pass = await GradientPass.create(model, adapter, session, options);
+  const otherPass = (): never => assert.fail('a forward pass made without gradients');
+  return {
+    chosen,
+    losses(rows, adapters, theta) {
+      assert.equal(adapters, 1, 'one adapter, with gradients');
+      return pass.losses(rows, theta!);
+    },
+    gradient: (rows, theta) => pass.gradient(rows, theta),
+    adaptersPerRun: () => 1,
+    directionsPerRun: otherPass,
+    slopes: otherPass,
+    logits: otherPass,
+    close: () => pass.close(),
   };
+}
+
+/** `forward`, once two tokens have passed it. */
+async function checked(model: BaseModel, elements: number, forward: Forward): Promise<Forward> {
+  const [loss] = await forward.losses([{ ids: [0, 0], firstCompletion: 1 }], 1, new Float32Array(elements));
+  if (Number.isFinite(loss)) return forward;
+  await forward.close();
+  throw explainLoss(model, loss!);
+}
+
+/** The provider, and what its sessions have in common. */
+async function sessionFor(model: BaseModel, { precision = 'float32', threads, device, ...options }: ForwardOptions) {
+  if (precision !== 'float32' && (options.quantize === 'int8' || options.tangents === 'int8'))
+    throw usageError(`worker.precision ${precision}: products in 8 bits have no other; set worker.precision: float32`);
+  if (precision !== 'tf32') turnOffTf32();
+  const rounding = { precision, head: model.weights.get(model.architecture.head.name)!.name };
+  const chosen = await chooseProvider(options.provider, model, { threads, device, rounding });
+  const session: SessionOptions = { provider: chosen.provider, threads, device, rounding };
+  if (chosen.provider !== 'cpu') await checkFloat32(precision, session);
+  return { chosen, session: { ...session, profileDirectory: options.profileDirectory } };
 }
 
 async function checkInt8(provider: Provider): Promise<void> {
@@ -134,7 +196,7 @@ class ForwardPass {
   private readonly trunk: InferenceSession;
   private readonly headFor: (output: HeadOutput) => Promise<InferenceSession>;
   private readonly tangents: boolean;
-  private readonly maxActivationElements: number | undefined;
+  private maxActivationElements: number | undefined;
 
   constructor(
     model: BaseModel,
@@ -150,6 +212,18 @@ class ForwardPass {
     this.headFor = headFor;
     this.tangents = tangents;
     this.maxActivationElements = maxActivationElements;
+  }
+
+  /** `run`, in smaller pieces from now on where the device's memory does not hold the ones so far. */
+  async fitting<T>(run: () => Promise<T>): Promise<T> {
+    const { architecture } = this.model;
+    const first = this.maxActivationElements;
+    const limit = first ?? (this.tangents ? directionsLimit(architecture) : activationLimit(architecture));
+    const { result } = await withinMemory(limit, SMALLEST_ACTIVATIONS, (elements) => {
+      if (elements < limit) this.maxActivationElements = elements;
+      return run();
+    });
+    return result;
   }
 
   async losses(rows: readonly TokenRow[], adapters: number, scratch?: Float32Array): Promise<Float64Array> {
@@ -197,8 +271,8 @@ class ForwardPass {
         const output = await this.trunk.run({
           ...packed.feeds,
           differentiate: bool(true),
-          ...this.adapterFeeds(adapterInput, theta, 1, 0, 1),
-          ...this.adapterFeeds(tangentInput, directions, count, first, taken),
+          ...this.adapterFeeds(theta, 1, 0, 1),
+          ...trainedFeeds(layout, tangentInput, directions, { copies: count, first, count: taken }),
         });
         const { slope } = await this.head(output.hidden!.data as Float32Array, packed.targets, true);
         const products = rowProducts(output.tangents!.data as Float32Array, slope, packed.targets.length * taken);
@@ -209,14 +283,12 @@ class ForwardPass {
   }
 
   plan(rows: readonly TokenRow[], adapters: number): TilePlan {
-    const lengths = rows.map(({ ids }) => ids.length);
-    return planTiles(this.model.architecture, lengths, adapters, this.maxActivationElements);
+    return planTiles(this.model.architecture, rows, adapters, this.maxActivationElements);
   }
 
   planDirections(rows: readonly TokenRow[], directions: number): TilePlan {
-    const lengths = rows.map(({ ids }) => ids.length);
     const limit = this.maxActivationElements ?? directionsLimit(this.model.architecture);
-    return planTiles(this.model.architecture, lengths, directions, limit);
+    return planTiles(this.model.architecture, rows, directions, limit);
   }
 
   /** Runs the trunk tile by tile; `use` gets the hidden states `[G, L, size]` of each. */
@@ -242,42 +314,22 @@ class ForwardPass {
         const tile = { rows: tileRows, firstAdapter: first, adapters: Math.min(plan.adapters, adapters - first) };
         const output = await this.trunk.run({
           ...packed.feeds,
-          ...this.adapterFeeds(adapterInput, scratch, adapters, tile.firstAdapter, tile.adapters),
-          ...(this.tangents && {
-            differentiate: bool(false),
-            ...this.adapterFeeds(tangentInput, new Float32Array(), 0, 0, 0),
-          }),
+          ...this.adapterFeeds(scratch, adapters, tile.firstAdapter, tile.adapters),
+          ...(this.tangents && { differentiate: bool(false), ...this.noTangents() }),
         });
         await use(output.hidden!.data as Float32Array, packed, tile);
       }
     }
   }
 
-  /** Inputs of `count` adapters from `first` on, of the `copies` in `scratch`: views, not copies. */
-  private adapterFeeds(
-    inputOf: typeof adapterInput,
-    scratch: Float32Array | undefined,
-    copies: number,
-    first: number,
-    count: number,
-  ): Record<string, Tensor> {
-    const feeds: Record<string, Tensor> = {};
-    if (this.adapter === undefined || scratch === undefined) return feeds;
-    const { layout, frozenA } = this.adapter;
-    for (const tensor of layout.tensors) {
-      const from = scratchOffset(tensor, copies, first);
-      const view = scratch.subarray(from, from + count * tensor.elements);
-      feeds[inputOf(tensor.matrix, tensor.module)] = new Tensor('float32', view, [count, ...tensor.shape]);
-    }
-    if (frozenA !== undefined && layout.train === 'B' && inputOf === adapterInput) {
-      let at = 0;
-      layout.modules.forEach(({ rank, fanIn }, module) => {
-        const view = frozenA.subarray(at, at + rank * fanIn);
-        at += rank * fanIn;
-        feeds[adapterInput('A', module)] = new Tensor('float32', view, [1, rank, fanIn]);
-      });
-    }
-    return feeds;
+  private noTangents(): Record<string, Tensor> {
+    return trainedFeeds(this.adapter!.layout, tangentInput, new Float32Array(), { copies: 0, first: 0, count: 0 });
+  }
+
+  private adapterFeeds(scratch: Float32Array | undefined, copies: number, first: number, count: number) {
+    if (this.adapter === undefined || scratch === undefined) return {};
+    const trained = trainedFeeds(this.adapter.layout, adapterInput, scratch, { copies, first, count });
+    return { ...trained, ...frozenFeeds(this.adapter) };
   }
 
   /** `hidden` `[M, size]` to nll `[M]`, and slope `[M, size]` if wanted, in pieces that bound the memory of the logits. */
@@ -317,25 +369,4 @@ function rowProducts(a: Float32Array, b: Float32Array, rows: number): Float64Arr
     for (let i = 0; i < size; i++) sum += a[at + i]! * b[other + i]!;
     return sum;
   });
-}
-
-/** Adds the values at label positions, adapter by adapter and row by row of the tile, up to one of `sums` `[adapters · rows]` for each row. */
-function addUp(values: ArrayLike<number>, rows: readonly TokenRow[], tile: Tile, sums: Float64Array): void {
-  let at = 0;
-  for (let g = 0; g < tile.adapters; g++)
-    for (const row of tile.rows) {
-      const { ids, firstCompletion } = rows[row]!;
-      let sum = 0;
-      for (let label = firstCompletion; label < ids.length; label++) sum += values[at++]!;
-      sums[(tile.firstAdapter + g) * rows.length + row] = sum;
-    }
-}
-
-/** What one run of the trunk holds. */
-interface Tile {
-  /** Indices of rows. */
-  readonly rows: readonly number[];
-  /** Of adapters, or of directions. */
-  readonly firstAdapter: number;
-  readonly adapters: number;
 }

@@ -13,27 +13,20 @@ const ADVICE: Readonly<Record<Provider, string>> = {
   webgpu:
     'WebGPU needs a GPU with a Vulkan, Metal or Direct3D 12 driver (on Linux: libvulkan1 and the driver of the GPU); or take provider: cpu',
   cuda:
-    'CUDA needs an NVIDIA GPU with its driver, CUDA 12, cuDNN 9, and the CUDA libraries of ONNX Runtime, which are not in the npm package: ' +
-    'run "node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12"; or take provider: cpu',
+    "CUDA needs an NVIDIA GPU with its driver, CUDA 13, cuDNN 9, and ONNX Runtime's CUDA provider, which is not in the npm package: " +
+    'run "bash node_modules/onebyte/scripts/install-cuda.sh" (docs/gpu.md), which says what else is missing; or take provider: cpu',
 };
 
-/**
- * The provider that `wanted` stands for. `auto` takes a GPU where the system shows one that works, else the CPU.
- * @throws OperatingError (usage) that says what a provider needs where it was asked for and does not work
- */
-export async function resolveProvider(wanted: Provider | 'auto'): Promise<Provider> {
-  if (wanted === 'cpu') return 'cpu';
-  if (wanted !== 'auto') {
-    const reason = await failure(wanted);
-    if (reason === undefined) return wanted;
-    throw usageError(`provider ${wanted} is not usable on this machine (${reason}). ${ADVICE[wanted]}`);
-  }
-  for (const provider of candidates()) if ((await failure(provider)) === undefined) return provider;
-  return 'cpu';
+/** @throws OperatingError (usage) that says what the provider needs where it does not work here */
+export async function requireProvider(provider: Provider): Promise<void> {
+  if (provider === 'cpu') return;
+  const reason = await failure(provider);
+  if (reason !== undefined)
+    throw usageError(`provider ${provider} is not usable on this machine (${reason}). ${ADVICE[provider]}`);
 }
 
-/** GPUs that the system shows: looking for one that is not there would only make drivers complain. */
-function candidates(): Provider[] {
+/** Providers of the GPUs that the system shows: looking for one that is not there would only make drivers complain. */
+export function gpuProviders(): Provider[] {
   if (process.platform !== 'linux') return ['webgpu'];
   const nvidia = existsSync('/dev/nvidiactl');
   return nvidia ? ['cuda', 'webgpu'] : existsSync('/dev/dri') ? ['webgpu'] : [];

@@ -1,5 +1,9 @@
 /** Hands a graph to ONNX Runtime. The only file that knows its options. */
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { InferenceSession } from 'onnxruntime-node';
+import { loweredForWebGpu } from '../graph/lowering.ts';
+import { inPrecision, type PrecisionOptions } from '../graph/precision.ts';
 import type { SerializedGraph } from '../graph/trunk.ts';
 import type { Provider } from './provider.ts';
 
@@ -7,6 +11,12 @@ export interface SessionOptions {
   readonly provider: Provider;
   /** Threads of the CPU provider. */
   readonly threads: number;
+  /** Of provider cuda: which GPU. Default 0. */
+  readonly device?: number | undefined;
+  /** Of products with base weights. Default: float32. */
+  readonly rounding?: Omit<PrecisionOptions, 'emulated'> | undefined;
+  /** Where a session leaves its profile when it is released; undefined: no profile. */
+  readonly profileDirectory?: string | undefined;
 }
 
 /**
@@ -19,8 +29,15 @@ export async function createSession(
   options: SessionOptions,
   { arena, shared }: { readonly arena: boolean; readonly shared: boolean },
 ): Promise<InferenceSession> {
-  return InferenceSession.create(graph.bytes, {
-    executionProviders: [options.provider],
+  const { provider, device = 0, rounding } = options;
+  const emulated = provider === 'cpu';
+  const rounded = rounding === undefined ? graph.bytes : inPrecision(graph.bytes, { ...rounding, emulated });
+  return InferenceSession.create(provider === 'webgpu' ? loweredForWebGpu(rounded) : rounded, {
+    executionProviders: [provider === 'cuda' ? { name: provider, deviceId: device } : provider],
+    ...(options.profileDirectory !== undefined && {
+      enableProfiling: true,
+      profileFilePrefix: join(options.profileDirectory, randomUUID()),
+    }),
     intraOpNumThreads: options.threads,
     interOpNumThreads: 1,
     enableCpuMemArena: arena,

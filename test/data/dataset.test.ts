@@ -2,18 +2,25 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, it, type TestContext } from 'node:test';
+import { after, describe, it, type TestContext } from 'node:test';
 import seedrandom from 'seedrandom';
-import { type DatasetRules, readDataset } from '../../data/dataset.ts';
-import { encodeRow, loadTokenizer } from '../../model/tokenizer.ts';
+import { type Dataset, type DatasetRules, readDataset } from '../../data/dataset.ts';
+import { encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 const TINY = join(ROOT, 'examples/tiny-reviews');
-const tiny = loadTokenizer(join(TINY, 'model'));
+const tiny = await loadTokenizer(join(TINY, 'model'));
 /** Puts a special token first. */
-const llama = loadTokenizer(join(ROOT, 'test/golden/models/llama'));
+const llama = await loadTokenizer(join(ROOT, 'test/golden/models/llama'));
+after(() => {
+  tiny.close();
+  llama.close();
+});
+const idsOf = async (text: string) => (await tiny.encode([text]))[0]?.ids;
+const encodeRow = async (tokenizer: Tokenizer, prompt: string, completion: string) =>
+  (await encodeRows(tokenizer, [{ prompt, options: [completion] }]))[0]![0]!;
 const RULES: DatasetRules = { maxLength: 64, appendEos: false };
 const SST2 = { ...RULES, template: '{sentence} It was', verbalizers: [' terrible', ' great'] };
 
@@ -27,9 +34,9 @@ const plain = { prompt: 'It was', completion: ' great' };
 const choice = { prompt: 'It was', options: [' terrible', ' great'], label: 1 };
 
 describe('a data file', () => {
-  it('of prompts and completions gives one option per row, which is right', (t) => {
-    const { examples, ...rest } = readDataset(dataFile(t, jsonl(plain)), tiny, RULES);
-    const { ids, firstCompletion } = encodeRow(tiny, 'It was', ' great');
+  it('of prompts and completions gives one option per row, which is right', async (t) => {
+    const { examples, ...rest } = await readDataset(dataFile(t, jsonl(plain)), tiny, RULES);
+    const { ids, firstCompletion } = await encodeRow(tiny, 'It was', ' great');
     const whole = { truncated: false, merged: false };
     assert.deepEqual(examples, [
       { line: 1, options: [{ ids, firstCompletion }], right: 0, classified: false, ...whole },
@@ -37,8 +44,8 @@ describe('a data file', () => {
     assert.deepEqual(rest, { truncated: 0, merged: 0 });
   });
 
-  it('of options gives all of them, and which is right', (t) => {
-    const { examples } = readDataset(dataFile(t, jsonl(choice, { ...choice, label: 0 })), tiny, RULES);
+  it('of options gives all of them, and which is right', async (t) => {
+    const { examples } = await readDataset(dataFile(t, jsonl(choice, { ...choice, label: 0 })), tiny, RULES);
     assert.deepEqual(
       examples.map(({ line, right, classified }) => [line, right, classified]),
       [
@@ -46,59 +53,85 @@ describe('a data file', () => {
         [2, 0, true],
       ],
     );
-    const rows = choice.options.map((option) => encodeRow(tiny, choice.prompt, option).ids);
+    const [rows] = await encodeRows(tiny, [choice]);
     assert.deepEqual(
       examples[0]?.options.map(({ ids }) => ids),
-      rows,
+      rows?.map(({ ids }) => ids),
     );
   });
 
-  it('in the form of SST-2 gives the same rows as the JSON lines that say the same', () => {
-    const bySentence = readDataset(join(TINY, 'train.tsv'), tiny, SST2);
+  it('in the form of SST-2 gives the same rows as the JSON lines that say the same', async () => {
+    const bySentence = await readDataset(join(TINY, 'train.tsv'), tiny, SST2);
     assert.equal(bySentence.examples.length, 1000);
-    const strip = ({ examples }: typeof bySentence) => examples.map(({ line, ...example }) => example);
-    assert.deepEqual(strip(bySentence), strip(readDataset(join(TINY, 'train.jsonl'), tiny, RULES)));
+    const strip = ({ examples }: Dataset) => examples.map(({ line, ...example }) => example);
+    assert.deepEqual(strip(bySentence), strip(await readDataset(join(TINY, 'train.jsonl'), tiny, RULES)));
   });
 
-  it('may have a byte order mark, CRLF, blank lines and no last line end; line numbers count all lines', (t) => {
+  it('may have a byte order mark, CRLF, blank lines and no last line end; line numbers count all lines', async (t) => {
     const file = dataFile(t, `\ufeff${jsonl(plain)}\r\n\r\n  \n${jsonl(choice)}`);
     assert.deepEqual(
-      readDataset(file, tiny, RULES).examples.map(({ line }) => line),
+      (await readDataset(file, tiny, RULES)).examples.map(({ line }) => line),
       [1, 4],
     );
     const tsv = dataFile(t, '\ufeffsentence\tlabel\r\n\r\ngood \t1\r\n', 'x.tsv');
-    assert.deepEqual(readDataset(tsv, tiny, SST2).examples[0]?.options[1]?.ids, tiny.encode('good It was great'));
+    assert.deepEqual(
+      (await readDataset(tsv, tiny, SST2)).examples[0]?.options[1]?.ids,
+      await idsOf('good It was great'),
+    );
   });
 
-  it('may have other columns and fields, dollar signs and braces', (t) => {
+  it('of columns may have quotes as pandas writes them, and others', async (t) => {
+    const prompts = async (name: string, text: string) => {
+      const { examples } = await readDataset(dataFile(t, text, name), tiny, { ...SST2, template: '{sentence} It' });
+      return examples.map(({ line, options }) => [line, options[0]?.ids]);
+    };
+    const rows = [
+      [2, '"so" it goes'],
+      [3, 'a, b'],
+      [4, 'two\nlines,\n\nof "it"'],
+      [8, 'plain'],
+      [9, '"open'],
+    ] as const;
+    const expected = await Promise.all(rows.map(async ([line, text]) => [line, await idsOf(`${text} It terrible`)]));
+    const cells = ['"""so"" it goes"', '"a, b"', '"two\nlines,\n\nof ""it"""', 'plain', '"open'];
+    const csv = `sentence,label\n${cells
+      .slice(0, -1)
+      .map((cell) => `${cell},0`)
+      .join('\n')}\n`;
+    assert.deepEqual(await prompts('x.CSV', csv), expected.slice(0, -1));
+    const tsv = `sentence\tlabel\n${cells.map((cell) => `${cell}\t0`).join('\n')}\n`;
+    assert.deepEqual(await prompts('x.TSV', tsv), expected);
+  });
+
+  it('may have other columns and fields, dollar signs and braces', async (t) => {
     const tsv = dataFile(t, "id\tlabel\ta\tb\n7\t0\t$& {b}\t$'\n", 'x.tsv');
-    const { examples } = readDataset(tsv, tiny, { ...SST2, template: '{b}-{a}-{b} It' });
-    assert.deepEqual(examples[0]?.options[0]?.ids, tiny.encode("$'-$& {b}-$' It terrible"));
-    assert.equal(readDataset(dataFile(t, jsonl({ ...plain, id: 'x' })), tiny, RULES).examples.length, 1);
+    const { examples } = await readDataset(tsv, tiny, { ...SST2, template: '{b}-{a}-{b} It' });
+    assert.deepEqual(examples[0]?.options[0]?.ids, await idsOf("$'-$& {b}-$' It terrible"));
+    assert.equal((await readDataset(dataFile(t, jsonl({ ...plain, id: 'x' })), tiny, RULES)).examples.length, 1);
   });
 
-  it('longer than a chunk, with lines across chunk borders, is read whole', (t) => {
+  it('longer than a chunk, with lines across chunk borders, is read whole', async (t) => {
     const rows = Array.from({ length: 3000 }, (_, i) => ({
       prompt: `It was ${'é'.repeat(i % 40)} ${i}`,
       completion: ' x',
     }));
-    const { examples } = readDataset(dataFile(t, jsonl(...rows)), tiny, { ...RULES, maxLength: 4096 });
+    const { examples } = await readDataset(dataFile(t, jsonl(...rows)), tiny, { ...RULES, maxLength: 4096 });
     assert.equal(examples.length, 3000);
-    assert.deepEqual(examples[2999]?.options[0]?.ids, tiny.encode(`${rows[2999]?.prompt} x`));
+    assert.deepEqual(examples[2999]?.options[0]?.ids, await idsOf(`${rows[2999]?.prompt} x`));
   });
 
-  it('of which a shard is read gives the rows of that shard only, and all shards give all rows', (t) => {
+  it('of which a shard is read gives the rows of that shard only, and all shards give all rows', async (t) => {
     const file = dataFile(t, jsonl(...Array.from({ length: 7 }, () => plain)));
-    const lines = [0, 1, 2].map((shard) => {
-      const { examples } = readDataset(file, tiny, RULES, { shard, shards: 3 });
+    const lines = [0, 1, 2].map(async (shard) => {
+      const { examples } = await readDataset(file, tiny, RULES, { shard, shards: 3 });
       return examples.map(({ line }) => line);
     });
-    assert.deepEqual(lines, [
+    assert.deepEqual(await Promise.all(lines), [
       [1, 4, 7],
       [2, 5],
       [3, 6],
     ]);
-    assert.throws(
+    await assert.rejects(
       () => readDataset(file, tiny, RULES, { shard: 7, shards: 8 }),
       /7 rows, none of them in shard 7 of 8/,
     );
@@ -108,43 +141,46 @@ describe('a data file', () => {
 describe('a row that is too long', () => {
   const long = { prompt: 'one two three four five It was', completion: ' great' };
 
-  it('loses the left end of its prompt, and is counted', (t) => {
-    const whole = encodeRow(tiny, long.prompt, long.completion);
-    const { examples, truncated } = readDataset(dataFile(t, jsonl(long, plain)), tiny, { ...RULES, maxLength: 6 });
+  it('loses the left end of its prompt, and is counted', async (t) => {
+    const whole = await encodeRow(tiny, long.prompt, long.completion);
+    const { examples, truncated } = await readDataset(dataFile(t, jsonl(long, plain)), tiny, {
+      ...RULES,
+      maxLength: 6,
+    });
     const row = examples[0]?.options[0];
     assert.equal(truncated, 1);
     assert.deepEqual(row?.ids, whole.ids.slice(-6));
     assert.deepEqual(row?.ids.slice(row.firstCompletion), whole.ids.slice(whole.firstCompletion));
   });
 
-  it('keeps the special token that the tokenizer puts first', (t) => {
-    const whole = encodeRow(llama, long.prompt, long.completion);
+  it('keeps the special token that the tokenizer puts first', async (t) => {
+    const whole = await encodeRow(llama, long.prompt, long.completion);
     const completion = whole.ids.length - whole.firstCompletion;
-    const { examples } = readDataset(dataFile(t, jsonl(long)), llama, { ...RULES, maxLength: completion + 3 });
+    const { examples } = await readDataset(dataFile(t, jsonl(long)), llama, { ...RULES, maxLength: completion + 3 });
     assert.deepEqual(examples[0]?.options[0], {
       ids: [whole.ids[0], ...whole.ids.slice(whole.firstCompletion - 2)],
       firstCompletion: 3,
     });
-    const tight = readDataset(dataFile(t, jsonl(long)), llama, { ...RULES, maxLength: completion + 1 });
+    const tight = await readDataset(dataFile(t, jsonl(long)), llama, { ...RULES, maxLength: completion + 1 });
     assert.equal(tight.examples[0]?.options[0]?.firstCompletion, 1);
-    assert.throws(
+    await assert.rejects(
       () => readDataset(dataFile(t, jsonl(plain, long)), llama, { ...RULES, maxLength: completion }),
       /rows.jsonl:1: the completion " great" has \d+ tokens, which do not fit data.maxLength/,
     );
   });
 
-  it('is measured with its end-of-text token', (t) => {
-    const { examples } = readDataset(dataFile(t, jsonl(plain)), tiny, { ...RULES, appendEos: true });
+  it('is measured with its end-of-text token', async (t) => {
+    const { examples } = await readDataset(dataFile(t, jsonl(plain)), tiny, { ...RULES, appendEos: true });
     assert.equal(examples[0]?.options[0]?.ids.at(-1), tiny.eosId);
-    assert.throws(
+    await assert.rejects(
       () => readDataset(dataFile(t, jsonl(plain)), tiny, { maxLength: 2, appendEos: true }),
       /has 2 tokens/,
     );
   });
 
-  it('or whose tokens merge across the boundary is counted', (t) => {
+  it('or whose tokens merge across the boundary is counted', async (t) => {
     const row = { prompt: 'It was a fil', completion: 'm' };
-    assert.equal(readDataset(dataFile(t, jsonl(row, plain)), tiny, RULES).merged, 1);
+    assert.equal((await readDataset(dataFile(t, jsonl(row, plain)), tiny, RULES)).merged, 1);
   });
 });
 
@@ -176,11 +212,23 @@ describe('a data file is refused', () => {
     ['a TSV file with a column twice', 'sentence\tlabel\tlabel\n', /x.tsv:1: two columns of one name/, 'x.tsv'],
     ['a TSV label in words', 'sentence\tlabel\na\tgood\n', /x.tsv:2: label is "good", expected .* 0 to 1/, 'x.tsv'],
     ['a TSV label beyond the verbalizers', 'sentence\tlabel\na\t2\n', /x.tsv:2: label is "2"/, 'x.tsv'],
+    ['a TSV file of commas', 'sentence,label\na,0\n', /x.tsv:1: columns separated by commas, .* ends in .csv/, 'x.tsv'],
+    ['a CSV file of tabs', 'sentence\tlabel\na\t0\n', /x.csv:1: columns separated by tabs, .* ends in .tsv/, 'x.csv'],
+    ['a TSV file of JSON', jsonl(plain), /x.tsv:1: JSON, not columns; .* ends in .jsonl/, 'x.tsv'],
+    ['a JSON file of columns', 'sentence\tlabel\na\t0\n', /rows.jsonl:1: not JSON.* a file of columns ends in .tsv/s],
+    ['a JSON list', '[\n{}]', /rows.jsonl:1: not JSON.* one row a line/],
+    [
+      'a cell that never ends',
+      'sentence,label\n"a b\nb,1\n',
+      /x.csv:2: a quote that opens a cell is not closed/,
+      'x.csv',
+    ],
+    ['a row too short, with a quote', 'sentence\tlabel\n"a b\nb\t1\n', /x.tsv:2: a quote that opens/, 'x.tsv'],
     ['a TSV header alone', 'sentence\tlabel\n', /x.tsv: no rows/, 'x.tsv'],
   ];
   for (const [name, content, message, file] of BAD)
-    it(`when it is or has ${name}`, (t) => {
-      assert.throws(
+    it(`when it is or has ${name}`, async (t) => {
+      await assert.rejects(
         () => readDataset(dataFile(t, content, file), tiny, SST2),
         (error: Error) => {
           assert(error instanceof OperatingError, error.stack);
@@ -190,21 +238,24 @@ describe('a data file is refused', () => {
       );
     });
 
-  it('when it is not there, a directory, or a TSV file without rules', (t) => {
+  it('when it is not there, a directory, or a TSV file without rules', async (t) => {
     const directory = temporaryDirectory(t);
-    assert.throws(() => readDataset(join(directory, 'x'), tiny, RULES), /x: cannot be read/);
-    assert.throws(() => readDataset(directory, tiny, RULES), /cannot be read: it is a directory/);
-    assert.throws(() => readDataset(join(TINY, 'train.tsv'), tiny, RULES), /needs data.template and data.verbalizers/);
+    await assert.rejects(() => readDataset(join(directory, 'x'), tiny, RULES), /x: cannot be read/);
+    await assert.rejects(() => readDataset(directory, tiny, RULES), /cannot be read: it is a directory/);
+    await assert.rejects(
+      () => readDataset(join(TINY, 'train.tsv'), tiny, RULES),
+      /needs data.template and data.verbalizers/,
+    );
     const nameless = { ...SST2, template: 'It was' };
-    assert.throws(() => readDataset(join(TINY, 'train.tsv'), tiny, nameless), /"It was" names no column/);
+    await assert.rejects(() => readDataset(join(TINY, 'train.tsv'), tiny, nameless), /"It was" names no column/);
   });
 
-  it('when a line is longer than 16 MiB, before it is read', (t) => {
+  it('when a line is longer than 16 MiB, before it is read', async (t) => {
     const file = dataFile(t, Buffer.concat([Buffer.from('\n'), Buffer.alloc(2 ** 24 + 1, 'x')]));
-    assert.throws(() => readDataset(file, tiny, RULES), /rows.jsonl:2: a line of more than 16777216 bytes/);
+    await assert.rejects(() => readDataset(file, tiny, RULES), /rows.jsonl:2: a line of more than 16777216 bytes/);
   });
 
-  it('or read, whatever its bytes are (1,000 mutations)', (t) => {
+  it('or read, whatever its bytes are (1,000 mutations)', async (t) => {
     const random = seedrandom('data');
     const directory = temporaryDirectory(t);
     const seeds = [jsonl(plain, choice), 'sentence\tlabel\ngood\t1\nbad\t0\n'].map((text) => Buffer.from(text));
@@ -215,7 +266,7 @@ describe('a data file is refused', () => {
       const file = join(directory, n % 2 === 0 ? 'x.jsonl' : 'x.tsv');
       writeFileSync(file, bytes);
       try {
-        for (const { options, right } of readDataset(file, tiny, SST2).examples)
+        for (const { options, right } of (await readDataset(file, tiny, SST2)).examples)
           assert(right < options.length && options.every(({ ids, firstCompletion }) => firstCompletion < ids.length));
       } catch (error) {
         assert(error instanceof OperatingError, `mutation ${n}: ${error instanceof Error ? error.stack : error}`);

@@ -91,6 +91,49 @@ describe('a PEFT adapter', () => {
   });
 });
 
+describe('a PEFT adapter is read as PEFT reads it', () => {
+  const directory = join(MODELS, 'llama', 'adapter');
+  const modules = linearModules(directory);
+  const read = (t: TestContext, change: object) => {
+    const copy = temporaryDirectory(t);
+    cpSync(directory, copy, { recursive: true });
+    writeFileSync(join(copy, 'adapter_config.json'), JSON.stringify({ ...json(directory), ...change }));
+    const warnings: string[] = [];
+    return { ...readPeftAdapter(copy, modules, (warning) => warnings.push(warning)), warnings };
+  };
+  const plain = readPeftAdapter(directory, modules).description;
+
+  it('with fields that do not concern the forward pass, without a word', (t) => {
+    for (const change of [
+      { exclude_modules: [] },
+      { exclude_modules: '' },
+      { loftq_config: { loftq_bits: 4 }, corda_config: { corda_method: 'kpm' }, eva_config: { rho: 1 } },
+      { ensure_weight_tying: true, megatron_core: 'x', use_rslora: null, fan_in_fan_out: null },
+      { init_lora_weights: null, lora_dtype: null, model_key_mapping: null, use_merged_linear: false },
+    ]) {
+      const { description, warnings } = read(t, change);
+      assert.deepEqual([description, warnings], [plain, []], JSON.stringify(change));
+    }
+  });
+
+  it('with a number in a field that PEFT does not know, which is named', (t) => {
+    const { description, warnings } = read(t, { lorap_emb_lr: 1e-6, constructor: 1 });
+    assert.deepEqual(description, plain);
+    assert.match(warnings.join('\n'), /adapter_config.json: lorap_emb_lr = 0.000001 is unknown.*constructor = 1/s);
+  });
+
+  it('with layers_to_transform, which does not choose among whole names', (t) => {
+    const whole = plain.modules.map(({ name }) => name);
+    assert.deepEqual(read(t, { target_modules: whole, layers_to_transform: [7] }).description.modules, plain.modules);
+  });
+
+  it('with a pattern as Python writes it', (t) => {
+    const endings = [...new Set(plain.modules.map(({ name }) => name.split('.').at(-1)!))];
+    const pattern = `(?i)\\A(?P<stem>MODEL\\.layers\\.\\d+)\\..*\\.(?:${endings.join('|').replaceAll('_', '\\_')})\\Z`;
+    assert.deepEqual(read(t, { target_modules: pattern }).description.modules, plain.modules);
+  });
+});
+
 describe('a PEFT adapter is refused by name', () => {
   function copy(t: TestContext, change: object = {}): string {
     const directory = temporaryDirectory(t);
@@ -114,17 +157,19 @@ describe('a PEFT adapter is refused by name', () => {
     [{ trainable_token_indices: [1] }, /trainable_token_indices/],
     [{ alora_invocation_tokens: [1] }, /alora_invocation_tokens/],
     [{ use_qalora: true }, /use_qalora/],
-    [{ use_bdlora: {}, arrow_config: { top_k: 1 } }, /arrow_config/],
-    [{ loftq_config: { loftq_bits: 4 } }, /loftq_config/],
-    [{ ensure_weight_tying: true }, /ensure_weight_tying/],
-    [{ something_new: 0.5 }, /something_new = 0.5/],
-    [{ constructor: 1 }, /constructor = 1/],
+    [{ use_bdlora: {} }, /use_bdlora = \{\} is not supported/],
+    [{ arrow_config: { top_k: 1 } }, /arrow_config/],
+    [{ megatron_config: { a: 1 } }, /megatron_config/],
+    [{ something_new: 'a word' }, /something_new = "a word"/],
+    [{ constructor: true }, /constructor = true/],
+    [{ target_modules: 'model.layers.0.(?=q)' }, /adapter_config.json: the pattern .* is not supported/],
+    [{ rank_pattern: { '(a)\\1': 4 } }, /adapter_config.json: the pattern .* is not supported/],
     [{ r: 0 }, /at r$|→ at r/m],
     [{ lora_alpha: 'x' }, /lora_alpha/],
     [{ target_modules: null }, /target_modules/],
     [{ target_modules: 'q', layers_to_transform: [0] }, /layers_to_transform needs target_modules to be a list/],
     [{ r: 4 }, /q_proj.lora_A.weight is \[8, 32\], expected \[4, 32\]/],
-    [{ target_modules: ['q_proj'] }, /of no adapted linear layer: .*v_proj/],
+    [{ target_modules: ['q_proj'] }, /of no adapted linear layer: .*v_proj.*no embedding, head, norm or expert/],
     [{ target_modules: ['q_proj', 'v_proj', 'not_adapted'] }, /2 tensors .* are missing: .*not_adapted.lora_A.weight/],
   ];
   for (const [change, message] of FIELDS)

@@ -174,7 +174,7 @@ describe('a safetensors file', () => {
   it('is refused by name when it is a directory or is not there', (t) => {
     const directory = temporaryDirectory(t);
     mkdirSync(join(directory, 'd'));
-    assert.throws(() => openSafetensors(join(directory, 'd')), /d: .*not a regular file/);
+    assert.throws(() => openSafetensors(join(directory, 'd')), /d: .*expected a regular file/);
     assert.throws(() => openSafetensors(join(directory, 'none')), /none: cannot be read/);
   });
 
@@ -193,6 +193,12 @@ describe('a safetensors file', () => {
       );
     });
 
+  it('may have metadata that are null, which are none', (t) => {
+    const file = join(temporaryDirectory(t), 'null');
+    writeFileSync(file, fileOf({ header: '{"__metadata__":null}', dataBytes: 0 }));
+    assert.equal(openSafetensors(file).metadata.size, 0);
+  });
+
   it('gives tensors that lie in the file or an operating error, whatever its bytes (4,000 mutations)', (t) => {
     const file = join(temporaryDirectory(t), 'fuzz');
     const random = seedrandom('safetensors');
@@ -201,6 +207,7 @@ describe('a safetensors file', () => {
       fileOf({}),
       fileOf({ header: tensors(['a', [4], 0, 16], ['b', [2, 1], 16, 24]) }),
       fileOf({ header: '{"__metadata__":{"a":"b"}}', dataBytes: 0 }),
+      fileOf({ header: '{"__metadata__":null}', dataBytes: 0 }),
     ];
     const alphabet = Buffer.from('{}[]",:\\u09-.eE \0\xff', 'latin1');
     let accepted = 0;

@@ -1,7 +1,7 @@
 /** Bad input: every command says what, where, got, expected and what to do, and exits with the documented code. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cpSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -57,7 +57,7 @@ describe('a model', () => {
 describe('a run file', () => {
   const cases: [string, string[], RegExp][] = [
     ['an unknown key', ['--set', 'learning.learning_rate=1'], /learning_rate/],
-    ['a value out of range', ['--set', 'learning.directions=1000'], /learning\.directions/],
+    ['a value out of range', ['--set', 'learning.directions=3000'], /learning\.directions/],
     ['stripes that do not fit', ['--set', 'learning.directionStripes=5'], /directionStripes/],
     ['tangents that nothing needs', ['--set', 'worker.tangentPrecision=int8'], /tangentPrecision int8.*is spsa/],
     ['no rounds', ['--rounds', '0'], /at rounds/],
@@ -113,11 +113,44 @@ describe('onebyte eval', () => {
 });
 
 describe('onebyte simulate', () => {
-  it('ends the run when the training data cannot be read, exit code 2, and starts nothing again', async () => {
+  it('names rows that cannot be read before it begins anything, exit code 2', async () => {
     const out = join(directory, 'no-data');
-    const { code, stderr } = await runOnebyte('simulate', runFile, '--out', out, '--set', 'data.train=nothere.jsonl');
+    const broken = join(directory, 'broken.jsonl');
+    writeFileSync(broken, '{"prompt": "a", "completion": " b"}\n{"prompt": "a"}\n');
+    for (const [rows, expected] of [
+      ['nothere.jsonl', /nothere\.jsonl: cannot be read/],
+      [broken, /broken\.jsonl:2: completion/],
+    ] as const)
+      for (const split of ['train', 'dev', 'test']) {
+        const finished = await runOnebyte('simulate', runFile, '--out', out, '--set', `data.${split}=${rows}`);
+        assert.equal(finished.code, 2, finished.stderr);
+        assert.match(finished.stderr, expected);
+        assert(!existsSync(out), 'nothing was begun');
+      }
+  });
+
+  it('needs training rows, exit code 2', async () => {
+    const { code, stderr } = await runOnebyte('simulate', runFile, '--set', 'data.train=');
     assert.equal(code, 2, stderr);
-    assert.match(stderr, /nothere\.jsonl: cannot be read/);
+    assert.match(stderr, /run\.yaml: data\.train is missing/);
+  });
+
+  it('ends the run when a row of the training data does not fit, exit code 2, and starts nothing again', async () => {
+    const file = join(directory, 'long-completion.jsonl');
+    writeFileSync(file, `${JSON.stringify({ prompt: 'It was', completion: ' good'.repeat(200) })}\n`);
+    const flags = [
+      '--out',
+      join(directory, 'no-fit'),
+      '--workers',
+      '1',
+      '--set',
+      `data.train=${file}`,
+      '--set',
+      'data.test=',
+    ];
+    const { code, stderr } = await runOnebyte('simulate', runFile, ...flags);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /long-completion\.jsonl:1: .*do not fit data\.maxLength 128/);
     assert.doesNotMatch(stderr, /starting it again/);
   });
 
@@ -160,13 +193,13 @@ describe('onebyte simulate', () => {
       ...['simulate', runFile, '--out', join(directory, 'diverges'), '--workers', '1', ...diverging],
     );
     assert.equal(code, 6, stderr);
-    assert.match(stderr, /dev loss NaN/);
+    assert.match(stderr, /dev loss not finite/);
     assert.match(stderr, /Lower learning\.learningRate/);
   });
 
   it('ends the run when the test split cannot be read, exit code 2', async () => {
     const file = join(directory, 'test.jsonl');
-    writeFileSync(file, 'no JSON\n');
+    writeFileSync(file, `${JSON.stringify({ prompt: 'It was', completion: ' good'.repeat(200) })}\n`);
     const endless = ['--rounds', '1000000', '--no-dashboard', '--out', join(directory, 'endless')];
     const { code, stderr } = await runOnebyte('simulate', runFile, '--set', `data.test=${file}`, ...endless);
     assert.equal(code, 2, stderr);

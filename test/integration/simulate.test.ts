@@ -1,6 +1,6 @@
 /** The main job, as a user runs it: real processes, real sockets, the real example model. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { openSafetensors } from '../../formats/safetensors.ts';
@@ -96,16 +96,56 @@ describe('onebyte simulate', () => {
       assert.equal(first.gradients, 8 * 8 * Number(workers));
     });
 
-  it('extends a finished run with --resume, and takes a new directory without it', async () => {
+  it('extends a finished run with --resume, also by the run file in its directory, and refuses its directory without it', async () => {
     const flags = ['--workers', '2', '--set', 'data.test='];
     const first = await simulate('extended', ...flags, '--rounds', '4');
     const resumed = await simulate('extended', ...flags, '--rounds', '6', '--resume');
     assert.equal(resumed.rounds, 6);
     assert.equal(resumed.roundLog, first.roundLog);
-    const replayed = lastJson(await runOnebyte('replay', '--log', first.roundLog, '--round', '4', '--json'));
-    assert.equal(replayed.adapterDigest, first.adapterDigest);
-    const fresh = await simulate('extended', ...flags, '--rounds', '1');
-    assert.equal(fresh.roundLog, out('extended-2/round.log'));
+    const again = await runOnebyte('simulate', runFile, '--out', out('extended'), ...flags, '--rounds', '6');
+    assert.equal(again.code, 2, again.stderr);
+    assert.match(again.stderr, /--out .*extended: exists already; give --resume to go on/);
+    assert(!existsSync(out('extended-2')));
+    const own = ['simulate', out('extended/run.yaml'), '--resume', '--rounds', '8', '--json', '--decay-rounds', '12'];
+    const finished = await startOnebyte(own, {}, undefined, directory).finished;
+    assert.equal(finished.code, 0, finished.stderr);
+    // It fell to a sixteenth over the first 4 rounds; now it stands where a run of 12 would be.
+    assert.match(finished.stderr, /goes on after 6 rounds at learning rate 0\.00100, 0\.500 of the first/);
+    const last = lastJson(finished);
+    assert.equal(last.roundLog, first.roundLog);
+    assert.deepEqual(last.replicaDigests, new Array(3).fill(last.replicaDigest));
+    for (const [round, { adapterDigest }] of [
+      ['4', first],
+      ['6', resumed],
+      ['8', last],
+    ] as const)
+      assert.equal(
+        lastJson(await runOnebyte('replay', '--log', first.roundLog, '--round', round, '--json')).adapterDigest,
+        adapterDigest,
+        `round ${round}`,
+      );
+  });
+
+  it('names and tests the checkpoint that was best on the dev split, where it is not the last', async () => {
+    const high = ['learning.learningRate=0.02', 'learning.decayRounds=0', 'trainer.evaluateEvery=2'];
+    const flags = high.flatMap((setting) => ['--set', setting]);
+    const result = await simulate('too-fast', '--workers', '1', '--rounds', '24', ...flags);
+    const best = result.best?.checkpoint ?? result.checkpointDir;
+    assert.equal(best, realpathSync(out('too-fast/checkpoints/best')));
+    if (result.best) assert(Number.isFinite(result.best.loss) && result.best.loss !== result.lossAfter);
+    assert(result.best, 'a rate ten times too high ends worse than it was');
+  });
+
+  it('takes a new directory where the one that its run file names is in use, and says so', async () => {
+    const named = out('named');
+    const flags = ['--workers', '1', '--rounds', '1', '--set', 'data.test=', '--set', `out=${named}`, '--json'];
+    const roundLogs: string[] = [];
+    for (const expected of [/trainer: 127\.0\.0\.1:\d+/, /named exists: this run goes to .*named-2/]) {
+      const finished = await runOnebyte('simulate', runFile, ...flags);
+      assert.match(finished.stderr, expected);
+      roundLogs.push(lastJson(finished).roundLog);
+    }
+    assert.deepEqual(roundLogs, [join(named, 'round.log'), join(`${named}-2`, 'round.log')]);
   });
 
   const endless = ['simulate', runFile, '--rounds', '100000', '--set', 'data.test='];

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import seedrandom from 'seedrandom';
 import { type AdapterLayout, adapterLayout } from '../../kernels/adapter-layout.ts';
-import { adaptersOf, type Backend, type Perturbation, type Term } from '../../kernels/backend.ts';
-import { STRIPES } from '../../kernels/direction.ts';
+import { adaptersOf, type Backend, type Perturbation, PROJECTION_ERROR, type Term } from '../../kernels/backend.ts';
+import { direction, STRIPES } from '../../kernels/direction.ts';
 import { gpuBackend } from '../../kernels/gpu/gpu-backend.ts';
 import { initialAdapter } from '../../kernels/initial-adapter.ts';
 import { exponentInForce, type LearningRule, type Normaliser } from '../../kernels/learning-rule.ts';
@@ -79,6 +79,7 @@ const someRule = (): LearningRule => ({
   learningRate: 2e-3,
   decayRounds: 8,
   cap: 64,
+  capExponent: pick([0.5, 1]),
   memory: 64,
   window: 64,
   clip: 4,
@@ -147,6 +148,19 @@ for (const { name, make, cases, skip } of backends)
       }
     }
 
+    async function checkProjection(g: Float32Array, directions: number, stripes: number, error: number): Promise<void> {
+      const key = roundKey(seedKey(pick(SEEDS)), below(1000), below(1000));
+      const first = pick([0, below(1000), 2 ** 31 - 200]);
+      const expected = await referenceBackend.project(g, key, first, directions, stripes);
+      const actual = await backend.project(g, key, first, directions, stripes);
+      assert.equal(actual.length, directions);
+      const bound = error * Math.sqrt(g.reduce((sum, x) => sum + x * x, 0));
+      expected.forEach((product, k) => {
+        const message = `direction ${k} of ${directions}, ${g.length} elements, stripes ${stripes}`;
+        assert(Math.abs(actual[k]! - product) <= bound, `${message}: ${actual[k]}, expected ${product} ± ${bound}`);
+      });
+    }
+
     it('updates θ to the bytes of the reference at every small size', async () => {
       for (const d of [1, 2, 31, 32, 33, 63, 64, 65, 127, 128, 129, 191, 255, 256, 257, 300])
         await checkUpdate(d, someTerms(1 + below(20)), pick(largestStripes(d)), random() * 1e-3);
@@ -197,6 +211,22 @@ for (const { name, make, cases, skip } of backends)
       await assert.rejects(backend.update(new Float32Array(1), terms, 1, 1), /exact up to 2147483647/);
     });
 
+    it('projects a vector whose sums are exact onto directions as the reference does, to the bit', async () => {
+      for (let i = 0; i < cases; i++) {
+        const d = 1 + below(30_000);
+        const gradient = new Float32Array(d).map(() => below(2001) - 1000);
+        await checkProjection(gradient, pick([1, 3, 4, 5, 16, 70]), pick(largestStripes(d)), 0);
+      }
+    });
+
+    it('projects a vector onto directions as the reference does, but for float32 sums of 64 elements', async () => {
+      for (let i = 0; i < cases; i++) {
+        const gradient = someFloats(new Float32Array(1 + below(30_000)));
+        await checkProjection(gradient, pick([1, 4, 30]), pick(largestStripes(gradient.length)), PROJECTION_ERROR);
+      }
+      await checkProjection(someFloats(new Float32Array(130_003)), 64, 1, PROJECTION_ERROR);
+    });
+
     it('perturbs θ to the bytes of the reference at any layout, stripes and sides', async () => {
       for (let i = 0; i < cases; i++) {
         const p = somePerturbation(someLayout(pick([3, 70, 900])));
@@ -215,6 +245,37 @@ for (const { name, make, cases, skip } of backends)
       }
     });
   });
+
+describe('a projection', () => {
+  it('of the reference is the sum of the vector times the signs of the direction', async () => {
+    const key = roundKey(seedKey(5), 3, 1);
+    for (const stripes of [1, 4]) {
+      const vector = new Float32Array(300).map(() => below(2001) - 1000);
+      const products = await referenceBackend.project(vector, key, 7, 3, stripes);
+      for (const [k, product] of products.entries()) {
+        const z = direction(key, 7 + k, vector.length, stripes);
+        assert.equal(
+          product,
+          vector.reduce((sum, x, i) => sum + x * z[i]!, 0),
+        );
+      }
+    }
+  });
+
+  it('by simd has the same bits on any number of threads', async () => {
+    const gradient = someFloats(new Float32Array(1_200_000));
+    const key = roundKey(seedKey(5), 3, 1);
+    const [expected, ...others] = await Promise.all(
+      [1, 2, 5].map(async (threads) => {
+        const backend = simdBackend(threads);
+        const products = await backend.project(gradient, key, 0, 6, 1);
+        await backend.close();
+        return products;
+      }),
+    );
+    for (const products of others) assert.deepEqual(products, expected);
+  });
+});
 
 describe('a pool of simd threads', () => {
   it('sums units beside the calling thread, to the bytes of the reference', async () => {

@@ -27,6 +27,14 @@ const brokenPerturb: Backend = {
   },
 };
 
+/** One direction's product is off by a hundred thousandth. */
+const brokenProject: Backend = {
+  ...referenceBackend,
+  async project(...args) {
+    return (await referenceBackend.project(...args)).map((g, k) => (k === 3 ? g * 1.00001 : g));
+  },
+};
+
 describe('the choice of a backend', () => {
   it('takes simd by itself and says why', async () => {
     const { backend, reason } = await selectBackend('auto', 2);
@@ -57,6 +65,13 @@ describe('the choice of a backend', () => {
 
   it('refuses a backend whose perturbed adapters differ', async () => {
     await assert.rejects(selectFrom([['broken', () => brokenPerturb]], 'broken'), /perturb differs from the reference/);
+  });
+
+  it('refuses a backend whose dot products are off by more than rounding', async () => {
+    await assert.rejects(
+      selectFrom([['broken', () => brokenProject]], 'broken'),
+      /project differs .* more than rounding/,
+    );
   });
 
   it('passes over what is broken or cannot run, and says so', async () => {

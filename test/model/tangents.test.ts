@@ -172,13 +172,10 @@ describe('tangents in int8', () => {
     const layout = adapterLayout(
       model.linearModules.map(({ name, fanIn, fanOut }) => ({ name, fanIn, fanOut, rank: 8, scale: 2 })),
     );
-    const { encode } = loadTokenizer(SMOLLM2 ?? '');
-    const rows = ['the plot was dull and the jokes fell flat . It was', 'a haunting , assured remake . It was'].map(
-      (text) => {
-        const ids = encode(text);
-        return { ids, firstCompletion: ids.length - 1 };
-      },
-    );
+    const tokenizer = await loadTokenizer(SMOLLM2 ?? '');
+    const texts = ['the plot was dull and the jokes fell flat . It was', 'a haunting , assured remake . It was'];
+    const rows = (await tokenizer.encode(texts)).map(({ ids }) => ({ ids, firstCompletion: ids.length - 1 }));
+    tokenizer.close();
     const theta = initialAdapter(1, layout.modules);
     const z = await directionsOf(layout);
     const slopes = (tangents: 'float32' | 'int8') =>

@@ -16,6 +16,30 @@ it('takes a model of two names from beside the run file, where there is one, and
   assert.deepEqual([model, data.train], [join(directory, 'org/name'), join(directory, 'train.jsonl')]);
 });
 
+it('names of a wrong key the nearest one and those that there are', (test) => {
+  const file = join(temporaryDirectory(test), 'run.yaml');
+  const problem = (text: string): string => {
+    writeFileSync(file, `model: org/name\n${text}\n`);
+    try {
+      readRunFile(file);
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return '';
+  };
+  const message = problem('learning: { learning_rate: 1, estimatr: spsa, foo: 1 }');
+  assert.match(message, /unknown key learning_rate in learning: did you mean learningRate\?/);
+  assert.match(message, /unknown key estimatr in learning: did you mean estimator\?/);
+  assert.match(message, /unknown key foo in learning\n/);
+  assert.match(message, /keys in learning: learningRate, decayRounds, epsilon, /);
+  assert.match(
+    problem('round: 5'),
+    /unknown key round at the top: did you mean rounds\?\n {2}keys at the top: model, seed/,
+  );
+  assert.match(problem('trainer: { stopAt: { acc: 1 } }'), /keys in trainer\.stopAt: loss, accuracy/);
+  assert.match(problem('rounds: many'), /expected number, received string/);
+});
+
 it('takes options of the command before its keys', (test) => {
   const file = join(temporaryDirectory(test), 'run.yaml');
   writeFileSync(file, 'model: org/name\nrounds: 5\nworkers: 3\ndata: { train: train.jsonl }\n');

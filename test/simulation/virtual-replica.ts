@@ -16,6 +16,7 @@ export const virtualRule = (seed: number, maxStaleness: number): LearningRule =>
   learningRate: 1e-3,
   decayRounds: 0,
   cap: 64,
+  capExponent: 0.5,
   memory: 64,
   window: 8,
   clip: 4,

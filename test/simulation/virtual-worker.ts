@@ -176,8 +176,8 @@ export class VirtualWorker {
     const { rule } = this.world;
     const { round } = this.replica.normaliser;
     switch (task.kind) {
-      case 'join':
-        return { kind: 'join', data: { rows: 1, truncated: 0, merged: 0 } };
+      case 'readData':
+        return { kind: 'readData', data: { rows: 1, truncated: 0, merged: 0 } };
       case 'digest':
         return { kind: 'digest', digest: this.digest() };
       case 'restore':

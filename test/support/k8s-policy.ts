@@ -152,7 +152,6 @@ function trainerRules({ job, of }: Launch): string[] {
   const service = of('Service')[0];
   return [
     ...say(spec.completions !== 1 || spec.parallelism !== 1, 'there is one trainer'),
-    ...say(!spec.template.spec.hostname, 'a replaced trainer has the host name that its lock names'),
     ...say(!args.includes('--resume'), 'a replaced trainer goes on with its round log'),
     ...say(service?.spec.clusterIP !== 'None', 'the Service is headless'),
     ...say(!matches(service?.spec.selector, spec.template.metadata.labels), 'the Service selects the trainer'),

@@ -21,10 +21,15 @@ export interface Running {
   line(pattern: RegExp): Promise<RegExpExecArray>;
 }
 
-/** Starts `onebyte <args>`; logs are JSON lines on stderr. `script`: run in place of bin/onebyte.js. */
-export function startOnebyte(args: readonly string[], env: NodeJS.ProcessEnv = {}, script = bin): Running {
+/** Starts `onebyte <args>` in `cwd`; logs are JSON lines on stderr. `script`: run in place of bin/onebyte.js. */
+export function startOnebyte(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  script = bin,
+  cwd: string = root,
+): Running {
   const child = spawn(process.execPath, [script, ...args], {
-    cwd: root,
+    cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ONEBYTE_LOG_FORMAT: 'json', ...env },
   });

@@ -1,5 +1,4 @@
 /** An honest worker without a model: the real protocol, a real replica, and seeded bytes in place of measured ones. */
-import { credentials } from '@grpc/grpc-js';
 import seedrandom from 'seedrandom';
 import { referenceBackend } from '../../kernels/reference.ts';
 import { applyRecord, initialReplica, type ReplicaState, replicaDigest } from '../../kernels/replica.ts';
@@ -10,7 +9,7 @@ import { DIGEST_EVERY } from '../../proto/limits.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../../proto/run-config.ts';
 import { type ClientAccess, connectTrainer, type TrainerStream } from '../../worker/transport/trainer-client.ts';
 
-export const PLAIN: ClientAccess = { credentials: credentials.createInsecure(), joinToken: undefined };
+export const PLAIN: ClientAccess = { tls: undefined, joinToken: undefined };
 
 const LAST_WORDS: readonly Notice_Kind[] = [Notice_Kind.RUN_DONE, Notice_Kind.TRAINER_DRAINS];
 

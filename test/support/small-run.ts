@@ -1,5 +1,5 @@
 /** A run config that needs no model: one module, 512 adapter elements unless told otherwise. */
-import { parseRunConfig, type RunConfig } from '../../proto/run-config.ts';
+import { Learning, parseRunConfig, type RunConfig } from '../../proto/run-config.ts';
 import { TrainerSettings } from '../../settings/trainer-settings.ts';
 
 /**
@@ -10,7 +10,7 @@ export const smallRunConfig = (learning: object = {}, width = 64): RunConfig =>
   parseRunConfig(
     JSON.stringify({
       seed: 1,
-      learning: { decayRounds: 0, ...learning },
+      learning: { decayRounds: 0, ...Learning.parse(learning) },
       data: { shards: 4 },
       adapter: {
         baseModel: '',

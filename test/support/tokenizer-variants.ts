@@ -65,6 +65,15 @@ const sentencePiece = {
   pre_tokenizer: null,
 };
 
+/** Whole words, and their parts as WordPiece marks them. */
+function words(): Record<string, number> {
+  const letters = Array.from({ length: 26 }, (_, i) => String.fromCharCode(97 + i));
+  // biome-ignore format: a table
+  const known = ['[UNK]', '[CLS]', '[SEP]', 'the', 'film', 'was', 'quiet', 'don', 'strasse', '##sse', 'istanbul', '日', '本', '語', '👍', '.', "'", '1', '##2'];
+  const tokens = [...known, ...letters, ...letters.map((letter) => `##${letter}`), ...'0123456789', ...'привет', 'α'];
+  return Object.fromEntries([...new Set(tokens)].map((token, id) => [token, id]));
+}
+
 /** By the family whose shape it is. */
 export const TOKENIZER_VARIANTS: Record<string, Json> = {
   'gpt2, merges of white space': { ...llama, model },
@@ -101,5 +110,48 @@ export const TOKENIZER_VARIANTS: Record<string, Json> = {
     ...sentencePiece,
     normalizer: { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
     pre_tokenizer: split({ String: ' ' }, 'MergedWithPrevious'),
+  },
+  bert: {
+    ...llama,
+    model: {
+      type: 'WordPiece',
+      vocab: words(),
+      unk_token: '[UNK]',
+      continuing_subword_prefix: '##',
+      max_input_chars_per_word: 20,
+    },
+    added_tokens: [added(0, '[UNK]'), added(1, '[CLS]'), added(2, '[SEP]')],
+    normalizer: {
+      type: 'BertNormalizer',
+      clean_text: true,
+      handle_chinese_chars: true,
+      strip_accents: null,
+      lowercase: true,
+    },
+    pre_tokenizer: { type: 'BertPreTokenizer' },
+    post_processor: { type: 'BertProcessing', sep: ['[SEP]', 2], cls: ['[CLS]', 1] },
+  },
+  'whole words': {
+    ...llama,
+    model: { type: 'WordLevel', vocab: words(), unk_token: '[UNK]' },
+    added_tokens: [added(0, '[UNK]'), added(3, 'the', { single_word: true, special: false })],
+    normalizer: { type: 'Sequence', normalizers: [{ type: 'NFKC' }, { type: 'Lowercase' }] },
+    pre_tokenizer: sequence({ type: 'Whitespace' }, { type: 'Digits', individual_digits: true }),
+    post_processor: null,
+  },
+  't5, with byte fallback': {
+    ...sentencePiece,
+    model: {
+      type: 'Unigram',
+      unk_id: 0,
+      vocab: Object.keys(pieces().vocab as object).map((piece, i) => [piece, -1 - ((i * 0.37) % 7)]),
+      byte_fallback: true,
+    },
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [{ type: 'Nmt' }, { type: 'NFKC' }, { type: 'Strip', strip_left: true, strip_right: true }],
+    },
+    pre_tokenizer: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always' },
+    post_processor: template([], ['<eos>']),
   },
 };

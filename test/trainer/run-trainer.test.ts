@@ -15,8 +15,9 @@ import { checkpointName, checkpointProblem } from '../../trainer/store/checkpoin
 import { checkpointsOf, roundLogFile } from '../../trainer/store/open-run.ts';
 import { replayLog } from '../../trainer/store/restore.ts';
 import { readRoundLog, reopenRoundLog } from '../../trainer/store/round-log.ts';
-import { protocolWorker } from '../support/protocol-worker.ts';
-import { smallSettings } from '../support/small-run.ts';
+import { connectTrainer } from '../../worker/transport/trainer-client.ts';
+import { PLAIN, protocolWorker } from '../support/protocol-worker.ts';
+import { smallRunConfig, smallSettings } from '../support/small-run.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { testTrainer } from '../support/test-trainer.ts';
 
@@ -122,4 +123,24 @@ it('makes the best adapter that the log knows of anew when it was killed before 
   const { replica } = await replayLog(before, referenceBackend, 2);
   const { matrices } = readPeftAdapter(best, first.config.adapter.modules);
   assert.deepEqual(matrices, replica.theta);
+});
+
+it('goes on with the log of a run config that held where the model lay, tells no peer of it, and names it in checkpoints', async (test) => {
+  const directory = temporaryDirectory(test);
+  const config = smallRunConfig();
+  const older = { ...config, adapter: { ...config.adapter, baseModel: '/home/someone/models/m' } };
+  const first = await testTrainer(test, { directory, config: older, rounds: 3 });
+  await protocolWorker(first.address, { name: 'w', config: older });
+  await first.result;
+  const baseModel = '/elsewhere/m';
+  const second = await testTrainer(test, { directory, config, rounds: 5, resume: true, baseModel });
+  const connection = connectTrainer(second.address, PLAIN);
+  const told = await connection.runConfig();
+  connection.close();
+  assert.doesNotMatch(told, /someone|elsewhere/);
+  await protocolWorker(second.address, { name: 'w', config });
+  const { checkpointDir, rounds } = await second.result;
+  assert.equal(rounds, 5);
+  const { description } = readPeftAdapter(checkpointDir ?? '', config.adapter.modules);
+  assert.equal(description.baseModel, baseModel);
 });

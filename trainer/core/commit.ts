@@ -40,7 +40,7 @@ export function commitRecord(
   const { deadlineMs: closesAfterMs } = state;
   const answeredMs = new Map([...state.answers].map(([worker, answer]) => [worker, answer.ms]));
   const expected = missing?.map(({ worker }) => worker) ?? [];
-  const detail = roundDetail(record, entries, absorbed, answeredMs, expected);
+  const detail = roundDetail(record, entries, absorbed, answeredMs, expected, learning);
   const gradients = liveGradients(record);
   const isEmpty = gradients === 0 && missing !== undefined && haveMostAbstained(state, entries);
   state.emptyRecords = isEmpty ? state.emptyRecords + 1 : 0;
@@ -151,10 +151,16 @@ function diverged(state: TrainerState): Effect[] {
  */
 export function finishWhenDone(state: TrainerState): Effect[] {
   if (state.phase !== 'finalEvaluation' || state.recovery || (state.evaluation && state.members.size > 0)) return [];
+  const { stopReason } = state;
   const { round } = state.normaliser;
   return [
     { kind: 'checkpoint', round, best: false },
-    ...finish(state, EXIT.done, Notice_Kind.RUN_DONE, `${round} rounds done`),
+    ...finish(
+      state,
+      EXIT.done,
+      Notice_Kind.RUN_DONE,
+      `${round} ${round === 1 ? 'round' : 'rounds'} done${stopReason === undefined ? '' : `: ${stopReason}`}`,
+    ),
   ];
 }
 

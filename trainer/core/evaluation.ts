@@ -3,12 +3,13 @@
  * tell beforehand, are given to two; where they differ too much all members are asked, and what most of them say counts.
  * A range that is kept waiting goes to another member while the adapter is still there, and is left out when it is not.
  */
+import { agree, countsProblem, evaluationOf, type Figures, figuresOf, isBetter } from '../../proto/evaluation.ts';
 import type { EvaluationCounts } from '../../proto/gen/onebyte.ts';
 import { secretDraw } from '../../proto/record-proof.ts';
 import { lowerMedian } from './deadline.ts';
-import { agree, countsProblem, evaluationOf, figuresOf, isBetter } from './figures.ts';
 import { voices } from './quorum.ts';
 import type { Effect, EvaluationRange, Member, OpenEvaluation, Report, StreamId, TrainerState } from './state.ts';
+import { noteEvaluation, reasonToStop, timesAboveStart } from './stopping.ts';
 
 /** Part of the ranges that are given to two members. */
 const CHECKED = 1 / 8;
@@ -214,7 +215,7 @@ function countVotes(state: TrainerState, { asks }: EvaluationRange): EvaluationC
 function conclude(state: TrainerState, { round, ranges }: OpenEvaluation, atMs: number): Effect[] {
   state.evaluation = undefined;
   const told = ranges.filter(({ counts }) => counts !== undefined);
-  const hasLoss = ({ counts }: EvaluationRange): boolean => figuresOf({ ...counts!, round }).loss !== undefined;
+  const hasLoss = ({ counts }: EvaluationRange): boolean => figuresOf(counts!).loss !== undefined;
   const finite = told.filter(hasLoss);
   const used = finite.length * 2 >= told.length ? finite : told;
   const { devRows } = state.rules;
@@ -228,13 +229,26 @@ function conclude(state: TrainerState, { round, ranges }: OpenEvaluation, atMs: 
   );
   const best = isBetter(result, state.best);
   if (best) state.best = result;
-  const report: Report = { kind: 'evaluation', round, rows, ...figuresOf(result), best };
+  const figures = figuresOf(result);
+  const report: Report = { kind: 'evaluation', round, rows, ...figures, best };
   return [
     { kind: 'append', frames: [{ frame: { $case: 'evaluation', value: result } }] },
     ...missing,
     { kind: 'report', report },
     ...(best ? [{ kind: 'checkpoint', round, best } as const] : []),
+    ...consequences(state, figures, best),
   ];
+}
+
+/** What follows from an evaluation beside its result: a warning, and the end of a run that needs no more rounds. */
+function consequences(state: TrainerState, figures: Figures, best: boolean): Effect[] {
+  const { progress, rules, normaliser } = state;
+  noteEvaluation(progress, figures, best);
+  if (state.phase === 'training') state.stopReason = reasonToStop(progress, figures, rules.settings);
+  if (state.stopReason !== undefined) state.phase = 'finalEvaluation';
+  const [evaluations, { startLoss }] = [timesAboveStart(progress), progress];
+  if (evaluations === undefined || startLoss === undefined) return [];
+  return [{ kind: 'report', report: { kind: 'worse', round: normaliser.round, startLoss, evaluations } }];
 }
 
 const unevaluated = (state: TrainerState, rows: number, round = state.normaliser.round): Effect => ({

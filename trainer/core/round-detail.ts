@@ -1,5 +1,5 @@
 /** What a committed round tells beside its record: who answered when, and how its gradient bytes are distributed. */
-import type { Absorbed } from '../../kernels/learning-rule.ts';
+import { type Absorbed, type DecayingRate, rateOf } from '../../kernels/learning-rule.ts';
 import { isAbstention } from '../../proto/e4m3.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import type { RecordEntry } from '../../proto/record.ts';
@@ -24,6 +24,8 @@ export interface Share {
 
 export interface RoundDetail {
   readonly exponent: number;
+  /** Of this record. */
+  readonly learningRate: number;
   /** Root mean square of the projected gradients, averaged as the learning rule does; nats per unit of length. */
   readonly rms: number;
   /** Gradient bytes of the record, abstentions included. */
@@ -44,6 +46,7 @@ export function roundDetail(
   { normaliser, update }: Absorbed,
   answeredMs: ReadonlyMap<number, number>,
   expected: readonly number[],
+  rate: DecayingRate,
 ): RoundDetail {
   const shares = new Map<number, Share>();
   for (const { worker, gradientBytes } of entries) {
@@ -53,6 +56,7 @@ export function roundDetail(
   }
   return {
     exponent: record.exponent,
+    learningRate: rateOf(rate, record.round),
     rms: Math.sqrt(normaliser.v),
     payloadBytes: record.gradientBytes.length,
     buckets: byteBuckets(record),

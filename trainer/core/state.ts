@@ -1,5 +1,6 @@
 /** What the trainer's core knows, hears and asks for. Time, sockets, disk and random bytes stay with the caller. */
 import type { Absorbed, LearningRule, Normaliser } from '../../kernels/learning-rule.ts';
+import type { Figures } from '../../proto/evaluation.ts';
 import type {
   Contribution,
   Evaluation,
@@ -15,8 +16,8 @@ import type { ExitCode } from '../../proto/operating-error.ts';
 import type { RecordEntry } from '../../proto/record.ts';
 import type { TrainerSettings } from '../../settings/trainer-settings.ts';
 import type { ArrivalTimes } from './deadline.ts';
-import type { Figures } from './figures.ts';
 import type { RoundDetail } from './round-detail.ts';
+import type { Progress } from './stopping.ts';
 
 /** Names one stream of one process; the caller makes them up and never uses one twice. */
 export type StreamId = number;
@@ -175,6 +176,9 @@ export interface TrainerState {
   readonly openings: Map<number, number>;
   evaluation: OpenEvaluation | undefined;
   best: Evaluation | undefined;
+  readonly progress: Progress;
+  /** Why the run ends before its last round; undefined: it does not. */
+  stopReason: string | undefined;
   /** Records in a row without one live byte, each of most members. */
   emptyRecords: number;
   /** The trainer's own replica digests at the rounds where workers send theirs. */
@@ -264,6 +268,8 @@ export type Report =
       idleFraction: number;
     }
   | ({ kind: 'evaluation'; round: number; rows: number; best: boolean } & Figures)
+  /** The dev loss has been above its start for so many evaluations. */
+  | { kind: 'worse'; round: number; startLoss: number; evaluations: number }
   | { kind: 'waiting'; reason: string }
   | { kind: 'late'; worker: number; measuredRound: number; round: number }
   | { kind: 'recovered'; round: number }

@@ -1,5 +1,6 @@
 /** The dashboard's HTTP server: the page and its event stream, /status (JSON), /metrics (Prometheus) and /healthz. Read only. */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { joinAddress, splitAddress } from '../../platform/address.ts';
 import type { RunHistory } from '../metrics/history.ts';
 import { createExposition, type Exposition } from '../metrics/prometheus.ts';
@@ -10,7 +11,7 @@ import { EventStream } from './event-stream.ts';
 import { type PageFile, readPageFiles } from './page-files.ts';
 import { parseCursor, summaryOf } from './page-update.ts';
 
-/** Connections at once. */
+/** Connections at once. One more ends the one that has been without a request for longest; pages that watch the run stay. */
 const MAX_CONNECTIONS = 256;
 
 const HEADERS = {
@@ -35,11 +36,11 @@ export async function startDashboard(address: string, history: RunHistory): Prom
   const { host } = splitAddress(address);
   const exposition = createExposition(history);
   const stream = new EventStream(history, () => performance.now());
-  const site: Site = { host, history, exposition, stream, files: readPageFiles() };
-  const server = createServer({ headersTimeout: 10_000, requestTimeout: 10_000 }, (request, response) => {
+  const server = createServer({ headersTimeout: 10_000, requestTimeout: 10_000 });
+  const site: Site = { host, history, exposition, stream, files: readPageFiles(), keep: limitConnections(server) };
+  server.on('request', (request, response) => {
     answer(site, request, response).catch((error: Error) => response.destroy(error));
   });
-  server.maxConnections = MAX_CONNECTIONS;
   const { port } = await listen(server, address, 'dashboard');
   const everywhere = host === '0.0.0.0' || host === '::';
   return {
@@ -59,12 +60,38 @@ export async function startDashboard(address: string, history: RunHistory): Prom
   };
 }
 
+/**
+ * Refused, the newest would have to wait for those that say nothing: a few hundred of them made the page blind.
+ * @returns keeps a connection from being ended for another one
+ */
+function limitConnections(server: Server): (socket: Socket) => void {
+  let open = 0;
+  /** Those that may be ended, the longest without a request first; one that does not read its answer is among them. */
+  const idle = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    open++;
+    idle.add(socket);
+    socket.on('close', () => {
+      open--;
+      idle.delete(socket);
+    });
+    if (open > MAX_CONNECTIONS) for (const oldest of [...idle].slice(0, 1)) oldest.destroy();
+  });
+  server.prependListener('request', ({ socket }: IncomingMessage) => {
+    idle.delete(socket);
+    idle.add(socket);
+  });
+  return (socket) => idle.delete(socket);
+}
+
 interface Site {
   readonly host: string;
   readonly history: RunHistory;
   readonly exposition: Exposition;
   readonly stream: EventStream;
   readonly files: ReadonlyMap<string, PageFile>;
+  /** The connection of a page that watches the run stays. */
+  readonly keep: (socket: Socket) => void;
 }
 
 async function answer(site: Site, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -83,8 +110,8 @@ async function answer(site: Site, request: IncomingMessage, response: ServerResp
   if (file) send(response, file.type, file.content);
   else if (path === '/events') {
     const id = request.headers['last-event-id'];
-    if (!site.stream.add(response, parseCursor(typeof id === 'string' ? id : undefined)))
-      say(response, 503, 'too many pages watch this run');
+    if (site.stream.add(response, parseCursor(typeof id === 'string' ? id : undefined))) site.keep(request.socket);
+    else say(response, 503, 'too many pages watch this run');
   } else if (path === '/status') send(response, 'application/json', statusJson(site.history));
   else if (path === '/metrics') send(response, site.exposition.contentType, await site.exposition.text());
   else if (path === '/healthz') say(response, 200, 'ok');

@@ -6,9 +6,9 @@ import {
   type LearningRule,
   liveGradients,
 } from '../../kernels/learning-rule.ts';
+import { countsProblem, figuresOf, isBetter } from '../../proto/evaluation.ts';
 import type { LogFrame } from '../../proto/gen/onebyte.ts';
 import { entriesOf } from '../../proto/record.ts';
-import { countsProblem, figuresOf, isBetter } from '../core/figures.ts';
 import { roundDetail } from '../core/round-detail.ts';
 import type { MetricsLine } from './line.ts';
 import { lineDetail } from './reports.ts';
@@ -44,7 +44,7 @@ export function backfill(frames: readonly LogFrame[], rule: LearningRule, noted:
         const gradients = liveGradients(record);
         const clipped = clippedGradients(absorbed.update);
         const contributions = record.workers.length;
-        const detail = lineDetail(roundDetail(record, entries, absorbed, new Map(), []));
+        const detail = lineDetail(roundDetail(record, entries, absorbed, new Map(), [], rule));
         const counts = { gradients, contributions, clipped, members: members.size };
         lines.push({ kind: 'round', at, round: normaliser.round, ...counts, ...detail, slowest: [] });
         break;

@@ -57,6 +57,8 @@ export const RoundLine = z.object({
   /** Opening to commit, ms; absent where the line was rebuilt from the round log. */
   ms: count.optional(),
   exponent: z.number(),
+  /** Of this record; absent in lines of earlier versions. */
+  learningRate: count.optional(),
   /** Root mean square of the projected gradients. */
   rms: count,
   payloadBytes: count,
@@ -124,17 +126,15 @@ export type WorkerObservation =
 
 export type Observation = MetricsLine | WorkerObservation;
 
-const ADVICE = 'remove the file, it is made again from the round log';
-
 /** @param from file and line, for the error @throws OperatingError (usage) */
 export function parseMetricsLine(line: string, from: string): MetricsLine {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch (cause) {
-    throw usageError(`${from}: not JSON; ${ADVICE}`, { cause });
+    throw usageError(`${from}: not JSON`, { cause });
   }
   const parsed = MetricsLine.safeParse(value);
-  if (!parsed.success) throw usageError(`${from}: ${z.prettifyError(parsed.error)}; ${ADVICE}`);
+  if (!parsed.success) throw usageError(`${from}: ${z.prettifyError(parsed.error)}`);
   return parsed.data as MetricsLine;
 }

@@ -1,8 +1,9 @@
 /** metrics.jsonl of a run directory: read whole, then appended to. Losing it loses times, never the run. */
-import { createWriteStream, existsSync, mkdirSync, truncateSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, renameSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { learningRuleOf } from '../../kernels/run-replica.ts';
 import { readLines } from '../../platform/lines.ts';
+import { OperatingError } from '../../proto/operating-error.ts';
 import { parseRunConfig } from '../../proto/run-config.ts';
 import { roundLogFile } from '../store/open-run.ts';
 import { readRoundLog } from '../store/round-log.ts';
@@ -29,36 +30,53 @@ export interface PastRun {
   readonly history: RunHistory;
   /** Bytes of metrics.jsonl that are whole lines. */
   readonly bytes: number;
+  /** What is wrong with metrics.jsonl, of which then nothing is in `history`; undefined: nothing. */
+  readonly damage: string | undefined;
   /** Lines that the round log knows of and metrics.jsonl does not; not yet in `history`. */
   readonly missing: readonly MetricsLine[];
 }
 
-/** What is known of the run in `directory`: nothing, where there is none. @throws OperatingError for damaged files */
+/** What is known of the run in `directory`: nothing, where there is none. @throws OperatingError for a damaged round log */
 export async function readPastRun(directory: string): Promise<PastRun> {
-  const history = emptyHistory();
-  const file = metricsFile(directory);
-  let bytes = 0;
-  let evaluations: number[] = []; // those of the history are thinned
-  for (const { line, end } of existsSync(file) ? readMetrics(file) : []) {
-    bytes = end;
-    observe(history, line);
-    if (line.kind === 'evaluation') evaluations.push(line.round);
-    if (line.kind === 'start') evaluations = evaluations.filter((round) => round <= line.round);
-  }
-  if (!existsSync(roundLogFile(directory))) return { history, bytes, missing: [] };
+  const { history, bytes, evaluations, damage } = readHistory(metricsFile(directory));
+  if (!existsSync(roundLogFile(directory))) return { history, bytes, damage, missing: [] };
   const { header, frames } = await readRoundLog(roundLogFile(directory));
   const rule = learningRuleOf(parseRunConfig(header.runConfig, roundLogFile(directory)));
   const noted = { round: history.round, evaluations: new Set(evaluations) };
   const missing = backfill(frames, rule, noted, history.updatedAt ?? 0);
-  return { history, bytes, missing };
+  return { history, bytes, damage, missing };
 }
 
-/** Goes on with metrics.jsonl behind its first `bytes` bytes. */
-export function metricsWriter(directory: string, bytes: number, onError: (error: Error) => void): MetricsStream {
+/** @returns `evaluations`: their rounds; those of the history are thinned */
+function readHistory(file: string): Pick<PastRun, 'history' | 'bytes' | 'damage'> & { evaluations: number[] } {
+  const history = emptyHistory();
+  let bytes = 0;
+  let evaluations: number[] = [];
+  try {
+    for (const { line, end } of existsSync(file) ? readMetrics(file) : []) {
+      bytes = end;
+      observe(history, line);
+      if (line.kind === 'evaluation') evaluations.push(line.round);
+      if (line.kind === 'start') evaluations = evaluations.filter((round) => round <= line.round);
+    }
+    return { history, bytes, evaluations, damage: undefined };
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    return { history: emptyHistory(), bytes: 0, evaluations: [], damage: error.message };
+  }
+}
+
+/** Goes on with metrics.jsonl behind its first `bytes` bytes. A damaged one is set aside, as metrics.jsonl.damaged, and begun anew. */
+export function metricsWriter(
+  directory: string,
+  { bytes, damage }: PastRun,
+  onError: (error: Error) => void,
+): MetricsStream {
   return metricsStream(() => {
     const file = metricsFile(directory);
     mkdirSync(directory, { recursive: true });
-    if (existsSync(file)) truncateSync(file, bytes);
+    if (damage !== undefined) renameSync(file, `${file}.damaged`);
+    else if (existsSync(file)) truncateSync(file, bytes);
     return createWriteStream(file, { flags: 'a' });
   }, onError);
 }

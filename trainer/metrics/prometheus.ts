@@ -82,6 +82,7 @@ function addGauges(registry: Registry, history: RunHistory): void {
   gauge('onebyte_dev_loss_nats', 'Loss of the last evaluation', () => history.evaluations.at(-1)?.loss);
   gauge('onebyte_dev_accuracy_ratio', 'Accuracy of the last evaluation', () => history.evaluations.at(-1)?.accuracy);
   gauge('onebyte_best_round', 'Round of the best evaluation', () => history.best?.round);
+  gauge('onebyte_learning_rate', 'Learning rate of the last record', () => history.recent.at(-1)?.learningRate);
   gauge('onebyte_gradient_rms', 'Root mean square of the projected gradients', () => history.recent.at(-1)?.rms);
   new Gauge({
     name: 'onebyte_workers',

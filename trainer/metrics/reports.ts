@@ -52,8 +52,9 @@ function roundLine(
 export const tenths = (ms: number): number => Math.max(0, Math.round(ms * 10) / 10);
 
 /** The part of a round line that follows from the detail, whether it was observed or rebuilt. */
-export const lineDetail = ({ exponent, rms, payloadBytes, buckets, missing }: RoundDetail) => ({
+export const lineDetail = ({ exponent, learningRate, rms, payloadBytes, buckets, missing }: RoundDetail) => ({
   exponent,
+  learningRate,
   rms,
   payloadBytes,
   buckets: [...buckets],

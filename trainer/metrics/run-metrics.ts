@@ -32,11 +32,22 @@ export interface MetricsOptions {
   readonly now: () => number;
   /** metrics.jsonl cannot be written. */
   readonly onError: (error: Error) => void;
+  /** Told of a metrics.jsonl that is damaged. */
+  readonly say?: (text: string) => void;
 }
 
-/** Opens the metrics of the run in `directory`, what is there already included. @throws OperatingError for damaged files */
-export async function openMetrics({ directory, run, now, onError }: MetricsOptions): Promise<RunMetrics> {
-  const { history, bytes, missing } = await readPastRun(directory);
+/** Opens the metrics of the run in `directory`, what is there already included. @throws OperatingError for a damaged round log */
+export async function openMetrics({
+  directory,
+  run,
+  now,
+  onError,
+  say = () => {},
+}: MetricsOptions): Promise<RunMetrics> {
+  const past = await readPastRun(directory);
+  const { history, missing, damage } = past;
+  if (damage !== undefined)
+    say(`${damage}; it is set aside and made again from the round log, all but the times of the rounds`);
   let writer: MetricsStream | undefined;
   let sinks: MetricsSink[] = [];
   const take = (seen: Observation): void => {
@@ -58,7 +69,7 @@ export async function openMetrics({ directory, run, now, onError }: MetricsOptio
   return {
     history,
     begin(round) {
-      writer = metricsWriter(directory, bytes, onError);
+      writer = metricsWriter(directory, past, onError);
       // What rounds would have cost otherwise depends on the description of the run.
       history.run ??= run;
       for (const line of missing) take(line);

@@ -52,6 +52,7 @@ export function eventOf(line: RoundLine | EvaluationLine): Event {
 }
 
 const roundScalars = (line: RoundLine): { readonly [tag: string]: number | undefined } => ({
+  'learning/rate': line.learningRate,
   'gradients/rms': line.rms,
   'gradients/applied': line.gradients,
   'gradients/clipped': line.clipped,

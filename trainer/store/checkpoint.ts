@@ -1,12 +1,15 @@
 /** Checkpoints: PEFT directories with the replica's numbers beside them. Written whole or not at all. */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises';
+import { readdir, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writePeftAdapter } from '../../formats/peft-adapter.ts';
 import { adapterDigest, type ReplicaState, replicaDigest } from '../../kernels/replica.ts';
 import { layoutOf, withTrainedPart } from '../../kernels/run-replica.ts';
 import { makeDirectory, syncPath } from '../../platform/durable-directory.ts';
+import { readJsonFile } from '../../platform/read-json-file.ts';
+import { readRegular } from '../../platform/regular-file.ts';
+import { MAX_SNAPSHOT_BYTES } from '../../proto/limits.ts';
 import { EXIT, OperatingError } from '../../proto/operating-error.ts';
 import type { RunConfig } from '../../proto/run-config.ts';
 
@@ -35,6 +38,8 @@ async function checkpointNames(parent: string): Promise<string[]> {
 
 /** sha-256 (hex) of the other files. */
 const MANIFEST = 'manifest.json';
+const MAX_MANIFEST_BYTES = 2 ** 16;
+const MAX_STATE_BYTES = 2 ** 24;
 /** The replica's numbers beside θ. */
 const STATE = 'trainer_state.json';
 /** Name of the link to the checkpoint with the best result on the dev split. */
@@ -67,9 +72,12 @@ export const isCheckpoint = (directory: string): boolean => existsSync(join(dire
 /** What is wrong with the checkpoint at `directory`; undefined when every file is as its manifest says. */
 export async function checkpointProblem(directory: string): Promise<string | undefined> {
   try {
-    const sums = JSON.parse(await readFile(join(directory, MANIFEST), 'utf8')) as { [file: string]: string };
+    const sums = readJsonFile(join(directory, MANIFEST), MAX_MANIFEST_BYTES) as { [file: string]: unknown };
     for (const [name, sum] of Object.entries(sums)) {
-      const found = sha256(await readFile(join(directory, name)));
+      // The digest of another file is no stranger's business.
+      if (/[/\\]/.test(name))
+        return `${MANIFEST}: names ${JSON.stringify(name)}, expected the name of a file of this directory`;
+      const found = sha256(readRegular(join(directory, name), MAX_SNAPSHOT_BYTES));
       if (found !== sum) return `${name}: sha-256 ${found}, expected ${sum}`;
     }
     return undefined;
@@ -149,8 +157,9 @@ export async function isBest(parent: string, round: number): Promise<boolean> {
 /** True when `directory` is a whole checkpoint of `replica`. One of another run, or of a log put back since, is none. */
 async function holdsReplica(directory: string, replica: ReplicaState): Promise<boolean> {
   if (await checkpointProblem(directory)) return false;
-  const state = await readFile(join(directory, STATE), 'utf8').catch(() => '{}');
-  return (JSON.parse(state) as { replicaDigest?: string }).replicaDigest === replicaDigest(replica).toString('hex');
+  const file = join(directory, STATE);
+  const state = existsSync(file) ? (readJsonFile(file, MAX_STATE_BYTES) as { replicaDigest?: string }) : undefined;
+  return state?.replicaDigest === replicaDigest(replica).toString('hex');
 }
 
 /** What a process that was killed while it wrote a checkpoint or the link leaves. */

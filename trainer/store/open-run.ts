@@ -7,9 +7,15 @@ import type { Backend } from '../../kernels/backend.ts';
 import type { ReplicaState } from '../../kernels/replica.ts';
 import type { LogFrame } from '../../proto/gen/onebyte.ts';
 import { usageError } from '../../proto/operating-error.ts';
-import { canonicalJson, type RunConfig, runConfigDifferences } from '../../proto/run-config.ts';
+import {
+  canonicalJson,
+  comparable,
+  parseRunConfig,
+  type RunConfig,
+  runConfigDifferences,
+} from '../../proto/run-config.ts';
 import { forgetBest } from './checkpoint.ts';
-import { takeLock } from './lock-file.ts';
+import { type Lock, takeLock } from './lock-file.ts';
 import { replayLog } from './restore.ts';
 import {
   createRoundLog,
@@ -18,6 +24,7 @@ import {
   type RoundLog,
   readRoundLog,
   reopenRoundLog,
+  rewriteRoundLog,
 } from './round-log.ts';
 
 export const roundLogFile = (directory: string): string => join(directory, 'round.log');
@@ -31,8 +38,8 @@ export interface OpenRun {
   readonly matrices: Float32Array;
   /** Bytes of a frame that was not written whole, cut off. */
   readonly tornBytes: number;
-  /** Lets another process write the run. Call it once the log is closed. */
-  readonly unlock: () => void;
+  /** Let it go once the log is closed. */
+  readonly lock: Lock;
   /** Secret of the run. */
   readonly runSecret: Buffer;
 }
@@ -41,6 +48,8 @@ export interface OpenRun {
  * Opens the run in `directory`.
  * @param initialAdapter all matrices, float32 little endian, when the run continues an adapter; else empty
  * @param resume go on with the log if one is there; otherwise there must be none
+ * @param say told when this waits for another process that had the run
+ * @param signal aborted: waits no longer
  */
 export async function openRun(
   directory: string,
@@ -48,13 +57,15 @@ export async function openRun(
   initialAdapter: Buffer,
   resume: boolean,
   backend: Backend,
+  say: (text: string) => void,
+  signal: AbortSignal,
 ): Promise<OpenRun> {
   await mkdir(directory, { recursive: true });
-  const unlock = takeLock(join(directory, 'trainer.lock'));
+  const lock = await takeLock(join(directory, 'trainer.lock'), say, signal);
   try {
-    return { ...(await openLocked(directory, config, initialAdapter, resume, backend)), unlock };
+    return { ...(await openLocked(directory, config, initialAdapter, resume, backend)), lock };
   } catch (error) {
-    unlock();
+    lock.release();
     throw error;
   }
 }
@@ -65,7 +76,7 @@ async function openLocked(
   initialAdapter: Buffer,
   resume: boolean,
   backend: Backend,
-): Promise<Omit<OpenRun, 'unlock'>> {
+): Promise<Omit<OpenRun, 'lock'>> {
   const file = roundLogFile(directory);
   const exists = existsSync(file);
   if (exists && !resume) throw usageError(`${file} exists: use --resume to go on, or another directory`);
@@ -82,16 +93,31 @@ async function openLocked(
     const { replica, matrices } = await replayLog({ header, frames: [], validBytes: 0, tornBytes: 0 }, backend);
     return { log, frames: [], tornBytes: 0, runSecret: header.runSecret, replica, matrices };
   }
-  const contents = await readRoundLog(file);
-  refuseOtherRun(file, contents, config);
+  const before = await readRoundLog(file);
+  refuseOtherRun(file, before, config);
+  const runConfig = canonicalJson(config);
+  const isChanged = runConfig !== before.header.runConfig;
+  const contents = isChanged
+    ? await rewriteRoundLog(file, { ...before, header: { ...before.header, runConfig } })
+    : before;
   const { replica, matrices } = await replayLog(contents, backend);
   const log = await reopenRoundLog(file, contents);
   const { frames, tornBytes, header } = contents;
   return { log, frames, replica, matrices, tornBytes, runSecret: header.runSecret ?? Buffer.alloc(0) };
 }
 
-function refuseOtherRun(file: string, { header }: LogContents, config: RunConfig): void {
+/** How the learning rate falls from the next record on may change; all records so far were made as the log says. */
+function refuseOtherRun(file: string, { header, frames }: LogContents, config: RunConfig): void {
   if (header.runConfig === canonicalJson(config)) return;
-  const differences = runConfigDifferences(JSON.parse(canonicalJson(config)), JSON.parse(header.runConfig));
+  const started = parseRunConfig(header.runConfig, file);
+  const rounds = frames.filter(({ frame }) => frame?.$case === 'record').length;
+  const soFar = ({ learning, ...rest }: RunConfig): RunConfig => {
+    const { decayChanges = [], ...others } = learning;
+    return { ...rest, learning: { ...others, decayChanges: decayChanges.filter(([from]) => from < rounds) } };
+  };
+  const plain = (each: RunConfig): unknown => JSON.parse(canonicalJson(each));
+  const theirs = soFar(started);
+  const differences = runConfigDifferences(plain(comparable(soFar(config), theirs)), plain(theirs));
+  if (differences.length === 0) return;
   throw usageError(`--resume: the run file is not the one of ${file}:\n  ${differences.join('\n  ')}`);
 }

@@ -3,12 +3,13 @@ import { type Backend, ownedCopy } from '../../kernels/backend.ts';
 import { initialNormaliser } from '../../kernels/learning-rule.ts';
 import { applyRecord, initialReplica, type ReplicaState } from '../../kernels/replica.ts';
 import { frozenPart, initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../../kernels/run-replica.ts';
+import { countsProblem, figuresOf, isBetter } from '../../proto/evaluation.ts';
 import type { Evaluation, LogFrame, Record } from '../../proto/gen/onebyte.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig } from '../../proto/run-config.ts';
 import { noteRecord, openRound } from '../core/commit.ts';
-import { countsProblem, isBetter } from '../core/figures.ts';
 import type { TrainerRules, TrainerState } from '../core/state.ts';
+import { initialProgress, noteEvaluation } from '../core/stopping.ts';
 import type { LogContents } from './round-log.ts';
 
 /** The state of a trainer that opens a log with `frames` (none: a new run). */
@@ -42,6 +43,8 @@ export function restoreTrainer(
     openings: new Map(),
     evaluation: undefined,
     best: undefined,
+    progress: initialProgress(),
+    stopReason: undefined,
     emptyRecords: 0,
     ownDigests: new Map(),
     gradients: 0,
@@ -60,9 +63,11 @@ export function restoreTrainer(
       state.memberships.set(frame.value.worker, frame.value.membership);
       present.set(frame.value.worker, frame.value.name);
     } else if (frame?.$case === 'left') present.delete(frame.value.worker);
-    else if (frame?.$case === 'evaluation' && isCountable(frame.value) && isBetter(frame.value, state.best))
-      state.best = frame.value;
-    else if (frame?.$case === 'record') noteRecord(state, frame.value);
+    else if (frame?.$case === 'evaluation' && isCountable(frame.value)) {
+      const best = isBetter(frame.value, state.best);
+      if (best) state.best = frame.value;
+      noteEvaluation(state.progress, figuresOf(frame.value), best);
+    } else if (frame?.$case === 'record') noteRecord(state, frame.value);
   }
   state.nextMembership = state.epoch * 2 ** 32;
   if (frames.length > 0)

@@ -1,13 +1,21 @@
 /** The round log: the file from which a run can be rebuilt. Appended and fsynced before anybody hears of a record. */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { type FileHandle, open, rename } from 'node:fs/promises';
+import { closeSync, fstatSync, readSync } from 'node:fs';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { syncPath } from '../../platform/durable-directory.ts';
+import { openRegular } from '../../platform/regular-file.ts';
 import { LogFrame, type LogHeader } from '../../proto/gen/onebyte.ts';
 import { decodeLogFrames, encodeLogFrame, type LogBytes } from '../../proto/log-framing.ts';
 import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts';
+import { canonicalJson } from '../../proto/run-config.ts';
 
-/** Version of the frames' meaning: 3 since the contributions of a record may hold different numbers of gradient bytes. */
+/** Mode of the file: it holds the run's secret, with which one could come back as any worker. */
+const PRIVATE = 0o600;
+
+/**
+ * Version of the frames' meaning. Since 3 the contributions of a record may hold different numbers of gradient bytes, and the
+ * run config has a `learning.capExponent`.
+ */
 export const LOG_FORMAT = 3;
 /** Versions that are read: a log of an older one means today what it meant then. */
 const READABLE_FORMATS = [2, LOG_FORMAT];
@@ -30,16 +38,15 @@ const storeError = (message: string, options?: ErrorOptions): OperatingError =>
  * @throws OperatingError usage: no such file or not a round log; durableStore: damage before valid records
  */
 export async function readRoundLog(file: string): Promise<LogContents> {
-  let fd: number | undefined;
+  const fd = openRegular(file, `round log ${file}`);
   try {
-    fd = openSync(file, 'r');
     return parseRoundLog(bytesOf(fd), file);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === undefined) throw cause;
     throw usageError(`round log ${file}: cannot be read (${code})`, { cause });
   } finally {
-    if (fd !== undefined) closeSync(fd);
+    closeSync(fd);
   }
 }
 
@@ -73,7 +80,19 @@ export function parseRoundLog(bytes: LogBytes, file: string): LogContents {
     throw usageError(
       `round log ${file}: format ${header.format}, this version reads formats ${READABLE_FORMATS.join(' and ')}`,
     );
+  if (header.format === 2) header.runConfig = asOfFormat3(header.runConfig, file);
   return { header, frames, validBytes, tornBytes: bytes.length - validBytes };
+}
+
+/** A run config of format 2, in canonical JSON, with what was no key then: above the cap a step did not grow. */
+function asOfFormat3(runConfig: string, file: string): string {
+  let config: { learning?: object };
+  try {
+    config = JSON.parse(runConfig);
+  } catch (cause) {
+    throw usageError(`round log ${file}: its run config is not JSON`, { cause });
+  }
+  return canonicalJson({ ...config, learning: { ...config.learning, capExponent: 1 } });
 }
 
 function decodePayload(file: string, payload: Buffer, index: number): LogFrame {
@@ -90,16 +109,21 @@ export interface RoundLog {
   close(): Promise<void>;
 }
 
-/** Creates `file` (it must not exist) with its header: with both or, when this process is killed, not at all. */
-export async function createRoundLog(file: string, header: LogHeader): Promise<RoundLog> {
+/** Creates `file` with its header and `frames`: with all or, when this process is killed, not at all. */
+export async function createRoundLog(
+  file: string,
+  header: LogHeader,
+  frames: readonly LogFrame[] = [],
+): Promise<RoundLog> {
   const unfinished = `${file}.new`;
   const cannot = (cause: NodeJS.ErrnoException): never => {
     throw storeError(`round log ${file}: cannot be created (${cause.code})`, { cause });
   };
-  const handle = await open(unfinished, 'w').catch(cannot);
+  await rm(unfinished, { force: true }).catch(cannot);
+  const handle = await open(unfinished, 'wx', PRIVATE).catch(cannot);
   try {
     const log = appender(handle, file, 0);
-    await log.append([{ frame: { $case: 'header', value: header } }]);
+    await log.append([{ frame: { $case: 'header', value: header } }, ...frames]);
     await rename(unfinished, file).catch(cannot);
     syncPath(dirname(file));
     return log;
@@ -109,11 +133,20 @@ export async function createRoundLog(file: string, header: LogHeader): Promise<R
   }
 }
 
+/** Replaces `file` by a log of `contents`: whole or, when this process is killed, not at all. A torn tail is left out. */
+export async function rewriteRoundLog(file: string, { header, frames }: LogContents): Promise<LogContents> {
+  const log = await createRoundLog(file, header, frames);
+  await log.close();
+  return readRoundLog(file);
+}
+
 /** Opens `file` to go on behind its valid frames; a torn tail is cut off. */
 export async function reopenRoundLog(file: string, { validBytes }: LogContents): Promise<RoundLog> {
   const handle = await open(file, 'r+').catch((cause: NodeJS.ErrnoException) => {
     throw storeError(`round log ${file}: cannot be opened for writing (${cause.code})`, { cause });
   });
+  // One that another user has, or that another version wrote, stays usable.
+  await handle.chmod(PRIVATE).catch(() => {});
   await handle.truncate(validBytes);
   await handle.datasync();
   return appender(handle, file, validBytes);
@@ -143,6 +176,10 @@ function appender(handle: FileHandle, file: string, position: number): RoundLog 
           `round log ${file}: ${code} at byte ${position}. Nothing after it was acknowledged; make room or repair the disk, then use --resume`,
           { cause },
         );
+      }
+      if (fstatSync(handle.fd).nlink === 0) {
+        failed = true;
+        throw storeError(`round log ${file}: it was removed while the run went on; what it held is lost`);
       }
       position = end;
     },

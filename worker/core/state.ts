@@ -20,17 +20,17 @@ export interface WorkerRules {
   readonly giveUpMs: number;
 }
 
-/** What the core needs of the run config. */
+/** What the core needs of the run config and of the worker's own choices. */
 export interface RunTerms {
   readonly runConfigSha256: Buffer;
-  /** K. */
+  /** K of this worker. */
   readonly directions: number;
   readonly maxStaleness: number;
 }
 
 /** One call of the compute; it answers with `computed` and is given no other before. */
 export type Task =
-  | { kind: 'join'; worker: number; devRows: number }
+  | { kind: 'readData'; worker: number; devRows: number }
   | { kind: 'digest'; purpose: 'hello' | 'report' }
   | { kind: 'restore'; bytes: Uint8Array }
   | { kind: 'apply'; record: Record }
@@ -38,7 +38,7 @@ export type Task =
   | { kind: 'evaluate'; request: EvaluationRequest };
 
 export type TaskResult =
-  | { kind: 'join'; data: DataReport }
+  | { kind: 'readData'; data: DataReport }
   | { kind: 'digest'; digest: ReplicaDigest }
   | { kind: 'restore'; digest: ReplicaDigest }
   | { kind: 'apply'; round: number }

@@ -74,7 +74,8 @@ function onOpened(state: WorkerState, { atMs, terms }: Extract<WorkerEvent, { ki
   if (state.phase !== 'connecting') return [];
   state.phase = 'greeting';
   state.terms = terms;
-  state.lastContactMs = atMs;
+  // Loading a model takes its time. Later on a trainer that opens streams and welcomes nobody is none that was reached.
+  if (state.worker === undefined) state.lastContactMs = atMs;
   if (state.worker === undefined || !state.holdsRun) return [hello(state, undefined)];
   state.todo.push({ kind: 'digest', purpose: 'hello' });
   return [];
@@ -143,7 +144,7 @@ function onWelcome(state: WorkerState, welcome: Welcome): WorkerEffect[] {
   // A trainer that was started again may have another dev split.
   const reads = state.worker !== worker || state.devRows !== devRows;
   Object.assign(state, { worker, devRows, rounds, resumeSecret, epoch, phase: 'working', nextDirection: 0 });
-  if (reads) state.todo.push({ kind: 'join', worker, devRows });
+  if (reads) state.todo.push({ kind: 'readData', worker, devRows });
   const effects: WorkerEffect[] = [
     { kind: 'keepSecret', secret: resumeSecret },
     { kind: 'heartbeatEvery', ms: heartbeatMs },
@@ -192,7 +193,7 @@ function onComputed(state: WorkerState, result: TaskResult): WorkerEffect[] {
   state.running = undefined;
   const isOurs = session === state.session && isConnected(state);
   switch (result.kind) {
-    case 'join':
+    case 'readData':
       return [
         { kind: 'report', report: { kind: 'joined', worker: state.worker!, round: state.round, data: result.data } },
       ];

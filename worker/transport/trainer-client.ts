@@ -1,5 +1,7 @@
 /** The worker's gRPC face: one stream to the trainer, and how its ends are to be understood. */
+
 import * as grpc from '@grpc/grpc-js';
+import type { TlsFiles } from '../../platform/tls-files.ts';
 import {
   type GetRunConfigResponse,
   type GetStatusResponse,
@@ -10,9 +12,11 @@ import {
 } from '../../proto/gen/onebyte.ts';
 import { JOIN_TOKEN_KEY } from '../../proto/join-token.ts';
 import { MAX_MESSAGE_BYTES, MAX_NOTICE_LENGTH, MAX_SNAPSHOT_BYTES } from '../../proto/limits.ts';
-import { EXIT, OperatingError } from '../../proto/operating-error.ts';
+import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts';
 import { peerText } from '../../proto/peer-text.ts';
 import { Inbox } from './inbox.ts';
+import { mayUseProxy } from './proxy.ts';
+import { tlsProblem } from './tls-problem.ts';
 
 /** Longest wait for a unary answer, ms. */
 const UNARY_DEADLINE_MS = 20_000;
@@ -23,7 +27,8 @@ const CHUNK_DEADLINE_MS = 30_000;
 
 /** What the worker shows the trainer. */
 export interface ClientAccess {
-  readonly credentials: grpc.ChannelCredentials;
+  /** Undefined: plain text. */
+  readonly tls: TlsFiles | undefined;
   /** Sent with every call; undefined: the trainer asks for none. */
   readonly joinToken: string | undefined;
 }
@@ -31,6 +36,13 @@ export interface ClientAccess {
 /** The stream or the trainer is gone for now: connect again. */
 export class ConnectionLost extends Error {
   override readonly name = 'ConnectionLost';
+}
+
+/** Refused: the trainer at this address holds another run than this worker. */
+export class OtherRun extends OperatingError {
+  constructor(message: string) {
+    super(EXIT.refused, message);
+  }
 }
 
 /** Statuses by which the trainer says no; all others are faults of the way there. */
@@ -51,10 +63,11 @@ type Reply<Response> = (error: grpc.ServiceError | null, response: Response) => 
 const reasonOf = ({ details }: grpc.ServiceError): string =>
   peerText(details.replace(/ Resolution note: $/, ''), MAX_NOTICE_LENGTH);
 
-const understood = (address: string, error: grpc.ServiceError): Error =>
-  REFUSALS.includes(error.code)
-    ? new OperatingError(EXIT.refused, `refused by the trainer at ${address}: ${reasonOf(error)}`)
-    : new ConnectionLost(`trainer at ${address}: ${reasonOf(error)}`);
+function understood(address: string, error: grpc.ServiceError): Error {
+  if (!REFUSALS.includes(error.code)) return new ConnectionLost(`trainer at ${address}: ${reasonOf(error)}`);
+  const text = `refused by the trainer at ${address}: ${reasonOf(error)}`;
+  return error.code === grpc.status.FAILED_PRECONDITION ? new OtherRun(text) : new OperatingError(EXIT.refused, text);
+}
 
 export interface TrainerStream {
   readonly inbox: Inbox<TrainerMessage>;
@@ -72,7 +85,8 @@ export interface TrainerConnection {
   close(): void;
 }
 
-export function connectTrainer(address: string, { credentials, joinToken }: ClientAccess): TrainerConnection {
+export function connectTrainer(address: string, { tls, joinToken }: ClientAccess): TrainerConnection {
+  const credentials = tls ? grpc.credentials.createSsl(tls.ca, tls.key, tls.cert) : grpc.credentials.createInsecure();
   const client = new TrainerClient(address, credentials, {
     'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
     // A connection of its own: members that share one have one voice.
@@ -81,14 +95,26 @@ export function connectTrainer(address: string, { credentials, joinToken }: Clie
     'grpc.keepalive_timeout_ms': 10_000,
     'grpc.initial_reconnect_backoff_ms': 200,
     'grpc.max_reconnect_backoff_ms': 2_000,
+    'grpc.enable_http_proxy': mayUseProxy(address) ? 1 : 0,
   });
   const metadata = new grpc.Metadata();
   if (joinToken !== undefined) metadata.set(JOIN_TOKEN_KEY, joinToken);
-  const unary = <Response>(call: (options: grpc.CallOptions, reply: Reply<Response>) => void): Promise<Response> =>
-    new Promise((resolve, reject) => {
+  let isReached = false;
+  const unary = async <Response>(
+    call: (options: grpc.CallOptions, reply: Reply<Response>) => void,
+  ): Promise<Response> => {
+    const answer = new Promise<Response>((resolve, reject) => {
       const deadline = Date.now() + UNARY_DEADLINE_MS;
       call({ deadline }, (error, response) => (error ? reject(understood(address, error)) : resolve(response)));
     });
+    const response = await answer.catch(async (error: Error) => {
+      // A trainer that was reached once may have its reasons to be away; the first time a wrong flag is the likelier one.
+      const problem = !isReached && error instanceof ConnectionLost ? await tlsProblem(address, tls) : undefined;
+      throw problem === undefined ? error : usageError(`trainer at ${address}: ${problem}`);
+    });
+    isReached = true;
+    return response;
+  };
   return {
     runConfig: async () =>
       (await unary<GetRunConfigResponse>((options, reply) => client.getRunConfig({}, metadata, options, reply)))

@@ -1,23 +1,30 @@
 /** Who may speak with a trainer: TLS, mutual TLS, the join token, and plain text on loopback only. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { X509Certificate } from 'node:crypto';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { clientAccess, serverAccess, type TlsFlags } from '../../../cli/credentials.ts';
+import { clientAccess } from '../../../cli/client-access.ts';
+import { serverAccess } from '../../../cli/server-access.ts';
+import type { TlsFlags } from '../../../cli/tls-flags.ts';
+import { makeAuthority } from '../../../platform/certificates.ts';
 import { parseJoinToken, sameToken } from '../../../proto/join-token.ts';
 import { EXIT, OperatingError } from '../../../proto/operating-error.ts';
+import { proxyNotice } from '../../../worker/transport/proxy.ts';
 import { ConnectionLost, connectTrainer } from '../../../worker/transport/trainer-client.ts';
-import { authority } from '../../support/certificates.ts';
+import { lastJson, runOnebyte } from '../../support/onebyte.ts';
 import { protocolWorker } from '../../support/protocol-worker.ts';
 import { type Cleanup, temporaryDirectory } from '../../support/temporary-directory.ts';
 import { testTrainer } from '../../support/test-trainer.ts';
 
 const directory = temporaryDirectory({ after });
-const ours = authority(directory, 'ours');
-const theirs = authority(directory, 'theirs');
-const trainer = ours.issue('trainer');
-const worker = ours.issue('worker');
-const stranger = theirs.issue('stranger');
+const LOCAL = ['DNS:localhost', 'IP:127.0.0.1'];
+const ours = makeAuthority(directory, 'ours', 2);
+const theirs = makeAuthority(directory, 'theirs', 2);
+const trainer = ours.issue('trainer', LOCAL);
+const worker = ours.issue('worker', LOCAL);
+const stranger = theirs.issue('stranger', LOCAL);
 const TOKEN = 'correct-horse-battery-staple';
 const tokenFile = join(directory, 'token');
 writeFileSync(tokenFile, `${TOKEN}\n`);
@@ -57,6 +64,97 @@ describe('TLS', () => {
   it('keeps a worker out that shows a certificate of another authority', async (t) => {
     const flags = { tlsCa: ours.ca, tlsCert: stranger.cert, tlsKey: stranger.key };
     await assert.rejects(train(t, mutualTls, flags), lost);
+  });
+});
+
+describe('a worker that speaks otherwise than the trainer', () => {
+  const identity = { tlsCert: worker.cert, tlsKey: worker.key };
+  const elsewhere = ours.issue('elsewhere', ['DNS:trainer.example']);
+  const cases: [string, TlsFlags, TlsFlags, RegExp][] = [
+    ['trusts another authority', serverTls, { tlsCa: theirs.ca }, /is not trusted \(.*is --tls-ca the authority/],
+    ['speaks plain text to TLS', serverTls, {}, /speaks TLS and this process does not: give --tls-ca/],
+    ['speaks plain text to mutual TLS', mutualTls, {}, /speaks TLS and this process does not: give --tls-ca/],
+    ['speaks TLS to plain text', {}, { tlsCa: ours.ca }, /speaks plain text and this process TLS/],
+    ['shows no certificate', mutualTls, { tlsCa: ours.ca }, /asks for a certificate: give --tls-cert and --tls-key/],
+    [
+      'shows a certificate of another authority',
+      mutualTls,
+      { tlsCa: ours.ca, tlsCert: stranger.cert, tlsKey: stranger.key },
+      /does not take the certificate of --tls-cert/,
+    ],
+    [
+      'is given an address that the certificate is not for',
+      { tlsCert: elsewhere.cert, tlsKey: elsewhere.key },
+      { tlsCa: ours.ca, ...identity },
+      /its certificate is for other names/,
+    ],
+  ];
+  for (const [how, server, client, expected] of cases)
+    it(`is told at once what is wrong, and does not try again: it ${how}`, async (t) => {
+      const { address } = await testTrainer(t, { access: serverAccess('127.0.0.1', server) });
+      const connection = connectTrainer(address, clientAccess('127.0.0.1', client));
+      t.after(() => connection.close());
+      await assert.rejects(
+        connection.runConfig(),
+        (error) => error instanceof OperatingError && error.exitCode === EXIT.usage && expected.test(error.message),
+      );
+    });
+  it('waits for one that does not answer yet', async (t) => {
+    const silent = createServer((socket) => socket.destroy());
+    t.after(() => silent.close());
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    for (const flags of [{}, { tlsCa: ours.ca }]) {
+      const address = `127.0.0.1:${(silent.address() as { port: number }).port}`;
+      const connection = connectTrainer(address, clientAccess('127.0.0.1', flags));
+      t.after(() => connection.close());
+      await assert.rejects(connection.runConfig(), lost);
+    }
+  });
+});
+
+describe('onebyte certs', () => {
+  it('makes files with which a trainer and a worker trust each other, at the names given', async (t) => {
+    const out = join(directory, 'made');
+    const made = await runOnebyte('certs', '--out', out, '--host', 'trainer.example', '--host', '10.0.0.5', '--json');
+    assert.equal(made.code, 0, made.stderr);
+    const { ca, trainer: cert, worker: workerCert } = lastJson(made);
+    const keyOf = (file: string): string => file.replace('.pem', '.key');
+    const server = { tlsCert: cert, tlsKey: keyOf(cert), tlsCa: ca };
+    assert.equal(await train(t, server, { tlsCa: ca, tlsCert: workerCert, tlsKey: keyOf(workerCert) }), rounds);
+    const { subjectAltName } = new X509Certificate(readFileSync(cert));
+    assert.equal(subjectAltName, 'DNS:localhost, IP Address:127.0.0.1, DNS:trainer.example, IP Address:10.0.0.5');
+    for (const name of ['ca.key', 'ca-trainer.key', 'ca-worker.key'])
+      assert.equal(statSync(join(out, name)).mode & 0o077, 0, `${name} is its owner's alone`);
+    const again = await runOnebyte('certs', '--out', out, '--host', 'x');
+    assert.deepEqual([again.code, /exists already/.test(again.stderr)], [2, true]);
+    const wrong = await runOnebyte('certs', '--out', join(directory, 'wrong'), '--host', 'a b');
+    assert.deepEqual([wrong.code, /--host "a b": expected a host name/.test(wrong.stderr)], [2, true]);
+  });
+});
+
+describe('a proxy that the environment names', () => {
+  const proxied = (t: Cleanup): void => {
+    process.env.http_proxy = 'http://user:secret@127.0.0.1:9';
+    t.after(() => delete process.env.http_proxy);
+  };
+  it('is not used on this machine', async (t) => {
+    proxied(t);
+    const { address } = await testTrainer(t);
+    const connection = connectTrainer(address, clientAccess('127.0.0.1', {}));
+    t.after(() => connection.close());
+    assert.notEqual(await connection.runConfig(), '');
+    assert.equal(proxyNotice(address), undefined);
+  });
+  it('is named without its password where it is used', (t) => {
+    assert.equal(proxyNotice('trainer.example:50051'), undefined);
+    proxied(t);
+    assert.equal(
+      proxyNotice('trainer.example:50051'),
+      'to the trainer through the proxy 127.0.0.1:9 (http_proxy); no_proxy=trainer.example goes around it',
+    );
+    process.env.no_proxy = 'trainer.example';
+    t.after(() => delete process.env.no_proxy);
+    assert.equal(proxyNotice('trainer.example:50051'), undefined);
   });
 });
 

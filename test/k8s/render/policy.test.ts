@@ -57,7 +57,6 @@ const MISTAKES: readonly Mistake[] = [
   ['all indexes may fail', (all) => Object.assign(worker(all), { maxFailedIndexes: 4 }), /may fail/],
   ['every worker must be done', (all) => delete worker(all).successPolicy, /first worker/],
   ['two trainers', (all) => Object.assign(jobOf(all, 'trainer').spec, { parallelism: 2 }), /one trainer/],
-  ['another host name', (all) => delete trainer(all).hostname, /lock/],
   ['no resume', (all) => trainer(all).containers[0].args.splice(2, 1), /goes on/],
   ['other Service name', (all) => Object.assign(first(all, 'Service').metadata, { name: 'x' }), /Service's name/],
   ['Service selects workers', (all) => Object.assign(first(all, 'Service').spec, { selector: { a: 'b' } }), /selects/],

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
 import { launchPlan } from '../../../k8s/render/plan.ts';
+import { readRunFile } from '../../../settings/run-file.ts';
 import { jobOf, parseObjects, podOf, tinyLaunch, tinyPlan, tinyRunFile } from '../../support/k8s-launch.ts';
-import { runOnebyte } from '../../support/onebyte.ts';
+import { root, runOnebyte } from '../../support/onebyte.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const FLAGS = { name: 'onebyte', namespace: 'onebyte', gpus: 0, cpu: '1', memory: '2Gi', storage: '1Gi' };
@@ -81,10 +82,29 @@ test('what no pod could see is refused with the flag that helps', (context) => {
   assert.throws(plan({ modelClaim: 'm', dataClaim: 'd' }), /data\.dev .*must lie in the folder of data\.train/);
 });
 
+test('all pods ask for the nodes and the pull secret that are given', () => {
+  const objects = tinyLaunch({ nodeSelector: ['pool=spot', 'example.org/zone=a'], imagePullSecret: 'registry' });
+  for (const component of ['trainer', 'worker'] as const) {
+    const { nodeSelector, imagePullSecrets } = podOf(objects, component);
+    assert.deepEqual(nodeSelector, { pool: 'spot', 'example.org/zone': 'a' });
+    assert.deepEqual(imagePullSecrets, [{ name: 'registry' }]);
+  }
+});
+
+test('a model of an example that was not made is named', () => {
+  const file = join(root, 'examples/smollm2-sentiment/run.yaml');
+  const plan = () => launchPlan(file, FLAGS);
+  if (existsSync(readRunFile(file).model)) plan();
+  else assert.throws(plan, /model .*examples\/smollm2-sentiment\/.*is not there, so an image made here lacks it/);
+});
+
 for (const [flags, expected] of [
+  [{ nodeSelector: ['pool'] }, /--node-selector pool: expected LABEL=VALUE/],
+  [{ imagePullSecret: 'a b' }, /--image-pull-secret a b/],
   [{ image: 'onebyte' }, /--image/],
   [{ image: 'registry:5000/onebyte:latest' }, /--image/],
   [{ name: 'One' }, /--name/],
+  [{ name: '1st' }, /--name 1st: .*a letter first/],
   [{ namespace: '-x' }, /--namespace/],
   [{ workers: 0 }, /--workers 0/],
   [{ memory: '4 GB' }, /--memory 4 GB/],

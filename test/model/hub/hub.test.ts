@@ -1,10 +1,12 @@
 /** Models by name, from a local server that speaks the Hub's routes: what is fetched, resumed, cached and refused. */
+
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { type DownloadProgress, type ResolveOptions, resolveModel } from '../../../model/hub/hub.ts';
+import { hubNameOf } from '../../../model/hub/hub-cache.ts';
 import { downloadBlob } from '../../../model/hub/hub-download.ts';
 import { loadTokenizer } from '../../../model/tokenizer.ts';
 import { OperatingError } from '../../../proto/operating-error.ts';
@@ -45,10 +47,14 @@ describe('a model by name', () => {
     );
     const directory = await resolve();
     assert.equal(directory, join(home, 'hub', 'models--org--tiny', 'snapshots', COMMIT));
+    assert.equal(hubNameOf(directory), 'org/tiny');
+    assert.equal(hubNameOf('/home/someone/tiny'), undefined);
     assert.deepEqual(readdirSync(directory).sort(), MODEL_FILES);
     for (const [name, data] of tiny) assert.deepEqual(readFileSync(join(directory, name)), data);
     assert.equal(readFileSync(join(home, 'hub/models--org--tiny/refs/main'), 'utf8'), COMMIT);
-    assert(loadTokenizer(directory).encode('It was').length > 0);
+    const tokenizer = await loadTokenizer(directory);
+    assert.equal((await tokenizer.encode(['It was'])).length, 1);
+    tokenizer.close();
     assert.deepEqual(hub.sent.map(({ file }) => file).sort(), MODEL_FILES);
   });
 

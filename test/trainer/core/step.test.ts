@@ -1,4 +1,4 @@
-/** The trainer's core, sentence by sentence of DESIGN's "Rounds and membership". */
+/** The trainer's core, sentence by sentence of ARCHITECTURE's "What happens in a round" and its decisions. */
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';

@@ -3,7 +3,11 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Browser, Page } from 'playwright-core';
+import { startDashboard } from '../../../trainer/dashboard/server.ts';
+import { emptyHistory, observe } from '../../../trainer/metrics/history.ts';
+import type { Observation } from '../../../trainer/metrics/line.ts';
 import { keepPicture, launchBrowser, noBrowser, openPage } from '../../support/browser.ts';
+import { RUN, roundLine, START } from '../../support/observed-run.ts';
 import { type Running, startOnebyte, tinyReviews } from '../../support/onebyte.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
@@ -114,6 +118,64 @@ describe('the page of a run', { skip: noBrowser }, () => {
     assert.deepEqual(complaints, []);
     await page.close();
   });
+});
+
+describe('the page of a run that is over and whose rows have no options', { skip: noBrowser }, () => {
+  const ROUNDS = 60;
+  const history = emptyHistory();
+  const [at, first] = [1_700_000_000_000, roundLine(1)];
+  const lossAt = (round: number): number => 41 - round / 20;
+  const seen: Observation[] = [
+    {
+      ...START,
+      at,
+      run: { ...RUN, rounds: ROUNDS, config: { ...RUN.config, adapter: { baseModel: '/models/tiny' } } },
+    },
+    { kind: 'joined', at, worker: 0, name: 'far-away-machine-with-a-long-name', resumed: false },
+    { kind: 'digest', worker: 0, round: 0, sha256: 'ab'.repeat(32), agrees: true },
+    { kind: 'evaluation', at, round: 0, rows: 10, loss: lossAt(0), best: true },
+    ...Array.from({ length: ROUNDS }, (_, i): Observation[] => [
+      { ...first, at: at + 1000 * i, round: i + 1, learningRate: 2e-3 * (1 - i / ROUNDS) },
+      ...(i % 5 === 4
+        ? [{ kind: 'evaluation' as const, at, round: i + 1, rows: 10, loss: lossAt(i), best: true }]
+        : []),
+    ]).flat(),
+    { kind: 'end', at: at + 1000 * ROUNDS, exitCode: 0, text: `${ROUNDS} rounds done` },
+  ];
+  for (const one of seen) observe(history, one);
+  let browser: Browser;
+  let server: Awaited<ReturnType<typeof startDashboard>>;
+  before(async () => {
+    server = await startDashboard('127.0.0.1:0', history);
+    browser = await launchBrowser();
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.close();
+  });
+
+  for (const [width, colorScheme] of [
+    [400, 'light'],
+    [1600, 'dark'],
+  ] as const)
+    it(`shows its loss alone, its model and nobody active at ${width} px in ${colorScheme}`, async () => {
+      const { page, complaints } = await openPage(browser, server.url, { width, colorScheme });
+      await page.locator('#state', { hasText: 'done' }).waitFor();
+      assert.equal(await page.locator('#accuracy').isVisible(), false);
+      assert.equal(await page.locator('#model').textContent(), 'tiny');
+      const shown = (selector: string): Promise<string> =>
+        page.locator(selector).evaluate((element) => element.textContent.replaceAll('\n', ' '));
+      const text = (await shown('#figures')) + (await shown('#workers'));
+      assert.doesNotMatch(text, /Dev accuracy|\bactive\b|1\.00 B/);
+      assert.match(text, /saw the end/);
+      assert.match(text, /On sockets.*float32 averaging/);
+      const legend = await shown('#loss .u-legend');
+      assert.match(legend, /round\D*60\D*measured\D*38\.0/, 'the last values, where no pointer is');
+      assert.deepEqual(await lowContrast(page), []);
+      await keepPicture(page, `over-${width}-${colorScheme}`);
+      assert.deepEqual(complaints, []);
+      await page.close();
+    });
 });
 
 const ownFiles = [

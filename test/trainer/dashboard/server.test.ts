@@ -1,5 +1,6 @@
 /** The dashboard's HTTP face: what it serves, to whom, and that a page which comes back misses nothing. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { get, type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
@@ -55,6 +56,25 @@ describe('the dashboard', () => {
     assert.equal(isAllowedHost('0.0.0.0', '10.0.0.5:80'), true);
     assert.equal(isAllowedHost('0.0.0.0', 'attacker.example'), false);
     assert.equal(isAllowedHost('::1', '[::1]:80'), true);
+  });
+
+  it('answers at once beside hundreds of connections that ask for nothing, and keeps the pages that watch', async (test) => {
+    const { dashboard, history } = await served(test);
+    const page = await new Promise<IncomingMessage>((resolve) => get(new URL('events', dashboard.url), resolve));
+    test.after(() => page.destroy());
+    const { hostname, port } = new URL(dashboard.url);
+    const slow = Array.from({ length: 600 }, () => connect(Number(port), hostname).on('error', () => {}));
+    test.after(() => {
+      for (const socket of slow) socket.destroy();
+    });
+    await Promise.all(slow.map((socket) => once(socket, 'connect')));
+    for (const socket of slow.slice(0, 300)) socket.write('GET / HTTP/1.1\r\nHost: ');
+    const answered = await fetch(new URL('healthz', dashboard.url), { signal: AbortSignal.timeout(5_000) });
+    assert.equal(answered.status, 200);
+    const more = once(page.resume(), 'data');
+    observe(history, roundLine(2));
+    dashboard.onObservation(roundLine(2), history);
+    await more;
   });
 
   it('says what to do when its port is in use', async (test) => {

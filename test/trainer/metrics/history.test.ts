@@ -4,20 +4,19 @@ import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from '
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { initialNormaliser } from '../../../kernels/learning-rule.ts';
-import { referenceBackend } from '../../../kernels/reference.ts';
 import { recordOf } from '../../../proto/record.ts';
 import { roundDetail } from '../../../trainer/core/round-detail.ts';
 import { emptyHistory, observe, pace, type RunHistory } from '../../../trainer/metrics/history.ts';
-import { type Observation, parseMetricsLine } from '../../../trainer/metrics/line.ts';
+import type { Observation } from '../../../trainer/metrics/line.ts';
 import { metricsFile, readMetrics, readPastRun } from '../../../trainer/metrics/metrics-file.ts';
 import { openMetrics } from '../../../trainer/metrics/run-metrics.ts';
 import { MAX_ROWS, rowsOf } from '../../../trainer/metrics/series.ts';
 import { tensorboardWriter } from '../../../trainer/metrics/tensorboard.ts';
-import { openRun } from '../../../trainer/store/open-run.ts';
 import { virtualRule } from '../../simulation/virtual-replica.ts';
 import { RUN, roundLine, START, testMetrics } from '../../support/observed-run.ts';
+import { close, openSmallRun } from '../../support/open-small-run.ts';
 import { protocolWorker } from '../../support/protocol-worker.ts';
-import { smallRunConfig } from '../../support/small-run.ts';
+
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { roundDone, testTrainer } from '../../support/test-trainer.ts';
 
@@ -99,6 +98,7 @@ describe('the run history', () => {
       { normaliser: initialNormaliser(virtualRule(1, 1)), update: undefined },
       new Map(),
       [],
+      virtualRule(1, 1),
     );
     assert.deepEqual(shares, new Map([[3, { contributions: 2, gradients: 2, clipped: 0 }]]));
   });
@@ -158,12 +158,12 @@ describe('metrics.jsonl', () => {
 
   it('notes an evaluation once, however many there are', async (test) => {
     const directory = temporaryDirectory(test);
-    const { log } = await openRun(directory, smallRunConfig(), Buffer.alloc(0), false, referenceBackend);
+    const open = await openSmallRun(directory);
     const counts = { rows: 1, correct: 0, classified: 1, lossSum: 1 };
-    await log.append(
+    await open.log.append(
       Array.from({ length: 3000 }, (_, round) => ({ frame: { $case: 'evaluation', value: { round, ...counts } } })),
     );
-    await log.close();
+    await close(open);
     const metrics = await testMetrics(directory);
     metrics.begin(3000);
     await metrics.end(0, 'done');
@@ -217,12 +217,38 @@ describe('metrics.jsonl', () => {
     assert.equal((await readPastRun(directory)).bytes, bytes);
   });
 
-  it('that is of another shape can be made again', () => {
-    assert.throws(
-      () => parseMetricsLine('{"kind":"a"}', 'metrics.jsonl, line 1'),
-      /metrics.jsonl, line 1: .*remove the file/s,
-    );
-  });
+  for (const [what, damage] of [
+    ['a byte that is no UTF-8', (whole: Buffer) => whole.fill(0xff, 20, 21)],
+    ['a line of another shape', (whole: Buffer) => Buffer.concat([whole, Buffer.from('{"kind":"a"}\n')])],
+    ['a line that is no JSON', (whole: Buffer) => Buffer.concat([Buffer.from('{\n'), whole])],
+  ] as const)
+    it(`with ${what} is set aside and made again from the round log`, async (test) => {
+      const directory = temporaryDirectory(test);
+      const trainer = await testTrainer(test, { directory, rounds: 12 });
+      await protocolWorker(trainer.address, { name: 'w', config: trainer.config });
+      await trainer.result;
+      const note = async () => {
+        const said: string[] = [];
+        const metrics = await openMetrics({
+          ...{ directory, run: RUN, now: () => 1e12, onError: assert.ifError },
+          say: (text) => said.push(text),
+        });
+        metrics.begin(12);
+        await metrics.end(0, 'done');
+        return { said, columns: metrics.history.series.columns };
+      };
+      const file = metricsFile(directory);
+      const { columns } = await note();
+      const whole = readFileSync(file);
+      const damaged = Buffer.from(damage(Buffer.from(whole)));
+      writeFileSync(file, damaged);
+      const again = await note();
+      assert.match(again.said.join(), /metrics\.jsonl\b.*; it is set aside and made again from the round log/s);
+      assert.deepEqual(again.columns, columns);
+      assert.deepEqual(readFileSync(`${file}.damaged`), damaged);
+      assert.deepEqual(readFileSync(file), whole);
+      assert.deepEqual((await note()).said, []);
+    });
 
   it('notes the rounds that a killed trainer had committed and not noted', async (test) => {
     const directory = temporaryDirectory(test);

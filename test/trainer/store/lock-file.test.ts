@@ -1,60 +1,96 @@
-/** One writer of a run directory at a time, whatever was killed. */
+/** One writer of a run directory at a time, whatever was killed, and wherever the other one runs. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs, { readlinkSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { describe, it } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import { takeLock } from '../../../trainer/store/lock-file.ts';
+import { inPidNamespace, whyNoPidNamespaces } from '../../support/pid-namespace.ts';
 import { type Cleanup, temporaryDirectory } from '../../support/temporary-directory.ts';
+
+const module = new URL('../../../trainer/store/lock-file.ts', import.meta.url).pathname;
+/** Short, so that nothing is waited for long; many beats lie in one wait, as they should. */
+const TIMES = { beatMs: 20, deadAfterMs: 1_000 };
 
 const lockFile = (test: Cleanup): string => join(temporaryDirectory(test), 'trainer.lock');
 
+/** @returns what was said */
+async function take(test: Cleanup, file: string): Promise<string[]> {
+  const said: string[] = [];
+  const lock = await takeLock(file, (text) => said.push(text), undefined, TIMES);
+  test.after(() => lock.release());
+  return said;
+}
+
+const taking = (file: string, then: string): string[] => [
+  '--import',
+  'tsx',
+  '-e',
+  `require(${JSON.stringify(module)}).takeLock(${JSON.stringify(file)}, () => {}, undefined, ${JSON.stringify(TIMES)}).then(() => { ${then} })`,
+];
+
 /** Has a process take the lock `file` and die with it. */
 function leaveLock(file: string): void {
-  const module = new URL('../../../trainer/store/lock-file.ts', import.meta.url).pathname;
-  const script = `require(${JSON.stringify(module)}).takeLock(${JSON.stringify(file)}); process.kill(process.pid, 'SIGKILL')`;
-  const { signal, stderr } = spawnSync(process.execPath, ['--import', 'tsx', '-e', script], { encoding: 'utf8' });
+  const script = taking(file, `process.kill(process.pid, 'SIGKILL')`);
+  const { signal, stderr } = spawnSync(process.execPath, script, { encoding: 'utf8' });
   assert.equal(signal, 'SIGKILL', stderr);
 }
 
+/** A process of another PID namespace, with the same host name, that has the lock `file`. */
+async function foreignHolder(test: Cleanup, file: string): Promise<ChildProcess> {
+  const [command, ...args] = inPidNamespace(
+    process.execPath,
+    ...taking(file, 'console.log(0); setInterval(() => {}, 1000)'),
+  );
+  const child = spawn(command!, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  test.after(() => child.kill('SIGKILL'));
+  await once(child.stdout!, 'data');
+  return child;
+}
+
 describe('the lock of a run directory', () => {
-  it('lets one writer in at a time', (test) => {
+  it('lets one writer in at a time', async (test) => {
     const file = lockFile(test);
-    const unlock = takeLock(file);
-    assert.throws(() => takeLock(file), {
+    const lock = await takeLock(file, assert.fail);
+    await assert.rejects(takeLock(file, assert.fail), {
       exitCode: 5,
       message: new RegExp(`process ${process.pid} on .* writes this run`),
     });
-    unlock();
-    takeLock(file)();
+    lock.release();
+    assert.deepEqual(await take(test, file), []);
   });
 
-  it('is taken from a process that was killed', (test) => {
+  it('is taken at once from a process that was killed', async (test) => {
     const file = lockFile(test);
     leaveLock(file);
-    takeLock(file)();
+    assert.deepEqual(await take(test, file), []);
   });
 
-  it('is taken from a process that was killed as it took the lock of another', (test) => {
+  it('is taken from a process that was killed as it took the lock of another', async (test) => {
     const file = lockFile(test);
     leaveLock(file);
     leaveLock(`${file}.takeover`);
-    takeLock(file)();
+    assert.deepEqual(await take(test, file), []);
   });
 
-  it('is not held by another process that has the number of the one that took it', (test) => {
+  it('is not held by another process that has the number of the one that took it', async (test) => {
     const file = lockFile(test);
-    symlinkSync(`${hostname()} ${process.ppid} before-the-reboot/1`, file);
-    takeLock(file)();
+    leaveLock(file);
+    const [host, pid, _, ...where] = readlinkSync(file).split(' ');
+    assert.notEqual(pid, String(process.ppid));
+    unlinkSync(file);
+    symlinkSync([host, process.ppid, 1, ...where].join(' '), file);
+    assert.deepEqual(await take(test, file), []);
   });
 
-  it('is not taken by the second of two that find the same dead holder', (test) => {
+  it('is not taken by the second of two that find the same dead holder', async (test) => {
     const file = lockFile(test);
     leaveLock(file);
     const winner = lockFile(test);
-    takeLock(winner);
+    await take(test, winner);
     const holder = readlinkSync(winner);
     const read = test.mock.method(fs, 'readlinkSync');
     test.after(() => {
@@ -68,13 +104,68 @@ describe('the lock of a run directory', () => {
       return dead;
     }) as typeof readlinkSync);
     syncBuiltinESMExports();
-    assert.throws(() => takeLock(file), /writes this run/);
+    await assert.rejects(takeLock(file, assert.fail), /writes this run/);
     assert.equal(fs.readlinkSync(file), holder);
   });
 
-  it('that is no lock is refused with what to do', (test) => {
+  it('that is none, or of another version, is refused with what to do', async (test) => {
     const file = lockFile(test);
     writeFileSync(file, '');
-    assert.throws(() => takeLock(file), { exitCode: 5, message: /EINVAL. If no trainer writes this run, remove it/ });
+    await assert.rejects(takeLock(file, assert.fail), {
+      exitCode: 5,
+      message: /EINVAL. If no trainer writes this run, remove it/,
+    });
+    unlinkSync(file);
+    symlinkSync(`${hostname()} 1 before/1`, file);
+    await assert.rejects(takeLock(file, assert.fail), {
+      exitCode: 5,
+      message: /another version. If no trainer .* remove it/,
+    });
+  });
+
+  it('is missed by its holder when the directory is removed or another process has it', async (test) => {
+    const file = lockFile(test);
+    const lock = await takeLock(file, assert.fail);
+    lock.check();
+    unlinkSync(file);
+    assert.throws(() => lock.check(), { exitCode: 5, message: /the run directory was removed or moved/ });
+    symlinkSync('another', file);
+    assert.throws(() => lock.check(), { exitCode: 5, message: /another process took it/ });
+    lock.release();
+    assert.equal(readlinkSync(file), 'another');
+  });
+});
+
+describe('the lock of a process of another PID namespace and the same host name', {
+  skip: whyNoPidNamespaces(),
+}, () => {
+  it('is not taken as long as that lives', async (test: TestContext) => {
+    const file = lockFile(test);
+    await foreignHolder(test, file);
+    const holder = readlinkSync(file);
+    await assert.rejects(take(test, file), { exitCode: 5, message: new RegExp(`on ${hostname()} writes this run`) });
+    assert.equal(readlinkSync(file), holder);
+  });
+
+  it('is taken once it was killed and gave no sign of life for a time', async (test: TestContext) => {
+    const file = lockFile(test);
+    const holder = await foreignHolder(test, file);
+    holder.kill('SIGKILL');
+    await once(holder, 'exit');
+    const [said, ...more] = await take(test, file);
+    assert.match(said ?? '', /waiting up to 1 s for a sign of life/);
+    assert.deepEqual(more, []);
+  });
+
+  it('is not waited for by a process that is stopped', async (test: TestContext) => {
+    const file = lockFile(test);
+    const holder = await foreignHolder(test, file);
+    holder.kill('SIGKILL');
+    await once(holder, 'exit');
+    const stop = new AbortController();
+    await assert.rejects(
+      takeLock(file, () => stop.abort(new Error('stopped')), stop.signal),
+      /stopped/,
+    );
   });
 });

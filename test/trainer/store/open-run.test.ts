@@ -4,9 +4,8 @@ import { mkdirSync, readlinkSync, symlinkSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { referenceBackend } from '../../../kernels/reference.ts';
-import { checkpointsOf, openRun } from '../../../trainer/store/open-run.ts';
-import { smallRunConfig } from '../../support/small-run.ts';
+import { checkpointsOf } from '../../../trainer/store/open-run.ts';
+import { close, openSmallRun } from '../../support/open-small-run.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 it('a run that begins where another was takes none of its adapters for the best', async (test) => {
@@ -14,9 +13,7 @@ it('a run that begins where another was takes none of its adapters for the best'
   const best = join(checkpointsOf(directory), 'best');
   mkdirSync(checkpointsOf(directory));
   symlinkSync('round-000001', best);
-  const { log, unlock } = await openRun(directory, smallRunConfig(), Buffer.alloc(0), true, referenceBackend);
-  await log.close();
-  unlock();
+  await close(await openSmallRun(directory));
   assert.throws(() => readlinkSync(best), { code: 'ENOENT' });
 });
 
@@ -30,9 +27,6 @@ for (const resume of [false, true])
       await this.write(Buffer.concat(buffers), 0, 7, 0);
       throw Object.assign(new Error('full'), { code: 'ENOSPC' });
     });
-    const opened = () => openRun(directory, smallRunConfig(), Buffer.alloc(0), resume, referenceBackend);
-    await assert.rejects(opened(), { exitCode: 5, message: /ENOSPC at byte 0/ });
-    const { log, unlock } = await opened();
-    await log.close();
-    unlock();
+    await assert.rejects(openSmallRun(directory, resume), { exitCode: 5, message: /ENOSPC at byte 0/ });
+    await close(await openSmallRun(directory, resume));
   });

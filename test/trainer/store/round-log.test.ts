@@ -1,6 +1,7 @@
 /** The round log under damage: what is lost is noticed, and what is left is the truth. */
 import assert from 'node:assert/strict';
-import { closeSync, existsSync, openSync, readFileSync, statSync, symlinkSync, truncateSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, statSync, truncateSync, unlinkSync, writeSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { LogFrame } from '../../../proto/gen/onebyte.ts';
@@ -55,6 +56,15 @@ describe('a round log', () => {
       assert(isPrefix(found.payloads, payloads), `cut at ${length}`);
       assert.equal(found.tail.kind, ends.has(length) ? 'clean' : 'torn', `cut at ${length}`);
     }
+  });
+
+  it('takes no more once it was removed', async (test) => {
+    const file = join(temporaryDirectory(test), 'round.log');
+    const log = await createRoundLog(file, header);
+    await log.append([joined(0)]);
+    unlinkSync(file);
+    await assert.rejects(log.append([joined(1)]), { exitCode: 5, message: /round\.log: it was removed/ });
+    await log.close();
   });
 
   it('refuses damage before valid frames and says where', async (test) => {
@@ -113,7 +123,12 @@ describe('a round log', () => {
 
   it('is not there where its header could not be written', async (test) => {
     const file = join(temporaryDirectory(test), 'round.log');
-    symlinkSync('/dev/full', `${file}.new`);
+    const handle = await open(temporaryDirectory(test));
+    const writev = test.mock.method(Object.getPrototypeOf(handle), 'writev');
+    await handle.close();
+    writev.mock.mockImplementationOnce(async () => {
+      throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+    });
     await assert.rejects(createRoundLog(file, header), { exitCode: 5, message: /ENOSPC at byte 0/ });
     assert(!existsSync(file));
   });

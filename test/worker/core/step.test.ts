@@ -41,8 +41,8 @@ function finishTask(state: WorkerState): WorkerEffect[] {
   const { round } = state;
   const sha256 = Buffer.alloc(32);
   switch (task.kind) {
-    case 'join':
-      return computed(state, { kind: 'join', data: { rows: 1, truncated: 0, merged: 0 } });
+    case 'readData':
+      return computed(state, { kind: 'readData', data: { rows: 1, truncated: 0, merged: 0 } });
     case 'apply':
       return computed(state, { kind: 'apply', round: task.record.round + 1 });
     case 'measure': {
@@ -66,6 +66,27 @@ function behind(catchUp: Welcome_CatchUp): WorkerState {
   message(state, { $case: 'notice', value: { kind: Notice_Kind.RUN_DONE, text: 'done' } });
   return state;
 }
+
+describe('a worker whose trainer opens streams and welcomes nobody', () => {
+  it('gives up as with one that is not reached', () => {
+    const state = welcomed(Welcome_CatchUp.NONE);
+    const refusedAt = (atMs: number): WorkerEffect[] => {
+      step(state, { kind: 'retry' });
+      step(state, { kind: 'opened', atMs, terms });
+      return step(state, { kind: 'lost', atMs, reason: 'another run', jitter: 0 });
+    };
+    lost(state);
+    assert.deepEqual(ends(refusedAt(rules.giveUpMs)), []);
+    assert.deepEqual(ends(refusedAt(rules.giveUpMs + 2)), [EXIT.trainerUnreachable]);
+  });
+
+  it('but has the time that its model takes to load at first', () => {
+    const state = initialWorker(rules, 0);
+    step(state, { kind: 'start' });
+    step(state, { kind: 'opened', atMs: 2 * rules.giveUpMs, terms });
+    assert.deepEqual(ends(step(state, { kind: 'lost', atMs: 2 * rules.giveUpMs, reason: 'gone', jitter: 0 })), []);
+  });
+});
 
 describe('a worker whose stream broke', () => {
   it('says hello first, whatever was applied meanwhile', () => {
@@ -92,7 +113,7 @@ describe('a worker whose stream broke', () => {
       step(state, { kind: 'opened', atMs: 3, terms });
       while (state.running) finishTask(state);
       message(state, { $case: 'welcome', value: { ...welcome(Welcome_CatchUp.NONE), devRows } });
-      assert.equal(taskOf(state), devRows === 0 ? 'digest' : 'join');
+      assert.equal(taskOf(state), devRows === 0 ? 'digest' : 'readData');
       finishTask(state);
     }
   });

@@ -10,7 +10,9 @@ import { openBaseModel } from '../../../model/base-model.ts';
 import { createForward } from '../../../model/runtime/forward.ts';
 import { DECODED_512 } from '../../../proto/e4m3.ts';
 import { Learning } from '../../../proto/run-config.ts';
-import { measureContribution, Scratch } from '../../../worker/estimators/spsa-step.ts';
+import { derivativesOf } from '../../../settings/worker-settings.ts';
+import { measureContribution } from '../../../worker/estimators/contribution.ts';
+import { Scratch } from '../../../worker/estimators/scratch.ts';
 import { readFixtureAdapter } from '../../support/fixture-adapter.ts';
 import { fixtures, rowOf } from '../../support/golden-models.ts';
 
@@ -24,9 +26,8 @@ const rows = fixtures()
 /** Decoded gradient bytes of one contribution. */
 async function measure(settings: Partial<Learning>): Promise<number[]> {
   const learning = Learning.parse({ directions: 6, ...settings });
-  const tangents = learning.estimator === 'forward' ? 'float32' : undefined;
-  const options = { provider: 'cpu', threads: 1, quantize: 'none', tangents } as const;
-  const forward = await createForward(model, { layout }, options);
+  const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
+  const forward = await createForward(model, { layout }, { ...options, ...derivativesOf(learning, options) });
   const rule = { ...learning, decayRounds: 0, seedKey: seedKey(5) };
   const scratch = new Scratch(referenceBackend);
   const context = { learning, rule, layout, backend: referenceBackend, forward, scratch, worker: 3 };
@@ -35,15 +36,16 @@ async function measure(settings: Partial<Learning>): Promise<number[]> {
   return [...bytes].map((byte) => DECODED_512[byte]! / 512);
 }
 
-describe('forward gradients', () => {
-  for (const directionStripes of [1, 4] as const)
-    it(`are what spsa measures at a small epsilon (stripes ${directionStripes})`, async () => {
-      const spsa = await measure({ estimator: 'spsa', epsilon: 2 ** -12, directionStripes });
-      const forward = await measure({ estimator: 'forward', directionStripes });
-      assert(Math.max(...spsa.map(Math.abs)) > 1, 'the slopes are no subnormal numbers');
-      // Rounding is by the same random word: equal, or a neighbour of E4M3.
-      forward.forEach((g, j) => {
-        assert(Math.abs(g - spsa[j]!) <= Math.abs(spsa[j]!) / 8 + 2 ** -9, `direction ${j}: ${g}, spsa ${spsa[j]}`);
+describe('exact derivatives', () => {
+  for (const estimator of ['forward', 'backward'] as const)
+    for (const directionStripes of [1, 4] as const)
+      it(`are what spsa measures at a small epsilon (${estimator}, stripes ${directionStripes})`, async () => {
+        const spsa = await measure({ estimator: 'spsa', epsilon: 2 ** -12, directionStripes });
+        const exact = await measure({ estimator, directionStripes });
+        assert(Math.max(...spsa.map(Math.abs)) > 1, 'the slopes are no subnormal numbers');
+        // Rounding is by the same random word: equal, or a neighbour of E4M3.
+        exact.forEach((g, j) => {
+          assert(Math.abs(g - spsa[j]!) <= Math.abs(spsa[j]!) / 8 + 2 ** -9, `direction ${j}: ${g}, spsa ${spsa[j]}`);
+        });
       });
-    });
 });

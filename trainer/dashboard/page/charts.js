@@ -15,11 +15,11 @@ import uPlot from './uPlot.esm.js';
 /**
  * @param {string} id of the element that holds it
  * @param {Line[]} lines
- * @param {{ log?: boolean, format: (y: number) => string, data: (state: PageState) => Values[], say: (state: PageState) => string }} options
+ * @param {{ log?: boolean, leastSpan?: (high: number) => number, format: (y: number) => string, data: (state: PageState) => Values[], say: (state: PageState) => string }} options
  * @param {() => Record<ColourName, string>} colours
  * @returns {Chart}
  */
-function createChart(id, lines, { log = false, format, data, say }, colours) {
+function createChart(id, lines, { log = false, leastSpan = () => 0, format, data, say }, colours) {
   const element = byId(id);
   const only = log ? decades() : undefined;
   /** @param {typeof only} [filters] */
@@ -34,14 +34,14 @@ function createChart(id, lines, { log = false, format, data, say }, colours) {
   const plot = new uPlot(
     {
       ...size(),
-      scales: { x: { time: false }, y: log ? { distr: 3, log: 10 } : {} },
+      scales: { x: { time: false }, y: log ? { distr: 3, log: 10 } : { range: calm(leastSpan) } },
       cursor: { points: { size: 6 } },
       axes: [
-        { ...axis(), size: 30, incrs: WHOLE },
+        { ...axis(), size: 30, incrs: WHOLE, values: (_, ticks) => ticks.map(whole) },
         { ...axis(only), size: 68, values: (_, ticks) => ticks.map((y) => (y === null ? '' : format(y))) },
       ],
       series: [
-        { label: 'round', value: (_, x) => (x === null ? '–' : whole(x)) },
+        { label: 'round', value: atRest(whole) },
         ...lines.map(({ label, colour, width = 2, points = false, dash }) => ({
           label,
           width,
@@ -50,7 +50,7 @@ function createChart(id, lines, { log = false, format, data, say }, colours) {
           fill: undefined,
           points: { show: points, size: 5, stroke: () => colours()[colour], fill: () => colours()[colour] },
           spanGaps: true,
-          value: (/** @type {unknown} */ _, /** @type {number | null} */ y) => (y === null ? '–' : format(y)),
+          value: atRest(format),
         })),
       ],
     },
@@ -69,6 +69,32 @@ function createChart(id, lines, { log = false, format, data, say }, colours) {
   };
 }
 
+/** A legend's text: the value under the pointer, and the last one where there is no pointer. @param {(y: number) => string} format */
+const atRest = (format) =>
+  /** @type {any} */ (
+    (
+      /** @type {any} */ plot,
+      /** @type {number | null} */ y,
+      /** @type {number} */ line,
+      /** @type {number | null} */ at,
+    ) => {
+      const shown =
+        at === null || at === undefined ? plot.data[line]?.findLast((/** @type {unknown} */ v) => v !== null) : y;
+      return shown === null || shown === undefined ? '–' : format(shown);
+    }
+  );
+
+/** An axis that is never shorter than `leastSpan`: noise is to look like noise. @param {(high: number) => number} leastSpan */
+const calm = (leastSpan) =>
+  /** @type {any} */ (
+    (/** @type {unknown} */ _, /** @type {number | null} */ low, /** @type {number | null} */ high) => {
+      if (low === null || high === null) return [0, 1];
+      const span = Math.max((high - low) * 1.1, leastSpan(high));
+      const from = Math.max(0, (low + high - span) / 2);
+      return [from, from + span];
+    }
+  );
+
 /** Steps of the axis of rounds. */
 const WHOLE = Array.from({ length: 10 }, (_, i) => [1, 2, 5].map((n) => n * 10 ** i)).flat();
 
@@ -86,7 +112,8 @@ function decades() {
 /** Each value with half the weight of its neighbours on both sides: noise goes, nothing moves to the right. @param {Values} values @returns {Values} */
 const smooth = (values) =>
   values.map((value, i) => {
-    if (value === null) return null;
+    // It begins where the run began.
+    if (value === null || i === 0) return value;
     const [before, after] = [values[i - 1] ?? value, values[i + 1] ?? value];
     return (before + 2 * value + after) / 4;
   });
@@ -133,6 +160,7 @@ export function createCharts(colours) {
       evaluated,
       {
         format: nats,
+        leastSpan: (high) => high / 10,
         data: (state) => withSmooth(state, 'loss', 1),
         say: (state) => sayEvaluations(state, 'loss', 'Dev loss', nats),
       },
@@ -143,6 +171,7 @@ export function createCharts(colours) {
       evaluated,
       {
         format: percent,
+        leastSpan: () => 10,
         data: (state) => withSmooth(state, 'accuracy', 100),
         say: (state) => sayEvaluations(state, 'accuracy', 'Dev accuracy', (x) => percent(100 * x)),
       },

@@ -29,7 +29,7 @@ export const percent = (x) => (x === undefined ? '–' : `${(100 * x).toFixed(1)
 export const whole = (n) => Math.round(n).toLocaleString('en');
 
 /** @param {number | undefined} x @returns {string} */
-export const nats = (x) => (x === undefined ? '–' : x.toFixed(3));
+export const nats = (x) => (x === undefined ? '–' : x.toFixed(Math.abs(x) < 10 ? 3 : 1));
 
 /** @param {number} at ms since 1970 @returns {string} */
 export const clock = (at) => (at === 0 ? '' : new Date(at).toLocaleTimeString('en', { hour12: false }));

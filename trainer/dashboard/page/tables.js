@@ -49,7 +49,7 @@ function fillHead(id, titles) {
 }
 
 /** @param {PageState} state */
-export function drawHeader({ summary }) {
+export function drawHeader({ summary, run }) {
   const tones = { starting: '', training: 'good', waiting: 'warn', ended: summary.exitCode === 0 ? 'good' : 'bad' };
   const names = {
     starting: 'starting',
@@ -60,6 +60,7 @@ export function drawHeader({ summary }) {
   set(byId('state'), names[summary.state]);
   byId('state').dataset.tone = tones[summary.state];
   set(byId('name'), summary.name);
+  set(byId('model'), modelOf(run));
   set(byId('state-text'), summary.text);
   document.title = `${summary.round}/${summary.rounds} ${summary.name} · onebyte`;
   const progress = /** @type {HTMLProgressElement} */ (byId('progress'));
@@ -67,17 +68,33 @@ export function drawHeader({ summary }) {
   progress.value = summary.round;
 }
 
+/** The last part of the base model's path or name. @param {PageState['run']} run */
+function modelOf(run) {
+  const adapter = /** @type {{ readonly baseModel?: unknown } | undefined} */ (run?.config.adapter);
+  return typeof adapter?.baseModel === 'string' ? (adapter.baseModel.split('/').findLast((part) => part) ?? '') : '';
+}
+
+/** Without options in the rows there is no accuracy to show, and its place is the loss's. @param {PageState} state */
+const hasAccuracy = ({ evaluations }) =>
+  evaluations.length === 0 || evaluations.some(({ accuracy }) => accuracy !== undefined);
+
 /** @param {PageState} state */
-export function drawFigures({ summary, workers }) {
+export function drawFigures(state) {
+  const { summary, workers, recent } = state;
   const { totals, evaluation, best } = summary;
   const live = workers.filter(({ state }) => state === 'active').length;
   const known = workers.filter(({ state }) => state !== 'left').length;
-  const perGradient = (/** @type {number} */ n) =>
-    totals.gradients > 0 ? `${(n / totals.gradients).toPrecision(3)} B` : '–';
+  const rate = recent.at(-1)?.learningRate;
   const bestText = best
     ? `best ${best.accuracy === undefined ? nats(best.loss) : percent(best.accuracy)} at round ${best.round}`
     : '';
   const elapsed = (summary.updatedAt ?? 0) - (summary.startedAt ?? 0);
+  /** @type {[string, string, string]} */
+  const accuracy = [
+    'Dev accuracy',
+    percent(evaluation?.accuracy),
+    evaluation ? `at round ${whole(evaluation.round)}` : '',
+  ];
   /** @type {[string, string, string][]} */
   const figures = [
     [
@@ -92,12 +109,15 @@ export function drawFigures({ summary, workers }) {
         : duration(summary.secondsLeft === undefined ? undefined : summary.secondsLeft * 1000),
       elapsed > 0 ? `${duration(elapsed)} since the start` : '',
     ],
-    ['Dev accuracy', percent(evaluation?.accuracy), evaluation ? `at round ${evaluation.round}` : ''],
-    ['Dev loss', nats(evaluation?.loss), bestText],
-    ['Workers', `${live}`, live === known ? 'all active' : `of ${known} active`],
-    ['Per gradient', perGradient(totals.payloadBytes), `${perGradient(totals.wireUp)} received on sockets`],
+    ...(hasAccuracy(state) ? [accuracy] : []),
+    ['Dev loss', nats(evaluation?.loss), evaluation ? `a row; ${bestText}` : ''],
+    summary.state === 'ended'
+      ? ['Workers', `${workers.length}`, 'took part']
+      : ['Workers', `${live}`, live === known ? 'all active' : `of ${known} active`],
+    ['On sockets', bytes(totals.wireUp + totals.wireDown), `float32 averaging: ${bytes(2 * totals.float32Bytes)}`],
+    ['Learning rate', rate === undefined ? '–' : `${Number(rate.toPrecision(3))}`, 'of the last record'],
     ['Not in time', percent(totals.missed / Math.max(1, totals.missed + totals.contributions)), 'of the answers'],
-    ['Gradient bytes', bytes(totals.payloadBytes), `float32: ${bytes(totals.float32Bytes)}`],
+    ['Gradient bytes', bytes(totals.payloadBytes), `of ${whole(totals.gradients)} gradients`],
   ];
   const list = byId('figures');
   exactly(list, 'div', figures.length).forEach((div, i) => {
@@ -125,7 +145,10 @@ export function drawBytes({ summary: { totals } }) {
 }
 
 /** @param {PageState} state */
-export function drawEvaluations({ evaluations }) {
+export function drawEvaluations(state) {
+  const { evaluations } = state;
+  const figure = byId('accuracy').closest('figure');
+  if (figure) figure.hidden = !hasAccuracy(state);
   fillHead('evaluations', ['Round', 'Loss (nats)', 'Accuracy', 'Rows', '']);
   fillBody(
     'evaluations',
@@ -179,7 +202,7 @@ const COLUMNS = [
   {
     title: 'State',
     key: ({ state }) => STATES.indexOf(state),
-    cell: ({ state }) => ({ text: state, className: `name dot ${state}` }),
+    cell: ({ state }) => ({ text: stateText(state), className: `name dot ${runEnded ? 'ended' : state}` }),
   },
   {
     title: 'Round trip',
@@ -205,6 +228,10 @@ const COLUMNS = [
         : { text: '–', className: 'name' },
   },
 ];
+
+let runEnded = false;
+/** Nobody is active in a run that is over. @param {string} state */
+const stateText = (state) => (runEnded && state !== 'left' ? 'saw the end' : state);
 
 let sortedBy = 0;
 let descending = false;
@@ -238,6 +265,7 @@ export function prepareWorkers(redraw) {
 
 /** @param {PageState} state */
 export function drawWorkers({ workers, summary }) {
+  runEnded = summary.state === 'ended';
   const key = COLUMNS[sortedBy]?.key ?? (({ worker }) => worker);
   const sign = descending ? -1 : 1;
   const sorted = workers
@@ -255,7 +283,7 @@ export function drawWorkers({ workers, summary }) {
     else th.removeAttribute('aria-sort');
   });
   const count = (/** @type {string} */ state) => workers.filter((row) => row.state === state).length;
-  const states = STATES.filter((state) => count(state) > 0).map((state) => `${count(state)} ${state}`);
+  const states = STATES.filter((state) => count(state) > 0).map((state) => `${count(state)} ${stateText(state)}`);
   const { late, missed } = summary.totals;
   set(
     byId('workers-text'),

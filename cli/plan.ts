@@ -1,0 +1,171 @@
+/** `onebyte plan`: what a run will cost, from one step of each estimator measured on this machine. */
+import { Command } from 'commander';
+import { countRows } from '../data/dataset.ts';
+import { adapterLayout } from '../kernels/adapter-layout.ts';
+import { usableCores } from '../platform/cores.ts';
+import { firstMessage, forkModule } from '../platform/fork-module.ts';
+import { prepareRun } from '../processes/prepare-run.ts';
+import type { Probe, ProbeReply, ProbeRequest } from '../processes/step-probe.ts';
+import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
+import { Learning, type RunConfig } from '../proto/run-config.ts';
+import { readRunFile, type SettledRunFile, settled, trainFile } from '../settings/run-file.ts';
+import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
+import { findModel, toStderr } from './find-model.ts';
+import { bytes, duration } from './format.ts';
+import {
+  averagingBytes,
+  type Cost,
+  costApart,
+  costTogether,
+  type Link,
+  NO_LINK,
+  type PlannedRun,
+  parseLink,
+  roundBytes,
+  trainerBytes,
+} from './plan-cost.ts';
+
+interface Flags {
+  readonly set: string[];
+  readonly workers?: number;
+  readonly rounds?: number;
+  readonly link?: string;
+  readonly json?: boolean;
+}
+
+type Estimator = Learning['estimator'];
+const ESTIMATORS: readonly Estimator[] = Learning.shape.estimator.unwrap().options;
+
+/** Of one estimator: what was measured and what follows, or why this machine cannot run it. */
+type Line =
+  | { readonly estimator: Estimator; readonly measured: Probe; readonly apart: Cost; readonly together: Cost }
+  | { readonly estimator: Estimator; readonly problem: string };
+
+export const planCommand = withSettings(
+  new Command('plan')
+    .description('what a run will cost: measures one step of each estimator here, and computes the rest')
+    .argument('<run.yaml>', 'run file')
+    .option('--workers <n>', 'workers, each on a machine like this one (workers)', wholeNumber)
+    .option('--rounds <n>', 'records after which the run is done (rounds)', wholeNumber)
+    .option('--link <rate,delay>', 'way between a worker and the trainer, as 1mbit,50ms (one way); default: none')
+    .option('--json', 'end with one line of JSON on stdout'),
+)
+  .addHelpText('after', '\nExample:\n  onebyte plan run.yaml --workers 8 --link 1mbit,50ms\n')
+  .action((file: string, flags: Flags) => runCommand(() => plan(file, flags)));
+
+async function plan(file: string, flags: Flags): Promise<ExitCode> {
+  const link = flags.link === undefined ? NO_LINK : parseLink(flags.link);
+  const given = readRunFile(file, flags.set, { workers: flags.workers, rounds: flags.rounds });
+  const rows = trainFile(given, file);
+  const run = settled({ ...given, model: await findModel(given.model, toStderr) }, undefined);
+  const { config } = await prepareRun({ ...run, worker: withoutTangents(run.worker) });
+  const planned = await plannedRun(run, config);
+  const lines: Line[] = [];
+  for (const estimator of ESTIMATORS) {
+    toStderr(`measuring a step of ${estimator} …`);
+    const reply = await measure({ ...config, learning: { ...config.learning, estimator } }, run, rows, planned);
+    if ('problem' in reply) lines.push({ estimator, problem: reply.problem });
+    else
+      lines.push({
+        estimator,
+        measured: reply,
+        apart: costApart(planned, reply, link),
+        together: costTogether(planned, reply),
+      });
+  }
+  report(planned, lines, flags, link);
+  return EXIT.done;
+}
+
+/** Precisions of one estimator do not go with the others. */
+const withoutTangents = ({ tangentPrecision: _, ...worker }: SettledRunFile['worker']): SettledRunFile['worker'] =>
+  worker;
+
+async function plannedRun(run: SettledRunFile, { adapter, learning }: RunConfig): Promise<PlannedRun> {
+  const devRows = run.data.dev === undefined ? 0 : await countRows(run.data.dev, run.model, run.data);
+  return {
+    workers: run.workers,
+    rounds: run.rounds,
+    directions: learning.directions,
+    elements: adapterLayout(adapter.modules, adapter.train).elements,
+    devRows,
+    evaluateEvery: run.trainer.evaluateEvery,
+    overlaps: learning.maxStaleness > 0,
+  };
+}
+
+/** In a process of its own, whose memory is a worker's. */
+async function measure(
+  config: RunConfig,
+  { model, data, worker }: SettledRunFile,
+  rows: string,
+  { workers, devRows }: PlannedRun,
+): Promise<ProbeReply> {
+  const child = forkModule(new URL('../processes/step-probe', import.meta.url));
+  try {
+    const settings = config.learning.estimator === 'forward' ? worker : withoutTangents(worker);
+    const threads = worker.threads ?? usableCores();
+    const files = { modelDirectory: model, trainFile: rows, devFile: data.dev, ownData: false };
+    const compute = { config, ...files, settings, threads };
+    child.send({ compute, workers, devRows, exponent: config.learning.initialExponent } satisfies ProbeRequest);
+    return await firstMessage<ProbeReply>(child);
+  } catch (error) {
+    // Killed, most likely for want of memory.
+    return { problem: (error as Error).message };
+  } finally {
+    child.kill('SIGKILL');
+  }
+}
+
+function report(run: PlannedRun, lines: readonly Line[], flags: Flags, link: Link): void {
+  const measured = lines.flatMap((line) => ('measured' in line ? [line] : []));
+  const [advised] = [...measured].sort((a, b) => a.apart.runSeconds - b.apart.runSeconds);
+  if (!advised) throw usageError(lines.map((line) => ('problem' in line ? line.problem : '')).join('\n'));
+  const { up, down } = roundBytes(run);
+  const trainerMemory = trainerBytes(run, process.memoryUsage().rss);
+  const sent = { up: up * run.rounds, down: down * run.rounds, averaging: averagingBytes(run) };
+  const snapshot = 4 * run.elements;
+  if (flags.json) {
+    printJson({
+      ...run,
+      link: flags.link,
+      estimators: lines,
+      trainerMemory,
+      sent,
+      snapshot,
+      advised: advised.estimator,
+    });
+    return;
+  }
+  const head = ['estimator', 'contribution', 'round', 'run', 'on one machine', 'memory of a worker'];
+  const cells = measured.map(({ estimator, measured: m, apart, together }) => [
+    estimator,
+    duration(m.contributionSeconds),
+    duration(apart.roundSeconds),
+    duration(apart.runSeconds),
+    duration(together.runSeconds),
+    bytes(m.peakBytes),
+  ]);
+  const widths = head.map((title, i) => Math.max(title.length, ...cells.map((row) => row[i]!.length)));
+  const way = link === NO_LINK ? 'no link stated' : `link ${flags.link}`;
+  const text = [
+    `${run.workers} workers, ${run.rounds} rounds, ${run.directions} directions a contribution, ${run.elements} adapter elements, ${way}`,
+    '',
+    ...[head, ...cells].map((row) =>
+      row
+        .map((cell, i) => cell.padEnd(widths[i]!))
+        .join('  ')
+        .trimEnd(),
+    ),
+    ...lines.flatMap((line) => ('problem' in line ? [`${line.estimator}: not here (${line.problem})`] : [])),
+    '',
+    `advice         learning.estimator: ${advised.estimator} (set it with --set learning.estimator=${advised.estimator})`,
+    `trainer        about ${bytes(trainerMemory)} of memory`,
+    `a worker       sends ${bytes(sent.up)} and gets ${bytes(sent.down)} in the run; averaging float32 gradients: ${bytes(sent.averaging)} each way`,
+    `a late joiner  fetches ${bytes(snapshot)} more`,
+    '',
+    'round, run: every worker on a machine like this one, evaluations on the dev split included in the run. on one machine: onebyte simulate here.',
+    'Whether the run learns is another question: onebyte sweep tries learning rates, docs/choosing.md says what to expect.',
+  ];
+  process.stdout.write(`${text.join('\n')}\n`);
+}

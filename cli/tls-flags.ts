@@ -1,0 +1,64 @@
+/** The flags that say who may speak with whom: TLS, needed beyond loopback unless --insecure is said, and the join token. */
+import { statSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
+import type { Command } from 'commander';
+import { isLoopback } from '../platform/address.ts';
+import { readRegular } from '../platform/regular-file.ts';
+import type { TlsFiles } from '../platform/tls-files.ts';
+import { parseJoinToken } from '../proto/join-token.ts';
+import { usageError } from '../proto/operating-error.ts';
+
+/** The environment variable that may hold the join token. */
+const TOKEN_VARIABLE = 'ONEBYTE_JOIN_TOKEN';
+
+/** Of a token, a certificate chain or a key. */
+const MAX_BYTES = 2 ** 20;
+
+export interface TlsFlags {
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tlsCa?: string;
+  readonly insecure?: boolean;
+  readonly joinTokenFile?: string;
+}
+
+export const withTlsFlags = (command: Command): Command =>
+  command
+    .option('--tls-cert <file>', 'PEM certificate chain of this process')
+    .option('--tls-key <file>', 'PEM key of this process')
+    .option('--tls-ca <file>', 'PEM certificates to trust; on a trainer: workers must show one too')
+    .option('--insecure', 'plain text beyond loopback')
+    .option(
+      '--join-token-file <file>',
+      `file with a secret that all processes of the run share (or ${TOKEN_VARIABLE})`,
+    );
+
+/** The join token that the flags or the environment name; undefined without one. @throws OperatingError (usage) */
+export function joinToken({ joinTokenFile }: TlsFlags, warn: (text: string) => void): string | undefined {
+  if (joinTokenFile !== undefined) {
+    const token = parseJoinToken(readRegular(joinTokenFile, MAX_BYTES).toString('latin1'), joinTokenFile);
+    if ((statSync(joinTokenFile).mode & 0o004) !== 0)
+      warn(`${joinTokenFile}: every user of this machine can read this join token; chmod 600 it`);
+    return token;
+  }
+  const text = process.env[TOKEN_VARIABLE];
+  return text === undefined ? undefined : parseJoinToken(text, TOKEN_VARIABLE);
+}
+
+/** Reads the files of the TLS flags. @throws OperatingError (usage): gRPC itself would find a bad one at the first connection only. */
+export function tlsFiles({ tlsCert, tlsKey, tlsCa }: TlsFlags): TlsFiles {
+  const read = (file: string | undefined): Buffer | null => (file === undefined ? null : readRegular(file, MAX_BYTES));
+  const files = { ca: read(tlsCa), key: read(tlsKey), cert: read(tlsCert) };
+  try {
+    createSecureContext({ ca: files.ca ?? undefined, key: files.key ?? undefined, cert: files.cert ?? undefined });
+  } catch (cause) {
+    const names = [tlsCert, tlsKey, tlsCa].filter((file) => file !== undefined).join(', ');
+    throw usageError(`TLS files ${names}: ${(cause as Error).message}`, { cause });
+  }
+  return files;
+}
+
+/** @throws OperatingError (usage): `host` is not loopback, and --insecure is not said */
+export function refusePlain(host: string, { insecure }: TlsFlags, flags: string): void {
+  if (!insecure && !isLoopback(host)) throw usageError(`${host} is not loopback: give ${flags}, or say --insecure`);
+}

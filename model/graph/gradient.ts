@@ -1,0 +1,92 @@
+/** Reverse mode: the whole model, from token ids to the gradient of the loss by the adapter, in one graph. */
+import type { AdapterLayout } from '../../kernels/adapter-layout.ts';
+import type { BaseModel } from '../base-model.ts';
+import type { Value } from './builder.ts';
+import { adjoints, type Dual } from './dual.ts';
+import { lossOf } from './head.ts';
+import { ModelGraph } from './model-graph.ts';
+import { type SerializedGraph, takeAdapters, tokenIds, trunkParts } from './trunk.ts';
+
+/** Names of the gradient's outputs. */
+export const gradientOutput = (matrix: 'A' | 'B', module: number): string => `g${matrix}${module}`;
+
+/**
+ * Inputs: those of the trunk for one adapter and those of the head, differentiate (bool `[1]`), and what the transposes of the
+ * trunk's choices need: copies `[E]`, copyOf `[N, E]`, isFirst `[B, T, 1]`, labelOf `[N, L]`; with `remakes` also remake (bool `[1]`).
+ * Outputs: nll `[L, 1]` in nats; where differentiate holds the gradient of the sum of nll by each trained matrix, `[1, …]` in its
+ * shape, else empty.
+ * @param remakes whether a run may choose, by remake, to make a part's values again when it is gone back through
+ */
+export function gradientGraph(model: BaseModel, layout: AdapterLayout, remakes: boolean): SerializedGraph {
+  const g = new ModelGraph(model, {});
+  const { graph } = g;
+  const variables = new Map<Dual, { name: string; shape: readonly number[] }>();
+  takeAdapters(g, layout, (value, matrix, module, shape) => {
+    const variable = { value, terms: [] };
+    variables.set(variable, { name: gradientOutput(matrix, module), shape });
+    return variable;
+  });
+  const way = (remake: boolean) => (): Value[] => {
+    const { nll, gradients } = thereAndBack(g, remake);
+    return [nll, ...[...variables.keys()].map((variable) => gradients.get(variable)!)];
+  };
+  const outputs = graph.choose(
+    g.differentiate(),
+    remakes ? () => graph.choose(graph.input('remake', 'bool', [1]), way(true), way(false)) : way(false),
+    () => [there(g), ...[...variables].map(() => graph.nothing())],
+  );
+  graph.output(outputs[0]!, 'nll', ['L', 1]);
+  for (const [i, { name, shape }] of [...variables.values()].entries())
+    graph.output(outputs[1 + i]!, name, [1, ...shape]);
+  return { bytes: graph.serialize(), weightsDirectory: graph.weightsDirectory };
+}
+
+/** nll alone. */
+function there(g: ModelGraph): Value {
+  const hidden = trunkParts(g).reduce((x, part) => part(x), tokenIds(g));
+  return lossOf(g, perLabel(g, hidden)).nll;
+}
+
+/** Hidden `[1, L, size]` as the head takes it, `[L, size]`: a variable. */
+function perLabel({ graph, architecture }: ModelGraph, hidden: Dual): Dual {
+  return { value: graph.node('Reshape', [hidden.value, graph.integers([-1, architecture.embedding.size])]), terms: [] };
+}
+
+/**
+ * nll and its gradient by each trained matrix. Part by part: the input of each is a variable of its own, so that going back through
+ * one needs no other. Each way back is a branch, whose nodes ONNX Runtime orders and plans by themselves: what is made again waits
+ * for its turn, and the session is made in a third of the time.
+ */
+function thereAndBack(g: ModelGraph, remake: boolean): { nll: Value; gradients: Map<Dual, Value> } {
+  const { graph } = g;
+  let x = tokenIds(g);
+  const parts = trunkParts(g).map((part) => {
+    const input: Dual = { value: x.value, terms: x.terms && [] };
+    const output = part(input);
+    x = output;
+    return { part, input, output };
+  });
+  const { nll, slope } = lossOf(g, perLabel(g, x));
+  const gradients = new Map<Dual, Value>();
+  let dy: Value | undefined = graph.node('Unsqueeze', [slope(), graph.integers([0])]);
+  for (const { part, input, output } of parts.reverse()) {
+    if (dy === undefined || output.terms === undefined) break;
+    const found = back(g, () => (remake ? part(input) : output), dy);
+    for (const [variable, gradient] of found) gradients.set(variable, gradient);
+    dy = found.get(input);
+  }
+  return { nll, gradients };
+}
+
+/** The adjoints of the variables that `make` makes a value of, from the value's own. */
+function back(g: ModelGraph, make: () => Dual, dy: Value): Map<Dual, Value> {
+  const { graph } = g;
+  const variables: Dual[] = [];
+  const adjointsOf = (): Value[] => {
+    const found = [...adjoints(graph, make(), dy)].filter(([{ terms }]) => terms!.length === 0);
+    variables.push(...found.map(([variable]) => variable));
+    return found.map(([, adjoint]) => adjoint);
+  };
+  const values = graph.choose(g.differentiate(), adjointsOf);
+  return new Map(variables.map((variable, i) => [variable, values[i]!]));
+}

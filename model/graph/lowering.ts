@@ -1,0 +1,59 @@
+/**
+ * Rewrites a graph for ONNX Runtime's WebGPU provider, which lacks operators that the graph parts use: what a provider lacks runs
+ * on the CPU, with a copy to the host before it and one back. Graphs for the providers cpu and cuda stay as they are made.
+ */
+import assert from 'node:assert/strict';
+import { TensorProto_DataType as DataType } from '../../formats/gen/onnx.ts';
+import type { Value } from './builder.ts';
+import { type GraphRewriter, numbersOf, type Rule, rewritten } from './rewriter.ts';
+
+/** The same function of the same inputs in operators that WebGPU has. */
+export function loweredForWebGpu(model: Uint8Array): Uint8Array {
+  return rewritten(model, (graph, node) => RULES[node.opType]?.(graph, node) ?? false);
+}
+
+const RULES: Readonly<Record<string, Rule>> = {
+  /** alpha · a · b, each transposed in its last two dimensions if so said. */
+  FusedMatMul(graph, node) {
+    const { transA, transB, alpha } = { transA: 0, transB: 0, alpha: 1, ...numbersOf(node) };
+    let [a, b] = node.input as [Value, Value];
+    if (transA === 1) a = transposed(graph, a);
+    if (transB === 1) b = transposed(graph, b);
+    // Few columns (a rank, a head) on this side, many in the product.
+    if (alpha !== 1) a = graph.node('Mul', [a, graph.scalar(alpha)]);
+    return graph.replace(node, 'MatMul', [a, b]);
+  },
+  /** (x − max x) − log Σ exp(x − max x): no term overflows, and one of them is 1. */
+  LogSoftmax(graph, node) {
+    const { axis } = { axis: -1, ...numbersOf(node) };
+    const [x] = node.input as [Value];
+    const reduced = (opType: string, x: Value): Value =>
+      graph.node(opType, [x, graph.integers([axis])], { keepdims: 1 });
+    const below = graph.node('Sub', [x, reduced('ReduceMax', x)]);
+    const sum = reduced('ReduceSum', graph.node('Exp', [below]));
+    return graph.replace(node, 'Sub', [below, graph.node('Log', [sum])]);
+  },
+  /** (x > 0) − (x < 0). */
+  Sign(graph, node) {
+    const [x] = node.input as [Value];
+    const holds = (comparison: string): Value =>
+      graph.node('Cast', [graph.node(comparison, [x, graph.scalar(0)])], { to: DataType.FLOAT });
+    return graph.replace(node, 'Sub', [holds('Greater'), holds('Less')]);
+  },
+  /** Rows of a table in half precision, whatever the adapter has of it: of one in float32. */
+  Gather(graph, node) {
+    const [table, index] = node.input as [Value, Value];
+    const dtype = graph.weight(table)?.dataType;
+    if (dtype !== DataType.BFLOAT16 && dtype !== DataType.FLOAT16) return false;
+    const { axis } = { axis: 0, ...numbersOf(node) };
+    return graph.replace(node, 'Gather', [graph.once('Cast', table, { to: DataType.FLOAT }), index], { axis });
+  },
+};
+
+/** `value` with its last two dimensions exchanged. */
+function transposed(graph: GraphRewriter, value: Value): Value {
+  const rank = graph.ranks.of(value);
+  assert(rank !== undefined && rank >= 2, `${value} is a matrix: of rank ${rank}`);
+  const perm = [...Array.from({ length: rank - 2 }, (_, i) => i), rank - 1, rank - 2];
+  return graph.once('Transpose', value, { perm });
+}

@@ -1,0 +1,143 @@
+/** Which provider `auto` stands for: the one that runs this model fastest here, by a short pass on each. */
+import { Tensor } from 'onnxruntime-node';
+import { adapterLayout } from '../../kernels/adapter-layout.ts';
+import { nvidiaGpus } from '../../platform/nvidia.ts';
+import { usageError } from '../../proto/operating-error.ts';
+import { adaptableLinears } from '../architecture.ts';
+import type { BaseModel } from '../base-model.ts';
+import type { Precision } from '../graph/precision.ts';
+import { adapterInput, trunkGraph } from '../graph/trunk.ts';
+import { packRows } from '../packing.ts';
+import type { TokenRow } from '../token-row.ts';
+import { gpuProviders, type Provider, requireProvider } from './provider.ts';
+import { createSession, type SessionOptions } from './session.ts';
+
+/** For the user: `cuda:1 in bfloat16`. */
+function named(provider: Provider, device: number | undefined, precision: Precision): string {
+  const place = provider === 'cuda' ? `${provider}:${device ?? 0}` : provider;
+  return precision === 'float32' ? place : `${place} in ${precision}`;
+}
+
+export interface ChosenProvider {
+  readonly provider: Provider;
+  /** One line for the user: what is taken, and the figures. */
+  readonly reason: string;
+}
+
+/** How a provider is measured. @returns seconds of a pass @throws what keeps the provider from running it */
+export type Measure = (provider: Provider) => Promise<number>;
+
+/** Layers of the model in the pass that is measured: the first is special, what no adapter has changed yet is made once for all. */
+const LAYERS = 2;
+/** A minibatch as a worker has it: adapters, rows, tokens of a row. */
+const [ADAPTERS, ROWS, TOKENS] = [8, 4, 64];
+const RANK = 8;
+/** The fastest of so many passes counts, after one in which a GPU compiles its kernels. */
+const PASSES = 3;
+/** A provider whose first pass takes longer is measured no further, seconds. */
+const LONGEST = 5;
+
+/**
+ * The provider that `wanted` stands for.
+ * @throws OperatingError (usage) that says what a provider needs where it was asked for and does not work
+ */
+export async function chooseProvider(
+  wanted: Provider | 'auto',
+  model: BaseModel,
+  options: Omit<SessionOptions, 'provider'>,
+): Promise<ChosenProvider> {
+  const { device } = options;
+  const precision = options.rounding?.precision ?? 'float32';
+  if (wanted !== 'auto') {
+    checkPrecision(wanted, precision);
+    checkDevice(wanted, device);
+    await requireProvider(wanted);
+    return { provider: wanted, reason: `${named(wanted, device, precision)}, as asked` };
+  }
+  const gpus = gpuProviders().filter((provider) => PRECISIONS[provider].includes(precision));
+  if (gpus.includes('cuda')) checkDevice('cuda', device);
+  if (gpus.length === 0)
+    return { provider: 'cpu', reason: `${named('cpu', device, precision)}: the system shows no GPU` };
+  const measure = (provider: Provider): Promise<number> => secondsOfPass(model, { ...options, provider });
+  const { provider, reason } = await fastestOf([...gpus, 'cpu'], measure);
+  return { provider, reason: `${named(provider, device, precision)}, ${reason}` };
+}
+
+/** What each provider multiplies in. The CPU emulates: it rounds, and multiplies in float32. */
+const PRECISIONS: Readonly<Record<Provider, readonly Precision[]>> = {
+  cpu: ['float32', 'tf32', 'bfloat16', 'float16'],
+  cuda: ['float32', 'tf32', 'bfloat16', 'float16'],
+  webgpu: ['float32'],
+};
+
+function checkPrecision(provider: Provider, precision: Precision): void {
+  if (!PRECISIONS[provider].includes(precision))
+    throw usageError(
+      `worker.precision ${precision}: provider ${provider} has ${PRECISIONS[provider].join(', ')}; set worker.precision: float32, or worker.provider: cuda`,
+    );
+}
+
+function checkDevice(provider: Provider, device: number | undefined): void {
+  if (device === undefined) return;
+  if (provider !== 'cuda')
+    throw usageError(
+      `worker.device ${device}: the provider is ${provider}, expected cuda; leave worker.device out, or set worker.provider: cuda`,
+    );
+  const gpus = nvidiaGpus();
+  if (device >= gpus)
+    throw usageError(
+      `worker.device ${device}: this machine has ${gpus} NVIDIA GPU${gpus === 1 ? '' : 's'} (counted from 0; CUDA_VISIBLE_DEVICES hides others)`,
+    );
+}
+
+/** The fastest of `candidates`. The last one stands where all others fail; what it throws is thrown. */
+export async function fastestOf(candidates: readonly Provider[], measure: Measure): Promise<ChosenProvider> {
+  const figures: string[] = [];
+  let best: { provider: Provider; seconds: number } | undefined;
+  for (const [i, provider] of candidates.entries())
+    try {
+      const seconds = await measure(provider);
+      figures.push(`${provider} ${Number((seconds * 1000).toPrecision(3))} ms`);
+      if (best === undefined || seconds < best.seconds) best = { provider, seconds };
+    } catch (error) {
+      if (i === candidates.length - 1 && best === undefined) throw error;
+      figures.push(`${provider} does not run here (${(error as Error).message})`);
+    }
+  const { provider } = best!;
+  const pass = `a pass of ${LAYERS} layers over ${ADAPTERS * ROWS * TOKENS} tokens`;
+  return { provider, reason: `the fastest by ${pass}: ${figures.join(', ')}` };
+}
+
+/** Seconds of a pass of the first layers of the model: the fastest, of losses under perturbed adapters on every linear layer. */
+export async function secondsOfPass(model: BaseModel, options: SessionOptions): Promise<number> {
+  await requireProvider(options.provider);
+  const architecture = { ...model.architecture, layers: model.architecture.layers.slice(0, LAYERS) };
+  const layout = adapterLayout(adaptableLinears(architecture).map((linear) => ({ ...linear, rank: RANK, scale: 1 })));
+  const graph = trunkGraph({ ...model, architecture }, layout, {});
+  const session = await createSession(graph, options, { arena: true, shared: false });
+  try {
+    const feeds: Record<string, Tensor> = { ...packRows(rowsOf(model), architecture).feeds };
+    for (const { matrix, module, shape, elements } of layout.tensors) {
+      const values = new Float32Array(ADAPTERS * elements).fill(0.01);
+      feeds[adapterInput(matrix, module)] = new Tensor('float32', values, [ADAPTERS, ...shape]);
+    }
+    const seconds: number[] = [];
+    do {
+      const begin = performance.now();
+      await session.run(feeds);
+      seconds.push((performance.now() - begin) / 1000);
+    } while (seconds.length <= PASSES && seconds[0]! < LONGEST);
+    return Math.min(...seconds);
+  } finally {
+    await session.release();
+  }
+}
+
+/** Rows that share no token, or the pass would hold fewer. */
+function rowsOf({ vocabularySize, maxPositions }: BaseModel): TokenRow[] {
+  const length = Math.min(TOKENS + 1, maxPositions);
+  return Array.from({ length: ROWS }, (_, row) => ({
+    ids: Array.from({ length }, (_, i) => (i + row) % vocabularySize),
+    firstCompletion: length - 1,
+  }));
+}

@@ -1,0 +1,34 @@
+/** What happens where a device's memory does not hold a pass: the pass is cut into smaller ones, as far as that goes. */
+import { usageError } from '../../proto/operating-error.ts';
+
+/** As ONNX Runtime's allocators (BFC arena), CUDA, Dawn and the C++ library say it. */
+const MESSAGES =
+  /failed to allocate memory|out of memory|CUBLAS_STATUS_ALLOC_FAILED|exceeds the max buffer size|bad_?alloc/i;
+const BYTES = /requested buffer of size (\d+)/;
+
+/**
+ * `attempt` with `limit` float32 elements of activations at once, then with half of them, and so on while memory does not suffice.
+ * @param smallest elements below which nothing becomes smaller
+ * @returns also the limit that sufficed
+ * @throws OperatingError (usage) that says how much was asked for last, and what to do
+ */
+export async function withinMemory<T>(
+  limit: number,
+  smallest: number,
+  attempt: (limit: number) => Promise<T>,
+): Promise<{ readonly result: T; readonly limit: number }> {
+  for (let elements = limit; ; elements /= 2)
+    try {
+      return { result: await attempt(elements), limit: elements };
+    } catch (error) {
+      const { message } = error as Error;
+      if (!MESSAGES.test(message)) throw error;
+      if (elements / 2 >= smallest) continue;
+      const bytes = BYTES.exec(message)?.[1];
+      const asked = bytes === undefined ? 'a buffer' : `a buffer of ${Math.ceil(Number(bytes) / 2 ** 20)} MiB`;
+      throw usageError(
+        `the device's memory does not hold this pass: ${asked} was refused with the smallest pieces (${message.split('\n')[0]!.slice(0, 200)}); shorten data.maxLength, lower learning.rows, set worker.precision: bfloat16, run fewer workers on the device, or set worker.provider: cpu`,
+        { cause: error },
+      );
+    }
+}

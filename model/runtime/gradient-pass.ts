@@ -1,0 +1,109 @@
+/** Reverse mode: losses, and the gradient of their mean by the adapter, in one session. */
+import assert from 'node:assert/strict';
+import { type InferenceSession, Tensor } from 'onnxruntime-node';
+import type { BaseModel } from '../base-model.ts';
+import { gradientGraph, gradientOutput } from '../graph/gradient.ts';
+import { adapterInput } from '../graph/trunk.ts';
+import { int64, noTransposes, type PackedRows, packRows } from '../packing.ts';
+import { keepsRows, planGradient, planTiles } from '../tiles.ts';
+import type { TokenRow } from '../token-row.ts';
+import { type ForwardAdapter, frozenFeeds, trainedFeeds } from './adapter-feeds.ts';
+import { addUp } from './label-sums.ts';
+import { createSession, type SessionOptions } from './session.ts';
+
+/** As in ForwardOptions. */
+interface Limits {
+  readonly longestRow?: number;
+  readonly maxActivationElements?: number | undefined;
+}
+
+interface Plan {
+  /** Whether the graph can make activations again. */
+  readonly remakes: boolean;
+  readonly maxActivationElements: number | undefined;
+}
+
+/** What one run of the graph does. */
+interface Way {
+  readonly differentiate?: boolean;
+  readonly remake?: boolean;
+}
+
+const bool = (value: boolean): Tensor => new Tensor('bool', [value], [1]);
+
+export class GradientPass {
+  private readonly model: BaseModel;
+  private readonly adapter: ForwardAdapter;
+  private readonly session: InferenceSession;
+  private readonly plan: Plan;
+
+  private constructor(model: BaseModel, adapter: ForwardAdapter, session: InferenceSession, plan: Plan) {
+    this.model = model;
+    this.adapter = adapter;
+    this.session = session;
+    this.plan = plan;
+  }
+
+  static async create(
+    model: BaseModel,
+    adapter: ForwardAdapter,
+    options: SessionOptions,
+    { longestRow = model.maxPositions, maxActivationElements }: Limits,
+  ): Promise<GradientPass> {
+    const remakes = !keepsRows(model.architecture, longestRow, maxActivationElements);
+    const graph = gradientGraph(model, adapter.layout, remakes);
+    const session = await createSession(graph, options, { arena: true, shared: true });
+    return new GradientPass(model, adapter, session, { remakes, maxActivationElements });
+  }
+
+  close(): Promise<void> {
+    return this.session.release();
+  }
+
+  /** Losses `[rows]` under θ. */
+  async losses(rows: readonly TokenRow[], theta: Float32Array): Promise<Float64Array> {
+    const { architecture, vocabularySize } = this.model;
+    const losses = new Float64Array(rows.length);
+    for (const tile of planTiles(architecture, rows, 1, this.plan.maxActivationElements, vocabularySize).rows) {
+      const { nll } = await this.run(this.pack(rows, tile), theta, {});
+      addUp(nll!.data as Float32Array, rows, { rows: tile, firstAdapter: 0, adapters: 1 }, losses);
+    }
+    return losses;
+  }
+
+  /** ∇ of the rows' mean loss at θ `[d]`, float32 `[d]` in θ's order. Rows that do not fit together add up. */
+  async gradient(rows: readonly TokenRow[], theta: Float32Array): Promise<Float32Array> {
+    const { layout } = this.adapter;
+    const gradient = new Float32Array(layout.elements);
+    for (const tile of planGradient(this.model.architecture, rows, this.plan.maxActivationElements)) {
+      const outputs = await this.run(this.pack(rows, tile.rows), theta, { differentiate: true, remake: tile.remake });
+      for (const { matrix, module, offset } of layout.tensors) {
+        const part = outputs[gradientOutput(matrix, module)]!.data as Float32Array;
+        for (let i = 0; i < part.length; i++) gradient[offset + i]! += part[i]! / rows.length;
+      }
+    }
+    return gradient;
+  }
+
+  private pack(rows: readonly TokenRow[], tile: readonly number[]): PackedRows {
+    return packRows(
+      tile.map((row) => rows[row]!),
+      this.model.architecture,
+    );
+  }
+
+  private run({ feeds, targets, transposes }: PackedRows, theta: Float32Array, way: Way) {
+    const { layout } = this.adapter;
+    const { differentiate = false, remake = false } = way;
+    assert.equal(theta.length, layout.elements, 'an adapter of d elements');
+    return this.session.run({
+      ...feeds,
+      ...(differentiate ? transposes() : noTransposes()),
+      targets: int64(targets, [targets.length, 1]),
+      differentiate: bool(differentiate),
+      ...(this.plan.remakes && { remake: bool(remake) }),
+      ...trainedFeeds(layout, adapterInput, theta, { copies: 1, first: 0, count: 1 }),
+      ...frozenFeeds(this.adapter),
+    });
+  }
+}

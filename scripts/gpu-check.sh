@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# What an NVIDIA GPU does with this project, beside PyTorch on the same card. Prints a table and one line of JSON; exit code 1 where a
+# fixture is off or a measurement failed.
+#   gpu-check.sh --dry-run        here, on the CPU, with the smallest sizes and without PyTorch: that everything runs
+#   gpu-check.sh pack DIR [ARCH]  here, without a GPU: puts into DIR what a bare machine needs (Node.js, the built package with its dependencies,
+#                                 the CUDA provider with the kernels of compute capability ARCH (90: H100, H200), Vulkan's loader)
+#   DIR/gpu-check.sh run [PROJECT] there: needs python3 with PyTorch, transformers and peft for the comparison, CUDA 13 and cuDNN 9 (as PyTorch's
+#                                 wheels bring them); no network, no Node.js, root for Vulkan's loader. About 4 minutes.
+# SmolLM2's weights, if they lie in examples/smollm2-sentiment/model of PROJECT (default: DIR/project), add a whole run.
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+
+pack() {
+  local out work project architecture version
+  project="$(dirname "$here")"; architecture="${2:-90}"
+  out="$(mkdir -p "$1" && cd "$1" && pwd)"; work="$(mktemp -d)"; trap 'rm -rf "$work"' EXIT
+  cd "$project"
+  npm run --silent build
+  local package; package="$work/$(npm pack --silent --pack-destination "$work" | tail -n 1)"
+  cd "$work"
+  npm init -y >/dev/null
+  npm install --silent --omit=dev --ignore-scripts "$package"
+  ONEBYTE_WHEEL="${ONEBYTE_WHEEL:-}" bash "$here/install-cuda.sh" "$work" >&2
+  local runtime; runtime="$(ls -d node_modules/onnxruntime-node/bin/napi-v*/linux/x64)"
+  python3 "$here/gpu/keep_architecture.py" "$runtime/libonnxruntime_providers_cuda.so" cuda.so "$architecture"
+  xz -T2 -3 -c cuda.so >"$out/libonnxruntime_providers_cuda.so.xz"
+  mv "$runtime/libonnxruntime_providers_shared.so" "$out/"
+  rm "$runtime/libonnxruntime_providers_cuda.so"
+  # Only what runs on Linux x64.
+  rm -rf node_modules/onnxruntime-node/bin/napi-v*/{darwin,win32,linux/arm64} node_modules/webgpu/dist/{darwin*,win32*,linux-arm64}
+  find node_modules \( -name '*.map' -o -name '*.md' \) -delete
+  cp "$(node -p process.execPath)" node
+  tar cf - node node_modules | xz -T2 -6 >"$out/app.tar.xz"
+  mkdir -p "$out/project/test/golden" "$out/project/examples"
+  cp -r "$project/test/golden/models" "$out/project/test/golden/"
+  cp -r "$project/examples/smollm2-sentiment" "$out/project/examples/"
+  cp -r "$here/gpu-check.sh" "$here/gpu" "$out/"
+  (cd "$out" && apt-get download -qq libvulkan1 libegl1 libglvnd0 libopengl0 libgl1 libglx0 libgles2 2>/dev/null) ||
+    echo 'gpu-check: no Debian packages of the Vulkan loader to be had; provider webgpu needs it on the other machine' >&2
+  du -sh "$out" >&2
+}
+
+run() {
+  local app runtime nvidia
+  app="$here/app"
+  if [ ! -x "$app/node" ]; then
+    mkdir -p "$app"
+    tar xf "$here/app.tar.xz" -C "$app"
+    runtime="$(ls -d "$app"/node_modules/onnxruntime-node/bin/napi-v*/linux/x64)"
+    xz -dc "$here/libonnxruntime_providers_cuda.so.xz" >"$runtime/libonnxruntime_providers_cuda.so"
+    cp "$here/libonnxruntime_providers_shared.so" "$runtime/"
+    for package in "$here"/*.deb; do [ ! -e "$package" ] || dpkg -x "$package" /; done
+    ldconfig || true
+  fi
+  runtime="$(ls -d "$app"/node_modules/onnxruntime-node/bin/napi-v*/linux/x64)"
+  # The CUDA libraries that PyTorch's wheels bring.
+  nvidia="$(python3 -c 'import nvidia; print(list(nvidia.__path__)[0])' 2>/dev/null || true)"
+  export LD_LIBRARY_PATH="$([ -z "$nvidia" ] || find "$nvidia" -name lib -type d | tr '\n' ':')$runtime:${LD_LIBRARY_PATH:-}"
+  export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}" ORT_DISABLE_TELEMETRY=1
+  "$app/node" "$here/gpu/check.mjs" "$app/node_modules/onebyte/bin/onebyte.js" "$1"
+}
+
+case "${1:-}" in
+  --dry-run) exec node "$here/gpu/check.mjs" "$here/../bin/onebyte.js" "$here/.." --dry-run ;;
+  pack) [ $# -ge 2 ] || { echo 'gpu-check: pack DIR [ARCH]' >&2; exit 2; }; pack "$2" "${3:-90}" ;;
+  run) run "${2:-$here/project}" ;;
+  *) sed -n '2,/^set /p' "${BASH_SOURCE[0]}" | sed '$d; s/^# \{0,1\}//' >&2; exit 2 ;;
+esac

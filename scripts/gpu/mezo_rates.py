@@ -1,0 +1,70 @@
+"""MeZO-LoRA in PyTorch on a GPU: rows times directions a second, by dtype and minibatch. One line of JSON.
+
+mezo_rates.py MODEL TOKENS SECONDS: TOKENS a row, of which 4 are predicted; SECONDS for each minibatch. Rank 8 on all linear layers;
+a step perturbs by +e, -2e, +e from one seed, as MeZO does, and updates.
+"""
+
+import json
+import sys
+import time
+
+import peft
+import torch
+import transformers
+
+EPSILON, RATE, PREDICTED = 1e-2, 1e-5, 4
+BATCHES = (4, 16, 64, 256)
+
+
+def rates(model_directory: str, tokens: int, seconds: float, dtype: torch.dtype) -> dict:
+    model = transformers.AutoModelForCausalLM.from_pretrained(model_directory, attn_implementation='sdpa').to(dtype).cuda()
+    config = peft.LoraConfig(r=8, lora_alpha=16, target_modules='all-linear')
+    adapted = peft.get_peft_model(model, config, autocast_adapter_dtype=False).eval()
+    parameters = [p.data for p in adapted.parameters() if p.requires_grad]
+
+    def move(seed: int, step: float) -> None:
+        generator = torch.Generator('cuda').manual_seed(seed)
+        for p in parameters:
+            p.add_(torch.empty_like(p).normal_(generator=generator), alpha=step)
+
+    def loss(ids: torch.Tensor) -> float:
+        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, -PREDICTED - 1 : -1]
+        logits = model.lm_head(hidden).float().flatten(0, 1)
+        total = torch.nn.functional.cross_entropy(logits, ids[:, -PREDICTED:].flatten(), reduction='sum')
+        return total.item() / ids.shape[0]
+
+    def step(seed: int, ids: torch.Tensor) -> None:
+        move(seed, EPSILON)
+        plus = loss(ids)
+        move(seed, -2 * EPSILON)
+        minus = loss(ids)
+        move(seed, EPSILON)
+        move(seed, -RATE * (plus - minus) / (2 * EPSILON))
+
+    found = {}
+    with torch.inference_mode():
+        for batch in BATCHES:
+            ids = torch.randint(0, model.config.vocab_size, (batch, tokens), device='cuda')
+            try:
+                for seed in range(2):
+                    step(seed, ids)
+                torch.cuda.synchronize()
+                begin, steps = time.perf_counter(), 0
+                while time.perf_counter() - begin < seconds:
+                    step(steps, ids)
+                    steps += 1
+                torch.cuda.synchronize()
+                found[batch] = steps * batch / (time.perf_counter() - begin)
+            except torch.cuda.OutOfMemoryError:
+                break
+    return found
+
+
+if __name__ == '__main__':
+    directory, row_tokens, budget = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    torch.set_float32_matmul_precision('high')  # TF32, as PyTorch users run float32
+    result = {}
+    for name in ('float32', 'bfloat16', 'float16'):
+        result[name] = rates(directory, row_tokens, budget, getattr(torch, name))
+        torch.cuda.empty_cache()
+    print(json.dumps({'rates': result, 'torch': torch.__version__, 'peakMiB': torch.cuda.max_memory_allocated() >> 20}))

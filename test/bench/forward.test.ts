@@ -1,0 +1,34 @@
+/** `onebyte bench forward`: where the nodes of a pass ran. Speeds are no business of a test. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { requireProvider } from '../../model/runtime/provider.ts';
+import { lastJson, root, runOnebyte } from '../support/onebyte.ts';
+import { useSoftwareAdapter } from '../support/software-adapter.ts';
+
+useSoftwareAdapter();
+const reason = await requireProvider('webgpu').then(
+  () => undefined,
+  (error: Error) => error.message,
+);
+
+const bench = async (provider: string) => {
+  const model = join(root, 'test/golden/models/llama');
+  const small = ['--adapters', '2', '--directions', '2', '--runs', '1'];
+  return lastJson(await runOnebyte('bench', 'forward', '--model', model, '--provider', provider, ...small, '--json'));
+};
+
+describe('onebyte bench forward', () => {
+  it('names the provider, and no node that ran elsewhere', async () => {
+    const { offProvider, settings } = await bench('cpu');
+    assert.equal(settings.provider, 'cpu');
+    assert.deepEqual(offProvider, []);
+  });
+  it('shows that WebGPU runs losses and slopes whole', {
+    skip: reason === undefined ? false : `no adapter here: ${reason}`,
+  }, async () => {
+    const { offProvider, settings } = await bench('webgpu');
+    assert.equal(settings.provider, 'webgpu');
+    assert.deepEqual(offProvider, []);
+  });
+});

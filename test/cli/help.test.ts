@@ -1,0 +1,23 @@
+/** What every command's help has. */
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import type { Command } from 'commander';
+import { COMMANDS } from '../../cli/commands.ts';
+
+/** Commands that do something, with their names as they are typed. */
+const leaves = (command: Command, above = ''): [string, Command][] => {
+  const name = `${above} ${command.name()}`;
+  return command.commands.length === 0 ? [[name, command]] : command.commands.flatMap((each) => leaves(each, name));
+};
+
+for (const [name, command] of COMMANDS.flatMap((each) => leaves(each)))
+  it(`the help of onebyte${name} shows --json and an example of itself`, () => {
+    let help = '';
+    const writeOut = (text: string): void => {
+      help += text;
+    };
+    command.configureOutput({ writeOut }).outputHelp();
+    assert.match(help, /^ +--json /m);
+    assert.match(help, new RegExp(`^Example:\\n +onebyte${name}\\b`, 'm'));
+    assert.doesNotMatch(help, /undefined/);
+  });

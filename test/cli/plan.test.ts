@@ -1,0 +1,108 @@
+/** What a run is said to cost. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { duration, plural } from '../../cli/format.ts';
+import { costApart, costTogether, NO_LINK, type PlannedRun, parseLink, roundBytes } from '../../cli/plan-cost.ts';
+import { Learning } from '../../proto/run-config.ts';
+import { lastJson, runOnebyte, tinyReviews } from '../support/onebyte.ts';
+
+const run: PlannedRun = {
+  workers: 4,
+  rounds: 100,
+  directions: 8,
+  elements: 1000,
+  devRows: 0,
+  evaluateEvery: 10,
+  overlaps: false,
+};
+const probe = { contributionSeconds: 2, recordSeconds: 0.5, devRowSeconds: undefined, peakBytes: 0 };
+const near = (actual: number, expected: number): void =>
+  // Sums of decimals: nothing but their rounding.
+  assert(Math.abs(actual - expected) < 1e-9, `${actual}, expected ${expected}`);
+
+describe('the cost of a run', () => {
+  it('is the contribution and the record of every round, on machines of their own', () => {
+    assert.deepEqual(costApart(run, probe, NO_LINK), { roundSeconds: 2.5, runSeconds: 250 });
+  });
+
+  it('is that of all workers where they share one machine', () => {
+    assert.deepEqual(costTogether(run, probe), { roundSeconds: 10, runSeconds: 1000 });
+  });
+
+  it('has both ways of the link, and every byte of all workers on that of the trainer', () => {
+    near(costApart(run, probe, { rate: Number.POSITIVE_INFINITY, delayMs: 50 }).roundSeconds, 2.6);
+    const { up, down } = roundBytes(run);
+    assert(up > 8 && down > 32, 'a byte for each direction, and more');
+    const slow = costApart(run, probe, { rate: 8000, delayMs: 0 }).roundSeconds;
+    near(slow, 2.5 + (4 * (up + down + 2 * 66)) / 1000);
+  });
+
+  it('hides the way behind the work where workers do not wait', () => {
+    near(costApart({ ...run, overlaps: true }, probe, { rate: 1e6, delayMs: 500 }).roundSeconds, 2.5);
+  });
+
+  it('has an evaluation at both ends and every so many rounds, shared by the workers', () => {
+    const evaluated = { ...run, devRows: 40 };
+    const rowSeconds = { ...probe, devRowSeconds: 0.25 };
+    near(costApart(evaluated, rowSeconds, NO_LINK).runSeconds, 250 + (11 * 40 * 0.25) / 4);
+    near(costTogether(evaluated, rowSeconds).runSeconds, 1000 + 11 * 40 * 0.25);
+  });
+});
+
+describe('a link', () => {
+  it('is a rate and a delay, one way', () => {
+    assert.deepEqual(parseLink('1mbit,50ms'), { rate: 1e6, delayMs: 50 });
+    assert.deepEqual(parseLink('256kbit,7.5ms'), { rate: 256e3, delayMs: 7.5 });
+  });
+  for (const text of ['1mbit', '50ms', '0kbit,1ms', 'fast,1ms', '1mbit,50'])
+    it(`${text} is refused with what is expected`, () => assert.throws(() => parseLink(text), /as 1mbit,50ms/));
+});
+
+describe('a duration', () => {
+  for (const [seconds, text] of [
+    [0.0042, '4.2 ms'],
+    [0.34, '340 ms'],
+    [9.94, '9.9 s'],
+    [9.96, '10 s'],
+    [59.6, '1 min 0 s'],
+    [328, '5 min 28 s'],
+    [3599.7, '1 h 0 min'],
+    [7260, '2 h 1 min'],
+    [90_000, '1 d 1 h'],
+  ] as const)
+    it(`of ${seconds} s is "${text}"`, () => assert.equal(duration(seconds), text));
+  it('counts one round and two rounds', () =>
+    assert.deepEqual([plural(1, 'round'), plural(2, 'round')], ['1 round', '2 rounds']));
+});
+
+describe('onebyte plan', () => {
+  it('measures a step of every estimator and advises the fastest', async () => {
+    const flags = ['--workers', '3', '--rounds', '50', '--link', '1mbit,50ms', '--json'];
+    const finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), ...flags);
+    assert.equal(finished.code, 0, finished.stderr);
+    const { estimators, advised, workers, rounds, sent, elements } = lastJson(finished);
+    assert.deepEqual([workers, rounds, elements], [3, 50, 49152]);
+    assert.deepEqual(
+      estimators.map(({ estimator }: { estimator: string }) => estimator),
+      Learning.shape.estimator.unwrap().options,
+    );
+    for (const { measured, apart } of estimators) {
+      assert(measured.contributionSeconds > 0 && measured.peakBytes > 2 ** 20);
+      assert(apart.roundSeconds > 0.1 + measured.contributionSeconds, 'the delay of the link, both ways');
+    }
+    const fastest = Math.min(...estimators.map(({ apart }: { apart: { runSeconds: number } }) => apart.runSeconds));
+    assert.equal(
+      estimators.find(({ estimator }: { estimator: string }) => estimator === advised).apart.runSeconds,
+      fastest,
+    );
+    assert(sent.up < sent.averaging / 1000);
+  });
+
+  it('says of an estimator that these settings do not allow why not, and goes on', async () => {
+    const finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), '--set', 'worker.quantize=int8');
+    assert.equal(finished.code, 0, finished.stderr);
+    assert.match(finished.stdout, /^spsa /m);
+    assert.match(finished.stdout, /forward: not here \(worker\.quantize int8: not supported/);
+  });
+});

@@ -1,0 +1,51 @@
+/** Learning rates that are tried, and which one is advised. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { advice, type Trial } from '../../cli/sweep-advice.ts';
+import { lastJson, runOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+
+const trial = (rate: number, losses: readonly number[], diverged = false): Trial => ({
+  rate,
+  diverged,
+  evaluations: losses.map((loss) => ({ loss, accuracy: undefined })),
+});
+
+describe('the advice of a sweep', () => {
+  it('is the rate with the least dev loss at the end', () => {
+    assert.equal(advice([trial(1, [4, 3]), trial(2, [4, 2]), trial(4, [4, 3])]).rate, 2);
+  });
+  it('is the lower of two that are alike', () => {
+    assert.equal(advice([trial(1, [4, 2.03]), trial(2, [4, 2]), trial(4, [4, 3])]).rate, 1);
+  });
+  it('is none that diverged or ended above its start, and none where all did', () => {
+    const bad = [trial(2, [4, 1], true), trial(4, [4, 5]), trial(8, [4, Number.NaN])];
+    assert.equal(advice([trial(1, [4, 3.5]), ...bad]).rate, 1);
+    const { rate, text } = advice(bad);
+    assert.equal(rate, undefined);
+    assert.match(text, /none of these rates/);
+  });
+  it('says that the best was at an edge', () => {
+    assert.match(advice([trial(1, [4, 3]), trial(2, [4, 2])]).text, /try higher ones too/);
+    assert.match(advice([trial(1, [4, 2]), trial(2, [4, 3])]).text, /try lower ones too/);
+  });
+});
+
+it('onebyte sweep runs every rate on the same rows and tells of each', async (test) => {
+  const out = join(temporaryDirectory(test), 'trials');
+  const flags = ['--rates', '2e-3,1e30', '--rounds', '8', '--workers', '1', '--out', out, '--json'];
+  const finished = await runOnebyte('sweep', join(tinyReviews, 'run.yaml'), ...flags);
+  assert.equal(finished.code, 0, finished.stderr);
+  const { trials, advised } = lastJson(finished);
+  assert.deepEqual(
+    trials.map(({ rate, diverged }: Trial) => [rate, diverged]),
+    [
+      [2e-3, false],
+      [1e30, true],
+    ],
+  );
+  assert.equal(advised, 2e-3);
+  assert.equal(trials[0].evaluations.length, 5);
+  assert.equal(trials[0].evaluations[0].loss, trials[1].evaluations[0].loss);
+});

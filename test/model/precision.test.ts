@@ -1,0 +1,168 @@
+/** Products with base weights in fewer bits: how far losses and slopes may move, and the graph that a GPU gets. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { InferenceSession } from 'onnxruntime-node';
+import { TensorProto_DataType as DataType, ModelProto } from '../../formats/gen/onnx.ts';
+import { openBaseModel } from '../../model/base-model.ts';
+import { headGraph } from '../../model/graph/head.ts';
+import { inPrecision, type Precision } from '../../model/graph/precision.ts';
+import { trunkGraph } from '../../model/graph/trunk.ts';
+import { packRows } from '../../model/packing.ts';
+import { createForward } from '../../model/runtime/forward.ts';
+import { checkFloat32, multipliesInFloat32 } from '../../model/runtime/tf32.ts';
+import { readFixtureAdapter } from '../support/fixture-adapter.ts';
+import { fixtures, rowOf } from '../support/golden-models.ts';
+import { tinyReviews } from '../support/onebyte.ts';
+
+const golden = fileURLToPath(new URL('../golden', import.meta.url));
+const cpu = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
+
+/**
+ * Relative, of a loss and of the slopes of three rows. A factor or product of b bits is off by 2^−b at most, of a few hundred in a
+ * layer that partly cancel: measured over the families 2e-4, 3e-3 and 4e-4 for losses, and 0.03, 0.09 and 0.008 for slopes, where
+ * kinks of relu (opt) add most.
+ */
+const TOLERANCES = {
+  tf32: { loss: 5e-4, slope: 0.06 },
+  bfloat16: { loss: 6e-3, slope: 0.2 },
+  float16: { loss: 1e-3, slope: 0.02 },
+} as const;
+
+describe('the CPU provider in another precision', () => {
+  for (const { name, golden: expected } of fixtures())
+    for (const [precision, tolerance] of Object.entries(TOLERANCES) as [
+      keyof typeof TOLERANCES,
+      { loss: number; slope: number },
+    ][])
+      it(`gives losses and slopes near those of float32, and not the same: ${name}, ${precision}`, async () => {
+        const directory = join(golden, 'models', name);
+        const model = openBaseModel(directory);
+        const adapter = readFixtureAdapter(join(directory, 'adapter'), model);
+        const rows = expected.examples.map(rowOf);
+        const direction = adapter.theta.map((_, i) => (i % 3 === 0 ? 1 : -1));
+        const measure = async (precision: Precision) => {
+          const plain = await createForward(model, adapter, { ...cpu, precision });
+          const dual = await createForward(model, adapter, { ...cpu, precision, tangents: 'float32' });
+          const measured = {
+            losses: await plain.losses(rows, 1, adapter.theta),
+            slopes: await dual.slopes(rows, adapter.theta, direction),
+          };
+          await plain.close();
+          await dual.close();
+          return measured;
+        };
+        const [exact, rounded] = [await measure('float32'), await measure(precision)];
+        const errors = rounded.losses.map((loss, row) => Math.abs(loss / exact.losses[row]! - 1));
+        assert(Math.max(...errors) < tolerance.loss, `losses: ${errors}`);
+        const difference = Math.hypot(...rounded.slopes.map((slope, row) => slope - exact.slopes[row]!));
+        assert(difference < tolerance.slope * Math.hypot(...exact.slopes), `slopes: ${rounded.slopes}`);
+        assert(errors.some((error) => error > 0));
+      });
+});
+
+describe('a graph in half precision', () => {
+  const model = openBaseModel(join(tinyReviews, 'model'));
+  const head = model.weights.get(model.architecture.head.name)!.name;
+
+  it('reads stored half-precision weights as they are, but for norms and the head', () => {
+    const { bytes } = trunkGraph(model, undefined, {});
+    const { node, initializer } = ModelProto.decode(
+      inPrecision(bytes, { precision: 'bfloat16', emulated: false, head }),
+    ).graph!;
+    const products = node.filter(
+      ({ opType, input }) => opType === 'FusedMatMul' && initializer.some(({ name }) => name === input[1]),
+    );
+    assert.equal(products.length, 7 * model.architecture.layers.length);
+    for (const { input, output } of products) {
+      assert.equal(initializer.find(({ name }) => name === input[1])!.dataType, DataType.BFLOAT16);
+      const cast = node.find((node) => node.output[0] === input[0])!;
+      assert.deepEqual([cast.opType, cast.attribute[0]!.i], ['Cast', DataType.BFLOAT16]);
+      assert(
+        node.some(
+          (node) => node.opType === 'Cast' && node.input[0] === output[0] && node.attribute[0]!.i === DataType.FLOAT,
+        ),
+      );
+    }
+    // Three projections read one normalized state: it is cast once.
+    assert.equal(new Set(products.map(({ input }) => input[0])).size, 4 * model.architecture.layers.length);
+    const { bytes: whole } = headGraph(model, 'nll');
+    assert.deepEqual(
+      Buffer.from(inPrecision(whole, { precision: 'bfloat16', emulated: false, head })),
+      Buffer.from(ModelProto.encode(ModelProto.decode(whole)).finish()),
+    );
+  });
+
+  it('gives what its emulation gives, where ONNX Runtime multiplies halves', async () => {
+    const graph = trunkGraph(model, undefined, {});
+    const rows = [{ ids: [5, 6, 7, 8, 9], firstCompletion: 3 }];
+    const { feeds } = packRows(rows, model.architecture);
+    const hidden = async (emulated: boolean) => {
+      const bytes = inPrecision(graph.bytes, { precision: 'float16', emulated, head });
+      const session = await InferenceSession.create(bytes, {
+        executionProviders: ['cpu'],
+        logSeverityLevel: 3,
+        extra: { session: { model_external_initializers_file_folder_path: graph.weightsDirectory } },
+      });
+      const { hidden } = await session.run(feeds);
+      await session.release();
+      return hidden!.data as Float32Array;
+    };
+    const [emulated, real] = [await hidden(true), await hidden(false)];
+    // The same roundings of the same float32 sums, but for the order of a sum that rounds the other way: a unit of float16.
+    emulated.forEach((value, i) => {
+      assert(
+        Math.abs(value - real[i]!) < 2 ** -8 * Math.max(1, Math.abs(value)),
+        `${i}: ${real[i]}, emulated ${value}`,
+      );
+    });
+  });
+});
+
+describe('float32', () => {
+  it('is float32 on the CPU', async () => {
+    assert.equal(await multipliesInFloat32({ provider: 'cpu', threads: 1 }), true);
+  });
+  it('is refused where the provider rounds factors, unless that was asked for', async () => {
+    const options = { provider: 'cuda', threads: 1 } as const;
+    const rounds = async (): Promise<boolean> => false;
+    await assert.rejects(
+      checkFloat32('float32', options, rounds),
+      /worker.precision float32: provider cuda rounds .* NVIDIA_TF32_OVERRIDE=0, or set worker.precision: tf32/,
+    );
+    await checkFloat32('tf32', options, rounds);
+  });
+});
+
+describe('a precision that is not there', () => {
+  const model = openBaseModel(join(golden, 'models/llama'));
+  it('is refused by provider', async () => {
+    const refused = createForward(model, undefined, { ...cpu, provider: 'webgpu', precision: 'bfloat16' });
+    await assert.rejects(
+      refused,
+      /worker.precision bfloat16: provider webgpu has float32; set worker.precision: float32, or worker.provider: cuda/,
+    );
+  });
+  it('is refused beside 8 bits', async () => {
+    for (const eight of [{ quantize: 'int8' }, { tangents: 'int8' }] as const)
+      await assert.rejects(
+        createForward(model, undefined, { ...cpu, ...eight, precision: 'float16' }),
+        /worker.precision float16: products in 8 bits/,
+      );
+  });
+});
+
+describe('a device', () => {
+  const model = openBaseModel(join(golden, 'models/llama'));
+  it('is one of provider cuda', async () => {
+    await assert.rejects(
+      createForward(model, undefined, { ...cpu, device: 1 }),
+      /worker.device 1: the provider is cpu, expected cuda/,
+    );
+  });
+  it('is one that the machine has', async () => {
+    const refused = createForward(model, undefined, { ...cpu, provider: 'cuda', device: 63 });
+    await assert.rejects(refused, /worker.device 63: this machine has \d+ NVIDIA GPUs?/);
+  });
+});

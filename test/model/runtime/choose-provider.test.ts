@@ -1,0 +1,49 @@
+/** `auto`: the provider that is fastest here, by a pass on each. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { openBaseModel } from '../../../model/base-model.ts';
+import { chooseProvider, fastestOf, secondsOfPass } from '../../../model/runtime/choose-provider.ts';
+import { gpuProviders, requireProvider } from '../../../model/runtime/provider.ts';
+import { root } from '../../support/onebyte.ts';
+import { useSoftwareAdapter } from '../../support/software-adapter.ts';
+
+useSoftwareAdapter();
+const reason = await requireProvider('webgpu').then(
+  () => undefined,
+  (error: Error) => error.message,
+);
+const model = openBaseModel(join(root, 'test/golden/models/llama'));
+
+describe('auto', () => {
+  it('takes the fastest and says what each took', async () => {
+    const seconds = { cuda: 0.25, webgpu: 0.125, cpu: 0.5 };
+    const chosen = await fastestOf(['cuda', 'webgpu', 'cpu'], async (provider) => seconds[provider]);
+    assert.equal(chosen.provider, 'webgpu');
+    assert.match(chosen.reason, /^the fastest by .*: cuda 250 ms, webgpu 125 ms, cpu 500 ms$/);
+  });
+  it('says why a GPU is left out', async () => {
+    const chosen = await fastestOf(['cuda', 'cpu'], async (provider) => {
+      if (provider === 'cuda') throw new Error('no driver');
+      return 1;
+    });
+    assert.equal(chosen.provider, 'cpu');
+    assert.match(chosen.reason, /cuda does not run here \(no driver\), cpu 1000 ms$/);
+  });
+  it('fails where the CPU fails too', async () => {
+    const failing = fastestOf(['webgpu', 'cpu'], (provider) => Promise.reject(new Error(`${provider} fails`)));
+    await assert.rejects(failing, /cpu fails/);
+  });
+  it('measures nothing where the system shows no GPU', { skip: gpuProviders().length > 0 }, async () => {
+    const chosen = await chooseProvider('auto', model, { threads: 1 });
+    assert.deepEqual(chosen, { provider: 'cpu', reason: 'cpu: the system shows no GPU' });
+  });
+  it('does not take a GPU that is slower than the CPU', {
+    skip: reason === undefined ? false : `no adapter here: ${reason}`,
+  }, async () => {
+    // A GPU in software on the same cores, behind a driver: slower by far.
+    const chosen = await fastestOf(['webgpu', 'cpu'], (provider) => secondsOfPass(model, { provider, threads: 1 }));
+    assert.equal(chosen.provider, 'cpu', chosen.reason);
+    assert.match(chosen.reason, /webgpu [\d.e+]+ ms, cpu [\d.e+]+ ms$/);
+  });
+});

@@ -1,0 +1,36 @@
+/** scripts/gpu-check.sh and install-cuda.sh, as far as a machine without a GPU runs them. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { it } from 'node:test';
+import { promisify } from 'node:util';
+import { root } from '../support/onebyte.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+
+const bash = promisify(execFile);
+
+it('the dry run of gpu-check measures fixtures and rates in each precision, and ends with one line of JSON', async () => {
+  const { stdout } = await bash('bash', [join(root, 'scripts/gpu-check.sh'), '--dry-run']);
+  const { dryRun, fixtures, rates } = JSON.parse(stdout.trim().split('\n').at(-1)!);
+  assert.equal(dryRun, true);
+  assert.deepEqual(new Set(fixtures.map(({ ok }: { ok: boolean }) => ok)), new Set([true]));
+  const measured = rates.map(({ precision, spsa }: { precision: string; spsa: number }) => [precision, spsa > 0]);
+  assert.deepEqual(measured, [
+    ['float32', true],
+    ['bfloat16', true],
+    ['float16', true],
+  ]);
+});
+
+it('install-cuda refuses a wheel of another version than onnxruntime-node', async (t) => {
+  const directory = temporaryDirectory(t);
+  const runtime = join(directory, 'node_modules/onnxruntime-node');
+  mkdirSync(join(runtime, 'bin/napi-v6/linux/x64'), { recursive: true });
+  writeFileSync(join(runtime, 'package.json'), '{\n  "version": "1.30.0"\n}\n');
+  const env = { ...process.env, ONEBYTE_WHEEL: '/tmp/onnxruntime_gpu-1.29.0-cp312-cp312-linux_x86_64.whl' };
+  await assert.rejects(bash('bash', [join(root, 'scripts/install-cuda.sh'), directory], { env }), {
+    code: 2,
+    stderr: /1.29.0.* is another version than onnxruntime-node 1.30.0/,
+  });
+});

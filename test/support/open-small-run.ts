@@ -1,0 +1,20 @@
+/** The run directory of a small run, opened as a trainer does. */
+import { referenceBackend } from '../../kernels/reference.ts';
+import { type OpenRun, openRun } from '../../trainer/store/open-run.ts';
+import { smallRunConfig } from './small-run.ts';
+
+export const openSmallRun = (directory: string, resume = true): Promise<OpenRun> =>
+  openRun(
+    directory,
+    smallRunConfig(),
+    Buffer.alloc(0),
+    resume,
+    referenceBackend,
+    () => {},
+    new AbortController().signal,
+  );
+
+export async function close({ log, lock }: OpenRun): Promise<void> {
+  await log.close();
+  lock.release();
+}

@@ -1,0 +1,20 @@
+/** The tokenizers whose ids test/golden/tokenizers/nasty-lines.json holds: texts of tokenizer.json, by name. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { TOKENIZER_VARIANTS } from './tokenizer-variants.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Shapes of families on small vocabularies, the fixtures' (each once), the demo's, and SmolLM2's whole one. */
+export function tokenizerKinds(): Record<string, string> {
+  const fixtures = readdirSync(join(root, 'test/golden/models'), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => `test/golden/models/${name}`);
+  const kinds = new Map(Object.entries(TOKENIZER_VARIANTS).map(([name, json]) => [JSON.stringify(json), name]));
+  for (const directory of ['examples/tiny-reviews/model', 'examples/smollm2-sentiment/template', ...fixtures]) {
+    const text = readFileSync(join(root, directory, 'tokenizer.json'), 'utf8');
+    if (!kinds.has(text)) kinds.set(text, directory);
+  }
+  return Object.fromEntries(Array.from(kinds, ([text, name]) => [name, text]));
+}

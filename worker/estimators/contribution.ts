@@ -1,0 +1,48 @@
+/** One contribution: K projected gradients of a minibatch, each as one byte. */
+import { powerOfTwo } from '../../kernels/float64.ts';
+import { exponentInForce } from '../../kernels/learning-rule.ts';
+import { roundingWord, roundKey } from '../../kernels/random-keys.ts';
+import type { ReplicaState } from '../../kernels/replica.ts';
+import type { TokenRow } from '../../model/token-row.ts';
+import { ABSTAIN, encodeE4m3 } from '../../proto/e4m3.ts';
+import type { Learning } from '../../proto/run-config.ts';
+import { backward } from './backward.ts';
+import type { Estimator, EstimatorContext } from './estimator.ts';
+import { forward } from './forward.ts';
+import { oneSided } from './one-sided.ts';
+import { spsa } from './spsa.ts';
+
+const ESTIMATORS: { readonly [name in Learning['estimator']]: Estimator } = { spsa, oneSided, forward, backward };
+
+/**
+ * Measures directions `firstDirection` … + K − 1 at the replica's θ, all on the same `rows`: byte = E4M3(g·2⁻ˢ).
+ * @returns K gradient bytes; a direction whose losses are not finite abstains
+ */
+export async function measureContribution(
+  context: EstimatorContext,
+  replica: ReplicaState,
+  firstDirection: number,
+  rows: readonly TokenRow[],
+): Promise<Buffer> {
+  const key = roundKey(context.rule.seedKey, replica.normaliser.round, context.worker);
+  const scale = powerOfTwo(-exponentInForce(replica.normaliser));
+  const gradients = await measureGradients(context, replica, firstDirection, rows);
+  return Buffer.from(
+    Array.from(gradients, (g, j) =>
+      Number.isFinite(g * scale) ? encodeE4m3(g * scale, roundingWord(key, firstDirection + j)) : ABSTAIN,
+    ),
+  );
+}
+
+/** Projected gradients g of a contribution, float64 `[K]`, before they become bytes. */
+export function measureGradients(
+  context: EstimatorContext,
+  { theta, normaliser }: ReplicaState,
+  firstDirection: number,
+  rows: readonly TokenRow[],
+): Promise<Float64Array> {
+  const { learning, rule, worker } = context;
+  const { directions, estimator } = learning;
+  const measurement = { theta, roundKey: roundKey(rule.seedKey, normaliser.round, worker), firstDirection, directions };
+  return ESTIMATORS[estimator].projectedGradients(context, { ...measurement, rows });
+}

@@ -1,0 +1,30 @@
+/**
+ * Estimator `forward`: g = ∇L·z by forward-mode differentiation (Baydin et al. 2022), what finite differences tend to as
+ * ε → 0: their step is ε√m, so the scale is one.
+ */
+import type { Estimator, EstimatorContext, Measurement } from './estimator.ts';
+import { inPasses, meanOverRows } from './passes.ts';
+
+export const forward: Estimator = {
+  async projectedGradients(context, measurement) {
+    const { rows, directions } = measurement;
+    const zeros = new Float32Array(context.layout.elements);
+    return inPasses(measurement, context.forward.directionsPerRun(rows, directions), async (part) => {
+      const z = await directionsOf(context, part, zeros);
+      return meanOverRows(await context.forward.slopes(rows, part.theta, z), part.directions);
+    });
+  },
+};
+
+/** z of each direction, `[K · d]`, tensor-major: what a step of 1 from an adapter of zeros arrives at. */
+async function directionsOf(
+  { learning, layout, backend, scratch }: EstimatorContext,
+  { roundKey, firstDirection, directions }: Measurement,
+  zeros: Float32Array,
+): Promise<Float32Array> {
+  const stripes = learning.directionStripes;
+  const z = scratch.take(directions * layout.elements);
+  const steps = { layout, theta: zeros, roundKey, firstDirection, directions, step: 1, stripes } as const;
+  await backend.perturb({ ...steps, sides: 'plusOnly' }, z);
+  return z;
+}

@@ -1,0 +1,45 @@
+/** The objective of a row with a completion: its negative log likelihood; of a row with options also whether the right one is the likeliest. */
+import type { Objective } from './objective.ts';
+
+/** Rows of one forward pass. */
+const BATCH_ROWS = 64;
+
+export interface ExampleResult {
+  /** Summed negative log likelihood of the right completion, nats. */
+  readonly nll: number;
+  /** Completion tokens of the right option. */
+  readonly tokens: number;
+  /** Of every option, in order; only where the row has options. */
+  readonly optionNll: readonly number[] | undefined;
+  /** The right option is the likeliest (ties count as wrong); undefined without options. */
+  readonly correct: boolean | undefined;
+}
+
+export const completionLoss: Objective<ExampleResult> = {
+  trainingRow: ({ options, right }) => options[right]!,
+
+  async evaluate(forward, examples, theta) {
+    const rows = examples.flatMap(({ options }) => options);
+    const nll: number[] = [];
+    for (let at = 0; at < rows.length; at += BATCH_ROWS)
+      nll.push(...(await forward.losses(rows.slice(at, at + BATCH_ROWS), 1, theta)));
+    let first = 0;
+    return examples.map(({ options, right, classified }) => {
+      const optionNll = nll.slice(first, first + options.length);
+      first += options.length;
+      const own = optionNll[right]!;
+      return {
+        nll: own,
+        tokens: options[right]!.ids.length - options[right]!.firstCompletion,
+        optionNll: classified ? optionNll : undefined,
+        correct: classified ? optionNll.every((other, i) => i === right || own < other) : undefined,
+      };
+    });
+  },
+
+  count: (results) => ({
+    correct: results.filter(({ correct }) => correct).length,
+    classified: results.filter(({ correct }) => correct !== undefined).length,
+    lossSum: results.reduce((sum, { nll }) => sum + nll, 0),
+  }),
+};
