@@ -83,7 +83,8 @@ class Simulation {
       return;
     }
     this.world.isCalm ||= clock.nowMs > this.faultsEndedMs + CALM_MS;
-    if (round > this.progress.round) this.progress = { round, atMs: clock.nowMs };
+    // A paused trainer may be opened on a log with a record more than its replica had: its pause goes on, and so do faults.
+    if (round > this.progress.round) this.progress = { round, atMs: Math.max(clock.nowMs, this.progress.atMs) };
     const sinceMs = clock.nowMs - this.progress.atMs;
     // At the end one member after another may keep the last evaluation waiting.
     const limitMs = round === ROUNDS && this.adversaries.length > 0 ? LAST_MS : PROGRESS_MS;

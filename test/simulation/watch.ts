@@ -1,18 +1,20 @@
 /** Looks on as the trainer's core takes events: what no member, however hostile, may bring about. */
 import { Notice_Kind } from '../../proto/gen/onebyte.ts';
 import { entriesOf } from '../../proto/record.ts';
+import type { RoundDetail } from '../../trainer/core/round-detail.ts';
 import type { Effect, Event, Member, StreamId, TrainerState } from '../../trainer/core/state.ts';
 import type { World } from './world.ts';
 
-/** Rounds in a row that a member may keep waiting in vain. */
-const PATIENCE = 6;
+/**
+ * Rounds in a row that a member may keep waiting in vain while no more than a third are silent: as many as its credit
+ * lasts for. Below 0 it is left out, as all of them may be.
+ */
+const PATIENCE = 3;
 
 /** What was so before an event. */
 interface Before {
   readonly round: number;
   readonly due: readonly Member[];
-  /** Those of them who have not answered the open round. */
-  readonly silent: number;
   readonly member: Member | undefined;
   readonly isFirstAnswer: boolean;
   /** The member whose name a hello says, while its lease runs. */
@@ -51,7 +53,6 @@ export class Watch {
     return {
       round,
       due,
-      silent: due.filter((one) => one !== member && !state.answers.has(one.worker)).length,
       member,
       isFirstAnswer: member !== undefined && !state.answers.has(member.worker),
       holder: name === undefined ? undefined : [...state.members.values()].find((one) => one.name === name),
@@ -62,7 +63,11 @@ export class Watch {
   after(before: Before, state: TrainerState, event: Event, effects: readonly Effect[]): void {
     this.checkHello(before, event, effects);
     this.checkHonest(before, state, event, effects);
-    for (const effect of effects) if (effect.kind === 'append') this.checkFrames(before, state, effect, effects, event);
+    for (const effect of effects) {
+      if (effect.kind === 'append') this.checkFrames(before, state, effect, effects, event);
+      if (effect.kind === 'report' && effect.report.kind === 'round' && this.world.adversaries > 0)
+        this.checkPatience(before.round, state, effect.report.detail);
+    }
     const { normaliser } = state;
     this.checkDeadline(state);
     if (normaliser.round === before.round) return;
@@ -149,16 +154,19 @@ export class Watch {
         `record ${before.round} is of ${shares.size} of ${due} members`,
       );
     }
-    for (const effect of effects)
-      if (effect.kind === 'report' && effect.report.kind === 'round' && this.world.adversaries > 0) {
-        const { missing } = effect.report.detail;
-        const isOne = before.silent <= Math.floor(before.due.length / 3);
-        for (const worker of [...this.missed.keys()])
-          if (!isOne || !missing.includes(worker)) this.missed.delete(worker);
-        if (isOne) for (const worker of missing) this.missed.set(worker, (this.missed.get(worker) ?? 0) + 1);
-        const patient = [...this.missed].find(([, rounds]) => rounds > PATIENCE);
-        this.check(!patient, `${patient?.[1]} rounds waited in vain for worker ${patient?.[0]}`);
-      }
+  }
+
+  /** Members that do not answer are not waited for long, unless more than a third are silent at once. */
+  private checkPatience(round: number, { members }: TrainerState, { missing, answeredMs }: RoundDetail): void {
+    const ready = [...members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined);
+    const due = ready.filter(({ expectedFrom }) => expectedFrom! <= round);
+    // Where nobody is left of those who were there as the round began, it is a round of those who came since.
+    const asked = due.length > 0 ? due : ready;
+    const areFew = asked.filter(({ worker }) => !answeredMs.has(worker)).length <= Math.floor(asked.length / 3);
+    for (const worker of [...this.missed.keys()]) if (!areFew || !missing.includes(worker)) this.missed.delete(worker);
+    if (areFew) for (const worker of missing) this.missed.set(worker, (this.missed.get(worker) ?? 0) + 1);
+    const patient = [...this.missed].find(([, rounds]) => rounds > PATIENCE);
+    this.check(!patient, `${patient?.[1]} rounds waited in vain for worker ${patient?.[0]}`);
   }
 
   private check(holds: boolean, text: string): void {

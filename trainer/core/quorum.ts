@@ -1,8 +1,9 @@
 /**
  * Whom the open round waits for, and until when. Members that keep rounds waiting in vain are not waited for any longer:
  * a round that waited in vain for a member costs it WAIT_COST of its credit, an answer in time earns it 1. Below 0 it
- * is left out, and counts in no quorum, until it has earned its way back. At most a third of the members are left out, so
- * that those who answer first are never alone among themselves.
+ * is left out: until it answers the open round counts it in no quorum, and none waits for it before it has earned its way
+ * back. At most a third of the members are left out, so that those who answer first are never alone among themselves, and
+ * none of those who have answered: a member that answers late keeps nobody waiting for one that never does.
  */
 import { usualDeadlineMs } from './deadline.ts';
 import type { Member, TrainerState } from './state.ts';
@@ -28,12 +29,13 @@ export function voices({ members, contributors }: TrainerState): Member[] {
   return [...ofConnection.values()];
 }
 
-/** Those of the due members whose answer the open round waits for. */
+/** The due members less those who are left out: the open round closes with their answers, or a quorum of them. */
 export function expectedMembers(state: TrainerState): Member[] {
   const due = dueMembers(state);
   if (state.rules.settings.quorum === 'all') return due;
-  const out = due.filter(({ credit }) => credit < 0).sort((a, b) => a.credit - b.credit || a.worker - b.worker);
+  const out = missingMembers(state, due).filter(({ credit }) => credit < 0);
   if (out.length === 0) return due;
+  out.sort((a, b) => a.credit - b.credit || a.worker - b.worker);
   const left = new Set(out.slice(0, Math.floor(due.length / 3)));
   return due.filter((member) => !left.has(member));
 }

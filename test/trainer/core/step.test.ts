@@ -131,6 +131,20 @@ describe('the trainer', () => {
     assert.equal(recordsOf(step(state, { kind: 'tick', atMs: 501 })).length, 1);
   });
 
+  it('does not wait for a member that never answers in the place of one that answers late', () => {
+    const lease = { leaseMs: 100_000, heartbeatMs: 90_000 };
+    const deadline = { deadlineFloorMs: 10, deadlineCeilingMs: 10 };
+    const state = trainer({ startWorkers: 3, quorum: 0.3, ...lease, ...deadline }, 1);
+    for (const [stream, name] of ['late', 'b', 'silent'].entries()) join(state, name, stream);
+    for (let round = 0; round < 6; round++) {
+      step(state, contribution(1, round, 20 * round + 1));
+      step(state, { kind: 'tick', atMs: 20 * (round + 1) });
+    }
+    assert.deepEqual([state.members.get(0)!.credit, state.members.get(2)!.credit], [-64, -64]);
+    const effects = [contribution(0, 5, 121), contribution(1, 6, 122)].flatMap((event) => step(state, event));
+    assert.deepEqual(recordsOf(effects)[0]?.workers, [0, 1]);
+  });
+
   it('waits without a quorum and says so every 10 s', () => {
     const state = trainer({ leaseMs: 100_000, heartbeatMs: 90_000 });
     const reports = [9_999, 10_001, 15_000, 20_002].map((atMs) => step(state, { kind: 'tick', atMs }).length);
