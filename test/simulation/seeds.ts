@@ -2,7 +2,7 @@
 import { simulate } from './simulate.ts';
 
 /** Seeds that found a bug once: what they found stays fixed. */
-export const KEPT_SEEDS: readonly number[] = [1, 16, 43, 69, 72, 464, 808, 828, 918, 1325, 1338, 1494, 1863];
+export const KEPT_SEEDS: readonly number[] = [1, 16, 43, 69, 72, 464, 808, 828, 918, 1325, 1338, 1494, 1850, 1863];
 
 /** Seeds of one `npm test`. */
 export const SEEDS = 2_000;

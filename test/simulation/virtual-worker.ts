@@ -15,6 +15,12 @@ import { spoilMessage } from './planted-bugs.ts';
 import { applyVirtually, copyReplica, measureVirtually, startReplica } from './virtual-replica.ts';
 import type { World } from './world.ts';
 
+/**
+ * How long a damaged replica may go unnoticed where the two can hear each other, virtual ms: its digest goes with the next hello, and a worker
+ * that lost its stream says hello again after 5 s at most (worker/core/step.ts).
+ */
+const NOTICED_MS = 5_000;
+
 /** How a worker reaches the trainer. */
 export interface WorkerNetwork {
   connect(worker: VirtualWorker): void;
@@ -225,6 +231,6 @@ export class VirtualWorker {
     const heardMs = clock.nowMs - Math.max(this.partitionedUntilMs, this.pausedUntilMs, this.caughtUpMs);
     const rounds = this.replica.normaliser.round - this.corruptedAt;
     if (invariants.isTrue(this.replica)) this.corruptedAt = undefined;
-    else invariants.check(rounds < 40 || heardMs < 2_000, `${this.name} deviates unnoticed`);
+    else invariants.check(rounds < 40 || heardMs < NOTICED_MS, `${this.name} deviates unnoticed`);
   }
 }
