@@ -47,8 +47,14 @@ describe('a run directory that two containers share', { skip: whyNoPidNamespaces
 
 describe('a run directory that is gone', () => {
   for (const [how, take] of [
-    ['removed', (out: string) => rmSync(out, { recursive: true })],
     ['moved away', (out: string) => renameSync(out, `${out}-moved`)],
+    [
+      'removed',
+      (out: string) => {
+        renameSync(out, `${out}-trash`); // the run can no longer put a file where the removal has just been
+        rmSync(`${out}-trash`, { recursive: true });
+      },
+    ],
   ] as const)
     it(`ends the run with code 5 when it was ${how}`, async () => {
       const out = join(directory, how.replace(' ', '-'));
