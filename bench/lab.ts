@@ -24,11 +24,14 @@ import type { EstimatorContext } from '../worker/estimators/estimator.ts';
 import { Scratch } from '../worker/estimators/scratch.ts';
 import { completionLoss } from '../worker/objectives/completion-loss.ts';
 
+export type AdapterChoice = Parameters<typeof newAdapter>[1] & object;
+
 export interface TrialSettings {
   readonly seed: number;
   readonly workers: number;
   readonly learning: Partial<Learning>;
-  readonly train?: 'both' | 'B';
+  /** As in a run file; default: its defaults. */
+  readonly adapter?: AdapterChoice;
   readonly quantize?: 'none' | 'int8';
   /** How products with base weights are rounded. Default: float32. */
   readonly precision?: Precision;
@@ -95,13 +98,14 @@ export class Lab {
     return readDataset(join(this.example, name), this.tokenizer, { maxLength: 128, appendEos: false }, shard);
   }
 
-  async begin({ seed, workers, learning, train = 'both', quantize = 'none', ...how }: TrialSettings): Promise<Trial> {
-    const config = this.config(seed, workers, learning, train);
+  async begin({ seed, workers, learning, adapter = {}, quantize = 'none', ...how }: TrialSettings): Promise<Trial> {
+    const config = this.config(seed, workers, learning, adapter);
     const derivatives = derivativesOf(config.learning, { tangentPrecision: how.tangents, quantize });
     const [layout, rule] = [layoutOf(config), learningRuleOf(config)];
     const { precision = 'float32' } = how;
     const options = { provider: 'cpu', threads: this.threads, quantize, precision, ...derivatives } as const;
-    const key = `${train === 'both' ? train : `${train} ${seed}`} ${quantize} ${precision} ${JSON.stringify(derivatives)}`;
+    const frozenBy = adapter.train === 'B' ? seed : '';
+    const key = `${JSON.stringify(adapter)} ${frozenBy} ${quantize} ${precision} ${JSON.stringify(derivatives)}`;
     const matrices = initialMatrices(config, Buffer.alloc(0));
     if (!this.forwards.has(key))
       this.forwards.set(key, createForward(this.model, { layout, frozenA: frozenPart(layout, matrices) }, options));
@@ -129,13 +133,13 @@ export class Lab {
     };
   }
 
-  private config(seed: number, shards: number, learning: Partial<Learning>, train: 'both' | 'B'): RunConfig {
+  private config(seed: number, shards: number, learning: Partial<Learning>, adapter: AdapterChoice): RunConfig {
     return parseRunConfig(
       JSON.stringify({
         seed,
         learning: { decayRounds: 0, ...Learning.parse(learning) },
         data: { maxLength: 128, shards },
-        adapter: newAdapter(this.model, { train }),
+        adapter: newAdapter(this.model, adapter),
         baseModelSha256: this.fingerprint,
       }),
       'the benchmark',

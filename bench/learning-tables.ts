@@ -1,3 +1,13 @@
 /** The tables of `onebyte bench learning`. */
-export const TABLES = ['codecs', 'workers', 'directions', 'estimator', 'train', 'stripes', 'staleness', 'cap'] as const;
+export const TABLES = [
+  'codecs',
+  'workers',
+  'directions',
+  'estimator',
+  'train',
+  'rank',
+  'stripes',
+  'staleness',
+  'cap',
+] as const;
 export type TableName = (typeof TABLES)[number];

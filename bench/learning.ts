@@ -60,7 +60,7 @@ interface Choice {
   readonly name: string;
   readonly workers: number;
   readonly learning: Partial<Learning> & { directions: number };
-  readonly train?: TrialSettings['train'];
+  readonly adapter?: TrialSettings['adapter'];
   readonly codec?: CodecName;
   /** Over which the learning rate decays; default: as many as the budget gives, at a constant rate. */
   readonly rounds?: number;
@@ -97,7 +97,8 @@ const CHOICES: { readonly [table in TableName]: readonly Choice[] } = {
   workers: [1, 2, 4, 8, 16, 32, 64].map((workers) => ({ ...USUAL, name: String(workers), workers })),
   directions: [1, 2, 4, 8, 16, 32].map((directions) => change(String(directions), { directions })),
   estimator: Learning.shape.estimator.unwrap().options.map((estimator) => change(estimator, { estimator })),
-  train: (['both', 'B'] as const).map((train) => ({ ...USUAL, name: train, train })),
+  train: (['both', 'B'] as const).map((train) => ({ ...USUAL, name: train, adapter: { train } })),
+  rank: [1, 2, 4, 8].map((rank) => ({ ...USUAL, name: String(rank), adapter: { rank } })),
   stripes: ([1, 4, 16, 64] as const).map((m) => change(String(m), { directionStripes: m })),
   staleness: [0, 1, 2, 3, 4].map((maxStaleness) => change(String(maxStaleness), { maxStaleness })),
   cap: [
@@ -186,8 +187,8 @@ interface Run {
 }
 
 async function run(lab: Lab, dev: Dataset, choice: Choice, seed: number, rounds: number): Promise<Run> {
-  const { workers, train, codec = 'E4M3' } = choice;
-  const trial = await lab.begin({ seed, workers, learning: choice.learning, ...(train && { train }) });
+  const { workers, adapter, codec = 'E4M3' } = choice;
+  const trial = await lab.begin({ seed, workers, learning: choice.learning, ...(adapter && { adapter }) });
   const few = { ...dev, examples: dev.examples.slice(0, CURVE_ROWS) };
   const advance = codec === 'E4M3' ? recordsOf(lab, trial) : termsOf(lab, trial, codec);
   const curve: Run['curve'][number][] = [];

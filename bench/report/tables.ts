@@ -157,6 +157,7 @@ const LEARNING: { readonly [table in TableName]: { readonly caption: string; rea
   directions: { caption: 'Directions of a contribution', column: 'K' },
   estimator: { caption: 'Estimators', column: 'estimator' },
   train: { caption: 'What is trained', column: 'matrices' },
+  rank: { caption: 'Ranks', column: 'rank' },
   stripes: { caption: 'Stripes', column: 'm' },
   staleness: { caption: 'Staleness, every gradient as late as it may be', column: 'rounds late' },
   cap: { caption: 'Gradients of a round, and the exponent of cap/n above the cap', column: 'gradients n, factor' },
