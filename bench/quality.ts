@@ -10,7 +10,7 @@ import { createForward } from '../model/runtime/forward.ts';
 import { loadTokenizer } from '../model/tokenizer.ts';
 import { figuresOf } from '../proto/evaluation.ts';
 import { usageError } from '../proto/operating-error.ts';
-import type { DataRules } from '../proto/run-config.ts';
+import type { DataRules, Learning } from '../proto/run-config.ts';
 import type { MetricsLine } from '../trainer/metrics/line.ts';
 import { metricsFile, readMetrics } from '../trainer/metrics/metrics-file.ts';
 import { completionLoss } from '../worker/objectives/completion-loss.ts';
@@ -23,12 +23,16 @@ export interface FinishedRun {
   readonly model: string;
   readonly test: string;
   readonly data: DataRules;
+  readonly learning: Pick<Learning, 'estimator' | 'directions'>;
   readonly seed: number;
   readonly threads: number;
 }
 
 export interface QualityRow {
   readonly run: string;
+  readonly estimator: Learning['estimator'];
+  /** K of a contribution. */
+  readonly directions: number;
   readonly seed: number;
   readonly before: Score;
   readonly after: Score;
@@ -41,7 +45,15 @@ export interface QualityRow {
   readonly sentByWorker: number;
   readonly receivedByWorker: number;
   /** On the dev split. */
-  readonly curve: readonly { readonly round: number; readonly accuracy?: number; readonly loss?: number }[];
+  readonly curve: readonly CurvePoint[];
+}
+
+/** Of the dev split after `round` records, `minutes` after the first. */
+interface CurvePoint {
+  readonly round: number;
+  readonly minutes: number;
+  readonly accuracy?: number;
+  readonly loss?: number;
 }
 
 interface Score {
@@ -94,7 +106,7 @@ async function score(
 }
 
 /** What metrics.jsonl knows. */
-function course({ directory, seed }: FinishedRun): Omit<QualityRow, 'before' | 'after'> {
+function course({ directory, learning, seed }: FinishedRun): Omit<QualityRow, 'before' | 'after'> {
   const file = metricsFile(directory);
   if (!existsSync(file)) throw usageError(`${file}: missing; expected the directory of a run`);
   const lines = Array.from(readMetrics(file), ({ line }) => line);
@@ -105,6 +117,8 @@ function course({ directory, seed }: FinishedRun): Omit<QualityRow, 'before' | '
   const { up, down } = last.wire ?? { up: Number.NaN, down: Number.NaN };
   return {
     run: basename(directory),
+    estimator: learning.estimator,
+    directions: learning.directions,
     seed,
     rounds: last.round,
     gradients: rounds.reduce((sum, { gradients }) => sum + gradients, 0),
@@ -113,8 +127,15 @@ function course({ directory, seed }: FinishedRun): Omit<QualityRow, 'before' | '
     receivedByWorker: down / workers,
     curve: lines.flatMap((line) => {
       if (line.kind !== 'evaluation') return [];
-      const { round, accuracy, loss } = line;
-      return [{ round, ...(accuracy !== undefined && { accuracy }), ...(loss !== undefined && { loss }) }];
+      const { round, at, accuracy, loss } = line;
+      return [
+        {
+          round,
+          minutes: Math.max(0, at - first.at) / 60_000,
+          ...(accuracy !== undefined && { accuracy }),
+          ...(loss !== undefined && { loss }),
+        },
+      ];
     }),
   };
 }

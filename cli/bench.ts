@@ -221,9 +221,9 @@ const quality = new Command('quality')
       const { benchQuality } = await import('../bench/quality.ts');
       const runs = directories.map((directory) => {
         const file = join(directory, 'run.yaml');
-        const { model, data, seed } = readRunFile(file);
+        const { model, data, seed, learning } = readRunFile(file);
         if (data.test === undefined) throw usageError(`${file}: data.test is missing; quality is measured on it`);
-        return { directory, model, test: data.test, data, seed, threads: threads ?? usableCores() };
+        return { directory, model, test: data.test, data, learning, seed, threads: threads ?? usableCores() };
       });
       const onRow = ({ curve: _, ...row }: QualityRow): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
       return show('quality', await benchQuality(runs, onRow), json);

@@ -10,12 +10,12 @@ export function allPlots(results: Results): ReadonlyMap<string, Plot> {
   if (quality)
     plots.set('quality', {
       title: 'Dev accuracy',
-      x: { label: 'directions' },
+      x: { label: 'minutes' },
       y: { label: 'accuracy, %' },
-      lines: quality.rows.map(({ run, curve, gradients, rounds }) => ({
-        name: run,
-        points: curve.flatMap(({ round, accuracy }) =>
-          accuracy === undefined ? [] : [[(round * gradients) / rounds, 100 * accuracy] as const],
+      lines: quality.rows.map(({ estimator, seed, curve }) => ({
+        name: `${estimator}, seed ${seed}`,
+        points: curve.flatMap(({ minutes, accuracy }) =>
+          accuracy === undefined ? [] : [[minutes, 100 * accuracy] as const],
         ),
       })),
     });

@@ -3,6 +3,7 @@ import type { AveragingRow } from '../bandwidth/alternatives.ts';
 import type { BandwidthRow } from '../bandwidth.ts';
 import type { LearningRow } from '../learning.ts';
 import { TABLES, type TableName } from '../learning-tables.ts';
+import type { QualityRow } from '../quality.ts';
 import { spread } from '../statistics.ts';
 import { bitRate, byteCount, duration, percent, percentSpread, short, spreadOf } from './format.ts';
 import type { Results } from './results.ts';
@@ -23,15 +24,23 @@ export const allTables = (results: Results): Table[] => [
 const commandOf = (benchmark: string): string => `onebyte bench ${benchmark} --json > bench/results/${benchmark}.json`;
 const from = (file: Table['from']): Pick<Table, 'from'> => (file ? { from: file } : {});
 
+/** The loss on the dev split from which a run counts as having learnt, nats a row. */
+const LEARNT = 0.5;
+
+function minutesTo(limit: number, { curve }: QualityRow): string {
+  const reached = curve.find(({ loss = limit }) => loss < limit);
+  return reached ? short(reached.minutes) : '–';
+}
+
 function qualityTable({ quality }: Results): Table {
   const rows = quality?.rows ?? [];
-  const figures = (of: (row: (typeof rows)[number]) => number | undefined): string =>
-    percentSpread(spread(rows.flatMap((row) => of(row) ?? [])));
+  const estimators = [...new Set(rows.map(({ estimator }) => estimator))];
   return {
     name: 'quality',
     caption: 'SmolLM2-135M-Instruct on IMDB sentences, test split',
     head: [
-      'run',
+      'estimator',
+      'K',
       'seed',
       'before',
       'after',
@@ -39,12 +48,14 @@ function qualityTable({ quality }: Results): Table {
       'loss after',
       'directions',
       'minutes',
+      `to dev loss ${LEARNT}`,
       'sent by a worker',
       'received',
     ],
     rows: [
       ...rows.map((row) => [
-        row.run,
+        row.estimator,
+        String(row.directions),
         String(row.seed),
         percent(row.before.accuracy ?? Number.NaN),
         percent(row.after.accuracy ?? Number.NaN),
@@ -52,23 +63,18 @@ function qualityTable({ quality }: Results): Table {
         short(row.after.loss),
         short(row.gradients),
         short(row.minutes),
+        minutesTo(LEARNT, row),
         byteCount(row.sentByWorker),
         byteCount(row.receivedByWorker),
       ]),
-      [
-        'mean',
-        '',
-        figures(({ before }) => before.accuracy),
-        figures(({ after }) => after.accuracy),
-        '',
-        '',
-        '',
-        '',
-        '',
-        '',
-      ],
+      ...estimators.map((estimator) => {
+        const after = rows.flatMap((row) => (row.estimator === estimator ? (row.after.accuracy ?? []) : []));
+        return [estimator, '', 'mean', '', percentSpread(spread(after)), '', '', '', '', '', '', ''];
+      }),
     ],
-    notes: ['After: the checkpoint that was best on the dev split.'],
+    notes: [
+      `After: the checkpoint that was best on the dev split. To dev loss ${LEARNT}: minutes from the first record to the first evaluation below it.`,
+    ],
     command: 'onebyte bench quality runs/smollm2-sentiment* --json > bench/results/quality.json',
     ...from(quality),
   };
