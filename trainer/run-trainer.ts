@@ -5,12 +5,12 @@
  * no model and no row of data.
  */
 import type { Backend } from '../kernels/backend.ts';
-import { MAX_GRADIENTS_PER_RECORD } from '../kernels/learning-rule.ts';
 import { adapterDigest, moveReplica, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { learningRuleOf } from '../kernels/run-replica.ts';
 import { encodeSnapshot } from '../kernels/snapshot.ts';
 import { deferred } from '../platform/deferred.ts';
 import type { WorkerMessage } from '../proto/gen/onebyte.ts';
+import { MAX_GRADIENTS_PER_RECORD } from '../proto/limits.ts';
 import { type ExitCode, usageError } from '../proto/operating-error.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import type { TrainerSettings } from '../settings/trainer-settings.ts';

@@ -9,12 +9,7 @@ import {
   type Welcome,
   Welcome_CatchUp,
 } from '../../proto/gen/onebyte.ts';
-import {
-  DIGEST_EVERY,
-  MAX_CONTRIBUTIONS_PER_ROUND,
-  MAX_NOTICE_LENGTH,
-  MAX_RECENT_RECORDS,
-} from '../../proto/limits.ts';
+import { contributionsPerRound, DIGEST_EVERY, MAX_NOTICE_LENGTH, MAX_RECENT_RECORDS } from '../../proto/limits.ts';
 import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
 import { peerText } from '../../proto/peer-text.ts';
 import type { Task, TaskResult, WorkerEffect, WorkerEvent, WorkerState } from './state.ts';
@@ -111,8 +106,8 @@ function run(state: WorkerState, task: Task): WorkerEffect {
 
 function mayMeasure({ phase, terms, round, rounds, nextDirection, digestAt }: WorkerState): boolean {
   const { directions, maxStaleness } = terms!;
-  const contributions = maxStaleness > 0 ? MAX_CONTRIBUTIONS_PER_ROUND : 1;
-  return phase === 'working' && digestAt === undefined && round < rounds && nextDirection < contributions * directions;
+  const mostDirections = contributionsPerRound(maxStaleness) * directions;
+  return phase === 'working' && digestAt === undefined && round < rounds && nextDirection < mostDirections;
 }
 
 function onMessage(state: WorkerState, { message }: TrainerMessage): WorkerEffect[] {
