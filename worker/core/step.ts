@@ -152,7 +152,7 @@ function onWelcome(state: WorkerState, welcome: Welcome): WorkerEffect[] {
       return effects;
     case Welcome_CatchUp.GIVE_RECORDS:
       for (const record of state.recent)
-        if (record.round >= round) effects.push({ kind: 'send', message: { $case: 'held', value: record } });
+        if (record.round >= round) effects.push({ kind: 'send', message: { $case: 'recordGiven', value: record } });
   }
   state.todo.push({ kind: 'digest', purpose: 'report' });
   return effects;
