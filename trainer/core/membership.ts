@@ -7,7 +7,7 @@ import { catchUpOf, recordsFrom } from './catch-up.ts';
 import { askAgain, startEvaluation } from './evaluation.ts';
 import { notice } from './messages.ts';
 import { type Place, placeFor } from './names.ts';
-import { MAX_CREDIT } from './quorum.ts';
+import { MAX_CREDIT, readyMembers } from './quorum.ts';
 import { isClaimSettled } from './recovery.ts';
 import { expel, refuse, remove } from './removal.ts';
 import type { Effect, Event, Member, Origin, Refusal, Report, StreamId, TrainerState } from './state.ts';
@@ -147,7 +147,7 @@ function onAgreed(state: TrainerState, member: Member, stream: StreamId, atMs: n
   const { round } = state.normaliser;
   member.expectedFrom = round === 0 ? 0 : round + 1;
   member.readyMs = atMs;
-  const ready = [...state.members.values()].filter((m) => m.expectedFrom !== undefined).length;
+  const ready = readyMembers(state).length;
   state.sharers = Math.max(state.sharers, ready);
   const first = round === 0 && ready === state.rules.settings.startWorkers;
   if (first) state.openedMs = atMs;
