@@ -315,7 +315,7 @@ class Trainer {
   /** An evaluation is in the log before its adapter has a checkpoint: a trainer killed between the two left the best of before. */
   private async mendBest(): Promise<void> {
     const { backend, directory } = this.options;
-    const { best } = this.state;
+    const { best } = this.state.progress;
     if (!best || (await isBest(checkpointsOf(directory), best.round))) return;
     const log = await readRoundLog(roundLogFile(directory));
     await this.checkpoint((await replayLog(log, backend, best.round)).replica, true);

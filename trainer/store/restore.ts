@@ -3,7 +3,7 @@ import { type Backend, ownedCopy } from '../../kernels/backend.ts';
 import { initialNormaliser } from '../../kernels/learning-rule.ts';
 import { applyRecord, initialReplica, type ReplicaState } from '../../kernels/replica.ts';
 import { frozenPart, initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../../kernels/run-replica.ts';
-import { countsProblem, figuresOf, isBetter } from '../../proto/evaluation.ts';
+import { countsProblem } from '../../proto/evaluation.ts';
 import type { Evaluation, LogFrame, Record } from '../../proto/gen/onebyte.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig } from '../../proto/run-config.ts';
@@ -42,7 +42,6 @@ export function restoreTrainer(
     deadlineMs: 0,
     openings: new Map(),
     evaluation: undefined,
-    best: undefined,
     progress: initialProgress(),
     stopReason: undefined,
     emptyRecords: 0,
@@ -63,11 +62,8 @@ export function restoreTrainer(
       state.memberships.set(frame.value.worker, frame.value.membership);
       present.set(frame.value.worker, frame.value.name);
     } else if (frame?.$case === 'left') present.delete(frame.value.worker);
-    else if (frame?.$case === 'evaluation' && isCountable(frame.value)) {
-      const best = isBetter(frame.value, state.best);
-      if (best) state.best = frame.value;
-      noteEvaluation(state.progress, figuresOf(frame.value), best);
-    } else if (frame?.$case === 'record') noteRecord(state, frame.value);
+    else if (frame?.$case === 'evaluation' && isCountable(frame.value)) noteEvaluation(state.progress, frame.value);
+    else if (frame?.$case === 'record') noteRecord(state, frame.value);
   }
   state.nextMembership = state.epoch * 2 ** 32;
   if (frames.length > 0)

@@ -584,8 +584,8 @@ describe('an evaluation', () => {
       const lies = (stream: number) => (rows: number) => (stream === 0 ? 3 * rows : rows);
       for (let i = 0; i < 3 && state.evaluation; i++)
         for (const stream of [0, 1, 2, 3]) if (state.evaluation) refused.push(...say(state, stream, lies(stream)));
-      assert.equal(state.best?.lossSum, 4);
-      state.best = undefined;
+      assert.equal(state.progress.best?.lossSum, 4);
+      state.progress.best = undefined;
       if (time === 0) refused.push(...startEvaluation(state, 10));
     }
     assert.deepEqual(refusals(refused), ['deviant']);
