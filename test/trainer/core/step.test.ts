@@ -7,9 +7,9 @@ import { entriesOf, recordOf } from '../../../proto/record.ts';
 import { resumeSecretOf, withProof } from '../../../proto/record-proof.ts';
 import { TrainerSettings } from '../../../settings/trainer-settings.ts';
 import { startEvaluation } from '../../../trainer/core/evaluation.ts';
+import { restoreTrainer } from '../../../trainer/core/restore.ts';
 import type { Effect, Event, Origin, TrainerRules, TrainerState } from '../../../trainer/core/state.ts';
 import { step } from '../../../trainer/core/step.ts';
-import { restoreTrainer } from '../../../trainer/store/restore.ts';
 import { virtualRule } from '../../simulation/virtual-replica.ts';
 
 const rulesOf = (settings: object = {}, maxStaleness = 0, more: Partial<TrainerRules> = {}): TrainerRules => ({
