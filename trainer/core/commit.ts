@@ -6,7 +6,7 @@ import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
 import { entriesOf, type RecordEntry, recordOf } from '../../proto/record.ts';
 import { withProof } from '../../proto/record-proof.ts';
 import { startEvaluation } from './evaluation.ts';
-import { notice } from './messages.ts';
+import { notice } from './notice.ts';
 import { chargeFor, deadlineOf, expectedMembers, quorumOf, readyMembers } from './quorum.ts';
 import { roundDetail } from './round-detail.ts';
 import type { Effect, Member, TrainerState } from './state.ts';

@@ -3,7 +3,7 @@ import { isDecodable } from '../../kernels/learning-rule.ts';
 import { type Contribution, Notice_Kind } from '../../proto/gen/onebyte.ts';
 import { contributionsPerRound, MAX_DIRECTION_INDEX } from '../../proto/limits.ts';
 import { withArrival } from './deadline.ts';
-import { notice } from './messages.ts';
+import { tell } from './notice.ts';
 import { creditFor, deadlineOf, dueMembers } from './quorum.ts';
 import type { Effect, Member, TrainerState } from './state.ts';
 
@@ -116,7 +116,7 @@ function nameFor(state: TrainerState, member: Member): Effect[] {
 function tooLate({ worker, stream }: Member, measuredRound: number, round: number): Effect[] {
   const text = `measured in round ${measuredRound}; round ${round} is open`;
   return [
-    { kind: 'send', stream: stream!, message: notice(Notice_Kind.LATE, text) },
+    tell(stream!, Notice_Kind.LATE, text),
     { kind: 'report', report: { kind: 'late', worker, measuredRound, round } },
   ];
 }

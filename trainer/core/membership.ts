@@ -5,8 +5,8 @@ import { peerText } from '../../proto/peer-text.ts';
 import { resumeSecretOf, withProof } from '../../proto/record-proof.ts';
 import { catchUpOf, recordsFrom } from './catch-up.ts';
 import { askAgain, startEvaluation } from './evaluation.ts';
-import { notice } from './messages.ts';
 import { type Place, placeFor } from './names.ts';
+import { tell } from './notice.ts';
 import { MAX_CREDIT, readyMembers } from './quorum.ts';
 import { isClaimSettled } from './recovery.ts';
 import { expel, refuse, remove } from './removal.ts';
@@ -53,7 +53,7 @@ function tellLast(state: TrainerState, lastWord: Notice, stream: StreamId, hello
   const worker = kind === Notice_Kind.RUN_DONE ? state.numbers.get(hello.name) : undefined;
   const welcomed =
     worker === undefined ? [] : welcome(state, newMember(state, hello.name, NOWHERE, { worker }), stream, hello);
-  return [...welcomed, { kind: 'send', stream, message: notice(kind, text) }];
+  return [...welcomed, tell(stream, kind, text)];
 }
 
 /** The welcome, and the records that the worker lacks where it is to catch up by them. */

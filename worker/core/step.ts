@@ -1,10 +1,11 @@
 /**
  * The worker's core: says hello, catches up, contributes, applies records in order, and comes back when the way breaks.
- * `step` is a pure state machine like the trainer's; the compute does one task at a time and what it is at decides nothing here.
+ * `step` is a pure state machine like the trainer's. It gives the compute one task at a time.
  */
 import {
   type Notice,
   Notice_Kind,
+  type ReplicaDigest,
   type TrainerMessage,
   type Welcome,
   Welcome_CatchUp,
@@ -76,13 +77,11 @@ function onOpened(state: WorkerState, { atMs, terms }: Extract<WorkerEvent, { ki
   return [];
 }
 
-function hello({ rules, resumeSecret, terms, epoch }: WorkerState, replica: TaskDigest | undefined): WorkerEffect {
+function hello({ rules, resumeSecret, terms, epoch }: WorkerState, replica: ReplicaDigest | undefined): WorkerEffect {
   const { name, requestedWorker } = rules;
   const value = { name, requestedWorker, resumeSecret, replica, runConfigSha256: terms!.runConfigSha256, epoch };
   return { kind: 'send', message: { $case: 'hello', value } };
 }
-
-type TaskDigest = Extract<TaskResult, { kind: 'digest' }>['digest'];
 
 /** Gives the compute its next task, or handles messages until there is one. */
 function goOn(state: WorkerState): WorkerEffect[] {
