@@ -7,7 +7,7 @@ import { selectBackend } from '../kernels/select-backend.ts';
 import { usableCores } from '../platform/cores.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { writePeftCheckpoint } from '../trainer/store/checkpoint.ts';
-import { replayLog } from '../trainer/store/restore.ts';
+import { replayLog } from '../trainer/store/replay.ts';
 import { readRoundLog } from '../trainer/store/round-log.ts';
 import { printJson, runCommand, wholeNumber } from './command.ts';
 

@@ -1,8 +1,5 @@
 /** Where each adapter matrix lies in θ, and in the scratch buffer that holds many perturbed adapters at once. */
-import type { AdapterModule } from '../proto/adapter.ts';
-
-/** Which matrices are trained: A and B, or B alone (LoRA-FA: A stays at its initial values and is no part of θ). */
-export type TrainedMatrices = 'both' | 'B';
+import type { AdapterDescription, AdapterModule } from '../proto/adapter.ts';
 
 /** One matrix of θ, row-major in PEFT's shape. */
 export interface AdapterTensor {
@@ -18,7 +15,8 @@ export interface AdapterTensor {
 
 export interface AdapterLayout {
   readonly modules: readonly AdapterModule[];
-  readonly train: TrainedMatrices;
+  /** Which matrices are trained. */
+  readonly train: AdapterDescription['train'];
   /** In θ's order: modules as given (layers ascending, the family's order within a layer), A before B. */
   readonly tensors: readonly AdapterTensor[];
   /** d, the length of θ. */
@@ -26,7 +24,10 @@ export interface AdapterLayout {
 }
 
 /** The layout of θ for `modules`, in their order. */
-export function adapterLayout(modules: readonly AdapterModule[], train: TrainedMatrices = 'both'): AdapterLayout {
+export function adapterLayout(
+  modules: readonly AdapterModule[],
+  train: AdapterLayout['train'] = 'both',
+): AdapterLayout {
   const tensors: AdapterTensor[] = [];
   let offset = 0;
   const add = (module: number, matrix: 'A' | 'B', rows: number, columns: number): void => {

@@ -33,6 +33,11 @@ export interface Perturbation {
 export const adaptersOf = ({ directions, sides }: Pick<Perturbation, 'directions' | 'sides'>): number =>
   ({ both: 2 * directions, plus: directions + 1, plusOnly: directions })[sides];
 
+/** Throws unless `scratch` holds what the perturbation writes. */
+export function assertScratch(p: Perturbation, scratch: Float32Array): void {
+  assert.equal(scratch.length, adaptersOf(p) * p.layout.elements, 'scratch holds G adapters of d elements');
+}
+
 /** One gradient of a record: its direction, and Q = 512 × its decoded, requantised, winsorised byte. */
 export interface Term {
   readonly roundKey: WordPair;

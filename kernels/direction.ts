@@ -1,12 +1,11 @@
 /** Random directions z ∈ {−1, 0, +1}ᵈ: blocks of 64 Rademacher signs, of which every `stripes`-th is used. */
 import assert from 'node:assert/strict';
+import { STRIPES } from '../proto/limits.ts';
 import { firstBlockOf } from './random-keys.ts';
 import { threefry, type WordPair } from './threefry.ts';
 
 /** Elements of a block: the 64 bits of one Threefry output. */
 export const BLOCK = 64;
-/** The stripe counts that exist: √m is a power of two, so scaling by it is exact. */
-export const STRIPES = [1, 4, 16, 64, 256] as const;
 
 /** Throws unless `stripes` is allowed for `d` elements: 64·m ≤ d, so that each direction has a non-zero element. */
 export function assertStripes(stripes: number, d: number): void {

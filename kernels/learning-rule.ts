@@ -2,18 +2,15 @@
  * The learning rule: how the gradient bytes of a record become a step of θ. A pure function of the bytes; no float that a
  * worker measured enters. test/golden/reference.py is the same rule in Python and makes the golden vectors.
  */
-
 import assert from 'node:assert/strict';
 import { DECODED_512, isAbstention, LARGEST_512, MAX_EXPONENT, STEPS_PER_UNIT } from '../proto/e4m3.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
+import { MAX_GRADIENTS_PER_RECORD } from '../proto/limits.ts';
 import { entriesOf, type RecordEntry } from '../proto/record.ts';
 import type { Term } from './backend.ts';
 import { binaryExponent, powerOfTwo } from './float64.ts';
 import { roundKey } from './random-keys.ts';
 import type { WordPair } from './threefry.ts';
-
-/** Gradients a record may hold, so that S = Σ Q·z fits int32: 8,192 · 448 · 512 < 2³¹. */
-export const MAX_GRADIENTS_PER_RECORD = 8192;
 
 /** What the learning rate of every record follows from. */
 export interface DecayingRate {

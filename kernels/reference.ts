@@ -1,7 +1,6 @@
 /** The plain TypeScript backend: short rather than fast, and the judge of all others. */
-import assert from 'node:assert/strict';
 import { scratchOffset } from './adapter-layout.ts';
-import { adaptersOf, assertExactSum, type Backend, type Perturbation, type Term } from './backend.ts';
+import { adaptersOf, assertExactSum, assertScratch, type Backend, type Perturbation, type Term } from './backend.ts';
 import { addDirection, direction, dotDirection } from './direction.ts';
 
 export const referenceBackend: Backend = {
@@ -9,8 +8,7 @@ export const referenceBackend: Backend = {
   allocate: (elements) => new Float32Array(elements),
 
   async perturb(p: Perturbation, scratch: Float32Array): Promise<void> {
-    const adapters = adaptersOf(p);
-    assert.equal(scratch.length, adapters * p.layout.elements, 'scratch holds G adapters of d elements');
+    assertScratch(p, scratch);
     for (let j = 0; j < p.directions; j++) {
       const z = direction(p.roundKey, p.firstDirection + j, p.layout.elements, p.stripes);
       if (p.sides === 'both') {

@@ -1,4 +1,5 @@
 /** A short proof, on the machine that will compute, that a backend gives the reference's bits. */
+import { LARGEST_512 } from '../proto/e4m3.ts';
 import { adapterLayout } from './adapter-layout.ts';
 import { adaptersOf, type Backend, type Perturbation, PROJECTION_ERROR, type Term } from './backend.ts';
 import { initialAdapter } from './initial-adapter.ts';
@@ -13,7 +14,7 @@ const MODULES = [
 ];
 const SEED = 2 ** 32 + 7;
 /** Magnitudes from one unit to the largest, of both signs, with few and with many significant bits. */
-const QS = [1, -448 * 512, 512 * 9, -512 * 13, 448 * 512, -77, 123_457, 0, -4096];
+const QS = [1, -LARGEST_512, 512 * 9, -512 * 13, LARGEST_512, -77, 123_457, 0, -4096];
 
 /** Undefined when `backend` agrees with the reference to the bit; else what it gets wrong. Throws what the backend throws. */
 export async function selfCheck(backend: Backend): Promise<string | undefined> {

@@ -3,8 +3,8 @@
 /** Two 32-bit words, each 0…2³²−1: a key, a counter or an output. */
 export type WordPair = readonly [number, number];
 
-/** Rotation distances of Threefry-2x32, two groups of four (Salmon et al. 2011, table 2). */
-const ROTATIONS = [
+/** Rotation distances of Threefry-2x32, two groups of four in turn (Salmon et al. 2011, table 2). */
+export const ROTATIONS = [
   [13, 15, 26, 6],
   [17, 29, 16, 24],
 ] as const;

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The folder of package.json: one level up from proto/, two from dist/proto/. */
+/** The folder of package.json: one level up from platform/, two from dist/platform/. */
 export function packageRoot(): string {
   const near = fileURLToPath(new URL('..', import.meta.url));
   return existsSync(join(near, 'package.json')) ? near : fileURLToPath(new URL('../..', import.meta.url));

@@ -2,6 +2,10 @@
 
 /** K, directions of one contribution. */
 export const MAX_DIRECTIONS = 2048;
+/** Gradients of one record, so that S = Σ Q·z fits int32: 8,192 · 448 · 512 < 2³¹. */
+export const MAX_GRADIENTS_PER_RECORD = 8192;
+/** m: the stripe counts that exist. √m is a power of two, so scaling by it is exact. */
+export const STRIPES = [1, 4, 16, 64, 256] as const;
 /** Bytes of one gRPC message, both ways. */
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 /** Bytes of one message from a worker; the largest is a record given back: 8,192 contributions of 1 byte are 90 kB of columns at most. */
@@ -26,8 +30,8 @@ export const DIGEST_BYTES = 32;
 export const MAX_LOG_FRAME_BYTES = MAX_SNAPSHOT_BYTES;
 /** Directions are counted in 31 bits, so that every counter word of a block fits beside them. */
 export const MAX_DIRECTION_INDEX = 2 ** 31 - 1;
-/** Contributions that a worker sends for one measured round while its record is on the way (maxStaleness above 0). */
-export const MAX_CONTRIBUTIONS_PER_ROUND = 64;
+/** Contributions that a worker may send for one measured round: with staleness it goes on while the record is on the way. */
+export const contributionsPerRound = (maxStaleness: number): number => (maxStaleness > 0 ? 64 : 1);
 /** Records that trainer and workers keep at hand, for a peer that lacks some. */
 export const MAX_RECENT_RECORDS = 512;
 /** Rounds between comparisons of replica digests. */

@@ -7,7 +7,7 @@ import { MAX_LOG_FRAME_BYTES } from './limits.ts';
 import { usageError } from './operating-error.ts';
 
 const MAGIC = Buffer.from('1Byt');
-export const FRAME_HEADER_BYTES = 12;
+const FRAME_HEADER_BYTES = 12;
 
 function checksum(position: number, payload: Uint8Array): number {
   const prefix = Buffer.alloc(12);

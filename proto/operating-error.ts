@@ -29,3 +29,7 @@ export class OperatingError extends Error {
 /** Wrong config, model or data (exit code 2). */
 export const usageError = (message: string, options?: ErrorOptions): OperatingError =>
   new OperatingError(EXIT.usage, message, options);
+
+/** What a run keeps on disk is damaged, lost or another's (exit code 5). */
+export const storeError = (message: string, options?: ErrorOptions): OperatingError =>
+  new OperatingError(EXIT.durableStore, message, options);

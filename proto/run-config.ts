@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { AdapterDescription } from './adapter.ts';
 import { MAX_EXPONENT } from './e4m3.ts';
-import { MAX_DIRECTIONS, MAX_WORKERS } from './limits.ts';
+import { MAX_DIRECTIONS, MAX_WORKERS, STRIPES } from './limits.ts';
 import { usageError } from './operating-error.ts';
 
 const positive = z.number().positive();
@@ -38,7 +38,7 @@ export const Learning = z.strictObject({
     .default(4)
     .describe('rows of a minibatch, the same for all directions of a contribution; a worker may choose its own'),
   directionStripes: z
-    .literal([1, 4, 16, 64, 256])
+    .literal(STRIPES)
     .default(1)
     .describe('m: a direction touches every m-th block of 64 elements; needs 64 m <= adapter elements'),
   maxStaleness: z

@@ -9,13 +9,17 @@ import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { readRegular } from '../platform/regular-file.ts';
+import { AdapterDescription } from '../proto/adapter.ts';
 import { usageError } from '../proto/operating-error.ts';
-import { DataRules, Learning, type RunConfig } from '../proto/run-config.ts';
+import { DataRules, Learning, RunConfig } from '../proto/run-config.ts';
 import { explain } from './explain-keys.ts';
 import { TrainerSettings } from './trainer-settings.ts';
 import { WorkerSettings } from './worker-settings.ts';
 
 const path = z.string().min(1);
+
+/** Workers that `simulate` starts as processes, or that are launched on Kubernetes, at once. */
+export const MOST_WORKERS = 1024;
 
 /** The adapter to train: PEFT's words. */
 export const AdapterSection = z.strictObject({
@@ -26,7 +30,7 @@ export const AdapterSection = z.strictObject({
     .default('all-linear')
     .describe('layers to adapt: all-linear, a list of name endings, or a regular expression for whole names'),
   rslora: z.boolean().default(false).describe('scale by alpha / sqrt(rank)'),
-  train: z.enum(['both', 'B']).default('both').describe('B: A stays at its initial values (LoRA-FA)'),
+  train: AdapterDescription.shape.train.default('both').describe('B: A stays at its initial values (LoRA-FA)'),
   from: path.optional().describe('PEFT directory to continue; its rank, alpha and targets then hold'),
 });
 
@@ -42,19 +46,21 @@ const DataSection = DataRules.extend({
   train: path.optional().describe('JSONL, TSV or CSV file with training rows; a trainer alone needs none'),
   dev: path.optional().describe('rows for evaluations during the run'),
   test: path.optional().describe('rows that simulate evaluates before and after the run'),
-  shards: z.int().min(1).optional().describe('parts that the training rows are split into; default: workers'),
+  shards: RunConfig.shape.data.shape.shards
+    .optional()
+    .describe('parts that the training rows are split into; default: workers'),
 });
 
 export const RunFile = z.strictObject({
   model: path.describe('Hugging Face model: a directory, or org/name to download'),
-  seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0).describe('run seed: decides all that is random'),
+  seed: RunConfig.shape.seed.default(0).describe('run seed: decides all that is random'),
   rounds: z
     .int()
     .min(1)
     .max(2 ** 31 - 1)
     .default(100)
     .describe('records after which the run is done'),
-  workers: z.int().min(1).max(1024).default(4).describe('worker processes of onebyte simulate'),
+  workers: z.int().min(1).max(MOST_WORKERS).default(4).describe('worker processes of onebyte simulate'),
   out: path.default('runs/run').describe('run directory; a new name is taken where it exists'),
   data: DataSection.prefault({}),
   adapter: AdapterSection.prefault({}),

@@ -4,17 +4,17 @@ import { BACKEND_CHOICES } from '../kernels/select-backend.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { Learning } from '../proto/run-config.ts';
 
-/** The enumeration of `learning.estimator` without its default. */
-const Estimator = Learning.shape.estimator.unwrap();
-
 export const PROVIDERS = ['auto', 'cpu', 'webgpu', 'cuda'] as const;
 
 export const PRECISIONS = ['float32', 'tf32', 'bfloat16', 'float16'] as const;
 
 export const WorkerSettings = z.strictObject({
-  estimator: Estimator.optional().describe('how this worker measures; default: learning.estimator'),
+  estimator: Learning.shape.estimator
+    .unwrap()
+    .optional()
+    .describe('how this worker measures; default: learning.estimator'),
   directions: z.int().min(1).optional().describe('K of this worker, at most learning.directions, the default'),
-  rows: z.int().min(1).max(4096).optional().describe('rows of a minibatch of this worker; default: learning.rows'),
+  rows: Learning.shape.rows.unwrap().optional().describe('rows of a minibatch of this worker; default: learning.rows'),
   threads: z.int().min(1).max(1024).optional().describe('threads of the forward pass; default: the cores it may use'),
   provider: z.enum(PROVIDERS).default('auto').describe('what runs the forward pass'),
   precision: z

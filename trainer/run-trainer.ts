@@ -5,23 +5,24 @@
  * no model and no row of data.
  */
 import type { Backend } from '../kernels/backend.ts';
-import { MAX_GRADIENTS_PER_RECORD } from '../kernels/learning-rule.ts';
 import { adapterDigest, moveReplica, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { learningRuleOf } from '../kernels/run-replica.ts';
 import { encodeSnapshot } from '../kernels/snapshot.ts';
 import { deferred } from '../platform/deferred.ts';
 import type { WorkerMessage } from '../proto/gen/onebyte.ts';
+import { MAX_GRADIENTS_PER_RECORD } from '../proto/limits.ts';
 import { type ExitCode, usageError } from '../proto/operating-error.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import type { TrainerSettings } from '../settings/trainer-settings.ts';
 import { groupAppends } from './core/group-commit.ts';
+import { restoreTrainer, uncountable } from './core/restore.ts';
 import type { Effect, Event, Report, StreamId, TrainerRules, TrainerState } from './core/state.ts';
 import { step } from './core/step.ts';
 import { emptyHistory, type RunHistory } from './metrics/history.ts';
 import { statusOf } from './metrics/status.ts';
 import { isBest, writeCheckpoint } from './store/checkpoint.ts';
 import { checkpointsOf, type OpenRun, openRun, roundLogFile } from './store/open-run.ts';
-import { replayLog, restoreTrainer, uncountable } from './store/restore.ts';
+import { replayLog } from './store/replay.ts';
 import { readRoundLog } from './store/round-log.ts';
 import type { Peer } from './transport/listener.ts';
 import { type Service, type ServiceAccess, startService } from './transport/service.ts';
@@ -315,7 +316,7 @@ class Trainer {
   /** An evaluation is in the log before its adapter has a checkpoint: a trainer killed between the two left the best of before. */
   private async mendBest(): Promise<void> {
     const { backend, directory } = this.options;
-    const { best } = this.state;
+    const { best } = this.state.progress;
     if (!best || (await isBest(checkpointsOf(directory), best.round))) return;
     const log = await readRoundLog(roundLogFile(directory));
     await this.checkpoint((await replayLog(log, backend, best.round)).replica, true);

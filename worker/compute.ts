@@ -1,5 +1,4 @@
 /** All numbers of a worker: its model, data, replica and measurements. Runs in a thread of its own, since a forward pass blocks. */
-
 import { checkRows, type Dataset, readDataset } from '../data/dataset.ts';
 import { type DataOrder, dataOrder } from '../data/order.ts';
 import { type Backend, ownedCopy } from '../kernels/backend.ts';
@@ -15,6 +14,7 @@ import type { Contribution, EvaluationCounts, EvaluationRequest, Record, Replica
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
 import type { RunConfig } from '../proto/run-config.ts';
 import { derivativesOf, ownLearning, type WorkerSettings } from '../settings/worker-settings.ts';
+import type { DataReport } from './core/state.ts';
 import { measureContribution } from './estimators/contribution.ts';
 import type { EstimatorContext } from './estimators/estimator.ts';
 import { Scratch } from './estimators/scratch.ts';
@@ -39,13 +39,6 @@ export interface ComputeReport {
   /** What runs the forward pass, and why. */
   readonly provider: string;
   readonly adapterElements: number;
-}
-
-/** What is known once the worker's shard is read. */
-export interface DataReport {
-  readonly rows: number;
-  readonly truncated: number;
-  readonly merged: number;
 }
 
 /** The numeric half of a worker. Calls are made one at a time. */

@@ -200,8 +200,8 @@ class RunningWorker {
     this.stream = stream;
     this.dispatch({ kind: 'opened', atMs: performance.now(), terms });
     while (this.stream === stream) {
-      const message = stream.inbox.take();
-      if (message === undefined) await stream.inbox.wait();
+      const message = stream.messages.take();
+      if (message === undefined) await stream.messages.wait();
       else this.dispatch({ kind: 'message', atMs: performance.now(), message });
     }
   }

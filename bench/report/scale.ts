@@ -1,5 +1,5 @@
 /** What a round costs as workers are added: fitted to `bench protocol` as far as that was measured, derived beyond. */
-import { MAX_GRADIENTS_PER_RECORD } from '../../kernels/learning-rule.ts';
+import { MAX_GRADIENTS_PER_RECORD } from '../../proto/limits.ts';
 import type { ProtocolRow } from '../protocol.ts';
 import { byteCount, duration, short } from './format.ts';
 import type { Results } from './results.ts';

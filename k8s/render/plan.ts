@@ -1,10 +1,15 @@
-/** What is to be launched on Kubernetes: a run file and a few flags, checked, with the paths that the pods will see. */
+/**
+ * What is to be launched on Kubernetes: a run file and a few flags, checked, with the paths that the pods will see.
+ *
+ * The room k8s/ turns such a plan into objects of Kubernetes, and keeps those of the demo as a kustomize folder. It starts nothing, asks no
+ * cluster, and knows of a run only what its run file says.
+ */
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative } from 'node:path';
 import { parseDocument } from 'yaml';
 import { ownPackage, packageRoot } from '../../platform/own-package.ts';
 import { usageError } from '../../proto/operating-error.ts';
-import { readRunFile, trainFile } from '../../settings/run-file.ts';
+import { MOST_WORKERS, readRunFile, trainFile } from '../../settings/run-file.ts';
 
 /** Part of a volume that exists: `claim` or `claim/path`. */
 export interface ClaimPath {
@@ -78,7 +83,7 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
     throw usageError(`--image-pull-secret ${flags.imagePullSecret}: expected the name of a Secret`);
   for (const flag of ['cpu', 'memory', 'storage'] as const) checkQuantity(`--${flag}`, flags[flag]);
   const workers = flags.workers ?? run.workers;
-  if (workers < 1 || workers > 1024) throw usageError(`--workers ${workers}: expected 1…1024`);
+  if (workers < 1 || workers > MOST_WORKERS) throw usageError(`--workers ${workers}: expected 1…${MOST_WORKERS}`);
   const model = claimPath('--model-claim', flags.modelClaim);
   const data = claimPath('--data-claim', flags.dataClaim);
   if (flags.dataByIndex && !data) throw usageError('--data-by-index needs --data-claim');

@@ -1,7 +1,6 @@
 /** The gpu.js backend: directions, θ ± step·z, S and dot products on the device; θ −= scale·S on the host, in float64. */
-import assert from 'node:assert/strict';
 import { type AdapterLayout, scratchOffset } from '../adapter-layout.ts';
-import { adaptersOf, assertExactSum, type Backend, type Perturbation, type Term } from '../backend.ts';
+import { adaptersOf, assertExactSum, assertScratch, type Backend, type Perturbation, type Term } from '../backend.ts';
 import { BLOCK } from '../direction.ts';
 import { firstBlockOf } from '../random-keys.ts';
 import { type TermClass, termClasses } from '../term-classes.ts';
@@ -121,7 +120,7 @@ function cutIntoPasses(terms: readonly Term[]): Term[][] {
 async function perturb(device: GpuDevice, p: Perturbation, scratch: Float32Array): Promise<void> {
   const { layout, theta, stripes } = p;
   const adapters = adaptersOf(p);
-  assert.equal(scratch.length, adapters * layout.elements, 'scratch holds G adapters of d elements');
+  assertScratch(p, scratch);
   const copies = stripes > 1 ? adapters : 0; // unused blocks are θ itself
   for (let g = 0; g < copies; g++) writeRange(layout, scratch, adapters, g, 0, theta);
   if (p.sides === 'plus') writeRange(layout, scratch, adapters, adapters - 1, 0, theta);

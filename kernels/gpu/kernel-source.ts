@@ -5,19 +5,13 @@
  * live in arguments of functions declared Integer (a round of Threefry is a function that calls the next), a 32-bit word
  * enters and leaves as two halves, and a sum leaves as an integer that float32 holds.
  */
-
-import { SKEIN_PARITY } from '../threefry.ts';
+import { ROTATIONS, SKEIN_PARITY } from '../threefry.ts';
 
 /** A function of integers with an integer result. */
 export interface IntegerFunction {
   readonly source: string;
   readonly argumentNames: readonly string[];
 }
-
-const ROTATIONS = [
-  [13, 15, 26, 6],
-  [17, 29, 16, 24],
-] as const;
 
 /** float32 columns of a term: high and low halves of key word 0, key word 1, direction, first block; block stride; step. */
 export const TERM_COLUMNS = 10;

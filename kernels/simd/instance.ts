@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { MAX_DIRECTIONS } from '../../proto/limits.ts';
 import { type AdapterTensor, scratchOffset } from '../adapter-layout.ts';
-import { adaptersOf, type Perturbation } from '../backend.ts';
+import { adaptersOf, assertScratch, type Perturbation } from '../backend.ts';
 import { BLOCK } from '../direction.ts';
 import { firstBlockOf } from '../random-keys.ts';
 import { SIMD_MODULE_BASE64 } from './gen/module.ts';
@@ -124,9 +124,8 @@ export class SimdInstance {
 
   /** Writes the G perturbed adapters `[G · d]`, tensor-major. */
   perturb(p: Perturbation, scratch: Float32Array): void {
-    const adapters = adaptersOf(p);
     assert(p.directions <= MAX_DIRECTIONS, `${p.directions} directions, at most ${MAX_DIRECTIONS}`);
-    assert.equal(scratch.length, adapters * p.layout.elements, 'scratch holds G adapters of d elements');
+    assertScratch(p, scratch);
     this.#projection = undefined; // its terms are overwritten
     const firstBlocks: number[] = [];
     for (let j = 0; j < p.directions; j++) {

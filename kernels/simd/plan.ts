@@ -115,7 +115,7 @@ export function prepareTerm(view: DataView, at: number, key: WordPair, direction
   });
 }
 
-/** Bytes of a plan of `n` terms, at most. */
+/** Throws unless the plan fits `capacity` bytes. */
 export function assertPlanFits(plan: Plan, capacity: number): void {
   assert(plan.bytes.length <= capacity, `a plan of ${plan.bytes.length} bytes, at most ${capacity} fit`);
 }

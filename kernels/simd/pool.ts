@@ -1,5 +1,4 @@
 /** Threads that share the units of one operation at a time with the calling thread, with which θ stays. */
-
 import { setImmediate } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 import { spawnThread } from '../../platform/spawn-thread.ts';
@@ -55,7 +54,7 @@ export interface SimdPool {
 }
 
 /** Time that the calling thread computes or waits before it looks at its events, ms. */
-const BREATH_MS = 10;
+export const BREATH_MS = 10;
 
 export function startPool(size: number): SimdPool {
   let failure: Error | undefined;

@@ -3,14 +3,12 @@ import { setImmediate } from 'node:timers/promises';
 import { assertExactSum, type Backend, type Term } from '../backend.ts';
 import { SimdInstance } from './instance.ts';
 import { planUpdate } from './plan.ts';
-import { type SimdPool, startPool, sumsOf } from './pool.ts';
+import { BREATH_MS, type SimdPool, startPool, sumsOf } from './pool.ts';
 import { type ProjectedPart, type Projection, planProjection } from './projection.ts';
 import { projectionParts, unitsOf } from './units.ts';
 
 /** Sign-additions below which other threads are not worth waking. */
 const WORTH_THREADS = 4e6;
-/** The calling thread serves its other duties at least this often, ms. */
-const BREATH_MS = 10;
 
 /** threads: at least 1, the calling one included; any number gives the same bits. Throws when WebAssembly SIMD is missing. */
 export function simdBackend(threads: number): Backend {

@@ -37,7 +37,7 @@ export interface WorkerMessage {
     | { $case: "leave"; value: Leave }
     | //
     /** A record that the trainer lost and asked for (Welcome.GIVE_RECORDS), with its proof. */
-    { $case: "held"; value: Record }
+    { $case: "recordGiven"; value: Record }
     | undefined;
 }
 
@@ -366,7 +366,7 @@ export const WorkerMessage: MessageFns<WorkerMessage> = {
       case "leave":
         Leave.encode(message.message.value, writer.uint32(50).fork()).join();
         break;
-      case "held":
+      case "recordGiven":
         Record.encode(message.message.value, writer.uint32(58).fork()).join();
         break;
     }
@@ -439,7 +439,7 @@ export const WorkerMessage: MessageFns<WorkerMessage> = {
               break;
             }
 
-            message.message = { $case: "held", value: Record.decode(reader, reader.uint32()) };
+            message.message = { $case: "recordGiven", value: Record.decode(reader, reader.uint32()) };
             continue;
           }
         }

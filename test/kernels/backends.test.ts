@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import seedrandom from 'seedrandom';
 import { type AdapterLayout, adapterLayout } from '../../kernels/adapter-layout.ts';
 import { adaptersOf, type Backend, type Perturbation, PROJECTION_ERROR, type Term } from '../../kernels/backend.ts';
-import { direction, STRIPES } from '../../kernels/direction.ts';
+import { direction } from '../../kernels/direction.ts';
 import { gpuBackend } from '../../kernels/gpu/gpu-backend.ts';
 import { initialAdapter } from '../../kernels/initial-adapter.ts';
 import { exponentInForce, type LearningRule, type Normaliser } from '../../kernels/learning-rule.ts';
@@ -19,6 +19,7 @@ import { simdBackend } from '../../kernels/simd/simd-backend.ts';
 import { unitsOf } from '../../kernels/simd/units.ts';
 import { DECODED_512, isAbstention, LARGEST_512 } from '../../proto/e4m3.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
+import { STRIPES } from '../../proto/limits.ts';
 import { recordOf } from '../../proto/record.ts';
 import { useSoftwareAdapter } from '../support/software-adapter.ts';
 

@@ -32,8 +32,8 @@ describe('a record', () => {
 
   it('fits a message to the trainer whatever it holds', () => {
     const entries = Array.from({ length: 8191 }, (_, i) => entry(65_535, 16, MAX_DIRECTION_INDEX - 1, i === 0 ? 2 : 1));
-    const held = { ...recordOf(2 ** 31, -60, entries), proof: Buffer.alloc(8) };
-    const message = WorkerMessage.encode({ message: { $case: 'held', value: held } }).finish();
+    const given = { ...recordOf(2 ** 31, -60, entries), proof: Buffer.alloc(8) };
+    const message = WorkerMessage.encode({ message: { $case: 'recordGiven', value: given } }).finish();
     assert(message.length <= MAX_WORKER_MESSAGE_BYTES, `${message.length} bytes`);
   });
 

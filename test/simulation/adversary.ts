@@ -131,7 +131,7 @@ export class Adversary {
     const entry = { staleness: 0, worker: 0, firstDirection: 0, gradientBytes: Buffer.of(1) };
     for (let i = 0; i < 3; i++) {
       const record = { ...recordOf(this.round + i, 0, [entry]), proof: Buffer.alloc(8, i) };
-      this.stream?.send({ $case: 'held', value: record });
+      this.stream?.send({ $case: 'recordGiven', value: record });
     }
   }
 

@@ -124,7 +124,7 @@ export class VirtualNetwork implements WorkerNetwork, HostileNetwork {
       case 'digest':
         trainer?.handle({ kind: 'digest', stream, digest: message.value });
         break;
-      case 'held':
+      case 'recordGiven':
         trainer?.handle({ kind: 'recordGiven', stream, record: message.value });
         break;
       case 'heartbeat':

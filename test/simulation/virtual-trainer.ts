@@ -4,9 +4,9 @@ import { LogFrame, type Record, type TrainerMessage } from '../../proto/gen/oneb
 import { encodeLogFrame } from '../../proto/log-framing.ts';
 import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
 import { groupAppends } from '../../trainer/core/group-commit.ts';
+import { restoreTrainer } from '../../trainer/core/restore.ts';
 import type { Effect, Event, Refusal, StreamId, TrainerState } from '../../trainer/core/state.ts';
 import { step } from '../../trainer/core/step.ts';
-import { restoreTrainer } from '../../trainer/store/restore.ts';
 import { LOG_FORMAT, parseRoundLog } from '../../trainer/store/round-log.ts';
 import { DiskError, VirtualDisk } from './disk.ts';
 import { spoilEffects, spoilEvent, spoilRestored, spoilStep } from './planted-bugs.ts';

@@ -77,8 +77,8 @@ export async function protocolWorker(address: string, options: ProtocolWorkerOpt
 /** The next message of a stream. @throws what ended it */
 export async function next(stream: TrainerStream): Promise<TrainerMessage['message']> {
   for (;;) {
-    const taken = stream.inbox.take();
+    const taken = stream.messages.take();
     if (taken) return taken.message;
-    await stream.inbox.wait();
+    await stream.messages.wait();
   }
 }

@@ -13,7 +13,7 @@ import { replicaDigest } from '../../kernels/replica.ts';
 import { splitAddress } from '../../platform/address.ts';
 import { checkpointName, checkpointProblem } from '../../trainer/store/checkpoint.ts';
 import { checkpointsOf, roundLogFile } from '../../trainer/store/open-run.ts';
-import { replayLog } from '../../trainer/store/restore.ts';
+import { replayLog } from '../../trainer/store/replay.ts';
 import { readRoundLog, reopenRoundLog } from '../../trainer/store/round-log.ts';
 import { connectTrainer } from '../../worker/transport/trainer-client.ts';
 import { PLAIN, protocolWorker } from '../support/protocol-worker.ts';

@@ -6,8 +6,8 @@ import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
 import { entriesOf, type RecordEntry, recordOf } from '../../proto/record.ts';
 import { withProof } from '../../proto/record-proof.ts';
 import { startEvaluation } from './evaluation.ts';
-import { notice } from './messages.ts';
-import { chargeFor, deadlineOf, expectedMembers, quorumOf } from './quorum.ts';
+import { notice } from './notice.ts';
+import { chargeFor, deadlineOf, expectedMembers, quorumOf, readyMembers } from './quorum.ts';
 import { roundDetail } from './round-detail.ts';
 import type { Effect, Member, TrainerState } from './state.ts';
 
@@ -120,7 +120,7 @@ export function openRound(state: TrainerState, atMs: number): void {
   state.pendingGradients = 0;
   state.stillMissing = 0;
   state.answers.clear();
-  const ready = [...state.members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined).length;
+  const ready = readyMembers(state).length;
   state.sharers = Math.max(1, ready, round === 0 ? state.rules.settings.startWorkers : 0);
   state.openedMs = atMs;
   state.deadlineMs = deadlineOf(state);

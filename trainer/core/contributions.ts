@@ -1,9 +1,9 @@
 /** What a member may add to the open record: its fair share of the gradients, each direction once, one contribution a round. */
 import { isDecodable } from '../../kernels/learning-rule.ts';
 import { type Contribution, Notice_Kind } from '../../proto/gen/onebyte.ts';
-import { MAX_CONTRIBUTIONS_PER_ROUND, MAX_DIRECTION_INDEX } from '../../proto/limits.ts';
+import { contributionsPerRound, MAX_DIRECTION_INDEX } from '../../proto/limits.ts';
 import { withArrival } from './deadline.ts';
-import { notice } from './messages.ts';
+import { tell } from './notice.ts';
 import { creditFor, deadlineOf, dueMembers } from './quorum.ts';
 import type { Effect, Member, TrainerState } from './state.ts';
 
@@ -62,7 +62,7 @@ function contributionProblem({ rules, normaliser }: TrainerState, member: Member
 function isNext({ heard, rules }: TrainerState, { worker }: Member, c: Contribution): boolean {
   const last = heard.get(worker);
   if (!last || c.measuredRound > last.measuredRound) return true;
-  const most = rules.learning.maxStaleness > 0 ? MAX_CONTRIBUTIONS_PER_ROUND : 1;
+  const most = contributionsPerRound(rules.learning.maxStaleness);
   return c.measuredRound === last.measuredRound && c.firstDirection >= last.nextDirection && last.contributions < most;
 }
 
@@ -116,7 +116,7 @@ function nameFor(state: TrainerState, member: Member): Effect[] {
 function tooLate({ worker, stream }: Member, measuredRound: number, round: number): Effect[] {
   const text = `measured in round ${measuredRound}; round ${round} is open`;
   return [
-    { kind: 'send', stream: stream!, message: notice(Notice_Kind.LATE, text) },
+    tell(stream!, Notice_Kind.LATE, text),
     { kind: 'report', report: { kind: 'late', worker, measuredRound, round } },
   ];
 }

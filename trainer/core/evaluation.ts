@@ -3,7 +3,7 @@
  * tell beforehand, are given to two; where they differ too much all members are asked, and what most of them say counts.
  * A range that is kept waiting goes to another member while the adapter is still there, and is left out when it is not.
  */
-import { agree, countsProblem, evaluationOf, type Figures, figuresOf, isBetter } from '../../proto/evaluation.ts';
+import { agree, countsProblem, evaluationOf, type Figures, figuresOf } from '../../proto/evaluation.ts';
 import type { EvaluationCounts } from '../../proto/gen/onebyte.ts';
 import { secretDraw } from '../../proto/record-proof.ts';
 import { lowerMedian } from './deadline.ts';
@@ -227,8 +227,7 @@ function conclude(state: TrainerState, { round, ranges }: OpenEvaluation, atMs: 
     round,
     used.map(({ counts }) => counts!),
   );
-  const best = isBetter(result, state.best);
-  if (best) state.best = result;
+  const best = noteEvaluation(state.progress, result);
   const figures = figuresOf(result);
   const report: Report = { kind: 'evaluation', round, rows, ...figures, best };
   return [
@@ -236,14 +235,13 @@ function conclude(state: TrainerState, { round, ranges }: OpenEvaluation, atMs: 
     ...missing,
     { kind: 'report', report },
     ...(best ? [{ kind: 'checkpoint', round, best } as const] : []),
-    ...consequences(state, figures, best),
+    ...consequences(state, figures),
   ];
 }
 
 /** What follows from an evaluation beside its result: a warning, and the end of a run that needs no more rounds. */
-function consequences(state: TrainerState, figures: Figures, best: boolean): Effect[] {
+function consequences(state: TrainerState, figures: Figures): Effect[] {
   const { progress, rules, normaliser } = state;
-  noteEvaluation(progress, figures, best);
   if (state.phase === 'training') state.stopReason = reasonToStop(progress, figures, rules.settings);
   if (state.stopReason !== undefined) state.phase = 'finalEvaluation';
   const [evaluations, { startLoss }] = [timesAboveStart(progress), progress];

@@ -5,9 +5,9 @@ import { peerText } from '../../proto/peer-text.ts';
 import { resumeSecretOf, withProof } from '../../proto/record-proof.ts';
 import { catchUpOf, recordsFrom } from './catch-up.ts';
 import { askAgain, startEvaluation } from './evaluation.ts';
-import { notice } from './messages.ts';
 import { type Place, placeFor } from './names.ts';
-import { MAX_CREDIT } from './quorum.ts';
+import { tell } from './notice.ts';
+import { MAX_CREDIT, readyMembers } from './quorum.ts';
 import { isClaimSettled } from './recovery.ts';
 import { expel, refuse, remove } from './removal.ts';
 import type { Effect, Event, Member, Origin, Refusal, Report, StreamId, TrainerState } from './state.ts';
@@ -53,7 +53,7 @@ function tellLast(state: TrainerState, lastWord: Notice, stream: StreamId, hello
   const worker = kind === Notice_Kind.RUN_DONE ? state.numbers.get(hello.name) : undefined;
   const welcomed =
     worker === undefined ? [] : welcome(state, newMember(state, hello.name, NOWHERE, { worker }), stream, hello);
-  return [...welcomed, { kind: 'send', stream, message: notice(kind, text) }];
+  return [...welcomed, tell(stream, kind, text)];
 }
 
 /** The welcome, and the records that the worker lacks where it is to catch up by them. */
@@ -147,7 +147,7 @@ function onAgreed(state: TrainerState, member: Member, stream: StreamId, atMs: n
   const { round } = state.normaliser;
   member.expectedFrom = round === 0 ? 0 : round + 1;
   member.readyMs = atMs;
-  const ready = [...state.members.values()].filter((m) => m.expectedFrom !== undefined).length;
+  const ready = readyMembers(state).length;
   state.sharers = Math.max(state.sharers, ready);
   const first = round === 0 && ready === state.rules.settings.startWorkers;
   if (first) state.openedMs = atMs;

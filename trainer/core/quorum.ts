@@ -12,9 +12,14 @@ export const MAX_CREDIT = 64;
 /** Three rounds in a row, or one of 33 for good, are more than a member has. */
 const WAIT_COST = 32;
 
+/** Members that have caught up. */
+export const readyMembers = ({ members }: TrainerState): Member[] =>
+  [...members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined);
+
 /** Members that caught up before the open round, or, when they are all gone, those who were to count from the next round on. */
-export function dueMembers({ members, normaliser: { round } }: TrainerState): Member[] {
-  const ready = [...members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined);
+export function dueMembers(state: TrainerState): Member[] {
+  const { round } = state.normaliser;
+  const ready = readyMembers(state);
   const due = ready.filter(({ expectedFrom }) => expectedFrom! <= round);
   return due.length > 0 ? due : ready;
 }
@@ -84,7 +89,7 @@ export function reasonToWait(state: TrainerState, atMs: number): string | undefi
   const isOver = atMs - state.openedMs >= state.deadlineMs;
   if (members.length - missing.length >= quorum) return isOver ? undefined : waitingFor;
   // Where those who were there as the round opened do not answer, those who came since may do.
-  const ready = [...state.members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined);
+  const ready = readyMembers(state);
   const answered = ready.filter(({ worker }) => state.answers.has(worker)).length;
   return isOver && answered >= quorumOf(state, ready.length) ? undefined : `${waitingFor}; ${quorum} must answer`;
 }

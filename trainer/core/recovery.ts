@@ -7,7 +7,7 @@ import { Notice_Kind, type Record } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { isProven } from '../../proto/record-proof.ts';
 import { commitRecord, finish } from './commit.ts';
-import { notice } from './messages.ts';
+import { tell } from './notice.ts';
 import { expel } from './removal.ts';
 import type { Effect, Member, TrainerState } from './state.ts';
 
@@ -72,5 +72,5 @@ function settle(state: TrainerState, member: Member, round: number, atMs: number
     return expel(state, member, 'ahead', `worker ${worker} shows no record beyond the ${round} here`, atMs);
   member.claim = undefined;
   const text = `the records up to ${round} came from other workers`;
-  return stream === undefined ? [] : [{ kind: 'send', stream, message: notice(Notice_Kind.CATCH_UP, text) }];
+  return stream === undefined ? [] : [tell(stream, Notice_Kind.CATCH_UP, text)];
 }

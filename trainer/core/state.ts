@@ -3,7 +3,6 @@ import type { Absorbed, LearningRule, Normaliser } from '../../kernels/learning-
 import type { Figures } from '../../proto/evaluation.ts';
 import type {
   Contribution,
-  Evaluation,
   EvaluationCounts,
   Hello,
   LogFrame,
@@ -175,7 +174,6 @@ export interface TrainerState {
   /** Opening times of rounds that can still be late: round → ms. */
   readonly openings: Map<number, number>;
   evaluation: OpenEvaluation | undefined;
-  best: Evaluation | undefined;
   readonly progress: Progress;
   /** Why the run ends before its last round; undefined: it does not. */
   stopReason: string | undefined;

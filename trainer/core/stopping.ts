@@ -1,6 +1,6 @@
 /** What the evaluations of a run say of its end: good enough, no better for long, or worse than it began. */
-
-import type { Figures } from '../../proto/evaluation.ts';
+import { type Figures, figuresOf, isBetter } from '../../proto/evaluation.ts';
+import type { Evaluation } from '../../proto/gen/onebyte.ts';
 import type { TrainerSettings } from '../../settings/trainer-settings.ts';
 
 /** Evaluations in a row with a dev loss above the first after which a person is warned. */
@@ -8,6 +8,7 @@ const WARN_AFTER = 3;
 
 /** What is remembered of the evaluations. Updated in place by `noteEvaluation`. */
 export interface Progress {
+  best: Evaluation | undefined;
   /** Dev loss of the first evaluation, nats per row. */
   startLoss: number | undefined;
   /** Evaluations since the last whose loss was not above that. */
@@ -16,13 +17,23 @@ export interface Progress {
   sinceBest: number;
 }
 
-export const initialProgress = (): Progress => ({ startLoss: undefined, aboveStart: 0, sinceBest: 0 });
+export const initialProgress = (): Progress => ({
+  best: undefined,
+  startLoss: undefined,
+  aboveStart: 0,
+  sinceBest: 0,
+});
 
-export function noteEvaluation(progress: Progress, { loss }: Figures, best: boolean): void {
+/** Takes in the next evaluation, new or read from the log. @returns it is the best so far */
+export function noteEvaluation(progress: Progress, evaluation: Evaluation): boolean {
+  const { loss } = figuresOf(evaluation);
+  const isBest = isBetter(evaluation, progress.best);
+  if (isBest) progress.best = evaluation;
   progress.startLoss ??= loss;
   const isAbove = loss === undefined || (progress.startLoss !== undefined && loss > progress.startLoss);
   progress.aboveStart = isAbove ? progress.aboveStart + 1 : 0;
-  progress.sinceBest = best ? 0 : progress.sinceBest + 1;
+  progress.sinceBest = isBest ? 0 : progress.sinceBest + 1;
+  return isBest;
 }
 
 /** How many evaluations in a row were above the start, where that is to be said now: once for each time that it happens. */

@@ -6,7 +6,7 @@
 import { Notice_Kind, type ReplicaDigest } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { finish } from './commit.ts';
-import { notice } from './messages.ts';
+import { tell } from './notice.ts';
 import { voices } from './quorum.ts';
 import { expel, refuse, remove } from './removal.ts';
 import type { Effect, Event, Member, StreamId, TrainerState } from './state.ts';
@@ -39,7 +39,7 @@ export function onDeviant(
   const text = `the replica of worker ${member.worker} differs from the trainer's after ${round} records`;
   if (member.digestMismatches > CATCH_UPS)
     return [report, ...remove(state, member, 'deviant replica', atMs), ...refuse(stream, 'deviant', text)];
-  return [report, { kind: 'send', stream, message: notice(Notice_Kind.CATCH_UP, text) }];
+  return [report, tell(stream, Notice_Kind.CATCH_UP, text)];
 }
 
 /** Notes a digest that is not the trainer's, and asks the log when most voices, and more than one, hold that same replica. */
@@ -80,7 +80,7 @@ export function onLogReplayed(state: TrainerState, event: Extract<Event, { kind:
   const returns = [...state.members.values()].flatMap((member): Effect[] => {
     if (member.expectedFrom !== undefined || member.stream === undefined) return [];
     const text = 'the trainer has made its replica anew from its log';
-    return [{ kind: 'send', stream: member.stream, message: notice(Notice_Kind.CATCH_UP, text) }];
+    return [tell(member.stream, Notice_Kind.CATCH_UP, text)];
   });
   return [settled, { kind: 'takeReplayed' }, ...returns];
 }

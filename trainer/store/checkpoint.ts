@@ -10,7 +10,7 @@ import { makeDirectory, syncPath } from '../../platform/durable-directory.ts';
 import { readJsonFile } from '../../platform/read-json-file.ts';
 import { readRegular } from '../../platform/regular-file.ts';
 import { MAX_SNAPSHOT_BYTES } from '../../proto/limits.ts';
-import { EXIT, OperatingError } from '../../proto/operating-error.ts';
+import { storeError } from '../../proto/operating-error.ts';
 import type { RunConfig } from '../../proto/run-config.ts';
 
 /** What a checkpoint is made from. */
@@ -57,7 +57,7 @@ export function writePeftCheckpoint(directory: string, content: CheckpointConten
       writeJson(join(temporary, MANIFEST), Object.fromEntries(sums));
     });
   } catch (cause) {
-    throw new OperatingError(EXIT.durableStore, `checkpoint ${directory}: ${(cause as Error).message}`, { cause });
+    throw storeError(`checkpoint ${directory}: ${(cause as Error).message}`, { cause });
   }
 }
 

@@ -8,7 +8,7 @@ import { lstatSync, lutimesSync, readFileSync, readlinkSync, symlinkSync, unlink
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { EXIT, OperatingError } from '../../proto/operating-error.ts';
+import { storeError } from '../../proto/operating-error.ts';
 
 /** How often the lock may change hands while one process tries to take it. */
 const ATTEMPTS = 4;
@@ -68,9 +68,6 @@ export async function takeLock(
   }
   throw storeError(`lock ${file}: other processes take it at the same time`);
 }
-
-const storeError = (message: string, options?: ErrorOptions): OperatingError =>
-  new OperatingError(EXIT.durableStore, message, options);
 
 /** Makes the lock this process's. @returns false: it is another's */
 function link(file: string): boolean {

@@ -16,7 +16,7 @@ import {
 } from '../../proto/run-config.ts';
 import { forgetBest } from './checkpoint.ts';
 import { type Lock, takeLock } from './lock-file.ts';
-import { replayLog } from './restore.ts';
+import { replayLog } from './replay.ts';
 import {
   createRoundLog,
   LOG_FORMAT,

@@ -6,7 +6,7 @@ import { syncPath } from '../../platform/durable-directory.ts';
 import { openRegular } from '../../platform/regular-file.ts';
 import { LogFrame, type LogHeader } from '../../proto/gen/onebyte.ts';
 import { decodeLogFrames, encodeLogFrame, type LogBytes } from '../../proto/log-framing.ts';
-import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts';
+import { storeError, usageError } from '../../proto/operating-error.ts';
 import { canonicalJson } from '../../proto/run-config.ts';
 
 /** Mode of the file: it holds the run's secret, with which one could come back as any worker. */
@@ -29,9 +29,6 @@ export interface LogContents {
   /** Bytes behind them: a frame that was not written whole. */
   readonly tornBytes: number;
 }
-
-const storeError = (message: string, options?: ErrorOptions): OperatingError =>
-  new OperatingError(EXIT.durableStore, message, options);
 
 /**
  * Reads a round log whole. A torn tail is left out and counted.

@@ -7,6 +7,9 @@ import type { ServiceLimits } from './service-limits.ts';
 /** A connection's other end as `address:port`, in the form that gRPC gives for a call. */
 export type Peer = string;
 
+/** The address of a peer; that of IPv4 where a socket of IPv6 took the connection. */
+export const addressOf = (peer: Peer): string => peer.slice(0, peer.lastIndexOf(':')).replace(/^::ffff:/, '');
+
 export interface Listener {
   /** The bound `host:port`. */
   readonly address: string;

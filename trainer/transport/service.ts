@@ -16,7 +16,7 @@ import { MAX_WORKER_MESSAGE_BYTES } from '../../proto/limits.ts';
 import type { Refusal, StreamId } from '../core/state.ts';
 import { statusOfError, statusOfRefusal, UNAUTHENTICATED } from './grpc-status.ts';
 import { type JoinCall, type JoinHandlers, JoinStreams } from './join-streams.ts';
-import { type Listener, type Peer, startListener } from './listener.ts';
+import { addressOf, type Listener, type Peer, startListener } from './listener.ts';
 import { SERVICE_LIMITS, type ServiceLimits } from './service-limits.ts';
 import { snapshotSender } from './snapshot-sender.ts';
 
@@ -102,9 +102,6 @@ export async function startService(
     },
   };
 }
-
-/** The address of a peer; that of IPv4 where a socket of IPv6 took the connection. */
-const addressOf = (peer: Peer): string => peer.slice(0, peer.lastIndexOf(':')).replace(/^::ffff:/, '');
 
 /** Somebody of whom nothing is known but an address that is not this machine's. */
 const isStranger = ({ joinToken, showsCertificate }: ServiceAccess, peer: Peer): boolean =>

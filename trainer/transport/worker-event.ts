@@ -1,10 +1,10 @@
 /** What a worker's message is to the core. */
 import type { WorkerMessage } from '../../proto/gen/onebyte.ts';
 import type { Event, Origin, StreamId } from '../core/state.ts';
-import type { Peer } from './listener.ts';
+import { addressOf, type Peer } from './listener.ts';
 
 /** A connection is one source port of one address. */
-const originOf = (peer: Peer): Origin => ({ connection: peer, address: peer.slice(0, peer.lastIndexOf(':')) });
+const originOf = (peer: Peer): Origin => ({ connection: peer, address: addressOf(peer) });
 
 /** Nothing where the message is of a kind that this version does not know. */
 export function eventOf(
@@ -20,7 +20,7 @@ export function eventOf(
       return { kind: 'contribution', atMs, stream, contribution: message.value };
     case 'evaluation':
       return { kind: 'evaluation', atMs, stream, counts: message.value };
-    case 'held':
+    case 'recordGiven':
       return { kind: 'recordGiven', atMs, stream, record: message.value };
     case 'digest':
       return { kind: 'digest', atMs, stream, digest: message.value };

@@ -9,7 +9,6 @@ import type {
   WorkerMessage,
 } from '../../proto/gen/onebyte.ts';
 import type { ExitCode } from '../../proto/operating-error.ts';
-import type { DataReport } from '../compute.ts';
 
 export interface WorkerRules {
   readonly name: string;
@@ -26,6 +25,13 @@ export interface RunTerms {
   /** K of this worker. */
   readonly directions: number;
   readonly maxStaleness: number;
+}
+
+/** What is known once the worker's shard is read. */
+export interface DataReport {
+  readonly rows: number;
+  readonly truncated: number;
+  readonly merged: number;
 }
 
 /** One call of the compute; it answers with `computed` and is given no other before. */

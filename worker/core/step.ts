@@ -1,20 +1,16 @@
 /**
  * The worker's core: says hello, catches up, contributes, applies records in order, and comes back when the way breaks.
- * `step` is a pure state machine like the trainer's; the compute does one task at a time and what it is at decides nothing here.
+ * `step` is a pure state machine like the trainer's. It gives the compute one task at a time.
  */
 import {
   type Notice,
   Notice_Kind,
+  type ReplicaDigest,
   type TrainerMessage,
   type Welcome,
   Welcome_CatchUp,
 } from '../../proto/gen/onebyte.ts';
-import {
-  DIGEST_EVERY,
-  MAX_CONTRIBUTIONS_PER_ROUND,
-  MAX_NOTICE_LENGTH,
-  MAX_RECENT_RECORDS,
-} from '../../proto/limits.ts';
+import { contributionsPerRound, DIGEST_EVERY, MAX_NOTICE_LENGTH, MAX_RECENT_RECORDS } from '../../proto/limits.ts';
 import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
 import { peerText } from '../../proto/peer-text.ts';
 import type { Task, TaskResult, WorkerEffect, WorkerEvent, WorkerState } from './state.ts';
@@ -81,13 +77,11 @@ function onOpened(state: WorkerState, { atMs, terms }: Extract<WorkerEvent, { ki
   return [];
 }
 
-function hello({ rules, resumeSecret, terms, epoch }: WorkerState, replica: TaskDigest | undefined): WorkerEffect {
+function hello({ rules, resumeSecret, terms, epoch }: WorkerState, replica: ReplicaDigest | undefined): WorkerEffect {
   const { name, requestedWorker } = rules;
   const value = { name, requestedWorker, resumeSecret, replica, runConfigSha256: terms!.runConfigSha256, epoch };
   return { kind: 'send', message: { $case: 'hello', value } };
 }
-
-type TaskDigest = Extract<TaskResult, { kind: 'digest' }>['digest'];
 
 /** Gives the compute its next task, or handles messages until there is one. */
 function goOn(state: WorkerState): WorkerEffect[] {
@@ -111,8 +105,8 @@ function run(state: WorkerState, task: Task): WorkerEffect {
 
 function mayMeasure({ phase, terms, round, rounds, nextDirection, digestAt }: WorkerState): boolean {
   const { directions, maxStaleness } = terms!;
-  const contributions = maxStaleness > 0 ? MAX_CONTRIBUTIONS_PER_ROUND : 1;
-  return phase === 'working' && digestAt === undefined && round < rounds && nextDirection < contributions * directions;
+  const mostDirections = contributionsPerRound(maxStaleness) * directions;
+  return phase === 'working' && digestAt === undefined && round < rounds && nextDirection < mostDirections;
 }
 
 function onMessage(state: WorkerState, { message }: TrainerMessage): WorkerEffect[] {
@@ -157,7 +151,7 @@ function onWelcome(state: WorkerState, welcome: Welcome): WorkerEffect[] {
       return effects;
     case Welcome_CatchUp.GIVE_RECORDS:
       for (const record of state.recent)
-        if (record.round >= round) effects.push({ kind: 'send', message: { $case: 'held', value: record } });
+        if (record.round >= round) effects.push({ kind: 'send', message: { $case: 'recordGiven', value: record } });
   }
   state.todo.push({ kind: 'digest', purpose: 'report' });
   return effects;

@@ -1,5 +1,4 @@
 /** The worker's gRPC face: one stream to the trainer, and how its ends are to be understood. */
-
 import * as grpc from '@grpc/grpc-js';
 import type { TlsFiles } from '../../platform/tls-files.ts';
 import {
@@ -14,7 +13,7 @@ import { JOIN_TOKEN_KEY } from '../../proto/join-token.ts';
 import { MAX_MESSAGE_BYTES, MAX_NOTICE_LENGTH, MAX_SNAPSHOT_BYTES } from '../../proto/limits.ts';
 import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts';
 import { peerText } from '../../proto/peer-text.ts';
-import { Inbox } from './inbox.ts';
+import { MessageQueue } from './message-queue.ts';
 import { mayUseProxy } from './proxy.ts';
 import { tlsProblem } from './tls-problem.ts';
 
@@ -70,7 +69,7 @@ function understood(address: string, error: grpc.ServiceError): Error {
 }
 
 export interface TrainerStream {
-  readonly inbox: Inbox<TrainerMessage>;
+  readonly messages: MessageQueue<TrainerMessage>;
   send(message: NonNullable<WorkerMessage['message']>): void;
   /** Says no more; the stream ends once what was sent is written. */
   end(): void;
@@ -122,11 +121,11 @@ export function connectTrainer(address: string, { tls, joinToken }: ClientAccess
     status: () => unary<GetStatusResponse>((options, reply) => client.getStatus({}, metadata, options, reply)),
     join() {
       const call = client.join(metadata);
-      const inbox = new Inbox<TrainerMessage>();
-      call.on('data', (message: TrainerMessage) => inbox.push(message));
-      call.on('error', (error: grpc.ServiceError) => inbox.end(understood(address, error)));
-      call.on('end', () => inbox.end(new ConnectionLost(`trainer at ${address}: ended the stream`)));
-      return { inbox, send: (message) => void call.write({ message }), end: () => void call.end() };
+      const messages = new MessageQueue<TrainerMessage>();
+      call.on('data', (message: TrainerMessage) => messages.push(message));
+      call.on('error', (error: grpc.ServiceError) => messages.end(understood(address, error)));
+      call.on('end', () => messages.end(new ConnectionLost(`trainer at ${address}: ended the stream`)));
+      return { messages, send: (message) => void call.write({ message }), end: () => void call.end() };
     },
     snapshot: () =>
       receiveSnapshot(address, client.getSnapshot({}, metadata, { deadline: Date.now() + SNAPSHOT_DEADLINE_MS })),

@@ -7,9 +7,9 @@ import { entriesOf, recordOf } from '../../../proto/record.ts';
 import { resumeSecretOf, withProof } from '../../../proto/record-proof.ts';
 import { TrainerSettings } from '../../../settings/trainer-settings.ts';
 import { startEvaluation } from '../../../trainer/core/evaluation.ts';
+import { restoreTrainer } from '../../../trainer/core/restore.ts';
 import type { Effect, Event, Origin, TrainerRules, TrainerState } from '../../../trainer/core/state.ts';
 import { step } from '../../../trainer/core/step.ts';
-import { restoreTrainer } from '../../../trainer/store/restore.ts';
 import { virtualRule } from '../../simulation/virtual-replica.ts';
 
 const rulesOf = (settings: object = {}, maxStaleness = 0, more: Partial<TrainerRules> = {}): TrainerRules => ({
@@ -584,8 +584,8 @@ describe('an evaluation', () => {
       const lies = (stream: number) => (rows: number) => (stream === 0 ? 3 * rows : rows);
       for (let i = 0; i < 3 && state.evaluation; i++)
         for (const stream of [0, 1, 2, 3]) if (state.evaluation) refused.push(...say(state, stream, lies(stream)));
-      assert.equal(state.best?.lossSum, 4);
-      state.best = undefined;
+      assert.equal(state.progress.best?.lossSum, 4);
+      state.progress.best = undefined;
       if (time === 0) refused.push(...startEvaluation(state, 10));
     }
     assert.deepEqual(refusals(refused), ['deviant']);

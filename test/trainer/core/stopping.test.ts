@@ -1,11 +1,11 @@
 /** When evaluations end a run, and when they warn. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { MAX_GRADIENTS_PER_RECORD } from '../../../kernels/learning-rule.ts';
+import { MAX_GRADIENTS_PER_RECORD } from '../../../proto/limits.ts';
 import { TrainerSettings } from '../../../settings/trainer-settings.ts';
+import { restoreTrainer } from '../../../trainer/core/restore.ts';
 import type { Effect, Report, TrainerRules } from '../../../trainer/core/state.ts';
 import { step } from '../../../trainer/core/step.ts';
-import { restoreTrainer } from '../../../trainer/store/restore.ts';
 import { virtualRule } from '../../simulation/virtual-replica.ts';
 
 const ROWS = 100;

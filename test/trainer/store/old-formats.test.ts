@@ -4,7 +4,7 @@ import { it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { referenceBackend } from '../../../kernels/reference.ts';
 import { replicaDigest } from '../../../kernels/replica.ts';
-import { replayLog } from '../../../trainer/store/restore.ts';
+import { replayLog } from '../../../trainer/store/replay.ts';
 import { readRoundLog } from '../../../trainer/store/round-log.ts';
 
 /**

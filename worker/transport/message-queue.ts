@@ -1,7 +1,7 @@
-/** Messages that have come and not been handled, in order, with an end. */
+/** Messages that a stream brought and nobody took yet, in order, with an end. */
 import { type Deferred, deferred } from '../../platform/deferred.ts';
 
-export class Inbox<T> {
+export class MessageQueue<T> {
   private readonly messages: T[] = [];
   private ended: { error: unknown } | undefined;
   private arrival: Deferred<void> | undefined;

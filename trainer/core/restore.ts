@@ -1,16 +1,11 @@
-/** The core's state from a round log: what a restarted trainer knows again. Also how any replica is rebuilt from a log. */
-import { type Backend, ownedCopy } from '../../kernels/backend.ts';
+/** The core's state as a trainer begins: what the frames of its round log tell, or nothing yet. */
 import { initialNormaliser } from '../../kernels/learning-rule.ts';
-import { applyRecord, initialReplica, type ReplicaState } from '../../kernels/replica.ts';
-import { frozenPart, initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../../kernels/run-replica.ts';
-import { countsProblem, figuresOf, isBetter } from '../../proto/evaluation.ts';
-import type { Evaluation, LogFrame, Record } from '../../proto/gen/onebyte.ts';
-import { usageError } from '../../proto/operating-error.ts';
-import { parseRunConfig, type RunConfig } from '../../proto/run-config.ts';
-import { noteRecord, openRound } from '../core/commit.ts';
-import type { TrainerRules, TrainerState } from '../core/state.ts';
-import { initialProgress, noteEvaluation } from '../core/stopping.ts';
-import type { LogContents } from './round-log.ts';
+import type { ReplicaState } from '../../kernels/replica.ts';
+import { countsProblem } from '../../proto/evaluation.ts';
+import type { Evaluation, LogFrame } from '../../proto/gen/onebyte.ts';
+import { noteRecord, openRound } from './commit.ts';
+import type { TrainerRules, TrainerState } from './state.ts';
+import { initialProgress, noteEvaluation } from './stopping.ts';
 
 /** The state of a trainer that opens a log with `frames` (none: a new run). */
 export function restoreTrainer(
@@ -42,7 +37,6 @@ export function restoreTrainer(
     deadlineMs: 0,
     openings: new Map(),
     evaluation: undefined,
-    best: undefined,
     progress: initialProgress(),
     stopReason: undefined,
     emptyRecords: 0,
@@ -63,11 +57,8 @@ export function restoreTrainer(
       state.memberships.set(frame.value.worker, frame.value.membership);
       present.set(frame.value.worker, frame.value.name);
     } else if (frame?.$case === 'left') present.delete(frame.value.worker);
-    else if (frame?.$case === 'evaluation' && isCountable(frame.value)) {
-      const best = isBetter(frame.value, state.best);
-      if (best) state.best = frame.value;
-      noteEvaluation(state.progress, figuresOf(frame.value), best);
-    } else if (frame?.$case === 'record') noteRecord(state, frame.value);
+    else if (frame?.$case === 'evaluation' && isCountable(frame.value)) noteEvaluation(state.progress, frame.value);
+    else if (frame?.$case === 'record') noteRecord(state, frame.value);
   }
   state.nextMembership = state.epoch * 2 ** 32;
   if (frames.length > 0)
@@ -85,25 +76,3 @@ export const uncountable = (frames: readonly LogFrame[]): { round: number; probl
     const problem = frame?.$case === 'evaluation' ? countsProblem(frame.value) : undefined;
     return frame?.$case === 'evaluation' && problem !== undefined ? [{ round: frame.value.round, problem }] : [];
   });
-
-export interface Replay {
-  readonly config: RunConfig;
-  readonly replica: ReplicaState;
-  /** A and B of all modules at round 0. */
-  readonly matrices: Float32Array;
-}
-
-/** The replica after the first `rounds` records of a log (all of them when undefined), from the log alone. */
-export async function replayLog(log: LogContents, backend: Backend, rounds?: number): Promise<Replay> {
-  const config = parseRunConfig(log.header.runConfig, 'the round log');
-  const records = log.frames.flatMap(({ frame }): Record[] => (frame?.$case === 'record' ? [frame.value] : []));
-  if (rounds !== undefined && rounds > records.length)
-    throw usageError(`round ${rounds}: the log holds ${records.length} records`);
-  const rule = learningRuleOf(config);
-  const matrices = initialMatrices(config, log.header.matrices);
-  const layout = layoutOf(config);
-  const frozenA = log.header.matrices.length > 0 ? frozenPart(layout, matrices) : undefined;
-  let replica = initialReplica(rule, ownedCopy(backend, trainedPart(layout, matrices)), frozenA);
-  for (const record of records.slice(0, rounds)) replica = await applyRecord(replica, rule, record, backend);
-  return { config, replica, matrices };
-}
