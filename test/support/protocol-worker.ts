@@ -1,13 +1,14 @@
 /** An honest worker without a model: the real protocol, a real replica, and seeded bytes in place of measured ones. */
 import seedrandom from 'seedrandom';
+import { next } from '../../bench/hostile/hostile-peer.ts';
 import { referenceBackend } from '../../kernels/reference.ts';
 import { applyRecord, initialReplica, type ReplicaState, replicaDigest } from '../../kernels/replica.ts';
 import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../../kernels/run-replica.ts';
 import { decodeSnapshot } from '../../kernels/snapshot.ts';
-import { Notice_Kind, type TrainerMessage } from '../../proto/gen/onebyte.ts';
+import { Notice_Kind } from '../../proto/gen/onebyte.ts';
 import { DIGEST_EVERY } from '../../proto/limits.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../../proto/run-config.ts';
-import { type ClientAccess, connectTrainer, type TrainerStream } from '../../worker/transport/trainer-client.ts';
+import { type ClientAccess, connectTrainer } from '../../worker/transport/trainer-client.ts';
 
 export const PLAIN: ClientAccess = { tls: undefined, joinToken: undefined };
 
@@ -71,14 +72,5 @@ export async function protocolWorker(address: string, options: ProtocolWorkerOpt
   } finally {
     clearInterval(heartbeat);
     connection.close();
-  }
-}
-
-/** The next message of a stream. @throws what ended it */
-export async function next(stream: TrainerStream): Promise<TrainerMessage['message']> {
-  for (;;) {
-    const taken = stream.inbox.take();
-    if (taken) return taken.message;
-    await stream.inbox.wait();
   }
 }
