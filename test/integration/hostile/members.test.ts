@@ -65,12 +65,16 @@ const roundsOf = (reports: readonly Report[]) => reports.flatMap((report) => (re
 
 describe('a member', () => {
   it('that contributes for every direction adds one contribution to a record, and ends no run', async (t) => {
-    const { trainer, peer, end } = await field(t, 1);
+    const { trainer, peer, end } = await field(t, 2);
     const member = await peer.joinReady('filler');
     const fill = (round: number): void => {
       for (let i = 0; i < 1_100; i++) member.contribute(round, 8 * i, Buffer.alloc(8, 0x7f));
     };
     fill(0);
+    // Round 0 is open until the last of five is there: all that was sent has been heard by then.
+    member.send({ $case: 'digest', value: { round: 9, sha256: Buffer.alloc(32) } });
+    await trainer.reported((r) => r.kind === 'digest' && r.worker === member.welcome.worker && r.round === 9);
+    (await peer.joinReady('last')).contribute(0, 0, Buffer.alloc(8, 0x7f));
     void member.listen((message) => message?.$case === 'record' && fill(message.value.round + 1));
     await end();
     for (const record of await recordsOf(trainer)) {
