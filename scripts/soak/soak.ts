@@ -50,6 +50,10 @@ const heard = new Heard();
 const turns = new Map<string, number>();
 const all: Survivor[] = [];
 
+const say = (text: string): void => console.error(`${new Date().toISOString()} ${text}`);
+const killsOf = (trainer: Survivor, workers: readonly Survivor[]): string =>
+  `${trainer.kills} kills of the trainer, ${workers.reduce((sum, { kills }) => sum + kills, 0)} of workers`;
+
 type Size = ReturnType<typeof sizeOf>;
 
 /** Resolves when the time is over, after kills at random moments. @returns what the trainer took since it was left alone */
@@ -57,11 +61,13 @@ async function trouble(trainer: Survivor, workers: readonly Survivor[]): Promise
   const beginMs = performance.now();
   const part = (): number => (performance.now() - beginMs) / (minutes * 60_000);
   const sizes: Size[] = [];
+  let told = 0;
   while (part() < 1) {
     await delay(between(KILL_EVERY_MS.least, KILL_EVERY_MS.most));
     const isTrainerSpared = part() >= TRAINER_KILLED_FOR;
     if (!isTrainerSpared && random() < TRAINER_KILLS) trainer.kill();
     else workers[Math.floor(random() * workers.length)]!.kill();
+    if (part() >= (told + 1) / 10) say(`${10 * ++told} %: ${heard.rounds} records heard, ${killsOf(trainer, workers)}`);
     if (isTrainerSpared && !trainer.isDown) sizes.push(sizeOf(trainer.running.process.pid!));
   }
   return sizes;
@@ -96,6 +102,7 @@ interface End {
 
 /** Lets the run go on for some rounds without kills, to its end. */
 async function finish(trainer: Survivor, workers: readonly Survivor[], listen: string): Promise<[End, ...End[]]> {
+  say('no more kills');
   trainer.running.process.kill('SIGTERM');
   const { rounds } = (await trainer.over) as End;
   const last = new Survivor('the last trainer', () => startTrainer(place, rounds + LAST_ROUNDS, listen), downMs);
@@ -153,6 +160,7 @@ async function soak(): Promise<string[]> {
   ended.catch(() => {});
   // The number that a worker asks for is its own from its first contribution on.
   await trainer.running.line(/"round":20\b/);
+  say(`trainer at ${listen}`);
   const stop = new AbortController();
   const hostile = await attack(listen, stop.signal);
   const sizes = await Promise.race([trouble(trainer, workers), ended]);
@@ -163,7 +171,7 @@ async function soak(): Promise<string[]> {
   const summary = {
     minutes,
     rounds: ends[0].rounds,
-    kills: { trainer: trainer.kills, workers: workers.reduce((sum, { kills }) => sum + kills, 0) },
+    kills: killsOf(trainer, workers),
     acknowledged: heard.rounds,
     turns: Object.fromEntries(turns),
     equal: `${ends.length} replicas and the replayed log`,
@@ -176,5 +184,6 @@ async function soak(): Promise<string[]> {
 process.on('exit', () => {
   for (const { running } of all) running.process.kill('SIGKILL');
 });
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
 process.exitCode = (await soak()).length > 0 ? 1 : 0;
 if (values.out === undefined && process.exitCode === 0) rmSync(directory, { recursive: true, force: true });
