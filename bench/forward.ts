@@ -37,7 +37,7 @@ export interface ForwardRow {
   readonly what: 'adapters' | 'none';
   /** Tokens through the trunk: G · rows · tokens. */
   readonly tokens: number;
-  /** Of the fastest run. */
+  /** What the fastest run reached. */
   readonly tokensPerSecond: number;
   readonly medianTokensPerSecond: number;
 }
@@ -50,7 +50,7 @@ export interface ForwardBench {
   readonly offProvider: readonly OperatorCount[];
   /** Tokens per second with adapters over those without. */
   readonly ratio: number;
-  /** Of this process after the first runs with G = 16, MiB; its buffer of perturbed adapters included. */
+  /** The peak of this process after the first runs with G = 16, MiB; its buffer of perturbed adapters included. */
   readonly peakRssMiB: number;
   /** Bytes of all weights that the model reads, in float32, MiB. */
   readonly weightsMiB: number;

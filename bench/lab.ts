@@ -30,7 +30,7 @@ export interface TrialSettings {
   readonly learning: Partial<Learning>;
   readonly train?: 'both' | 'B';
   readonly quantize?: 'none' | 'int8';
-  /** Of products with base weights. Default: float32. */
+  /** How products with base weights are rounded. Default: float32. */
   readonly precision?: Precision;
   /** For the estimator `forward`. Default float32. */
   readonly tangents?: 'float32' | 'int8' | undefined;
@@ -39,7 +39,7 @@ export interface TrialSettings {
 /** A run that is about to begin: N workers that share one replica. */
 export interface Trial {
   readonly rule: LearningRule;
-  /** Of round 0. */
+  /** The replica that round 0 starts from. */
   readonly replica: ReplicaState;
   readonly workers: readonly {
     readonly context: EstimatorContext;

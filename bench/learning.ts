@@ -41,7 +41,7 @@ export interface LearningRow {
   readonly loss: MeanAndSpread;
   /** Over the seeds that reached 90 % on the dev split; absent where none did. */
   readonly to90?: { readonly seeds: number; readonly rounds: MeanAndSpread; readonly directions: MeanAndSpread };
-  /** Of the whole run: rows through the forward pass, and bytes of gradients that a worker sends. */
+  /** What the whole run cost: rows through the forward pass, and bytes of gradients that a worker sends. */
   readonly rowForwards: number;
   readonly bytes: number;
   /** Means over the seeds. */

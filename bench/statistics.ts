@@ -2,7 +2,7 @@
 
 export interface MeanAndSpread {
   readonly mean: number;
-  /** Of the sample; 0 for a single value. */
+  /** The sample's standard deviation; 0 for a single value. */
   readonly sd: number;
 }
 

@@ -36,7 +36,7 @@ interface Flags {
 type Estimator = Learning['estimator'];
 const ESTIMATORS: readonly Estimator[] = Learning.shape.estimator.unwrap().options;
 
-/** Of one estimator: what was measured and what follows, or why this machine cannot run it. */
+/** What was measured of one estimator and what follows, or why this machine cannot run it. */
 type Line =
   | { readonly estimator: Estimator; readonly measured: Probe; readonly apart: Cost; readonly together: Cost }
   | { readonly estimator: Estimator; readonly problem: string };

@@ -11,7 +11,7 @@ import { usageError } from '../proto/operating-error.ts';
 /** The environment variable that may hold the join token. */
 const TOKEN_VARIABLE = 'ONEBYTE_JOIN_TOKEN';
 
-/** Of a token, a certificate chain or a key. */
+/** What a token, a certificate chain or a key may have. */
 const MAX_BYTES = 2 ** 20;
 
 export interface TlsFlags {

@@ -1,6 +1,6 @@
 /** Random directions z ∈ {−1, 0, +1}ᵈ: blocks of 64 Rademacher signs, of which every `stripes`-th is used. */
 import assert from 'node:assert/strict';
-import { stripeOffset } from './random-keys.ts';
+import { firstBlockOf } from './random-keys.ts';
 import { threefry, type WordPair } from './threefry.ts';
 
 /** Elements of a block: the 64 bits of one Threefry output. */
@@ -40,7 +40,7 @@ function forEachBlock(
   stripes: number,
   visit: (firstElement: number, word0: number, word1: number) => void,
 ): void {
-  const first = -stripeOffset(key, index, stripes) & (stripes - 1);
+  const first = firstBlockOf(key, index, stripes);
   for (let block = first; block * BLOCK < d; block += stripes) {
     const [word0, word1] = threefry(key, block, index);
     visit(block * BLOCK, word0, word1);

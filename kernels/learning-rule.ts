@@ -4,7 +4,7 @@
  */
 
 import assert from 'node:assert/strict';
-import { DECODED_512, isAbstention, LARGEST_512 } from '../proto/e4m3.ts';
+import { DECODED_512, isAbstention, LARGEST_512, MAX_EXPONENT, STEPS_PER_UNIT } from '../proto/e4m3.ts';
 import type { Record } from '../proto/gen/onebyte.ts';
 import { entriesOf, type RecordEntry } from '../proto/record.ts';
 import type { Term } from './backend.ts';
@@ -132,17 +132,19 @@ export function absorbTerms(normaliser: Normaliser, rule: LearningRule, live: re
   const window = seen.slice(0, rule.window);
 
   const squares = terms.reduce((sum, { q }) => sum + q * q, 0); // an exact integer below 2⁵³
-  const meanSquare = (squares / (n * 2 ** 18)) * (p * p);
+  const meanSquare = (squares / (n * STEPS_PER_UNIT ** 2)) * (p * p);
   const { v: before } = normaliser;
   const v = before === 0 ? meanSquare : before + (n / (n + rule.memory)) * (meanSquare - before);
   if (v === 0)
     return { normaliser: { ...normaliser, ...advance(normaliser, rule, exponent), window }, update: undefined };
 
   const vMax = Math.max(normaliser.vMax, v);
-  const next = Math.max(-60, Math.min(60, (binaryExponent(v) >> 1) - 3)); // the next bytes have an rms of 5.7 to 11.3
+  const next = clampExponent((binaryExponent(v) >> 1) - 3); // the next bytes have an rms of 5.7 to 11.3
   const scale = updateScale(rule, normaliser.round, n, vMax, p);
   return { normaliser: { ...advance(normaliser, rule, next), v, vMax, window }, update: { terms, scale, clipped } };
 }
+
+const clampExponent = (exponent: number): number => Math.max(-MAX_EXPONENT, Math.min(MAX_EXPONENT, exponent));
 
 const advance = (
   normaliser: Normaliser,
@@ -175,11 +177,14 @@ function liveTerms(
   return terms;
 }
 
+/** A shift to the left by so many bits, or more, saturates every value but 0. */
+const SATURATING_SHIFT = binaryExponent(LARGEST_512);
+
 /** 512 × value under exponent s + shift → under exponent s: left (saturating at 448·512), or right toward zero. */
 function requantise(q: number, shift: number): number {
   const magnitude =
     shift >= 0
-      ? Math.min(Math.abs(q) * powerOfTwo(Math.min(shift, 20)), LARGEST_512)
+      ? Math.min(Math.abs(q) * powerOfTwo(Math.min(shift, SATURATING_SHIFT)), LARGEST_512)
       : Math.abs(q) >> Math.min(-shift, 31);
   return q >= 0 ? magnitude : -magnitude;
 }
@@ -200,7 +205,7 @@ export function rateOf({ learningRate, decayRounds, decayChanges = [] }: Decayin
 function updateScale(rule: LearningRule, round: number, n: number, vMax: number, p: number): number {
   let c = rateOf(rule, round) / Math.sqrt(vMax);
   if (n > rule.cap) c *= powerOfQuarters(rule.cap / n, rule.capExponent);
-  return (c * p * Math.sqrt(rule.directionStripes)) / 512;
+  return (c * p * Math.sqrt(rule.directionStripes)) / STEPS_PER_UNIT;
 }
 
 /** x^exponent for an exponent of 0, ¼, ½, ¾ or 1, by √ and × alone. */

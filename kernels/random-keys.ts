@@ -23,9 +23,9 @@ export function initialAdapterKey(run: WordPair): WordPair {
   return threefry(run, INITIAL_ADAPTER_COUNTER, INITIAL_ADAPTER_COUNTER);
 }
 
-/** Block `b` of a direction is used iff ((b + offset) & (stripes − 1)) = 0. */
-export function stripeOffset(round: WordPair, direction: number, stripes: number): number {
-  return stripes === 1 ? 0 : threefry(round, STRIPE_OFFSET_COUNTER, direction)[0] & (stripes - 1);
+/** A direction uses the blocks first, first + stripes, first + 2·stripes, … `stripes` is a power of two. */
+export function firstBlockOf(round: WordPair, direction: number, stripes: number): number {
+  return stripes === 1 ? 0 : -threefry(round, STRIPE_OFFSET_COUNTER, direction)[0] & (stripes - 1);
 }
 
 /** The uniform 32-bit word that rounds the gradient byte of `direction`. */

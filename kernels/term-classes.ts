@@ -1,6 +1,6 @@
 /** The terms of an update by the blocks that they touch: with stripes, most terms are zero in most blocks. */
 import type { Term } from './backend.ts';
-import { stripeOffset } from './random-keys.ts';
+import { firstBlockOf } from './random-keys.ts';
 
 /** Terms that are non-zero in the blocks firstBlock, firstBlock + stripes, firstBlock + 2·stripes, … */
 export interface TermClass {
@@ -14,7 +14,7 @@ export function termClasses(terms: readonly Term[], stripes: number): TermClass[
   const classes = new Map<number, Term[]>();
   for (const term of terms) {
     if (term.q === 0) continue;
-    const firstBlock = -stripeOffset(term.roundKey, term.direction, stripes) & (stripes - 1);
+    const firstBlock = firstBlockOf(term.roundKey, term.direction, stripes);
     const members = classes.get(firstBlock);
     if (members) members.push(term);
     else classes.set(firstBlock, [term]);

@@ -8,7 +8,8 @@ const ROTATIONS = [
   [13, 15, 26, 6],
   [17, 29, 16, 24],
 ] as const;
-const SKEIN_PARITY = 0x1bd11bda;
+/** What the third key word is mixed with (the same paper, section 2.2). */
+export const SKEIN_PARITY = 0x1bd11bda;
 
 /**
  * The two output words for `key` and `counter`.

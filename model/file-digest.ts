@@ -5,7 +5,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { readJsonFile } from '../platform/read-json-file.ts';
 
-/** Of a file of digests; a tensor takes some 150. */
+/** A file of digests is no longer; a tensor takes some 150. */
 const MAX_ENTRY_BYTES = 2 ** 26;
 
 /** Where derived files may be kept and lost again: `$XDG_CACHE_HOME/onebyte`, or `~/.cache/onebyte`. */

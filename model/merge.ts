@@ -94,7 +94,7 @@ function lowRank(module: AdapterModule, matrices: Float32Array, fanInFanOut: boo
   return { name, rank, scale, left: transpose(a, fanIn), right: transpose(b, rank), columns: fanOut };
 }
 
-/** Of a row-major matrix of `columns` columns. */
+/** The transpose of a row-major matrix of `columns` columns. */
 function transpose(matrix: Float32Array, columns: number): Float32Array {
   const rows = matrix.length / columns;
   return Float32Array.from(matrix, (_, i) => matrix[(i % rows) * columns + Math.floor(i / rows)] ?? 0);

@@ -136,7 +136,7 @@ function rowTiles(rows: readonly TokenRow[], costs: Costs, limit: number): RowTi
   return tiles;
 }
 
-/** Of a tile, of which every row is as wide as the longest. */
+/** The elements of a tile, in which every row is as wide as the longest. */
 function elementsOf(rows: readonly TokenRow[], tile: readonly number[], costs: Costs): number {
   const lengths = tile.map((row) => rows[row]!.ids.length);
   const longest = Math.max(...lengths);

@@ -48,7 +48,7 @@ export interface SimulationOptions {
 
 export interface SimulationResult {
   readonly trainer: TrainerResult;
-  /** Of those that saw the end. */
+  /** What those workers told that saw the end. */
   readonly workers: readonly WorkerResult[];
   readonly restarts: number;
 }

@@ -39,9 +39,9 @@ export const AdapterDescription = z.strictObject({
    * peer's business and decides nothing. Older round logs hold a directory.
    */
   baseModel: z.string().max(4096),
-  /** Of modules that no `rankPattern` matches. */
+  /** The rank of modules that no `rankPattern` matches. */
   rank: count,
-  /** Of modules that no `alphaPattern` matches. */
+  /** The alpha of modules that no `alphaPattern` matches. */
   alpha: z.number(),
   /** scale = alpha / √rank. */
   useRslora: z.boolean(),

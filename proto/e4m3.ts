@@ -3,8 +3,12 @@ import assert from 'node:assert/strict';
 
 /** The byte a worker sends for a direction it could not measure. */
 export const ABSTAIN = 0x7f;
-/** Largest magnitude, times 512. */
-export const LARGEST_512 = 448 * 512;
+/** Every value is a whole number of steps of 2⁻⁹; sums count in them. */
+export const STEPS_PER_UNIT = 512;
+/** Largest magnitude, in steps. */
+export const LARGEST_512 = 448 * STEPS_PER_UNIT;
+/** A byte stands for its value · 2^exponent, and exponents lie within −60…60. */
+export const MAX_EXPONENT = 60;
 const LARGEST_BYTE = 0x7e;
 
 /** True for the two NaN patterns, 0x7F (abstain) and 0xFF (refused at the edge), neither of which has a value. */
@@ -19,7 +23,7 @@ export const DECODED_512: Int32Array = Int32Array.from({ length: 256 }, (_, byte
   return byte & 128 ? -magnitude : magnitude;
 });
 
-const magnitude = (byte: number): number => DECODED_512[byte]! / 512;
+const magnitude = (byte: number): number => DECODED_512[byte]! / STEPS_PER_UNIT;
 
 /**
  * The byte nearest to `x` from below or above: up iff `word` < fraction of the gap × 2³². Saturates at ±448.

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { AdapterDescription } from './adapter.ts';
+import { MAX_EXPONENT } from './e4m3.ts';
 import { MAX_DIRECTIONS, MAX_WORKERS } from './limits.ts';
 import { usageError } from './operating-error.ts';
 
@@ -53,7 +54,12 @@ export const Learning = z.strictObject({
   memory: count.default(64).describe('gradients over which their mean square is averaged'),
   window: count.max(65536).default(64).describe('magnitudes that the winsorising median looks back on'),
   clip: count.default(4).describe('a gradient byte counts for at most this many medians'),
-  initialExponent: z.int().min(-60).max(60).default(0).describe('exponent of the first bytes: byte = E4M3(g / 2^s)'),
+  initialExponent: z
+    .int()
+    .min(-MAX_EXPONENT)
+    .max(MAX_EXPONENT)
+    .default(0)
+    .describe('exponent of the first bytes: byte = E4M3(g / 2^s)'),
 });
 export type Learning = z.infer<typeof Learning>;
 

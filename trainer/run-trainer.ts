@@ -15,7 +15,7 @@ import { type ExitCode, usageError } from '../proto/operating-error.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import type { TrainerSettings } from '../settings/trainer-settings.ts';
 import { groupAppends } from './core/group-commit.ts';
-import type { Effect, Event, Origin, Report, StreamId, TrainerRules, TrainerState } from './core/state.ts';
+import type { Effect, Event, Report, StreamId, TrainerRules, TrainerState } from './core/state.ts';
 import { step } from './core/step.ts';
 import { emptyHistory, type RunHistory } from './metrics/history.ts';
 import { statusOf } from './metrics/status.ts';
@@ -26,6 +26,7 @@ import { readRoundLog } from './store/round-log.ts';
 import type { Peer } from './transport/listener.ts';
 import { type Service, type ServiceAccess, startService } from './transport/service.ts';
 import type { ServiceLimits } from './transport/service-limits.ts';
+import { eventOf } from './transport/worker-event.ts';
 
 /** How often the core hears the time, ms. */
 const TICK_MS = 25;
@@ -276,8 +277,7 @@ class Trainer {
   private async replay(round: number): Promise<void> {
     const { backend, directory } = this.options;
     const log = await readRoundLog(roundLogFile(directory));
-    const { replica: then } = await replayLog(log, backend, round);
-    const sha256 = replicaDigest(then);
+    const sha256 = replicaDigest((await replayLog(log, backend, round)).replica);
     const { replica } = await replayLog(log, backend);
     this.replayed = replica;
     const { normaliser } = replica;
@@ -331,29 +331,5 @@ class Trainer {
         resolve(bytes);
       }),
     );
-  }
-}
-
-/** A connection is one source port of one address. */
-const originOf = (peer: Peer): Origin => ({ connection: peer, address: peer.slice(0, peer.lastIndexOf(':')) });
-
-function eventOf(stream: StreamId, peer: Peer, message: WorkerMessage['message'], atMs: number): Event | undefined {
-  switch (message?.$case) {
-    case 'hello':
-      return { kind: 'hello', atMs, stream, origin: originOf(peer), hello: message.value };
-    case 'contribution':
-      return { kind: 'contribution', atMs, stream, contribution: message.value };
-    case 'evaluation':
-      return { kind: 'evaluation', atMs, stream, counts: message.value };
-    case 'held':
-      return { kind: 'recordGiven', atMs, stream, record: message.value };
-    case 'digest':
-      return { kind: 'digest', atMs, stream, digest: message.value };
-    case 'leave':
-      return { kind: 'leave', atMs, stream, reason: message.value.reason };
-    case 'heartbeat':
-      return { kind: 'heartbeat', atMs, stream };
-    default:
-      return undefined;
   }
 }

@@ -12,7 +12,7 @@ let compute: Compute | undefined;
 let last: Promise<void> = Promise.resolve();
 
 port.on('message', ({ id, method, args }: ComputeCall) => {
-  // Of a thread, this ends the thread alone.
+  // In a thread, this ends the thread alone.
   if (method === 'end') process.exit();
   last = last.then(() => answer(id, method, args));
 });

@@ -14,7 +14,7 @@ export const RUNS = '/runs';
 export const POD_IP = '$(POD_IP)';
 export const RUN_FILE = '/etc/onebyte/run.yaml';
 const TLS = '/etc/onebyte-tls';
-/** Of the image's user; not root, and nobody on the machine. */
+/** The number of the image's user; not root, and nobody on the machine. */
 const USER = 10001;
 
 export const secretNames = ({ name }: Pick<LaunchPlan, 'name'>): { tls: string; token: string } => ({

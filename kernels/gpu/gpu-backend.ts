@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { type AdapterLayout, scratchOffset } from '../adapter-layout.ts';
 import { adaptersOf, assertExactSum, type Backend, type Perturbation, type Term } from '../backend.ts';
 import { BLOCK } from '../direction.ts';
-import { stripeOffset } from '../random-keys.ts';
+import { firstBlockOf } from '../random-keys.ts';
 import { type TermClass, termClasses } from '../term-classes.ts';
 import { type GpuDevice, type GpuMode, openGpu, type TermRow, termRow } from './device.ts';
 
@@ -127,7 +127,7 @@ async function perturb(device: GpuDevice, p: Perturbation, scratch: Float32Array
   if (p.sides === 'plus') writeRange(layout, scratch, adapters, adapters - 1, 0, theta);
   for (let j = 0; j < p.directions; j++) {
     const direction = p.firstDirection + j;
-    const firstBlock = -stripeOffset(p.roundKey, direction, stripes) & (stripes - 1);
+    const firstBlock = firstBlockOf(p.roundKey, direction, stripes);
     for (const { first, count } of tiles(layout.elements, firstBlock, stripes)) {
       const row: TermRow = termRow(p.roundKey, direction, first, stripes, p.step);
       const pieces = stripes === 1 ? [{ from: first * BLOCK, length: count * BLOCK }] : [];

@@ -6,6 +6,8 @@
  * enters and leaves as two halves, and a sum leaves as an integer that float32 holds.
  */
 
+import { SKEIN_PARITY } from '../threefry.ts';
+
 /** A function of integers with an integer result. */
 export interface IntegerFunction {
   readonly source: string;
@@ -25,7 +27,7 @@ export function integerFunctions(): IntegerFunction[] {
   const sources = [
     'function add(a, b) { return (a + b) | 0; }',
     'function mix(sum, x1, distance) { return ((x1 << distance) | (x1 >>> (32 - distance))) ^ sum; }',
-    'function parity(a, b) { return a ^ b ^ 466688986; }',
+    `function parity(a, b) { return a ^ b ^ ${SKEIN_PARITY}; }`,
     'function join(high, low) { return (high << 16) | low; }',
     'function block(first, stride, at) { return first + stride * (at >> 2); }',
     'function sign(half, at) { return 1 - 2 * ((half >> (at & 15)) & 1); }',

@@ -4,7 +4,7 @@ import { MAX_DIRECTIONS } from '../../proto/limits.ts';
 import { type AdapterTensor, scratchOffset } from '../adapter-layout.ts';
 import { adaptersOf, type Perturbation } from '../backend.ts';
 import { BLOCK } from '../direction.ts';
-import { stripeOffset } from '../random-keys.ts';
+import { firstBlockOf } from '../random-keys.ts';
 import { SIMD_MODULE_BASE64 } from './gen/module.ts';
 import { assertPlanFits, type Plan, prepareTerm, RUN_TERMS, TERM_BYTES } from './plan.ts';
 import type { ProjectedPart, Projection } from './projection.ts';
@@ -131,7 +131,7 @@ export class SimdInstance {
     const firstBlocks: number[] = [];
     for (let j = 0; j < p.directions; j++) {
       prepareTerm(new DataView(this.#memory), TERM + j * TERM_BYTES, p.roundKey, p.firstDirection + j);
-      firstBlocks.push(-stripeOffset(p.roundKey, p.firstDirection + j, p.stripes) & (p.stripes - 1));
+      firstBlocks.push(firstBlockOf(p.roundKey, p.firstDirection + j, p.stripes));
     }
     for (const tensor of p.layout.tensors)
       for (let from = tensor.offset; from < tensor.offset + tensor.elements; from += TILE)

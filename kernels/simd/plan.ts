@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import type { Term } from '../backend.ts';
 import { type TermClass, termClasses } from '../term-classes.ts';
-import type { WordPair } from '../threefry.ts';
+import { SKEIN_PARITY, type WordPair } from '../threefry.ts';
 
 /** Bytes of a prepared term: assembly/threefry.ts. */
 export const TERM_BYTES = 48;
@@ -17,7 +17,6 @@ const RUN_BYTES = 16;
 const LIVE_AT = 40;
 const TABLE_BYTES = 16;
 const DIGIT_BITS = 7;
-const SKEIN_PARITY = 0x1bd11bda;
 
 /** The terms that touch the blocks first, first + stripes, first + 2·stripes, … */
 export interface Plan {

@@ -21,7 +21,7 @@ export interface ThreadData {
 /** What a thread gets for each operation: units are numbered from 0, and whoever is free claims the next. */
 export type Job = SumJob | ProjectJob;
 
-/** Of an update. */
+/** One part of an update. */
 export interface SumJob {
   readonly kind: 'sum';
   readonly units: readonly Unit[];
@@ -29,7 +29,7 @@ export interface SumJob {
   readonly control: SharedArrayBuffer;
 }
 
-/** Of dot products with directions; a unit is a part of the elements. */
+/** One part of dot products with directions; a unit is a part of the elements. */
 export interface ProjectJob {
   readonly kind: 'project';
   readonly projection: Projection;

@@ -55,7 +55,7 @@ export interface GatedVariation {
   /** Biases on q, k, v; on o; on gate, up, down. */
   readonly biases: { readonly qkv: boolean; readonly o: boolean; readonly feedForward: boolean };
   readonly activation?: Activation;
-  /** Of layer i. Default: rope 0, no window. */
+  /** What is special in layer i. Default: rope 0, no window. */
   readonly attention?: (layer: number) => Partial<Pick<Attention, 'rope' | 'window' | 'softcap' | 'scale'>>;
   readonly noRope?: (layer: number) => boolean;
   /** One q | k | v and one gate | up layer (phi3). */

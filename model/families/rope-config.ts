@@ -19,7 +19,7 @@ export interface RopeContext {
 
 const ALL_BUT_LONGROPE = ['default', 'linear', 'dynamic', 'llama3', 'yarn'] as const;
 
-/** Of the families whose rope is the shared one of transformers. */
+/** What the families take whose rope is the shared one of transformers. */
 export const SHARED_ROPE_TYPES: readonly RopeScaling['type'][] = [...ALL_BUT_LONGROPE, 'longrope'];
 
 /** The rope of a config that has one for all layers. */

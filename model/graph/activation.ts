@@ -49,7 +49,7 @@ export function activationSlope(graph: GraphBuilder, activation: Activation, x: 
   }
 }
 
-/** Of x·σ(αx): σ·(1 + αx·(1 − σ)). */
+/** The derivative of x·σ(αx): σ·(1 + αx·(1 − σ)). */
 function quickGeluSlope(graph: GraphBuilder, x: Value, alpha: number): Value {
   const { plus, times, scaled } = arithmetic(graph);
   const argument = scaled(x, alpha);

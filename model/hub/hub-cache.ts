@@ -6,7 +6,7 @@ import { readJsonFile } from '../../platform/read-json-file.ts';
 import { readRegular } from '../../platform/regular-file.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 
-/** Of a token, and of the name of a commit. */
+/** A file that holds a token or the name of a commit is no longer. */
 const MAX_TEXT_BYTES = 2 ** 16;
 const MAX_INDEX_BYTES = 2 ** 26;
 

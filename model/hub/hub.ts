@@ -9,7 +9,7 @@ import { downloadBlob } from './hub-download.ts';
 /** How far a download is. */
 export interface DownloadProgress {
   readonly file: string;
-  /** Of all files together, those that were there already included. */
+  /** The size of all files together, those that were there already included. */
   readonly bytes: number;
   readonly totalBytes: number;
 }

@@ -17,7 +17,7 @@ export function addUp(values: ArrayLike<number>, rows: readonly TokenRow[], tile
 export interface Tile {
   /** Indices of rows. */
   readonly rows: readonly number[];
-  /** Of adapters, or of directions. */
+  /** The first of the tile's adapters, or of its directions. */
   readonly firstAdapter: number;
   readonly adapters: number;
 }

@@ -11,9 +11,9 @@ export interface SessionOptions {
   readonly provider: Provider;
   /** Threads of the CPU provider. */
   readonly threads: number;
-  /** Of provider cuda: which GPU. Default 0. */
+  /** Which GPU provider cuda takes. Default: 0. */
   readonly device?: number | undefined;
-  /** Of products with base weights. Default: float32. */
+  /** How products with base weights are rounded. Default: float32. */
   readonly rounding?: Omit<PrecisionOptions, 'emulated'> | undefined;
   /** Where a session leaves its profile when it is released; undefined: no profile. */
   readonly profileDirectory?: string | undefined;

@@ -18,7 +18,7 @@ const LIMIT_MS = 600_000;
 const PROVIDERS = dry
   ? { cpu: ['float32', 'bfloat16', 'float16'] }
   : { cuda: ['float32', 'tf32', 'bfloat16', 'float16'], webgpu: ['float32'] };
-/** Of a fixture's summed loss, relative: products of fewer bits (test/model/precision.test.ts); float32 by the fixture's own. */
+/** How far a fixture's summed loss may be off, relative: products of fewer bits (test/model/precision.test.ts); float32 by the fixture's own. */
 const TOLERANCES = { tf32: 5e-4, bfloat16: 6e-3, float16: 1e-3 };
 /** Shapes of SmolLM2-135M and Llama 3.2 1B; weights are random, speed does not depend on them. */
 const SHAPES = {

@@ -24,7 +24,7 @@ export interface Share {
 
 export interface RoundDetail {
   readonly exponent: number;
-  /** Of this record. */
+  /** The rate that this record was applied at. */
   readonly learningRate: number;
   /** Root mean square of the projected gradients, averaged as the learning rule does; nats per unit of length. */
   readonly rms: number;

@@ -4,7 +4,17 @@ import { createRequire } from 'node:module';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const OWN = ['index.html', 'page.css', 'page.js', 'charts.js', 'canvas.js', 'tables.js', 'format.js'];
+const OWN = [
+  'index.html',
+  'page.css',
+  'page.js',
+  'charts.js',
+  'canvas.js',
+  'tables.js',
+  'workers.js',
+  'rows.js',
+  'format.js',
+];
 /** uPlot (MIT): the line charts. */
 const UPLOT = ['uPlot.esm.js', 'uPlot.min.css'];
 

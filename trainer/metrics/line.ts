@@ -57,7 +57,7 @@ export const RoundLine = z.object({
   /** Opening to commit, ms; absent where the line was rebuilt from the round log. */
   ms: count.optional(),
   exponent: z.number(),
-  /** Of this record; absent in lines of earlier versions. */
+  /** The rate that this record was applied at; absent in lines of earlier versions. */
   learningRate: count.optional(),
   /** Root mean square of the projected gradients. */
   rms: count,

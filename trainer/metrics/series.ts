@@ -15,7 +15,7 @@ export interface SeriesRow {
   ms: number;
   /** Longest wait for a contribution that came, ms. */
   slowestMs: number;
-  /** Of the last round. */
+  /** Root mean square of the last round's projected gradients. */
   rms: number;
   /** Since the run began. */
   payloadBytes: number;

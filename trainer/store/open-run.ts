@@ -87,7 +87,7 @@ async function openLocked(
       matrices: initialAdapter,
       runSecret: randomBytes(32),
     };
-    // Of another run that had this directory.
+    // What lies there is of another run that had this directory.
     await forgetBest(checkpointsOf(directory));
     const log = await createRoundLog(file, header);
     const { replica, matrices } = await replayLog({ header, frames: [], validBytes: 0, tornBytes: 0 }, backend);

@@ -14,7 +14,7 @@ import type { DataReport } from '../compute.ts';
 export interface WorkerRules {
   readonly name: string;
   readonly requestedWorker: number | undefined;
-  /** Of the last welcome that an earlier process of this worker had; empty: none is known. */
+  /** The secret of the last welcome that an earlier process of this worker had; empty: none is known. */
   readonly resumeSecret: Buffer;
   /** A trainer not reached for so long ends the worker. */
   readonly giveUpMs: number;
@@ -64,7 +64,7 @@ export interface WorkerState {
   epoch: number | undefined;
   /** Records after which the run is done. */
   rounds: number;
-  /** Of the trainer's dev split. */
+  /** Rows of the trainer's dev split. */
   devRows: number;
   /** Records applied. */
   round: number;

@@ -9,7 +9,7 @@ export interface ExampleResult {
   readonly nll: number;
   /** Completion tokens of the right option. */
   readonly tokens: number;
-  /** Of every option, in order; only where the row has options. */
+  /** The loss of every option, in order; only where the row has options. */
   readonly optionNll: readonly number[] | undefined;
   /** The right option is the likeliest (ties count as wrong); undefined without options. */
   readonly correct: boolean | undefined;

@@ -2,17 +2,8 @@
 import { drawDistribution, drawTimeline } from './canvas.js';
 import { createCharts } from './charts.js';
 import { byId, readColours } from './format.js';
-import {
-  drawBytes,
-  drawConfig,
-  drawEvaluations,
-  drawEvents,
-  drawFigures,
-  drawHeader,
-  drawRounds,
-  drawWorkers,
-  prepareWorkers,
-} from './tables.js';
+import { drawBytes, drawConfig, drawEvaluations, drawEvents, drawFigures, drawHeader, drawRounds } from './tables.js';
+import { drawWorkers, prepareWorkers } from './workers.js';
 
 /** @typedef {import('../page-update.ts').PageUpdate} PageUpdate */
 /** @typedef {import('./page-state.d.ts').PageState} PageState */
