@@ -73,8 +73,9 @@ async function trouble(trainer: Survivor, workers: readonly Survivor[]): Promise
   return sizes;
 }
 
-/** Two hostile members, half of all attacks apart. @returns what resolves when both have ended after `signal` */
-async function attack(address: string, signal: AbortSignal): Promise<Promise<unknown>> {
+/** Two hostile members, half of all attacks apart. @returns what makes them leave */
+async function attack(address: string): Promise<() => Promise<void>> {
+  const leave = new AbortController();
   const connection = connectTrainer(address, PLAIN);
   const config = parseRunConfig(await connection.runConfig(), address);
   connection.close();
@@ -84,15 +85,19 @@ async function attack(address: string, signal: AbortSignal): Promise<Promise<unk
     config,
     honest,
     turnMs: TURN_MS,
-    signal,
+    signal: leave.signal,
     onTurn: (name: string) => void turns.set(name, (turns.get(name) ?? 0) + 1),
     onMessage: (message: TrainerMessage['message']) => {
       if (message?.$case === 'record') heard.hear(message.value);
     },
   };
-  return Promise.all(
+  const members = Promise.all(
     [0, Math.floor(ATTACKS.length / 2)].map((first, i) => hostileMember({ ...common, name: `hostile-${i}`, first })),
   );
+  return async () => {
+    leave.abort();
+    await members;
+  };
 }
 
 interface End {
@@ -161,12 +166,10 @@ async function soak(): Promise<string[]> {
   // The number that a worker asks for is its own from its first contribution on.
   await trainer.running.line(/"round":20\b/);
   say(`trainer at ${listen}`);
-  const stop = new AbortController();
-  const hostile = await attack(listen, stop.signal);
+  const leave = await attack(listen);
   const sizes = await Promise.race([trouble(trainer, workers), ended]);
   const ends = await finish(trainer, workers, listen);
-  stop.abort();
-  await hostile;
+  await leave();
   const faults = await faultsOf(ends, sizes);
   const summary = {
     minutes,
