@@ -18,6 +18,8 @@ export interface ProtocolWorkerOptions {
   readonly name: string;
   readonly config: RunConfig;
   readonly access?: ClientAccess;
+  /** What it says of its device. */
+  readonly computesOn?: string;
   /** Leaves, without a word, once it holds so many records. */
   readonly until?: number;
   readonly onRound?: (round: number) => void;
@@ -25,7 +27,7 @@ export interface ProtocolWorkerOptions {
 
 /** Takes part until the run is done, the trainer drains, or `until` records are applied. @returns its replica @throws what ended the stream otherwise */
 export async function protocolWorker(address: string, options: ProtocolWorkerOptions): Promise<ReplicaState> {
-  const { config, name, until = Number.POSITIVE_INFINITY, onRound } = options;
+  const { config, name, until = Number.POSITIVE_INFINITY, onRound, computesOn } = options;
   const connection = connectTrainer(address, options.access ?? PLAIN);
   const rule = learningRuleOf(config);
   const random = seedrandom(name);
@@ -35,7 +37,8 @@ export async function protocolWorker(address: string, options: ProtocolWorkerOpt
   try {
     const stream = connection.join();
     const runConfig = runConfigSha256(canonicalJson(config));
-    stream.send({ $case: 'hello', value: { name, resumeSecret: Buffer.alloc(0), runConfigSha256: runConfig } });
+    const hello = { name, resumeSecret: Buffer.alloc(0), runConfigSha256: runConfig, computesOn };
+    stream.send({ $case: 'hello', value: hello });
     const welcome = await next(stream);
     if (welcome?.$case !== 'welcome') throw new Error(`expected a welcome, got ${welcome?.$case}`);
     heartbeat = setInterval(() => stream.send({ $case: 'heartbeat', value: {} }), welcome.value.heartbeatMs);

@@ -26,6 +26,8 @@ export interface RunTerms {
   /** K of this worker. */
   readonly directions: number;
   readonly maxStaleness: number;
+  /** What this worker tells of its device. */
+  readonly computesOn: string;
 }
 
 /** One call of the compute; it answers with `computed` and is given no other before. */
