@@ -159,6 +159,29 @@ const liars = new Command('liars')
     }),
   );
 
+interface HostileFlags {
+  readonly example: string;
+  readonly rounds?: number;
+  readonly turns?: number;
+  readonly seconds?: number;
+  readonly json?: boolean;
+}
+
+const hostile = new Command('hostile')
+  .description('eight honest workers beside four hostile members, real processes: rounds a second in turns, accuracy')
+  .option('--example <dir>', 'directory with model/ and train, dev and test.jsonl', 'examples/tiny-reviews')
+  .option('--rounds <n>', 'rounds of the run that learns (200)', wholeNumber)
+  .option('--turns <n>', 'turns with hostile members, and as many without (4)', wholeNumber)
+  .option('--seconds <n>', 'length of a turn (10)', wholeNumber)
+  .option('--json', 'end with one line of JSON on stdout')
+  .action(({ json, ...options }: HostileFlags) =>
+    runCommand(async () => {
+      const { benchHostile } = await import('../bench/hostile.ts');
+      const onRow = (row: object): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
+      return show('hostile', await benchHostile({ ...options, onRow }), json);
+    }),
+  );
+
 interface BandwidthFlags {
   readonly example: string;
   readonly only?: string;
@@ -261,7 +284,7 @@ const report = new Command('report')
 
 export const benchCommand = new Command('bench')
   .description(
-    'measure this machine: kernels, forward, steps, agreement, protocol, bandwidth, learning, quality, liars; report',
+    'measure this machine: kernels, forward, steps, agreement, protocol, bandwidth, learning, quality, liars, hostile; report',
   )
   .addCommand(kernels)
   .addCommand(forward)
@@ -273,6 +296,7 @@ export const benchCommand = new Command('bench')
   .addCommand(quality)
   .addCommand(report)
   .addCommand(liars)
+  .addCommand(hostile)
   .addHelpText('after', '\nExample:\n  onebyte bench kernels --only simd --json\n');
 
 /** How each is called; models and run directories are the caller's. */
@@ -283,6 +307,7 @@ const EXAMPLES: { readonly [name: string]: string } = {
   agreement: '--json',
   protocol: '--json',
   liars: '--json',
+  hostile: '--json',
   bandwidth: '--json',
   learning: '--budget 2560',
   quality: 'runs/first runs/second',

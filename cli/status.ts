@@ -82,6 +82,7 @@ const HEAD = [
   'late',
   'missed',
   'shard',
+  'computes on',
   'last digest',
 ];
 
@@ -95,6 +96,7 @@ const cells = ({
   late,
   missed,
   shard,
+  computesOn,
   digest,
 }: MemberStatus): string[] => [
   `${worker}`,
@@ -106,6 +108,7 @@ const cells = ({
   `${late}`,
   `${missed}`,
   `${shard}`,
+  computesOn ?? '-',
   digest === undefined ? '-' : `${digest.sha256.slice(0, 8)} at ${digest.round}${digest.agrees ? '' : ' DIFFERS'}`,
 ];
 

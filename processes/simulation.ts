@@ -41,6 +41,8 @@ export interface SimulationOptions {
   /** `host:port` of the dashboard; undefined: none. */
   readonly dashboard: string | undefined;
   readonly view: SimulationView;
+  /** Is told where the trainer listens, each time it begins to. */
+  readonly onListening?: (address: string) => void;
   readonly drain: AbortSignal;
 }
 
@@ -185,6 +187,7 @@ class Simulation {
         if (message.resumed !== undefined) this.options.view.say(message.resumed);
         this.listening = message.address;
         this.address.resolve(message.address);
+        this.options.onListening?.(message.address);
         break;
       case 'dashboard':
         // A trainer that is started again serves its page where the browsers look for it.

@@ -20,6 +20,8 @@ export const MAX_SNAPSHOT_BYTES = MAX_ADAPTER_BYTES + MAX_MESSAGE_BYTES;
 export const MAX_WORKERS = 65536;
 /** Characters of a worker's name. */
 export const MAX_NAME_LENGTH = 128;
+/** Characters of what a worker says of its device that are kept. */
+export const MAX_DEVICE_LENGTH = 64;
 /** Characters of the reason with which a worker leaves that are kept. */
 export const MAX_REASON_LENGTH = 200;
 /** Characters of a trainer's notice or refusal that a worker shows. */

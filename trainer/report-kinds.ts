@@ -34,8 +34,9 @@ const percent = (part: number): string => `${(100 * part).toFixed(1)} %`;
 export const REPORT_KINDS = {
   joined: {
     level: 'info',
-    text: (report) => `${who(report)} ${report.resumed ? 'is back' : 'joined'}`,
-    line: { worker: count, name: z.string(), resumed: z.boolean() },
+    text: (report) =>
+      `${who(report)} ${report.resumed ? 'is back' : 'joined'}${report.computesOn === undefined ? '' : `, computes on ${report.computesOn}`}`,
+    line: { worker: count, name: z.string(), resumed: z.boolean(), computesOn: z.string().optional() },
   },
   left: {
     level: 'warn',

@@ -38,6 +38,8 @@ export interface ComputeReport {
   readonly kernels: string;
   /** What runs the forward pass, and why. */
   readonly provider: string;
+  /** The same in short, for the trainer: provider, device, precision. */
+  readonly computesOn: string;
   readonly adapterElements: number;
 }
 
@@ -69,7 +71,9 @@ export class Compute {
     this.forward = forward;
     this.frozenA = initial.frozenA;
     this.replica = initialReplica(learningRuleOf(options.config), ownedCopy(backend, initial.theta));
-    this.report = { kernels, provider: forward.chosen.reason, adapterElements: this.replica.theta.length };
+    const { place, reason } = forward.chosen;
+    const computesOn = options.settings.quantize === 'int8' ? `${place}, int8 weights` : place;
+    this.report = { kernels, provider: reason, computesOn, adapterElements: this.replica.theta.length };
   }
 
   /** Loads model and kernels. @throws OperatingError usage: wrong model, data or settings */

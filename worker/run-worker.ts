@@ -88,7 +88,7 @@ class RunningWorker {
   private readonly random: () => number;
   private readonly state: WorkerState;
   private compute: RemoteCompute | undefined;
-  private config: { readonly json: string; readonly parsed: RunConfig } | undefined;
+  private config: { readonly json: string; readonly parsed: RunConfig; readonly computesOn: string } | undefined;
   private stream: TrainerStream | undefined;
   private heartbeat: NodeJS.Timeout | undefined;
   private retry: NodeJS.Timeout | undefined;
@@ -218,11 +218,11 @@ class RunningWorker {
       if (this.options.compute.settings.precision !== 'tf32') turnOffTf32();
       this.compute = startCompute();
       const report = await this.compute.create({ config: parsed, ...this.options.compute });
-      this.config = { json, parsed };
+      this.config = { json, parsed, computesOn: report.computesOn };
       this.options.onReport({ kind: 'ready', compute: report });
     }
     const { directions, maxStaleness } = ownLearning(this.config.parsed.learning, this.options.compute.settings);
-    return { runConfigSha256: runConfigSha256(json), directions, maxStaleness };
+    return { runConfigSha256: runConfigSha256(json), directions, maxStaleness, computesOn: this.config.computesOn };
   }
 
   private async fetchSnapshot(): Promise<void> {

@@ -20,6 +20,8 @@ function named(provider: Provider, device: number | undefined, precision: Precis
 
 export interface ChosenProvider {
   readonly provider: Provider;
+  /** With its device and precision, for a table: `cuda:1 in bfloat16`. */
+  readonly place: string;
   /** One line for the user: what is taken, and the figures. */
   readonly reason: string;
 }
@@ -52,15 +54,19 @@ export async function chooseProvider(
     checkPrecision(wanted, precision);
     checkDevice(wanted, device);
     await requireProvider(wanted);
-    return { provider: wanted, reason: `${named(wanted, device, precision)}, as asked` };
+    const place = named(wanted, device, precision);
+    return { provider: wanted, place, reason: `${place}, as asked` };
   }
   const gpus = gpuProviders().filter((provider) => PRECISIONS[provider].includes(precision));
   if (gpus.includes('cuda')) checkDevice('cuda', device);
-  if (gpus.length === 0)
-    return { provider: 'cpu', reason: `${named('cpu', device, precision)}: the system shows no GPU` };
+  if (gpus.length === 0) {
+    const place = named('cpu', device, precision);
+    return { provider: 'cpu', place, reason: `${place}: the system shows no GPU` };
+  }
   const measure = (provider: Provider): Promise<number> => secondsOfPass(model, { ...options, provider });
   const { provider, reason } = await fastestOf([...gpus, 'cpu'], measure);
-  return { provider, reason: `${named(provider, device, precision)}, ${reason}` };
+  const place = named(provider, device, precision);
+  return { provider, place, reason: `${place}, ${reason}` };
 }
 
 /** What each provider multiplies in. The CPU emulates: it rounds, and multiplies in float32. */
@@ -91,7 +97,10 @@ function checkDevice(provider: Provider, device: number | undefined): void {
 }
 
 /** The fastest of `candidates`. The last one stands where all others fail; what it throws is thrown. */
-export async function fastestOf(candidates: readonly Provider[], measure: Measure): Promise<ChosenProvider> {
+export async function fastestOf(
+  candidates: readonly Provider[],
+  measure: Measure,
+): Promise<Omit<ChosenProvider, 'place'>> {
   const figures: string[] = [];
   let best: { provider: Provider; seconds: number } | undefined;
   for (const [i, provider] of candidates.entries())

@@ -66,7 +66,11 @@ export interface Hello {
   /** sha-256 of the run config that the worker goes by. */
   runConfigSha256: Buffer;
   /** Epoch of the worker's last welcome, if it had one. */
-  epoch?: number | undefined;
+  epoch?:
+    | number
+    | undefined;
+  /** What the worker's forward pass runs on, as it says itself: `cpu`, `cuda:1 in bfloat16`. */
+  computesOn?: string | undefined;
 }
 
 export interface Welcome {
@@ -283,6 +287,8 @@ export interface MemberStatus {
     | undefined;
   /** Gradient bytes that were cut to the winsorising limit: many of a worker that lies or is broken. */
   clipped: number;
+  /** What its forward pass runs on, as it says itself; absent where it does not say. */
+  computesOn?: string | undefined;
 }
 
 /** The last replica digest of a worker. */
@@ -544,6 +550,7 @@ function createBaseHello(): Hello {
     replica: undefined,
     runConfigSha256: Buffer.alloc(0),
     epoch: undefined,
+    computesOn: undefined,
   };
 }
 
@@ -566,6 +573,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.epoch !== undefined) {
       writer.uint32(48).uint32(message.epoch);
+    }
+    if (message.computesOn !== undefined) {
+      writer.uint32(66).string(message.computesOn);
     }
     return writer;
   },
@@ -629,6 +639,14 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.epoch = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.computesOn = reader.string();
             continue;
           }
         }
@@ -2027,6 +2045,7 @@ function createBaseMemberStatus(): MemberStatus {
     shard: 0,
     digest: undefined,
     clipped: 0,
+    computesOn: undefined,
   };
 }
 
@@ -2067,6 +2086,9 @@ export const MemberStatus: MessageFns<MemberStatus> = {
     }
     if (message.clipped !== 0) {
       writer.uint32(96).uint64(message.clipped);
+    }
+    if (message.computesOn !== undefined) {
+      writer.uint32(114).string(message.computesOn);
     }
     return writer;
   },
@@ -2178,6 +2200,14 @@ export const MemberStatus: MessageFns<MemberStatus> = {
             }
 
             message.clipped = longToNumber(reader.uint64());
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.computesOn = reader.string();
             continue;
           }
         }

@@ -19,7 +19,8 @@ describe('onebyte status', () => {
       onReport: (report, wire) => metrics.onReport(report, wire),
       history: metrics.history,
     });
-    await protocolWorker(trainer.address, { name: 'machine-a', config: trainer.config, until: 20 });
+    const computesOn = 'cuda:1 in bfloat16';
+    await protocolWorker(trainer.address, { name: 'machine-a', config: trainer.config, until: 20, computesOn });
     // Both at once: the lease of the worker, which has gone, lasts no longer than one of them may take.
     const [{ stdout, code, stderr }, json] = await Promise.all([
       runOnebyte('status', trainer.address),
@@ -27,9 +28,10 @@ describe('onebyte status', () => {
     ]);
     assert.equal(code, 0, stderr);
     assert.match(stdout, /^round 2\d of 1000000, [\d.]+ rounds\/s/);
-    assert.match(stdout, /0 +machine-a +\w+ +\d+ ms +\d+ +\d+ % +0 +0 +0 +[0-9a-f]{8} at 16/);
+    assert.match(stdout, /0 +machine-a +\w+ +\d+ ms +\d+ +\d+ % +0 +0 +0 +cuda:1 in bfloat16 +[0-9a-f]{8} at 16/);
     const status = lastJson(json);
     assert.equal(status.members[0].digest.agrees, true);
+    assert.equal(status.members[0].computesOn, computesOn);
     assert(status.wireUp > 0 && status.roundsPerSecond > 0);
     trainer.drain();
     await trainer.result;

@@ -53,6 +53,7 @@ export class VirtualNetwork implements WorkerNetwork, HostileNetwork {
         runConfigSha256: CONFIG_SHA256,
         directions: worker.directions,
         maxStaleness: this.world.rule.maxStaleness,
+        computesOn: 'cpu',
       };
       worker.handle({ kind: 'opened', atMs: this.world.clock.nowMs, terms });
     });

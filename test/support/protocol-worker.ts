@@ -1,13 +1,14 @@
 /** An honest worker without a model: the real protocol, a real replica, and seeded bytes in place of measured ones. */
 import seedrandom from 'seedrandom';
+import { next } from '../../bench/hostile/hostile-peer.ts';
 import { referenceBackend } from '../../kernels/reference.ts';
 import { applyRecord, initialReplica, type ReplicaState, replicaDigest } from '../../kernels/replica.ts';
 import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../../kernels/run-replica.ts';
 import { decodeSnapshot } from '../../kernels/snapshot.ts';
-import { Notice_Kind, type TrainerMessage } from '../../proto/gen/onebyte.ts';
+import { Notice_Kind } from '../../proto/gen/onebyte.ts';
 import { DIGEST_EVERY } from '../../proto/limits.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../../proto/run-config.ts';
-import { type ClientAccess, connectTrainer, type TrainerStream } from '../../worker/transport/trainer-client.ts';
+import { type ClientAccess, connectTrainer } from '../../worker/transport/trainer-client.ts';
 
 export const PLAIN: ClientAccess = { tls: undefined, joinToken: undefined };
 
@@ -17,6 +18,8 @@ export interface ProtocolWorkerOptions {
   readonly name: string;
   readonly config: RunConfig;
   readonly access?: ClientAccess;
+  /** What it says of its device. */
+  readonly computesOn?: string;
   /** Leaves, without a word, once it holds so many records. */
   readonly until?: number;
   readonly onRound?: (round: number) => void;
@@ -24,7 +27,7 @@ export interface ProtocolWorkerOptions {
 
 /** Takes part until the run is done, the trainer drains, or `until` records are applied. @returns its replica @throws what ended the stream otherwise */
 export async function protocolWorker(address: string, options: ProtocolWorkerOptions): Promise<ReplicaState> {
-  const { config, name, until = Number.POSITIVE_INFINITY, onRound } = options;
+  const { config, name, until = Number.POSITIVE_INFINITY, onRound, computesOn } = options;
   const connection = connectTrainer(address, options.access ?? PLAIN);
   const rule = learningRuleOf(config);
   const random = seedrandom(name);
@@ -34,7 +37,8 @@ export async function protocolWorker(address: string, options: ProtocolWorkerOpt
   try {
     const stream = connection.join();
     const runConfig = runConfigSha256(canonicalJson(config));
-    stream.send({ $case: 'hello', value: { name, resumeSecret: Buffer.alloc(0), runConfigSha256: runConfig } });
+    const hello = { name, resumeSecret: Buffer.alloc(0), runConfigSha256: runConfig, computesOn };
+    stream.send({ $case: 'hello', value: hello });
     const welcome = await next(stream);
     if (welcome?.$case !== 'welcome') throw new Error(`expected a welcome, got ${welcome?.$case}`);
     heartbeat = setInterval(() => stream.send({ $case: 'heartbeat', value: {} }), welcome.value.heartbeatMs);
@@ -71,14 +75,5 @@ export async function protocolWorker(address: string, options: ProtocolWorkerOpt
   } finally {
     clearInterval(heartbeat);
     connection.close();
-  }
-}
-
-/** The next message of a stream. @throws what ended it */
-export async function next(stream: TrainerStream): Promise<TrainerMessage['message']> {
-  for (;;) {
-    const taken = stream.messages.take();
-    if (taken) return taken.message;
-    await stream.messages.wait();
   }
 }

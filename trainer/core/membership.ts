@@ -1,6 +1,6 @@
 /** Who takes part: joins, resumed names, leases, and replicas that deviate. Membership ends with the lease, not with the stream. */
 import { type Hello, type Notice, Notice_Kind, type ReplicaDigest, Welcome_CatchUp } from '../../proto/gen/onebyte.ts';
-import { DIGEST_BYTES, MAX_NAME_LENGTH, MAX_REASON_LENGTH } from '../../proto/limits.ts';
+import { DIGEST_BYTES, MAX_DEVICE_LENGTH, MAX_NAME_LENGTH, MAX_REASON_LENGTH } from '../../proto/limits.ts';
 import { peerText } from '../../proto/peer-text.ts';
 import { resumeSecretOf, withProof } from '../../proto/record-proof.ts';
 import { catchUpOf, recordsFrom } from './catch-up.ts';
@@ -33,14 +33,15 @@ export function onHello(state: TrainerState, { atMs, stream, origin, hello }: He
   if (holder?.stream !== undefined) state.workerOfStream.delete(holder.stream);
   if (squatter) effects.push(...remove(state, squatter, 'the last who contributed under its name is back', atMs));
   const member = holder ?? newMember(state, hello.name, origin, place);
-  Object.assign(member, { stream, origin, lastHeardMs: atMs, expectedFrom: undefined, claim: undefined });
+  const computesOn = hello.computesOn && peerText(hello.computesOn, MAX_DEVICE_LENGTH);
+  Object.assign(member, { stream, origin, computesOn, lastHeardMs: atMs, expectedFrom: undefined, claim: undefined });
   state.members.set(worker, member);
   state.workerOfStream.set(stream, worker);
   state.recovery?.awaited.delete(hello.name);
   return [
     ...effects,
     ...welcome(state, member, stream, hello),
-    { kind: 'report', report: { kind: 'joined', worker, name: hello.name, resumed: holder !== undefined } },
+    { kind: 'report', report: { kind: 'joined', worker, name: hello.name, resumed: holder !== undefined, computesOn } },
   ];
 }
 
@@ -90,6 +91,7 @@ const newMember = (
   membership,
   isNamed,
   origin,
+  computesOn: undefined,
   stream: undefined,
   lastHeardMs: 0,
   expectedFrom: undefined,

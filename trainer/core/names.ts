@@ -1,7 +1,8 @@
 /**
  * Which worker number a hello gets. A name belongs to whoever holds it for as long as its lease runs, and is resumed with
  * the secret of its welcome alone; then anybody may have it, and has to make way for the last who contributed under it. A
- * number is a name's for good from its first contribution that counts: until then it is given again when its member goes.
+ * number is a name's for good from its first contribution that counts: until then it is given again when its member goes. A worker that
+ * asks for a number gets it where it is free, and another one where it is not: whoever came first keeps nobody out.
  */
 import type { Hello } from '../../proto/gen/onebyte.ts';
 import { MAX_WORKERS } from '../../proto/limits.ts';
@@ -49,17 +50,18 @@ export function placeFor(
     return { refusal: 'taken', text };
   }
   if (worker !== undefined) return { worker };
-  const asked = requestedWorker ?? nextNumber(state);
-  if (asked >= MAX_WORKERS)
+  const isFree = requestedWorker !== undefined && !isGiven(state, requestedWorker);
+  const given = isFree ? requestedWorker : nextNumber(state);
+  if (given >= MAX_WORKERS)
     return { refusal: 'full', text: `this run has given out its ${MAX_WORKERS} worker numbers` };
-  if ([...state.numbers.values()].includes(asked))
-    return { refusal: 'name', text: `worker number ${asked} belongs to another name` };
-  if (state.members.has(asked))
-    return { refusal: 'taken', text: `worker number ${asked} is taken by another name as long as its lease runs` };
   if (!mayBringNames(state, origin, atMs))
     return { refusal: 'busy', text: 'too many new names from one connection or address; come again' };
-  return { worker: asked };
+  return { worker: given };
 }
+
+/** Whether another name has this number. */
+const isGiven = ({ members, numbers }: TrainerState, worker: number): boolean =>
+  members.has(worker) || [...numbers.values()].includes(worker);
 
 const memberNamed = ({ members, numbers }: TrainerState, name: string): Member | undefined => {
   const known = members.get(numbers.get(name) ?? -1);

@@ -73,6 +73,8 @@ export interface Member {
   /** The log knows of this membership: from its first contribution that counts. */
   isNamed: boolean;
   origin: Origin;
+  /** What it says that its forward pass runs on; undefined: it did not say. */
+  computesOn: string | undefined;
   /** Absent while the worker is disconnected and its lease still runs. */
   stream: StreamId | undefined;
   lastHeardMs: number;
@@ -215,8 +217,7 @@ export type Event =
 export type Refusal =
   | 'invalid'
   | 'config'
-  | 'name'
-  /** The name or number is another's for as long as a lease. */
+  /** The name is another's for as long as a lease. */
   | 'taken'
   /** Too many new names at once. */
   | 'busy'
@@ -247,7 +248,7 @@ export type Effect =
 
 /** What a person or a monitor is told. */
 export type Report =
-  | { kind: 'joined'; worker: number; name: string; resumed: boolean }
+  | { kind: 'joined'; worker: number; name: string; resumed: boolean; computesOn?: string | undefined }
   | { kind: 'left'; worker: number; name: string; reason: string }
   | { kind: 'disconnected'; worker: number; name: string }
   | { kind: 'digest'; worker: number; round: number; sha256: string; agrees: boolean }

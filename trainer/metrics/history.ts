@@ -186,7 +186,12 @@ function onMembership(history: RunHistory, seen: Of<'joined' | 'left' | 'disconn
   if (seen.kind === 'disconnected' && (row?.state === 'left' || history.state === 'ended')) return;
   switch (seen.kind) {
     case 'joined':
-      history.workers.set(worker, { ...(row ?? newRow(history, worker)), name: seen.name, state: 'joining' });
+      history.workers.set(worker, {
+        ...(row ?? newRow(history, worker)),
+        name: seen.name,
+        computesOn: seen.computesOn,
+        state: 'joining',
+      });
       break;
     case 'left':
       update(history, worker, () => ({ state: 'left' }));

@@ -31,6 +31,8 @@ export const WorkerRow = z.object({
   name: z.string(),
   state: WorkerState,
   shard: count,
+  /** Provider, device, precision, as it says itself. */
+  computesOn: z.string().optional(),
   /** From the record sent to the contribution received: network and measuring, ms; absent before the first. */
   answerMs: count.optional(),
   gradients: count,

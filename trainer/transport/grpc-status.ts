@@ -11,7 +11,6 @@ export interface GrpcStatus {
 const OF_REFUSAL: { readonly [refusal in Refusal]: status } = {
   invalid: status.INVALID_ARGUMENT,
   config: status.FAILED_PRECONDITION,
-  name: status.ALREADY_EXISTS,
   taken: status.UNAVAILABLE,
   busy: status.RESOURCE_EXHAUSTED,
   full: status.RESOURCE_EXHAUSTED,

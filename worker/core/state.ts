@@ -25,6 +25,8 @@ export interface RunTerms {
   /** K of this worker. */
   readonly directions: number;
   readonly maxStaleness: number;
+  /** What this worker tells of its device. */
+  readonly computesOn: string;
 }
 
 /** What is known once the worker's shard is read. */

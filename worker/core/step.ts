@@ -79,7 +79,8 @@ function onOpened(state: WorkerState, { atMs, terms }: Extract<WorkerEvent, { ki
 
 function hello({ rules, resumeSecret, terms, epoch }: WorkerState, replica: ReplicaDigest | undefined): WorkerEffect {
   const { name, requestedWorker } = rules;
-  const value = { name, requestedWorker, resumeSecret, replica, runConfigSha256: terms!.runConfigSha256, epoch };
+  const { runConfigSha256, computesOn } = terms!;
+  const value = { name, requestedWorker, resumeSecret, replica, runConfigSha256, epoch, computesOn };
   return { kind: 'send', message: { $case: 'hello', value } };
 }
 

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { networkInterfaces } from 'node:os';
 import { describe, it, type TestContext } from 'node:test';
+import { HostilePeer } from '../../../bench/hostile/hostile-peer.ts';
 import { replicaDigest } from '../../../kernels/replica.ts';
 import { splitAddress } from '../../../platform/address.ts';
 import { EXIT } from '../../../proto/operating-error.ts';
@@ -12,7 +13,6 @@ import type { TrainerOptions } from '../../../trainer/run-trainer.ts';
 import { roundLogFile } from '../../../trainer/store/open-run.ts';
 import { readRoundLog } from '../../../trainer/store/round-log.ts';
 import { ConnectionLost, connectTrainer } from '../../../worker/transport/trainer-client.ts';
-import { HostilePeer } from '../../support/hostile-peer.ts';
 import { PLAIN, protocolWorker } from '../../support/protocol-worker.ts';
 import { smallRunConfig, smallSettings } from '../../support/small-run.ts';
 import { roundDone, type TestTrainer, testTrainer } from '../../support/test-trainer.ts';
@@ -44,9 +44,11 @@ async function field(
   });
   const honest = ['a', 'b', 'c'].map((name) => protocolWorker(trainer.address, { name, config }));
   for (const worker of honest) worker.catch(() => {});
+  const peer = new HostilePeer(trainer.address, config);
+  t.after(() => peer.close());
   return {
     trainer,
-    peer: new HostilePeer(t, trainer.address, config),
+    peer,
     async end() {
       const { exitCode, text, replicaDigest: digest } = await trainer.result;
       assert.equal(exitCode, EXIT.done, text);
@@ -63,12 +65,16 @@ const roundsOf = (reports: readonly Report[]) => reports.flatMap((report) => (re
 
 describe('a member', () => {
   it('that contributes for every direction adds one contribution to a record, and ends no run', async (t) => {
-    const { trainer, peer, end } = await field(t, 1);
+    const { trainer, peer, end } = await field(t, 2);
     const member = await peer.joinReady('filler');
     const fill = (round: number): void => {
       for (let i = 0; i < 1_100; i++) member.contribute(round, 8 * i, Buffer.alloc(8, 0x7f));
     };
     fill(0);
+    // Round 0 is open until the last of five is there: all that was sent has been heard by then.
+    member.send({ $case: 'digest', value: { round: 9, sha256: Buffer.alloc(32) } });
+    await trainer.reported((r) => r.kind === 'digest' && r.worker === member.welcome.worker && r.round === 9);
+    (await peer.joinReady('last')).contribute(0, 0, Buffer.alloc(8, 0x7f));
     void member.listen((message) => message?.$case === 'record' && fill(message.value.round + 1));
     await end();
     for (const record of await recordsOf(trainer)) {
@@ -170,7 +176,7 @@ describe('a member', () => {
       numbers.push(member.welcome.worker);
       const ended = member.listen(() => {});
       member.send({ $case: 'leave', value: { reason: 'on to the next' } });
-      member.stream.end();
+      member.end();
       await ended;
     }
     assert(Math.max(...numbers) < 10, `numbers up to ${Math.max(...numbers)}`);

@@ -368,7 +368,16 @@ describe('the trainer', () => {
     assert.deepEqual([ask('greedy', 4, 65_535), ask('a', 5), ask('b', 6, 4), ask('c', 7)], [[], [], [], []]);
     const expected = { second: 1, any: 2, first: 0, greedy: 65_535, a: 3, b: 4, c: 5 };
     assert.deepEqual(numbersOf(state), expected);
-    assert.deepEqual(ask('d', 8, 1), ['taken']);
+  });
+
+  it('gives a worker that asks for the number of another the next one, whether that has contributed or not', () => {
+    const state = trainer();
+    join(state, 'named', 1, 0, { requestedWorker: 1 });
+    join(state, 'guest', 2, 0, { requestedWorker: 2 });
+    step(state, contribution(1, 0));
+    for (const [stream, requestedWorker] of [1, 2].entries())
+      join(state, `late-${requestedWorker}`, 3 + stream, 1, { requestedWorker });
+    assert.deepEqual(numbersOf(state), { named: 1, guest: 2, 'late-1': 3, 'late-2': 4 });
   });
 
   it('gives nobody a number that a record counts, though the log lost who had it', () => {
@@ -417,6 +426,19 @@ describe('the trainer', () => {
     });
     const written = `drained\ufffd[2J\ufffdfake log line\ufffd${'x'.repeat(174)}`;
     assert.deepEqual(said, [written, written]);
+  });
+
+  it('tells what a worker says of its device in a line of 64 characters at most', () => {
+    const state = trainer();
+    const computesOn = `cuda:1\u001b[2J${'x'.repeat(60_000)}`;
+    const effects = step(state, {
+      ...{ kind: 'hello', atMs: 1, stream: 1, origin: originOf(1) },
+      hello: hello('a', { computesOn }),
+    });
+    const told = effects.flatMap((effect) =>
+      effect.kind === 'report' && effect.report.kind === 'joined' ? [effect.report.computesOn] : [],
+    );
+    assert.deepEqual(told, [`cuda:1\ufffd[2J${'x'.repeat(54)}`]);
   });
 
   it('lets joins take effect at the next round', () => {

@@ -9,7 +9,7 @@ import { step } from '../../../worker/core/step.ts';
 
 const ROUNDS = 3;
 const rules = { name: 'w', requestedWorker: undefined, resumeSecret: Buffer.alloc(0), giveUpMs: 60_000 };
-const terms = { runConfigSha256: Buffer.alloc(32), directions: 1, maxStaleness: 0 };
+const terms = { runConfigSha256: Buffer.alloc(32), directions: 1, maxStaleness: 0, computesOn: 'cpu' };
 
 const message = (state: WorkerState, said: TrainerMessage['message']): WorkerEffect[] =>
   step(state, { kind: 'message', atMs: 1, message: { message: said } });

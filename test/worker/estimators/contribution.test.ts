@@ -32,7 +32,7 @@ function along(scratch: Float32Array, adapters: number, g: number): number {
 /** Loss of every row: slope · θ, plus the row's first completion id. */
 function linearLoss(adaptersPerRun: number): Forward {
   return {
-    chosen: { provider: 'cpu', reason: 'no model at all' },
+    chosen: { provider: 'cpu', place: 'cpu', reason: 'no model at all' },
     adaptersPerRun: (_, adapters) => Math.min(adapters, adaptersPerRun),
     directionsPerRun: (_, directions) => Math.min(directions, adaptersPerRun),
     async slopes(batch, theta, directions) {

@@ -38,6 +38,11 @@ const COLUMNS = [
   { title: 'Gradients', key: ({ gradients }) => -gradients, cell: ({ gradients }) => ({ text: whole(gradients) }) },
   { title: 'Shard', key: ({ shard }) => shard, cell: ({ shard }) => ({ text: `${shard}` }) },
   {
+    title: 'Computes on',
+    key: ({ computesOn }) => computesOn ?? '',
+    cell: ({ computesOn }) => ({ text: computesOn ?? '–', className: 'name' }),
+  },
+  {
     title: 'Last digest',
     key: ({ digest }) => (digest ? (digest.agrees ? digest.round : -1) : Number.MAX_VALUE),
     cell: ({ digest }) =>

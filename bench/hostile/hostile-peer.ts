@@ -1,30 +1,33 @@
-/** A member that lies, on the real protocol: says what it likes over one connection, and hears what it is told. */
-import type { Hello, Welcome, WorkerMessage } from '../../proto/gen/onebyte.ts';
+/** A connection to a trainer for members that lie: on the real protocol they say what they like, and hear what they are told. */
+import type { Hello, TrainerMessage, Welcome, WorkerMessage } from '../../proto/gen/onebyte.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../../proto/run-config.ts';
 import { connectTrainer, type TrainerConnection, type TrainerStream } from '../../worker/transport/trainer-client.ts';
-import { next, PLAIN } from './protocol-worker.ts';
-import type { Cleanup } from './temporary-directory.ts';
 
 type Message = NonNullable<WorkerMessage['message']>;
 
 export interface HostileMember {
   readonly welcome: Welcome;
-  readonly stream: TrainerStream;
+  /** After its end nothing is said any more. */
   send(message: Message): void;
   contribute(measuredRound: number, firstDirection: number, bytes: Uint8Array): void;
+  /** Says no more. */
+  end(): void;
   /** Calls `onMessage` for what the trainer says, with heartbeats meanwhile, until the stream ends. @returns what ended it */
-  listen(onMessage: (message: Awaited<ReturnType<typeof next>>) => void): Promise<Error>;
+  listen(onMessage: (message: TrainerMessage['message']) => void): Promise<Error>;
 }
 
 export class HostilePeer {
   private readonly connection: TrainerConnection;
   private readonly config: RunConfig;
 
-  /** Its connection is closed after the test. */
-  constructor(test: Cleanup, address: string, config: RunConfig) {
-    this.connection = connectTrainer(address, PLAIN);
+  /** @param config the trainer's */
+  constructor(address: string, config: RunConfig) {
+    this.connection = connectTrainer(address, { tls: undefined, joinToken: undefined });
     this.config = config;
-    test.after(() => this.connection.close());
+  }
+
+  close(): void {
+    this.connection.close();
   }
 
   /** Says hello as `name`; all its members share the connection. @throws what the trainer refuses with */
@@ -35,13 +38,17 @@ export class HostilePeer {
     stream.send({ $case: 'hello', value: hello });
     const first = await next(stream);
     if (first?.$case !== 'welcome') throw new Error(`expected a welcome, got ${first?.$case}`);
-    const send = (message: Message): void => stream.send(message);
+    let isOver = false;
+    const send = (message: Message): void => (isOver ? undefined : stream.send(message));
     return {
       welcome: first.value,
-      stream,
       send,
       contribute: (measuredRound, firstDirection, bytes) =>
         send({ $case: 'contribution', value: { measuredRound, firstDirection, gradientBytes: Buffer.from(bytes) } }),
+      end() {
+        if (!isOver) stream.end();
+        isOver = true;
+      },
       async listen(onMessage) {
         const beat = setInterval(() => send({ $case: 'heartbeat', value: {} }), first.value.heartbeatMs);
         try {
@@ -60,5 +67,22 @@ export class HostilePeer {
     const member = await this.join(name, more);
     member.send({ $case: 'digest', value: { round: 7, sha256: Buffer.alloc(32, 7) } });
     return member;
+  }
+
+  /** Opens streams that say nothing. @returns what ends them */
+  openStreams(n: number): () => void {
+    const streams = Array.from({ length: n }, () => this.connection.join());
+    return () => {
+      for (const stream of streams) stream.end();
+    };
+  }
+}
+
+/** The next message of a stream. @throws what ended it */
+export async function next({ messages }: TrainerStream): Promise<TrainerMessage['message']> {
+  for (;;) {
+    const taken = messages.take();
+    if (taken) return taken.message;
+    await inbox.wait();
   }
 }
