@@ -83,6 +83,6 @@ export async function next({ messages }: TrainerStream): Promise<TrainerMessage[
   for (;;) {
     const taken = messages.take();
     if (taken) return taken.message;
-    await inbox.wait();
+    await messages.wait();
   }
 }
