@@ -30,6 +30,8 @@ export interface ForwardBenchOptions
   readonly directions?: number;
   /** Runs of each side, alternating; the fastest counts. Default 5. */
   readonly runs?: number;
+  /** Whether a pass is profiled, for which the model is loaded three times more. Default true. */
+  readonly profile?: boolean;
 }
 
 export interface ForwardRow {
@@ -46,8 +48,8 @@ export interface ForwardBench {
   readonly rows: readonly ForwardRow[];
   /** The estimators on the same minibatch; empty with quantized weights, which `forward` does not take. */
   readonly directions: readonly DirectionsRow[];
-  /** Nodes of a pass, losses and slopes, that did not run on the provider. */
-  readonly offProvider: readonly OperatorCount[];
+  /** Nodes of a pass (losses, slopes, gradients) that did not run on the provider; absent where none was profiled. */
+  readonly offProvider?: readonly OperatorCount[];
   /** Tokens per second with adapters over those without. */
   readonly ratio: number;
   /** The peak of this process after the first runs with G = 16, MiB; its buffer of perturbed adapters included. */
@@ -63,6 +65,7 @@ const MEMORY_ADAPTERS = 16;
 
 export async function benchForward(options: ForwardBenchOptions): Promise<ForwardBench> {
   const { adapters = 32, rank = 8, rows = 4, tokens = 64, completion = 4, directions = 16, runs = 5 } = options;
+  const { profile = true } = options;
   const { threads = availableParallelism(), quantize = 'none', precision = 'float32' } = options;
   const machine = describeMachine();
   const model = openBaseModel(options.model);
@@ -96,7 +99,7 @@ export async function benchForward(options: ForwardBenchOptions): Promise<Forwar
   return {
     rows: measured,
     directions: estimators,
-    offProvider: await offProvider(model, layout, minibatch, settings),
+    ...(profile && { offProvider: await offProvider(model, layout, minibatch, settings) }),
     ratio: measured[0]!.tokensPerSecond / measured[1]!.tokensPerSecond,
     peakRssMiB,
     weightsMiB: Math.round(weightElements(model) / 2 ** 18),
@@ -105,7 +108,7 @@ export async function benchForward(options: ForwardBenchOptions): Promise<Forwar
   };
 }
 
-/** Nodes off the provider in a pass of losses, and in one of slopes where the settings allow slopes. */
+/** Nodes off the provider in a pass of losses, and in one of slopes and one of gradients where the weights allow them. */
 async function offProvider(
   model: BaseModel,
   layout: AdapterLayout,
@@ -121,6 +124,9 @@ async function offProvider(
     const slopes = await createForward(model, { layout }, { ...options, profileDirectory, tangents: 'float32' });
     await slopes.slopes(rows, theta, theta);
     await slopes.close();
+    const gradients = await createForward(model, { layout }, { ...options, profileDirectory, gradients: true });
+    await gradients.gradient(rows, theta);
+    await gradients.close();
   });
   return off;
 }

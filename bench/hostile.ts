@@ -159,6 +159,7 @@ function startRun(example: string, directory: string, rounds: number): Run {
     },
   });
   result.catch((error) => address.reject(error));
+  address.promise.catch(() => {});
   const after = (wanted: number): Promise<void> =>
     new Promise((resolve_, reject) => {
       const look = (): void => void (done >= wanted && waiting.delete(look) && resolve_());

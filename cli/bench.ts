@@ -49,6 +49,7 @@ interface ForwardFlags {
   readonly quantize?: 'none' | 'int8';
   readonly provider?: WorkerSettings['provider'];
   readonly precision?: WorkerSettings['precision'];
+  readonly profile: boolean;
   readonly json?: boolean;
 }
 
@@ -64,6 +65,7 @@ const forward = new Command('forward')
   .option('--quantize <how>', 'none or int8')
   .addOption(new Option('--provider <name>', 'what runs the pass (cpu)').choices(PROVIDERS))
   .addOption(new Option('--precision <name>', 'of products with base weights (float32)').choices(PRECISIONS))
+  .option('--no-profile', 'do not ask where the nodes of a pass run')
   .option('--json', 'end with one line of JSON on stdout')
   .action(({ model, json, ...options }: ForwardFlags) =>
     runCommand(async () => {

@@ -24,7 +24,7 @@ describe('onebyte bench forward', () => {
     assert.equal(settings.provider, 'cpu');
     assert.deepEqual(offProvider, []);
   });
-  it('shows that WebGPU runs losses and slopes whole', {
+  it('shows that WebGPU runs losses, slopes and gradients whole', {
     skip: reason === undefined ? false : `no adapter here: ${reason}`,
   }, async () => {
     const { offProvider, settings } = await bench('webgpu');

@@ -12,9 +12,10 @@ const bash = promisify(execFile);
 
 it('the dry run of gpu-check measures fixtures and rates in each precision, and ends with one line of JSON', async () => {
   const { stdout } = await bash('bash', [join(root, 'scripts/gpu-check.sh'), '--dry-run']);
-  const { dryRun, fixtures, rates } = JSON.parse(stdout.trim().split('\n').at(-1)!);
+  const { dryRun, fixtures, offProvider, rates } = JSON.parse(stdout.trim().split('\n').at(-1)!);
   assert.equal(dryRun, true);
   assert.deepEqual(new Set(fixtures.map(({ ok }: { ok: boolean }) => ok)), new Set([true]));
+  assert.deepEqual(offProvider, { cpu: [] });
   const measured = rates.map(({ precision, spsa }: { precision: string; spsa: number }) => [precision, spsa > 0]);
   assert.deepEqual(measured, [
     ['float32', true],

@@ -1,6 +1,7 @@
 /** A worker process in a simulation: the real core, a fake compute that takes virtual time, one stream at most. */
 import { type ReplicaState, replicaDigest } from '../../kernels/replica.ts';
 import type { WorkerMessage } from '../../proto/gen/onebyte.ts';
+import { DIGEST_EVERY } from '../../proto/limits.ts';
 import type { ExitCode } from '../../proto/operating-error.ts';
 import {
   initialWorker,
@@ -15,11 +16,10 @@ import { spoilMessage } from './planted-bugs.ts';
 import { applyVirtually, copyReplica, measureVirtually, startReplica } from './virtual-replica.ts';
 import type { World } from './world.ts';
 
-/**
- * How long a damaged replica may go unnoticed where the two can hear each other, virtual ms: its digest goes with the next hello, and a worker
- * that lost its stream says hello again after 5 s at most (worker/core/step.ts).
- */
-const NOTICED_MS = 5_000;
+/** Rounds after which a damaged replica is found out: two digests of it have been compared, and the answer had half as long to come. */
+const NOTICED_ROUNDS = 2.5 * DIGEST_EVERY;
+/** The same where the rounds came all at once, behind a pause or a partition: the answer comes after them, virtual ms. */
+const NOTICED_MS = 2_000;
 
 /** How a worker reaches the trainer. */
 export interface WorkerNetwork {
@@ -44,7 +44,8 @@ export class VirtualWorker {
   /** A file that outlives the process holds the secret of its last welcome. */
   private readonly keepsSecret: boolean;
   private secret: Buffer = Buffer.alloc(0);
-  private caughtUpMs = 0;
+  /** The last round that it applied to catch up. */
+  private caughtUpAt = 0;
   private replica: ReplicaState;
   private life = 0;
   /** K. */
@@ -219,18 +220,21 @@ export class VirtualWorker {
     return { round: this.replica.normaliser.round, sha256: replicaDigest(this.replica) };
   }
 
-  /** A damaged replica is to be found out by the digests, once the worker and the trainer can hear each other. */
+  /**
+   * A damaged replica is to be found out by the digests of every DIGEST_EVERY rounds, where the worker and the trainer can hear each other. A
+   * worker that catches up by records tells a single digest, at their end, and of most rounds the trainer has none to compare it with.
+   */
   private noteReplica(): void {
     const { invariants, clock } = this.world;
+    const { round } = this.replica.normaliser;
     if (this.corruptedAt === undefined) {
       invariants.onReplica(this.name, this.replica);
       return;
     }
-    // While it catches up by records it owes one digest, at their end.
-    if (this.state.digestAt !== undefined) this.caughtUpMs = clock.nowMs;
-    const heardMs = clock.nowMs - Math.max(this.partitionedUntilMs, this.pausedUntilMs, this.caughtUpMs);
-    const rounds = this.replica.normaliser.round - this.corruptedAt;
+    if (this.state.digestAt !== undefined) this.caughtUpAt = round;
+    const rounds = round - Math.max(this.corruptedAt, this.caughtUpAt);
+    const heardMs = clock.nowMs - Math.max(this.partitionedUntilMs, this.pausedUntilMs);
     if (invariants.isTrue(this.replica)) this.corruptedAt = undefined;
-    else invariants.check(rounds < 40 || heardMs < NOTICED_MS, `${this.name} deviates unnoticed`);
+    else invariants.check(rounds < NOTICED_ROUNDS || heardMs < NOTICED_MS, `${this.name} deviates unnoticed`);
   }
 }

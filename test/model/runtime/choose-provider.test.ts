@@ -36,7 +36,7 @@ describe('auto', () => {
   });
   it('measures nothing where the system shows no GPU', { skip: gpuProviders().length > 0 }, async () => {
     const chosen = await chooseProvider('auto', model, { threads: 1 });
-    assert.deepEqual(chosen, { provider: 'cpu', reason: 'cpu: the system shows no GPU' });
+    assert.deepEqual(chosen, { provider: 'cpu', place: 'cpu', reason: 'cpu: the system shows no GPU' });
   });
   it('does not take a GPU that is slower than the CPU', {
     skip: reason === undefined ? false : `no adapter here: ${reason}`,
