@@ -129,20 +129,20 @@ function fitExample(file: string, text: TextExample, options: readonly EncodedRo
   };
 }
 
-function fitRow(where: string, option: string, { ids, firstCompletion, leading }: EncodedRow, rules: DatasetRules) {
+function fitRow(where: string, option: string, { ids, labels, leading }: EncodedRow, rules: DatasetRules) {
   const fail = (reason: string): Error => usageError(`${where}: ${reason}`);
-  const completion = ids.length - firstCompletion;
+  const completion = labels.length;
   const shown = JSON.stringify(option.slice(0, 80));
   if (completion === 0) throw fail(`the completion ${shown} has no tokens of its own`);
-  if (firstCompletion === 0)
+  if (labels[0] === 0)
     throw fail(`no token comes before the completion ${shown}, so its first one cannot be predicted; write a prompt`);
-  const kept = Math.min(leading, firstCompletion);
+  const kept = Math.min(leading, labels[0]!);
   if (completion + Math.max(kept, 1) > rules.maxLength)
     throw fail(`the completion ${shown} has ${completion} tokens, which do not fit data.maxLength ${rules.maxLength}`);
   const excess = Math.max(0, ids.length - rules.maxLength);
   const row: TokenRow = {
     ids: excess === 0 ? ids : [...ids.slice(0, kept), ...ids.slice(kept + excess)],
-    firstCompletion: firstCompletion - excess,
+    labels: labels.map((label) => label - excess),
   };
   return { row, truncated: excess > 0 };
 }

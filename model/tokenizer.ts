@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { readJsonFile } from '../platform/read-json-file.ts';
 import { usageError } from '../proto/operating-error.ts';
 import type { EncodedText } from './rust-tokenizer.ts';
+import { completionRow, type TokenRow } from './token-row.ts';
 import { TokenizerHost } from './tokenizer-host.ts';
 
 const MAX_CONFIG_BYTES = 16 * 2 ** 20;
@@ -28,10 +29,8 @@ export interface TextRow {
   readonly options: readonly string[];
 }
 
-/** A row as ids. The completion is ids[firstCompletion …]. */
-export interface EncodedRow {
-  readonly ids: readonly number[];
-  readonly firstCompletion: number;
+/** A row as ids, before it is fitted: it may have no labels, or one that nothing comes before. */
+export interface EncodedRow extends TokenRow {
   /** Special tokens that the post-processor put first. */
   readonly leading: number;
   /** The prompt's last tokens are others when the completion follows: they count as completion. */
@@ -87,7 +86,7 @@ function splitRow(prompt: EncodedText, whole: EncodedText, eosId: number | undef
   let firstCompletion = 0;
   while (firstCompletion < promptLength && ids[firstCompletion] === prompt.ids[firstCompletion]) firstCompletion++;
   const ended = eosId === undefined || ids.at(-1) === eosId ? ids : [...ids, eosId];
-  return { ids: ended, firstCompletion, leading, merged: firstCompletion < promptLength };
+  return { ...completionRow(ended, firstCompletion), leading, merged: firstCompletion < promptLength };
 }
 
 const TokenizerConfig = z.looseObject({

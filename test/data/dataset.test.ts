@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, describe, it, type TestContext } from 'node:test';
 import seedrandom from 'seedrandom';
 import { type Dataset, type DatasetRules, readDataset } from '../../data/dataset.ts';
+import { completionRow } from '../../model/token-row.ts';
 import { encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -36,11 +37,9 @@ const choice = { prompt: 'It was', options: [' terrible', ' great'], label: 1 };
 describe('a data file', () => {
   it('of prompts and completions gives one option per row, which is right', async (t) => {
     const { examples, ...rest } = await readDataset(dataFile(t, jsonl(plain)), tiny, RULES);
-    const { ids, firstCompletion } = await encodeRow(tiny, 'It was', ' great');
+    const { ids, labels } = await encodeRow(tiny, 'It was', ' great');
     const whole = { truncated: false, merged: false };
-    assert.deepEqual(examples, [
-      { line: 1, options: [{ ids, firstCompletion }], right: 0, classified: false, ...whole },
-    ]);
+    assert.deepEqual(examples, [{ line: 1, options: [{ ids, labels }], right: 0, classified: false, ...whole }]);
     assert.deepEqual(rest, { truncated: 0, merged: 0 });
   });
 
@@ -150,19 +149,22 @@ describe('a row that is too long', () => {
     const row = examples[0]?.options[0];
     assert.equal(truncated, 1);
     assert.deepEqual(row?.ids, whole.ids.slice(-6));
-    assert.deepEqual(row?.ids.slice(row.firstCompletion), whole.ids.slice(whole.firstCompletion));
+    assert.deepEqual(
+      row?.labels.map((label) => row.ids[label]),
+      whole.labels.map((label) => whole.ids[label]),
+    );
   });
 
   it('keeps the special token that the tokenizer puts first', async (t) => {
     const whole = await encodeRow(llama, long.prompt, long.completion);
-    const completion = whole.ids.length - whole.firstCompletion;
+    const completion = whole.labels.length;
     const { examples } = await readDataset(dataFile(t, jsonl(long)), llama, { ...RULES, maxLength: completion + 3 });
-    assert.deepEqual(examples[0]?.options[0], {
-      ids: [whole.ids[0], ...whole.ids.slice(whole.firstCompletion - 2)],
-      firstCompletion: 3,
-    });
+    assert.deepEqual(
+      examples[0]?.options[0],
+      completionRow([whole.ids[0]!, ...whole.ids.slice(whole.labels[0]! - 2)], 3),
+    );
     const tight = await readDataset(dataFile(t, jsonl(long)), llama, { ...RULES, maxLength: completion + 1 });
-    assert.equal(tight.examples[0]?.options[0]?.firstCompletion, 1);
+    assert.equal(tight.examples[0]?.options[0]?.labels[0], 1);
     await assert.rejects(
       () => readDataset(dataFile(t, jsonl(plain, long)), llama, { ...RULES, maxLength: completion }),
       /rows.jsonl:1: the completion " great" has \d+ tokens, which do not fit data.maxLength/,
@@ -267,7 +269,7 @@ describe('a data file is refused', () => {
       writeFileSync(file, bytes);
       try {
         for (const { options, right } of (await readDataset(file, tiny, SST2)).examples)
-          assert(right < options.length && options.every(({ ids, firstCompletion }) => firstCompletion < ids.length));
+          assert(right < options.length && options.every(({ ids, labels }) => labels.at(-1)! < ids.length));
       } catch (error) {
         assert(error instanceof OperatingError, `mutation ${n}: ${error instanceof Error ? error.stack : error}`);
       }
