@@ -5,7 +5,8 @@ import { createContext, Script } from 'node:vm';
 import { Template } from '@huggingface/jinja';
 import { z } from 'zod';
 import { readJsonFile, readTextFile } from '../platform/read-json-file.ts';
-import { OperatingError, usageError } from '../proto/operating-error.ts';
+import { usageError } from '../proto/operating-error.ts';
+import { assistantTurns, type WriteChat } from './assistant-turns.ts';
 
 /** What a template is given. */
 export interface Chat {
@@ -17,10 +18,10 @@ export interface Chat {
 }
 export type Message = Readonly<Record<string, unknown>>;
 
-/** A chat as text, and the parts of it that the template itself says the assistant writes. */
+/** A chat as text, and the parts of it that the assistant writes. */
 export interface RenderedChat {
   readonly text: string;
-  /** [start, end) in UTF-16 code units, ascending; empty where the template marks nothing. */
+  /** [start, end) in UTF-16 code units, ascending. */
   readonly generated: readonly (readonly [number, number])[];
 }
 
@@ -42,10 +43,12 @@ const MACRO = `{% macro assistant_writes() %}${OPEN}{{ caller() }}${CLOSE}{% end
 
 export class ChatTemplate {
   /** Whether `{% generation %}` says which part of a text the assistant writes. */
-  readonly marks: boolean;
+  private readonly marks: boolean;
   private readonly file: string;
   private readonly template: Template;
   private readonly special: SpecialTokens;
+  /** Once it has taken too long it is not tried again. */
+  private tooSlow: Error | undefined;
 
   /** @param file is named in errors */
   constructor(file: string, source: string, special: SpecialTokens) {
@@ -64,35 +67,54 @@ export class ChatTemplate {
   }
 
   /**
+   * The text of a chat, and what the template itself marks as the assistant's.
    * @param generationPrompt end with what comes before an answer of the assistant
    * @throws OperatingError (usage) that names the template's file: it refuses the chat, is not valid, or takes too long
    */
-  render({ messages, tools, variables }: Chat, generationPrompt = false): RenderedChat {
-    const marked = this.bounded(() => {
-      checkTexts({ messages, tools, variables });
-      return this.template.render({
-        ...this.special,
-        ...variables,
-        messages: messages.map(asTemplatesRead),
-        tools: tools ?? null,
-        documents: null,
-        add_generation_prompt: generationPrompt,
-      });
+  render(chat: Chat, generationPrompt = false): RenderedChat {
+    return this.bounded(() => {
+      checkTexts(chat);
+      return unmarked(this.write(chat, chat.messages, generationPrompt));
     });
-    if (marked.length > MAX_RENDERED)
-      throw usageError(`${this.file}: the chat template writes ${marked.length} characters, at most ${MAX_RENDERED}`);
-    return unmarked(marked);
+  }
+
+  /** The text of a chat, and the assistant's turns in it. @throws as `render`, and where it cannot be told where the turns are */
+  turns(chat: Chat): RenderedChat {
+    if (this.marks) return this.render(chat);
+    return this.bounded(() => {
+      checkTexts(chat);
+      const write: WriteChat = (messages, generationPrompt) => this.write(chat, messages, generationPrompt);
+      return assistantTurns(chat.messages, write, this.special.eos_token ?? '');
+    });
+  }
+
+  private write({ tools, variables }: Chat, messages: readonly Message[], generationPrompt: boolean): string {
+    const text = this.template.render({
+      ...this.special,
+      ...variables,
+      messages: messages.map(asTemplatesRead),
+      tools: tools ?? null,
+      documents: null,
+      add_generation_prompt: generationPrompt,
+    });
+    if (text.length > MAX_RENDERED)
+      throw new Error(`writes ${text.length} characters, expected at most ${MAX_RENDERED}`);
+    return text;
   }
 
   /** What `work` gives, within the time that a template may take. */
   private bounded<Result>(work: () => Result): Result {
+    // Else a file of many chats would wait for each.
+    if (this.tooSlow !== undefined) throw this.tooSlow;
     try {
       return SCRIPT.runInContext(Object.assign(CONTEXT, { work }), { timeout: MAX_RENDER_MS }) as Result;
     } catch (error) {
-      if (error instanceof OperatingError) throw error;
       const { code, message } = error as NodeJS.ErrnoException;
-      const reason = code === 'ERR_SCRIPT_EXECUTION_TIMEOUT' ? `takes more than ${MAX_RENDER_MS / 1000} s` : message;
-      throw usageError(`${this.file}: the chat template: ${reason.slice(0, 500)}`, { cause: error });
+      const isSlow = code === 'ERR_SCRIPT_EXECUTION_TIMEOUT';
+      const reason = isSlow ? `takes more than ${MAX_RENDER_MS / 1000} s` : message.slice(0, 500);
+      const failure = usageError(`${this.file}: the chat template: ${reason}`, { cause: error });
+      if (isSlow) this.tooSlow = failure;
+      throw failure;
     }
   }
 }
@@ -167,13 +189,15 @@ function asTemplatesRead(message: Message): Message {
   return reasoning === undefined ? given : { thinking: reasoning, ...given, reasoning_content: reasoning };
 }
 
-/** @throws OperatingError (usage): a text in `value` holds what templates here would treat otherwise than Python's */
+/** @throws Error: a text in `value` holds what templates here would treat otherwise than Python's */
 function checkTexts(value: unknown): void {
   if (typeof value === 'string') {
     const found = UNLIKE.find((character) => value.includes(character));
     if (found === undefined) return;
     const code = found.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0');
-    throw usageError(`a text of the chat holds the character U+${code}, which chats may not hold here; remove it`);
+    throw new Error(
+      `is given a text with the character U+${code}, which it could treat otherwise than in Python; remove it`,
+    );
   }
   if (typeof value === 'object' && value !== null) for (const part of Object.values(value)) checkTexts(part);
 }

@@ -6,7 +6,7 @@ import { after, describe, it, type TestContext } from 'node:test';
 import seedrandom from 'seedrandom';
 import { type Dataset, type DatasetRules, readDataset } from '../../data/dataset.ts';
 import { completionRow } from '../../model/token-row.ts';
-import { encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
+import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -21,7 +21,7 @@ after(() => {
 });
 const idsOf = async (text: string) => (await tiny.encode([text]))[0]?.ids;
 const encodeRow = async (tokenizer: Tokenizer, prompt: string, completion: string) =>
-  (await encodeRows(tokenizer, [{ prompt, options: [completion] }]))[0]![0]!;
+  ((await encodeRows(tokenizer, [{ prompt, options: [completion] }]))[0] as EncodedRow[])[0]!;
 const RULES: DatasetRules = { maxLength: 64, appendEos: false };
 const SST2 = { ...RULES, template: '{sentence} It was', verbalizers: [' terrible', ' great'] };
 
@@ -52,7 +52,7 @@ describe('a data file', () => {
         [2, 0, true],
       ],
     );
-    const [rows] = await encodeRows(tiny, [choice]);
+    const [rows] = (await encodeRows(tiny, [choice])) as EncodedRow[][];
     assert.deepEqual(
       examples[0]?.options.map(({ ids }) => ids),
       rows?.map(({ ids }) => ids),
@@ -191,10 +191,9 @@ describe('a data file is refused', () => {
     ['empty', '', /rows.jsonl: no rows/],
     ['blank', '\n \r\n\ufeff', /rows.jsonl: no rows/],
     ['no JSON', `${jsonl(plain)}\n{`, /rows.jsonl:2: not JSON/],
-    ['a number', '7', /rows.jsonl:1: .*expected \{"prompt", "completion"\}.* got 7/],
+    ['a number', '7', /rows.jsonl:1: expected one of .*\{"prompt", "completion"\}.* got 7/],
     ['null', 'null', /rows.jsonl:1: .*got null/],
     ['a list', '[]', /rows.jsonl:1: .*got \[\]/],
-    ['chat rows', jsonl(plain, { messages: [] }), /rows.jsonl:2: chat rows \("messages"\) are not supported/],
     ['no prompt', jsonl({ completion: 'x' }), /rows.jsonl:1: prompt .*got/],
     ['a prompt that is a number', jsonl({ prompt: 1, completion: 'x' }), /:1: prompt .*expected string/],
     ['no completion', jsonl({ prompt: 'x' }), /:1: completion .*expected string/],

@@ -7,7 +7,7 @@ import { describe, it, type TestContext } from 'node:test';
 import seedrandom from 'seedrandom';
 import { openRustTokenizer } from '../../model/rust-tokenizer.ts';
 import { completionRow } from '../../model/token-row.ts';
-import { encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
+import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import { nastyLines } from '../support/nasty-text.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -49,7 +49,7 @@ async function idsOf(tokenizer: Tokenizer, text: string): Promise<readonly numbe
 }
 
 async function encodeRow(tokenizer: Tokenizer, prompt: string, completion: string, appendEos = false) {
-  return (await encodeRows(tokenizer, [{ prompt, options: [completion] }], appendEos))[0]![0]!;
+  return ((await encodeRows(tokenizer, [{ prompt, options: [completion] }], appendEos))[0] as EncodedRow[])[0]!;
 }
 
 /** The first 4 bytes of sha-256 of the ids as little-endian 32-bit integers. */
