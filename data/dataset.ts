@@ -45,11 +45,20 @@ export interface Dataset {
   readonly merged: number;
 }
 
-/** Rows of a file. */
+/** Rows of all files. */
 const MAX_ROWS = 2 ** 24;
 
-/** The rows of `file` as text. @throws as `readDataset` of a malformed row */
-function textRows(file: string, rules: TsvRules): Generator<TextExample> {
+/** The rows of `file` as text: at least one. @throws as `readDataset` of a malformed row, or of none */
+function* textRows(file: string, rules: TsvRules): Generator<TextExample> {
+  let rows = 0;
+  for (const row of rowsOf(file, rules)) {
+    rows++;
+    yield row;
+  }
+  if (rows === 0) throw usageError(`${file}: no rows`);
+}
+
+function rowsOf(file: string, rules: TsvRules): Generator<TextExample> {
   const ending = extname(file).toLowerCase();
   if (ending === '.tsv') return readTsv(file, rules, '\t');
   return ending === '.csv' ? readTsv(file, rules, ',') : readJsonl(file);
@@ -57,9 +66,7 @@ function textRows(file: string, rules: TsvRules): Generator<TextExample> {
 
 /** Finds the faults of a data file that need no tokenizer to be seen, before a model is loaded. @throws as `readDataset` */
 export function checkRows(file: string, rules: TsvRules): void {
-  let rows = 0;
-  for (const _ of textRows(file, rules)) rows++;
-  if (rows === 0) throw usageError(`${file}: no rows`);
+  for (const _ of textRows(file, rules));
 }
 
 /** What is encoded at once: rows, and characters of their texts after which no row is added. */
@@ -67,32 +74,33 @@ const BATCH_ROWS = 256;
 const BATCH_CHARACTERS = 2 ** 18;
 
 /**
- * Reads `file`: columns where it ends in .tsv or .csv, in capitals or not; JSON lines otherwise.
- * @param shard keeps only the rows i (from 0) with i mod shards = shard
- * @throws OperatingError (usage) that names the file and the line, where a row is malformed or does not fit, or none is left
+ * Reads files, one after the other: columns where the name ends in .tsv or .csv, in capitals or not; JSON lines otherwise.
+ * @param shard keeps only the rows i (from 0, over all files) with i mod shards = shard
+ * @throws OperatingError (usage) that names the file and the line, where a row is malformed or does not fit, a file has none, or none is left
  */
 export async function readDataset(
-  file: string,
+  files: string | readonly string[],
   tokenizer: Tokenizer,
   rules: DatasetRules,
   { shard, shards } = { shard: 0, shards: 1 },
 ): Promise<Dataset> {
   const examples: Example[] = [];
   let rows = 0;
-  for (const batch of batches(ownRows())) {
-    const encoded = await encodeRows(
-      tokenizer,
-      batch.map(({ row }) => row),
-      rules.appendEos,
-    );
-    for (const [i, text] of batch.entries()) examples.push(fitExample(file, text, encoded[i]!, rules));
-  }
-  if (rows === 0) throw usageError(`${file}: no rows`);
-  if (examples.length === 0) throw usageError(`${file}: ${rows} rows, none of them in shard ${shard} of ${shards}`);
+  for (const file of [files].flat())
+    for (const batch of batches(ownRows(file))) {
+      const encoded = await encodeRows(
+        tokenizer,
+        batch.map(({ row }) => row),
+        rules.appendEos,
+      );
+      for (const [i, text] of batch.entries()) examples.push(fitExample(file, text, encoded[i]!, rules));
+    }
+  if (examples.length === 0)
+    throw usageError(`${[files].flat().join(', ')}: ${rows} rows, none of them in shard ${shard} of ${shards}`);
   const count = (is: (example: Example) => boolean): number => examples.filter(is).length;
   return { examples, truncated: count(({ truncated }) => truncated), merged: count(({ merged }) => merged) };
 
-  function* ownRows(): Generator<TextExample> {
+  function* ownRows(file: string): Generator<TextExample> {
     for (const text of textRows(file, rules)) {
       if (rows === MAX_ROWS) throw usageError(`${file}:${text.line}: more than ${MAX_ROWS} rows`);
       if (inShard(rows++, shard, shards)) yield text;

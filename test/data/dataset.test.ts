@@ -137,6 +137,31 @@ describe('a data file', () => {
   });
 });
 
+describe('several data files', () => {
+  it('are one after the other, in whatever forms, and shards go on from one to the next', async (t) => {
+    const files = [
+      dataFile(t, jsonl(plain, choice, plain)),
+      dataFile(t, 'sentence\tlabel\nbad\t0\ngood\t1\n', 'x.tsv'),
+    ];
+    const { examples } = await readDataset(files, tiny, SST2);
+    const lines = (read: Dataset) => read.examples.map(({ line, options }) => [line, options.length]);
+    const all = [
+      [1, 1],
+      [2, 2],
+      [3, 1],
+      [2, 2],
+      [3, 2],
+    ];
+    assert.deepEqual(lines({ examples, truncated: 0, merged: 0 }), all);
+    for (const shard of [0, 1])
+      assert.deepEqual(
+        lines(await readDataset(files, tiny, SST2, { shard, shards: 2 })),
+        all.filter((_, i) => i % 2 === shard),
+      );
+    await assert.rejects(() => readDataset([files[0]!, dataFile(t, '', 'y.jsonl')], tiny, SST2), /y.jsonl: no rows/);
+  });
+});
+
 describe('a row that is too long', () => {
   const long = { prompt: 'one two three four five It was', completion: ' great' };
 
