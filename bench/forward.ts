@@ -8,7 +8,7 @@ import { type BaseModel, openBaseModel } from '../model/base-model.ts';
 import { createForward, type Forward, type ForwardOptions } from '../model/runtime/forward.ts';
 import { type OperatorCount, profilePass } from '../model/runtime/profile.ts';
 import type { Provider } from '../model/runtime/provider.ts';
-import type { TokenRow } from '../model/token-row.ts';
+import { completionRow, type TokenRow } from '../model/token-row.ts';
 import { benchDirections, type DirectionsRow } from './directions.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { median } from './statistics.ts';
@@ -133,11 +133,11 @@ async function offProvider(
 
 /** Token ids without meaning: time does not depend on them. */
 function rowsOf(model: BaseModel, rows: number, tokens: number, completion: number): TokenRow[] {
-  return Array.from({ length: rows }, (_, row) => ({
+  return Array.from({ length: rows }, (_, row) => {
     // One more than pass the trunk: the last is only predicted.
-    ids: Array.from({ length: tokens + 1 }, (_, i) => (97 * i + 31 * row + 5) % model.vocabularySize),
-    firstCompletion: tokens + 1 - completion,
-  }));
+    const ids = Array.from({ length: tokens + 1 }, (_, i) => (97 * i + 31 * row + 5) % model.vocabularySize);
+    return completionRow(ids, tokens + 1 - completion);
+  });
 }
 
 /** Two-sided perturbations of a run's first adapter, as a worker makes them. */

@@ -52,9 +52,12 @@ export const withSettings = (command: Command): Command =>
   command.option(
     '--set <key=value>',
     'override a key of the run file (learning.epsilon=1e-3); may be repeated',
-    (value: string, all: string[]) => [...all, value],
+    repeated,
     [],
   );
+
+/** Parses an option that may be given more than once: all its values. */
+export const repeated = (value: string, all: readonly string[]): readonly string[] => [...all, value];
 
 /** Parses an option that is a whole number; Commander turns the error into its own usage message. */
 export function wholeNumber(value: string): number {

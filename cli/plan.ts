@@ -8,7 +8,7 @@ import { prepareRun } from '../processes/prepare-run.ts';
 import type { Probe, ProbeReply, ProbeRequest } from '../processes/step-probe.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { Learning, type RunConfig } from '../proto/run-config.ts';
-import { readRunFile, type SettledRunFile, settled, trainFile } from '../settings/run-file.ts';
+import { readRunFile, type SettledRunFile, settled, trainFiles } from '../settings/run-file.ts';
 import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
 import { bytes, duration } from './format.ts';
@@ -56,7 +56,7 @@ export const planCommand = withSettings(
 async function plan(file: string, flags: Flags): Promise<ExitCode> {
   const link = flags.link === undefined ? NO_LINK : parseLink(flags.link);
   const given = readRunFile(file, flags.set, { workers: flags.workers, rounds: flags.rounds });
-  const rows = trainFile(given, file);
+  const rows = trainFiles(given, file);
   const run = settled({ ...given, model: await findModel(given.model, toStderr) }, undefined);
   const { config } = await prepareRun({ ...run, worker: withoutTangents(run.worker) });
   const planned = await plannedRun(run, config);
@@ -98,14 +98,14 @@ async function plannedRun(run: SettledRunFile, { adapter, learning }: RunConfig)
 async function measure(
   config: RunConfig,
   { model, data, worker }: SettledRunFile,
-  rows: string,
+  rows: readonly string[],
   { workers, devRows }: PlannedRun,
 ): Promise<ProbeReply> {
   const child = forkModule(new URL('../processes/step-probe', import.meta.url));
   try {
     const settings = config.learning.estimator === 'forward' ? worker : withoutTangents(worker);
     const threads = worker.threads ?? usableCores();
-    const files = { modelDirectory: model, trainFile: rows, devFile: data.dev, ownData: false };
+    const files = { modelDirectory: model, trainFiles: rows, devFile: data.dev, ownData: false };
     const compute = { config, ...files, settings, threads };
     child.send({ compute, workers, devRows, exponent: config.learning.initialExponent } satisfies ProbeRequest);
     return await firstMessage<ProbeReply>(child);

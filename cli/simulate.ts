@@ -8,7 +8,7 @@ import { usableCores } from '../platform/cores.ts';
 import { startChild } from '../processes/child-process.ts';
 import { runSimulation, type SimulationResult } from '../processes/simulation.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
-import { type RunFile, readRunFile, trainFile } from '../settings/run-file.ts';
+import { type RunFile, readRunFile, trainFiles } from '../settings/run-file.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import { checkpointsOf } from '../trainer/store/open-run.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
@@ -150,7 +150,7 @@ async function prepare(
 ): Promise<{ run: RunFile; directory: string; runFile: string }> {
   const { workers, rounds, seed } = flags;
   const given = readRunFile(file, flags.set, { workers, rounds, seed });
-  for (const rows of [trainFile(given, file), given.data.dev, given.data.test])
+  for (const rows of [...trainFiles(given, file), given.data.dev, given.data.test])
     if (rows !== undefined) checkRows(rows, given.data);
   const directory = runDirectory({ flag: flags.out, ofFile: given.out, resume: flags.resume ?? false }, toStderr);
   const model = await findModel(given.model, toStderr, drain);

@@ -5,7 +5,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { startChild } from '../processes/child-process.ts';
 import { figuresOf } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
-import { readRunFile, trainFile } from '../settings/run-file.ts';
+import { readRunFile, trainFiles } from '../settings/run-file.ts';
 import { roundLogFile } from '../trainer/store/open-run.ts';
 import { readRoundLog } from '../trainer/store/round-log.ts';
 import { drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
@@ -50,7 +50,7 @@ async function sweep(file: string, flags: Flags): Promise<ExitCode> {
   const { rounds } = flags;
   if (rounds < 1) throw usageError(`--rounds ${rounds}: expected at least 1`);
   const run = readRunFile(file, flags.set);
-  trainFile(run, file);
+  trainFiles(run, file);
   if (run.data.dev === undefined) throw usageError(`run file ${file}: data.dev is missing; rates are compared by it`);
   const wanted = { flag: flags.out, ofFile: `${run.out}-sweep`, resume: false };
   const directory = runDirectory(wanted, toStderr);

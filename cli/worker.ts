@@ -16,7 +16,7 @@ import { WorkerSettings } from '../settings/worker-settings.ts';
 import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
 import { proxyNotice } from '../worker/transport/proxy.ts';
 import { clientAccess } from './client-access.ts';
-import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
+import { drainedCode, drainOnSignal, printJson, repeated, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel } from './find-model.ts';
 import { identityFile } from './identity-file.ts';
 import { createLog, type Log, type Place } from './log.ts';
@@ -30,7 +30,7 @@ interface Flags extends TlsFlags {
   readonly number?: number;
   readonly identity?: string;
   readonly model?: string;
-  readonly data?: string;
+  readonly data: readonly string[];
   readonly dev?: string;
   readonly threads?: number;
   readonly health?: string;
@@ -62,7 +62,12 @@ export const workerCommand = withTlsFlags(
         'keep the secret of this worker here (mode 0600): started again, it goes on at once under its name, not after its lease',
       )
       .option('--model <dir>', 'model directory or org/name on this machine')
-      .option('--data <file>', 'training rows of this worker alone (all of the file is its shard)')
+      .option(
+        '--data <file>',
+        'training rows of this worker alone (all of the file is its shard); may be repeated',
+        repeated,
+        [],
+      )
       .option('--dev <file>', 'dev split, the same on all machines')
       .option('--threads <n>', 'threads (worker.threads)', wholeNumber)
       .option('--health <host:port>', 'serve grpc.health.v1 there in plain text, for probes')
@@ -92,11 +97,11 @@ async function workUntilDone(
   if (asked) log.info(asked, `asking for worker number ${asked.number} (${asked.source})`);
   const run = file === undefined ? undefined : readRunFile(file, flags.set);
   const model = flags.model ?? run?.model;
-  const trainFile = flags.data ?? run?.data.train;
-  if (model === undefined || trainFile === undefined)
+  const trainFiles = flags.data.length > 0 ? flags.data : [run?.data.train ?? []].flat();
+  if (model === undefined || trainFiles.length === 0)
     throw usageError('without a run file, --model and --data are needed');
   // A wrong name is said before gigabytes are fetched for it.
-  for (const rows of [trainFile, devFile(flags, run)]) if (rows !== undefined) checkReadable(rows);
+  for (const rows of [...trainFiles, devFile(flags, run)]) if (rows !== undefined) checkReadable(rows);
   const modelDirectory = await findModel(model, (text) => log.info(text), drain.signal);
   const own = run && { ...run, model: modelDirectory };
   const settings = run?.worker ?? WorkerSettings.parse({});
@@ -116,9 +121,9 @@ async function workUntilDone(
       ),
     compute: {
       modelDirectory,
-      trainFile: resolve(trainFile),
+      trainFiles: trainFiles.map((file) => resolve(file)),
       devFile: devFile(flags, run),
-      ownData: flags.data !== undefined,
+      ownData: flags.data.length > 0,
       settings,
       threads: flags.threads ?? settings.threads ?? usableCores(),
     },

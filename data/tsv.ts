@@ -44,7 +44,7 @@ export function* readTsv(
       const values = new Map(columns.map((column, i) => [column, cells[i] ?? '']));
       const right = parseLabel(`${file}:${line}`, values.get(LABEL) ?? '', verbalizers.length);
       const prompt = template.replace(COLUMN, (_, column: string) => values.get(column) ?? '');
-      yield { line, prompt, options: verbalizers, right, classified: true };
+      yield { line, row: { prompt, options: verbalizers }, right, classified: true };
     }
   }
 }

@@ -43,7 +43,7 @@ export interface Attention {
   readonly window?: number;
   /** c·tanh(score / c), before the mask. */
   readonly softcap?: number;
-  /** Normalizations of each head of q and k, before rope. */
+  /** Normalizations of q and k before rope: of each head where `size` is a head's, else of all heads together. */
   readonly queryNorm?: Normalization;
   readonly keyNorm?: Normalization;
 }
@@ -58,11 +58,13 @@ export interface FeedForward {
   readonly activation: Activation;
 }
 
-/** One sublayer of the residual stream: x ← after(x + between(f(before(x)))). */
+/** One sublayer of the residual stream: x ← after(x + factor·between(f(before(x)))). */
 export interface Sublayer<Inner> {
   readonly before?: Normalization;
   readonly inner: Inner;
   readonly between?: Normalization;
+  /** Default 1. */
+  readonly factor?: number;
   readonly after?: Normalization;
 }
 
@@ -136,6 +138,8 @@ export interface Architecture {
     readonly projection?: Linear;
     /** c·tanh(logit / c). */
     readonly softcap?: number;
+    /** Logits are divided by it. */
+    readonly divisor?: number;
   };
   /** What a base model saved without its head leaves out of every name: `model.`, `transformer.` */
   readonly prefix: string;

@@ -9,7 +9,7 @@ import type { TokenRow } from './token-row.ts';
 export interface PackedRows {
   /** Inputs of the trunk, but for the adapters. */
   readonly feeds: Readonly<Record<string, Tensor>>;
-  /** Token id that each label position must predict, `[L]`: the rows' completions, one after another. */
+  /** Token id that each label position must predict, `[L]`: those of the rows, one after another. */
   readonly targets: readonly number[];
   /** What a gradient needs beside `feeds`, to go back from places and label positions to tokens. */
   transposes(): Readonly<Record<string, Tensor>>;
@@ -21,28 +21,32 @@ interface PackedToken extends RowPosition {
   readonly place: number;
 }
 
-/** Asserts that the rows are what the data layer promises: in the vocabulary, not too long, with a completion. */
+/** Asserts that the rows are what the data layer promises: in the vocabulary, not too long, with a label. */
 export function packRows(rows: readonly TokenRow[], architecture: Architecture): PackedRows {
-  for (const { ids, firstCompletion } of rows) {
+  for (const { ids, labels } of rows) {
     assert(
       ids.length <= architecture.maxPositions,
       `a row has ${ids.length} tokens, at most ${architecture.maxPositions}`,
     );
-    assert(firstCompletion >= 1 && firstCompletion < ids.length, 'a row has a prompt and a completion');
+    assert(
+      labels.every((label, i) => label > (labels[i - 1] ?? 0)) && labels.at(-1)! < ids.length,
+      'labels ascend, each behind another token of the row',
+    );
     for (const id of ids) assert(Number.isInteger(id) && id >= 0 && id < architecture.vocabularySize, `token id ${id}`);
   }
-  // The last token of a row is predicted, never read.
-  const lines = arrange(rows.map(({ ids }) => ids.length - 1));
+  // The last label of a row is predicted, never read.
+  const lines = arrange(rows.map(({ labels }) => labels.at(-1)!));
   const padding = new Array<number>(lines.count * lines.length).fill(0);
   const tokens: PackedToken[] = [];
   const labels: number[] = [];
   const targets: number[] = [];
   const copies: number[] = [];
   const known = new Map<string, number>();
-  rows.forEach(({ ids, firstCompletion }, row) => {
+  rows.forEach(({ ids, labels: predicted }, row) => {
     // What lies before the first token: nothing, or the row's length where that turns the positions.
     let token = architecture.ropes.some(dependsOnLength) ? -ids.length : -1;
-    for (let position = 0; position < ids.length - 1; position++) {
+    let next = 0;
+    for (let position = 0; position < predicted.at(-1)!; position++) {
       // A token is known by what lies before it and by itself: rows that begin alike share their first tokens.
       const key = `${token} ${ids[position]!}`;
       const place = lines.begin[row]! + position;
@@ -50,7 +54,8 @@ export function packRows(rows: readonly TokenRow[], architecture: Architecture):
       known.set(key, token);
       padding[place] = token;
       if (tokens[token]!.place !== place) copies.push(place);
-      if (position + 1 < firstCompletion) continue;
+      if (position + 1 !== predicted[next]) continue;
+      next++;
       labels.push(token);
       targets.push(ids[position + 1]!);
     }

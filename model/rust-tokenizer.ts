@@ -1,6 +1,7 @@
 /** A tokenizer.json in the Rust tokenizers library, within this process: a text or a file that the library does not like may end it. */
-import { Tokenizer } from 'tokenizers';
+import { type Encoding, Tokenizer } from 'tokenizers';
 import { readTextFile } from '../platform/read-json-file.ts';
+import type { RenderedChat } from './chat-template.ts';
 
 /** Bytes; Gemma's is 33 MB. */
 const MAX_TOKENIZER_BYTES = 256 * 2 ** 20;
@@ -17,6 +18,19 @@ export interface RustTokenizer {
   idOf(token: string): number | undefined;
   /** @throws Error that says what is wrong with one of the texts */
   encode(texts: readonly string[]): Promise<EncodedText[]>;
+  /** As `encode`, without special tokens of the post-processor: a chat template has written all that there are. */
+  encodeChats(texts: readonly RenderedChat[]): Promise<(EncodedChat | Refused)[]>;
+}
+
+export interface EncodedChat {
+  readonly ids: readonly number[];
+  /** Positions of the tokens that the assistant writes a part of, as transformers' assistant mask has them; ascending. */
+  readonly labels: readonly number[];
+}
+
+/** A text that cannot be encoded, and why. */
+export interface Refused {
+  readonly refused: string;
 }
 
 /**
@@ -34,17 +48,60 @@ export function openRustTokenizer(file: string, vocabularySize: number): RustTok
   return {
     idOf: (token) => library.tokenToId(token) ?? undefined,
     encode: async (texts) =>
-      (await library.encodeBatch([...texts])).map((encoding) => encodedText(encoding, vocabularySize)),
+      (await library.encodeBatch([...texts])).map((encoding) => {
+        checkIds(encoding, vocabularySize);
+        return encodedText(encoding);
+      }),
+    encodeChats: async (texts) => {
+      const options = { addSpecialTokens: false };
+      const encodings = await library.encodeBatch(
+        texts.map(({ text }) => text),
+        options,
+      );
+      return encodings.map((encoding, i) => {
+        try {
+          checkIds(encoding, vocabularySize);
+        } catch (error) {
+          return { refused: (error as Error).message };
+        }
+        return { ids: encoding.getIds(), labels: labelsOf(encoding, texts[i]!) };
+      });
+    },
   };
 }
 
-function encodedText(encoding: Awaited<ReturnType<Tokenizer['encode']>>, vocabularySize: number): EncodedText {
-  const ids = encoding.getIds();
-  for (const [i, id] of ids.entries())
+function labelsOf(encoding: Encoding, { text, generated }: RenderedChat): number[] {
+  const labels: number[] = [];
+  const spans = inCodePoints(text, generated);
+  let span = 0;
+  for (const [i, [start, end]] of encoding.getOffsets().entries()) {
+    while (span < spans.length && start! >= spans[span]![1]) span++;
+    if (span < spans.length && end! > spans[span]![0]) labels.push(i);
+  }
+  return labels;
+}
+
+/** Spans of UTF-16 code units as spans of code points, in which the library counts. */
+function inCodePoints(text: string, spans: RenderedChat['generated']): [number, number][] {
+  let [at, points] = [0, 0];
+  const pointsTo = (unit: number): number => {
+    for (const _ of text.slice(at, unit)) points++;
+    at = unit;
+    return points;
+  };
+  return spans.map(([start, end]) => [pointsTo(start), pointsTo(end)]);
+}
+
+function checkIds(encoding: Encoding, vocabularySize: number): void {
+  for (const [i, id] of encoding.getIds().entries())
     if (id >= vocabularySize)
       throw new Error(
         `token ${JSON.stringify(encoding.getTokens()[i])} has id ${id}, the model of this directory knows ids below ${vocabularySize}`,
       );
+}
+
+function encodedText(encoding: Encoding): EncodedText {
+  const ids = encoding.getIds();
   const isText = (mask: number): boolean => mask === 0;
   const special = encoding.getSpecialTokensMask();
   const leading = special.findIndex(isText);

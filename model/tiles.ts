@@ -1,6 +1,6 @@
 /** How a batch of rows and adapters is cut into runs whose activations fit a stated memory. */
 import type { Architecture } from './architecture.ts';
-import type { TokenRow } from './token-row.ts';
+import { completionRow, type TokenRow } from './token-row.ts';
 
 /**
  * Float32 elements of activations that exist at once, by estimate: 32 MiB, or a 32nd of what the weights take. Small enough
@@ -90,7 +90,7 @@ export function planGradient(
 
 /** Whether a gradient of every row of at most so many tokens keeps its activations, by the same plan. */
 export function keepsRows(architecture: Architecture, tokens: number, limit = keptLimit(architecture)): boolean {
-  const longest = { ids: new Array<number>(tokens).fill(0), firstCompletion: 1 };
+  const longest = completionRow(new Array<number>(tokens).fill(0), 1);
   return planGradient(architecture, [longest], limit).every(({ remake }) => !remake);
 }
 
@@ -141,6 +141,6 @@ function elementsOf(rows: readonly TokenRow[], tile: readonly number[], costs: C
   const lengths = tile.map((row) => rows[row]!.ids.length);
   const longest = Math.max(...lengths);
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
-  const labels = tile.reduce((sum, row) => sum + rows[row]!.ids.length - rows[row]!.firstCompletion, 0);
+  const labels = tile.reduce((sum, row) => sum + rows[row]!.labels.length, 0);
   return tokens * costs.perToken + tile.length * longest * longest * costs.perPair + labels * costs.perLabel;
 }

@@ -2,13 +2,18 @@
 import { type Deferred, deferred } from '../platform/deferred.ts';
 import { forkModule } from '../platform/fork-module.ts';
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
-import type { EncodedText } from './rust-tokenizer.ts';
+import type { Chat } from './chat-template.ts';
+import type { EncodedChat, EncodedText, Refused } from './rust-tokenizer.ts';
 import type { TokenizerReply, TokenizerRequest } from './tokenizer-process.ts';
 
 /** What the process writes before it ends is kept up to here, in characters. */
 const MAX_STDERR = 2 ** 16;
+/** A large tokenizer.json takes a part of it; a chat template may ask for any amount. */
+const HEAP = '--max-old-space-size=2048';
 /** A panic of the library: where, then why. */
 const PANIC = /panicked at [^\n]*\n([^\n]*)/;
+/** What V8 says last where no memory is left, or a list outgrows it. */
+const TOO_LARGE = /FATAL ERROR: |Fatal JavaScript invalid size error/;
 
 type LoadRequest = Extract<TokenizerRequest, { kind: 'load' }>;
 
@@ -38,9 +43,18 @@ export class TokenizerHost {
 
   /** @throws OperatingError (usage) that names the file and the text; one text is tried after the other to find it */
   encode(texts: readonly string[]): Promise<readonly EncodedText[]> {
-    const encoding = this.idle.then(() => this.encodeNow(texts));
-    this.idle = encoding.catch(() => {});
-    return encoding;
+    return this.inTurn(texts, async (texts) => {
+      const reply = await this.running!.ask({ kind: 'encode', texts });
+      return reply.kind === 'encoded' ? reply.texts : reply;
+    });
+  }
+
+  /** @throws as `encode`; a chat that is refused is told in its place */
+  encodeChats(chats: readonly Chat[], asPrompts: boolean): Promise<readonly (EncodedChat | Refused)[]> {
+    return this.inTurn(chats, async (chats) => {
+      const reply = await this.running!.ask({ kind: 'encodeChats', chats, asPrompts });
+      return reply.kind === 'encodedChats' ? reply.chats : reply;
+    });
   }
 
   stop(): void {
@@ -48,22 +62,32 @@ export class TokenizerHost {
     this.running = undefined;
   }
 
-  private async encodeNow(texts: readonly string[]): Promise<readonly EncodedText[]> {
-    const where = `${this.loading.file}: cannot encode ${JSON.stringify(texts[0]?.slice(0, 100))}`;
+  /** One call after the other, since the process answers one request at a time. */
+  private inTurn<Text, Encoded>(texts: readonly Text[], ask: Ask<Text, Encoded>): Promise<readonly Encoded[]> {
+    const encoding = this.idle.then(() => this.encodeNow(texts, ask));
+    this.idle = encoding.catch(() => {});
+    return encoding;
+  }
+
+  private async encodeNow<Text, Encoded>(texts: readonly Text[], ask: Ask<Text, Encoded>): Promise<readonly Encoded[]> {
+    const where = `${this.loading.file}: cannot encode ${JSON.stringify(texts[0])?.slice(0, 100)}`;
     let failure: unknown;
     try {
       if (this.running === undefined) await this.load();
-      const reply = await this.running!.ask({ kind: 'encode', texts });
-      if (reply.kind === 'encoded') return reply.texts;
+      const reply = await ask(texts);
+      if (!('kind' in reply)) return reply;
       failure = usageError(`${where}: ${reply.kind === 'failed' ? reply.reason : reply.kind}`);
     } catch (error) {
       this.stop();
       failure = asPanic(error, where);
     }
-    if (texts.length > 1) for (const text of texts) await this.encodeNow([text]);
+    if (texts.length > 1) for (const text of texts) await this.encodeNow([text], ask);
     throw failure;
   }
 }
+
+/** Asks the process that runs; anything but the answer that is hoped for is handed back. */
+type Ask<Text, Encoded> = (texts: readonly Text[]) => Promise<readonly Encoded[] | TokenizerReply>;
 
 /** A process that was started. */
 interface Running {
@@ -76,7 +100,7 @@ function startProcess(): Running {
   const child = forkModule(new URL('./tokenizer-process', import.meta.url), [], {
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     serialization: 'advanced',
-    env: { ...process.env, RUST_BACKTRACE: '0' },
+    env: { ...process.env, RUST_BACKTRACE: '0', NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} ${HEAP}` },
     // Ctrl-C in a terminal reaches this process alone.
     detached: true,
   });
@@ -117,17 +141,20 @@ function startProcess(): Running {
 }
 
 class ProcessEnded extends Error {
-  readonly panic: string | undefined;
+  /** What the library said, or what V8 said of the memory; undefined for any other end. */
+  readonly reason?: string;
 
   constructor(how: number | string | null, said: string) {
     super(`the tokenizer's process ended with ${how}: ${said.trim().slice(-500)}`);
-    this.panic = PANIC.exec(said)?.[1];
+    const panic = PANIC.exec(said)?.[1];
+    if (panic !== undefined) this.reason = `the tokenizers library gave up: ${panic.slice(0, 500)}`;
+    else if (TOO_LARGE.test(said)) this.reason = 'it takes more memory than there is for it';
   }
 }
 
-/** A panic at somebody's file or text is the file's or the text's fault; any other end is not. */
+/** A panic at somebody's file or text, or a chat template that fills the memory, is theirs to mend; any other end is not. */
 function asPanic(error: unknown, where: string): unknown {
   if (!(error instanceof ProcessEnded)) return error;
-  if (error.panic === undefined) return new OperatingError(EXIT.internal, `${where}: ${error.message}`);
-  return usageError(`${where}: the tokenizers library gave up: ${error.panic.slice(0, 500)}`, { cause: error });
+  if (error.reason === undefined) return new OperatingError(EXIT.internal, `${where}: ${error.message}`);
+  return usageError(`${where}: ${error.reason}`, { cause: error });
 }

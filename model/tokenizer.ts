@@ -1,10 +1,12 @@
-/** Text to token ids as the model directory's tokenizer.json says, and the convention that splits a row into prompt and completion. */
+/** Text to token ids as the model directory's tokenizer.json and chat template say, and the conventions of which tokens make the loss. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { readJsonFile } from '../platform/read-json-file.ts';
 import { usageError } from '../proto/operating-error.ts';
-import type { EncodedText } from './rust-tokenizer.ts';
+import type { Chat } from './chat-template.ts';
+import type { EncodedChat, EncodedText, Refused } from './rust-tokenizer.ts';
+import { completionRow, type TokenRow } from './token-row.ts';
 import { TokenizerHost } from './tokenizer-host.ts';
 
 const MAX_CONFIG_BYTES = 16 * 2 ** 20;
@@ -16,22 +18,39 @@ export interface Tokenizer {
    * @throws OperatingError (usage) that names the file and the text
    */
   encode(texts: readonly string[]): Promise<readonly EncodedText[]>;
+  /**
+   * The ids of each chat as the model directory's chat template writes it, and which of them the assistant writes.
+   * @param asPrompts the ids of what comes before an answer, without labels
+   * @throws as `encode`; a chat that the template refuses is told in its place
+   */
+  encodeChats(chats: readonly Chat[], asPrompts?: boolean): Promise<readonly (EncodedChat | Refused)[]>;
   /** The end-of-text token: eos_token of tokenizer_config.json, else eos_token_id of config.json (its first). */
   readonly eosId: number | undefined;
   /** Ends the process that holds the vocabulary; the next call of `encode` starts it again. */
   close(): void;
 }
 
+/** A row as text. */
+export type TextRow = OptionsText | PlainText | ChatText;
+
 /** A prompt, and the completions that may follow it. */
-export interface TextRow {
+export interface OptionsText {
   readonly prompt: string;
   readonly options: readonly string[];
 }
 
-/** A row as ids. The completion is ids[firstCompletion …]. */
-export interface EncodedRow {
-  readonly ids: readonly number[];
-  readonly firstCompletion: number;
+/** Text whose every token makes the loss. */
+export interface PlainText {
+  readonly text: string;
+}
+
+/** Messages, of which those of the assistant make the loss. */
+export interface ChatText {
+  readonly chat: Chat;
+}
+
+/** A row as ids, before it is fitted: it may have no labels, or one that nothing comes before. */
+export interface EncodedRow extends TokenRow {
   /** Special tokens that the post-processor put first. */
   readonly leading: number;
   /** The prompt's last tokens are others when the completion follows: they count as completion. */
@@ -50,35 +69,69 @@ export async function loadTokenizer(directory: string, vocabularySize = 2 ** 32)
   return {
     directory,
     encode: (texts) => host.encode(texts),
+    encodeChats: (chats, asPrompts = false) => host.encodeChats(chats, asPrompts),
     eosId: eosId ?? [readConfig(directory, 'config.json', ModelConfig)?.eos_token_id ?? []].flat()[0],
     close: () => host.stop(),
   };
 }
 
 /**
- * The ids of `prompt + completion` as one string, for every completion of every row; the completion is what follows the longest
- * common prefix with the prompt's own ids. Special tokens after the prompt's own text are not part of that prefix; those after
- * the completion belong to it.
- * @param appendEos end the ids with `tokenizer.eosId`, unless they end so already
+ * The ids of every row.
+ * - Options: those of `prompt + completion` as one string, for every completion; the completion is what follows the longest common
+ *   prefix with the prompt's own ids. Special tokens after the prompt's own text are not part of that prefix; those after the
+ *   completion belong to it.
+ * - Plain text: its ids, of which all but the first are labels.
+ * - A chat: what `Tokenizer.encodeChats` says. It ends as the chat template ends it.
+ * @param appendEos end the ids of options and plain text with `tokenizer.eosId`, unless they end so already
+ * @returns for each row its options, one where it has none; or why the chat template refuses it
  */
 export async function encodeRows(
   tokenizer: Tokenizer,
   rows: readonly TextRow[],
   appendEos = false,
-): Promise<EncodedRow[][]> {
+): Promise<(EncodedRow[] | Refused)[]> {
   if (appendEos && tokenizer.eosId === undefined)
     throw usageError(
       `${tokenizer.directory}: appendEos is asked for and neither tokenizer_config.json nor config.json names an end-of-text token`,
     );
   const eosId = appendEos ? tokenizer.eosId : undefined;
-  const texts = rows.flatMap(({ prompt, options }) => [prompt, ...options.map((option) => prompt + option)]);
-  const encoded = (await tokenizer.encode(texts))[Symbol.iterator]();
-  const next = (): EncodedText => encoded.next().value!;
-  return rows.map(({ options }) => {
-    const prompt = next();
-    return options.map(() => splitRow(prompt, next(), eosId));
+  const texts = await encodedIn(rows.flatMap(textsOf), (texts) => tokenizer.encode(texts));
+  const chats = await encodedIn(
+    rows.flatMap((row) => ('chat' in row ? [row.chat] : [])),
+    (chats) => tokenizer.encodeChats(chats),
+  );
+  return rows.map((row) => {
+    if ('chat' in row) {
+      const chat = chats();
+      return 'refused' in chat ? chat : [{ ...chat, leading: 0, merged: false }];
+    }
+    const first = texts();
+    if ('text' in row) return [wholeRow(first, eosId)];
+    return row.options.map(() => splitRow(first, texts(), eosId));
   });
 }
+
+/** What is encoded of a row, in the order in which it is taken back; nothing of a chat. */
+function textsOf(row: TextRow): string[] {
+  if ('chat' in row) return [];
+  return 'text' in row ? [row.text] : [row.prompt, ...row.options.map((option) => row.prompt + option)];
+}
+
+/** All of `texts` encoded, to be taken one after the other. */
+async function encodedIn<Text, Encoded>(
+  texts: readonly Text[],
+  encode: (texts: readonly Text[]) => Promise<readonly Encoded[]>,
+): Promise<() => Encoded> {
+  const encoded = texts.length === 0 ? [] : await encode(texts);
+  let at = 0;
+  return () => encoded[at++]!;
+}
+
+const wholeRow = ({ ids, leading }: EncodedText, eosId: number | undefined): EncodedRow => ({
+  ...completionRow(ended(ids, eosId), 1),
+  leading,
+  merged: false,
+});
 
 function splitRow(prompt: EncodedText, whole: EncodedText, eosId: number | undefined): EncodedRow {
   const { ids, leading, trailing } = whole;
@@ -86,9 +139,12 @@ function splitRow(prompt: EncodedText, whole: EncodedText, eosId: number | undef
   const promptLength = leading === ids.length ? leading : prompt.ids.length - trailing;
   let firstCompletion = 0;
   while (firstCompletion < promptLength && ids[firstCompletion] === prompt.ids[firstCompletion]) firstCompletion++;
-  const ended = eosId === undefined || ids.at(-1) === eosId ? ids : [...ids, eosId];
-  return { ids: ended, firstCompletion, leading, merged: firstCompletion < promptLength };
+  const row = completionRow(ended(ids, eosId), firstCompletion);
+  return { ...row, leading, merged: firstCompletion < promptLength };
 }
+
+const ended = (ids: readonly number[], eosId: number | undefined): readonly number[] =>
+  eosId === undefined || ids.at(-1) === eosId ? ids : [...ids, eosId];
 
 const TokenizerConfig = z.looseObject({
   eos_token: z

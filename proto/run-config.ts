@@ -65,8 +65,16 @@ export type Learning = z.infer<typeof Learning>;
 
 /** How rows become token ids: part of the run, since it changes what a byte means. */
 export const DataRules = z.strictObject({
-  maxLength: z.int().min(2).max(1_048_576).default(256).describe('tokens of a row; longer prompts lose their left end'),
-  appendEos: z.boolean().default(false).describe('end every completion with the end-of-text token'),
+  maxLength: z
+    .int()
+    .min(2)
+    .max(1_048_576)
+    .default(256)
+    .describe('tokens of a row; longer prompts lose their left end, plain text and chats their right end'),
+  appendEos: z
+    .boolean()
+    .default(false)
+    .describe('end completions and plain text with the end-of-text token; chats end as their template ends them'),
   template: z.string().max(65536).optional().describe('prompt of a TSV row, with the column name in braces'),
   verbalizers: z.array(z.string().min(1)).min(2).max(1024).optional().describe('completion of each TSV label'),
 });

@@ -43,7 +43,10 @@ const LearningSection = Learning.extend({
 });
 
 const DataSection = DataRules.extend({
-  train: path.optional().describe('JSONL, TSV or CSV file with training rows; a trainer alone needs none'),
+  train: z
+    .union([path, z.array(path).min(1).max(1024)])
+    .optional()
+    .describe('JSONL, TSV or CSV file with training rows, or a list of such files; a trainer alone needs none'),
   dev: path.optional().describe('rows for evaluations during the run'),
   test: path.optional().describe('rows that simulate evaluates before and after the run'),
   shards: RunConfig.shape.data.shape.shards
@@ -84,11 +87,11 @@ export function settled(run: RunFile, started: RunConfig | undefined): SettledRu
   return { ...run, learning: { ...run.learning, decayRounds, directionStripes }, data: { ...run.data, shards } };
 }
 
-/** The training rows of a run whose workers read them from its run file. @throws OperatingError (usage): it names none */
-export function trainFile({ data }: Pick<RunFile, 'data'>, file: string): string {
+/** The files of training rows of a run whose workers read them from its run file. @throws OperatingError (usage): it names none */
+export function trainFiles({ data }: Pick<RunFile, 'data'>, file: string): readonly string[] {
   if (data.train === undefined)
     throw usageError(`run file ${file}: data.train is missing; only a trainer whose workers have --data needs none`);
-  return data.train;
+  return [data.train].flat();
 }
 
 /** Bytes; a long one is a few thousand. */
@@ -146,12 +149,17 @@ const isPath = (model: string, base: string): boolean =>
 
 function withAbsolutePaths(run: RunFile, base: string): RunFile {
   const { data, adapter } = run;
-  const absolute = (file: string | undefined): string | undefined =>
-    file === undefined ? undefined : resolve(base, file);
+  const at = (file: string): string => resolve(base, file);
+  const absolute = (file: string | undefined): string | undefined => file && at(file);
   return {
     ...run,
     model: isPath(run.model, base) ? resolve(base, run.model) : run.model,
-    data: { ...data, train: absolute(data.train), dev: absolute(data.dev), test: absolute(data.test) },
+    data: {
+      ...data,
+      train: Array.isArray(data.train) ? data.train.map(at) : absolute(data.train),
+      dev: absolute(data.dev),
+      test: absolute(data.test),
+    },
     adapter: { ...adapter, from: absolute(adapter.from) },
   };
 }

@@ -23,7 +23,7 @@ import { completionLoss } from './objectives/completion-loss.ts';
 export interface ComputeOptions {
   readonly config: RunConfig;
   readonly modelDirectory: string;
-  readonly trainFile: string;
+  readonly trainFiles: readonly string[];
   /** Needed where the run has a dev split. */
   readonly devFile: string | undefined;
   /** The file is this worker's own: all of it is its shard. */
@@ -80,7 +80,7 @@ export class Compute {
   static async create(options: ComputeOptions): Promise<Compute> {
     const { config, modelDirectory, settings, threads } = options;
     const derivatives = derivativesOf(ownLearning(config.learning, settings), settings);
-    for (const file of [options.trainFile, options.devFile]) if (file !== undefined) checkRows(file, config.data);
+    for (const file of [...options.trainFiles, options.devFile]) if (file !== undefined) checkRows(file, config.data);
     const model = openBaseModel(modelDirectory);
     const fingerprint = await fingerprintBaseModel(model);
     if (fingerprint !== config.baseModelSha256)
@@ -110,10 +110,10 @@ export class Compute {
    * @throws OperatingError usage: wrong data, or another dev split than the trainer's
    */
   async readData(worker: number, devRows: number): Promise<DataReport> {
-    const { config, settings, trainFile, ownData } = this.options;
+    const { config, settings, trainFiles, ownData } = this.options;
     const { shards } = config.data;
     const shard = worker % shards;
-    const data = await readDataset(trainFile, this.tokenizer, config.data, ownData ? undefined : { shard, shards });
+    const data = await readDataset(trainFiles, this.tokenizer, config.data, ownData ? undefined : { shard, shards });
     this.train = { data, order: dataOrder(config.seed, shard, data.examples.length) };
     const layout = layoutOf(config);
     const { backend, forward } = this;

@@ -1,7 +1,7 @@
 """A MeZO step on a LoRA adapter (Malladi et al. 2023, algorithm 1) as PyTorch, transformers and PEFT users write it, for comparison.
 
 python mezo_lora.py MODEL_DIR THREADS reads a JSON object a line from stdin and answers each with one on stdout:
-  {"rows": [{"ids": [...], "firstCompletion": n}, ...]}   the rows that follow are measured on; answered with the versions
+  {"rows": [{"ids": [...], "labels": [...]}, ...]}   the rows that follow are measured on; answered with the versions
   {"dtype": "float32" | "bfloat16", "batch": R}           one pass over the rows in minibatches of R, a direction each, two-sided,
                                                           update included; answered with {"seconds": s, "rowDirections": n}
 The rows are sorted by length, so that a minibatch pads little; logits are made for the labels only.
@@ -51,7 +51,7 @@ def padded(rows):
     width = max(len(row["ids"]) for row in rows)
     ids = torch.tensor([row["ids"] + [0] * (width - len(row["ids"])) for row in rows])
     mask = torch.tensor([[1] * len(row["ids"]) + [0] * (width - len(row["ids"])) for row in rows])
-    places = [(i, t) for i, row in enumerate(rows) for t in range(row["firstCompletion"], len(row["ids"]))]
+    places = [(i, t) for i, row in enumerate(rows) for t in row["labels"]]
     labels = torch.tensor([rows[i]["ids"][t] for i, t in places])
     positions = torch.tensor([[i for i, _ in places], [t - 1 for _, t in places]])
     return ids, mask, positions, labels

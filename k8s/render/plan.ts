@@ -9,7 +9,7 @@ import { basename, dirname, isAbsolute, join, relative } from 'node:path';
 import { parseDocument } from 'yaml';
 import { ownPackage, packageRoot } from '../../platform/own-package.ts';
 import { usageError } from '../../proto/operating-error.ts';
-import { MOST_WORKERS, readRunFile, trainFile } from '../../settings/run-file.ts';
+import { MOST_WORKERS, readRunFile, trainFiles } from '../../settings/run-file.ts';
 
 /** Part of a volume that exists: `claim` or `claim/path`. */
 export interface ClaimPath {
@@ -87,8 +87,10 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
   const model = claimPath('--model-claim', flags.modelClaim);
   const data = claimPath('--data-claim', flags.dataClaim);
   if (flags.dataByIndex && !data) throw usageError('--data-by-index needs --data-claim');
-  const train = trainFile(run, file);
-  const dataDirectory = dirname(train);
+  const train = trainFiles(run, file);
+  if (flags.dataByIndex && train.length > 1)
+    throw usageError('--data-by-index: data.train is a list, expected the name of the one file that each index has');
+  const dataDirectory = dirname(train[0]!);
   const paths = {
     model: model ? MOUNTS.model : inImage('model', run.model, '--model-claim'),
     data: data ? MOUNTS.data : inImage('data.train', dataDirectory, '--data-claim'),
@@ -99,7 +101,7 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
     ...{ model, data, secure: !flags.insecure, queue: flags.queue },
     nodeSelector: flags.nodeSelector && nodeSelector(flags.nodeSelector),
     imagePullSecret: flags.imagePullSecret,
-    ownRows: flags.dataByIndex ? basename(train) : undefined,
+    ownRows: flags.dataByIndex ? basename(train[0]!) : undefined,
     runFile: runFileOfPods(file, workers, paths, dataDirectory, run),
   };
 }
@@ -122,7 +124,8 @@ function runFileOfPods(
   document.setIn(['model'], paths.model);
   document.setIn(['workers'], workers);
   document.deleteIn(['out']);
-  document.setIn(['data', 'train'], visible('data.train', trainFile({ data }, file)));
+  const train = trainFiles({ data }, file).map((path) => visible('data.train', path));
+  document.setIn(['data', 'train'], train.length === 1 ? train[0] : train);
   if (data.dev !== undefined) document.setIn(['data', 'dev'], visible('data.dev', data.dev));
   document.deleteIn(['data', 'test']);
   if (adapter.from !== undefined) document.setIn(['adapter', 'from'], visible('adapter.from', adapter.from));

@@ -60,8 +60,12 @@ export interface GatedVariation {
   readonly noRope?: (layer: number) => boolean;
   /** One q | k | v and one gate | up layer (phi3). */
   readonly fused?: boolean;
-  /** RMS norms on each head of q and k. */
-  readonly headNorms?: boolean;
+  /** RMS norms of q and k: on each head, or over all heads together. */
+  readonly projectionNorms?: 'head' | 'all';
+  /** Norms behind attention and feed-forward instead of before them. */
+  readonly normsBehind?: boolean;
+  /** Factors on the embedding, on what each sublayer adds, and a divisor of the logits (granite). */
+  readonly scales?: { readonly embedding: number; readonly residual: number; readonly logits: number };
   /** Gemma: weights stored as w − 1, four norms per layer, scaled embedding. */
   readonly gemma?: boolean;
   readonly finalSoftcap?: number;
@@ -86,12 +90,17 @@ export function gatedDecoder(config: ConfigFields, sizes: GatedSizes, variation:
     embedding: {
       tokens: 'model.embed_tokens.weight',
       size: sizes.hiddenSize,
-      scale: variation.gemma ? Math.fround(Math.sqrt(sizes.hiddenSize)) : undefined,
+      scale: variation.gemma ? Math.fround(Math.sqrt(sizes.hiddenSize)) : variation.scales?.embedding,
     },
     ropes: variation.ropes,
     layers: Array.from({ length: sizes.layers }, (_, i) => gatedLayer(i, sizes, variation, activation, norm)),
     finalNorm: norm('model.norm'),
-    head: { name: 'lm_head.weight', tied: sizes.tied, softcap: variation.finalSoftcap },
+    head: {
+      name: 'lm_head.weight',
+      tied: sizes.tied,
+      softcap: variation.finalSoftcap,
+      divisor: variation.scales?.logits,
+    },
     prefix: 'model.',
   };
 }
@@ -105,7 +114,8 @@ function gatedLayer(
 ): Layer {
   const at = `model.layers.${layer}`;
   const { hiddenSize, intermediateSize, heads, keyValueHeads, headSize } = sizes;
-  const { biases, gemma } = variation;
+  const { biases, gemma, normsBehind, projectionNorms, scales } = variation;
+  const headsOfNorm = (heads: number): number => (projectionNorms === 'all' ? heads : 1);
   const linear = (name: string, fanIn: number, fanOut: number, bias: boolean): Linear => ({
     name: `${at}.${name}`,
     fanIn,
@@ -128,19 +138,22 @@ function gatedLayer(
     headSize,
     scale: headSize ** -0.5,
     rope: variation.noRope?.(layer) ? undefined : 0,
-    queryNorm: variation.headNorms ? norm(`${at}.self_attn.q_norm`, headSize) : undefined,
-    keyNorm: variation.headNorms ? norm(`${at}.self_attn.k_norm`, headSize) : undefined,
+    queryNorm: projectionNorms && norm(`${at}.self_attn.q_norm`, headsOfNorm(heads) * headSize),
+    keyNorm: projectionNorms && norm(`${at}.self_attn.k_norm`, headsOfNorm(keyValueHeads) * headSize),
     ...variation.attention?.(layer),
   };
   const bias = biases.feedForward;
   return {
     attention: {
-      before: norm(`${at}.input_layernorm`),
+      before: normsBehind ? undefined : norm(`${at}.input_layernorm`),
       inner: attention,
-      between: gemma ? norm(`${at}.post_attention_layernorm`) : undefined,
+      between: gemma || normsBehind ? norm(`${at}.post_attention_layernorm`) : undefined,
+      factor: scales?.residual,
     },
     feedForward: {
-      before: norm(`${at}.${gemma ? 'pre_feedforward_layernorm' : 'post_attention_layernorm'}`),
+      before: normsBehind
+        ? undefined
+        : norm(`${at}.${gemma ? 'pre_feedforward_layernorm' : 'post_attention_layernorm'}`),
       inner: {
         input: variation.fused
           ? { gateUp: linear('mlp.gate_up_proj', hiddenSize, 2 * intermediateSize, bias) }
@@ -151,7 +164,8 @@ function gatedLayer(
         down: linear('mlp.down_proj', intermediateSize, hiddenSize, bias),
         activation,
       },
-      between: gemma ? norm(`${at}.post_feedforward_layernorm`) : undefined,
+      between: gemma || normsBehind ? norm(`${at}.post_feedforward_layernorm`) : undefined,
+      factor: scales?.residual,
     },
   };
 }

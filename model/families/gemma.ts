@@ -38,7 +38,7 @@ export function gemma3Text(config: ConfigFields): Architecture {
   return gatedDecoder(config, sizes, {
     ...shared.variation,
     ropes: gemma3Ropes(config, sizes),
-    headNorms: true,
+    projectionNorms: 'head',
     attention: (layer) => ({ ...shared.attention(layer), rope: shared.sliding[layer] ? 1 : 0 }),
     finalSoftcap: config.has('final_logit_softcapping') ? config.positive('final_logit_softcapping') : undefined,
   });

@@ -18,19 +18,19 @@ const DEFAULTS: GatedDefaults = {
 };
 
 export function qwen2(config: ConfigFields): Architecture {
-  return qwen(config, DEFAULTS, { qkv: true, o: false, feedForward: false }, false);
+  return qwen(config, DEFAULTS, { qkv: true, o: false, feedForward: false }, undefined);
 }
 
 export function qwen3(config: ConfigFields): Architecture {
   const bias = config.flag('attention_bias', false);
-  return qwen(config, { ...DEFAULTS, headSize: 128 }, { qkv: bias, o: bias, feedForward: false }, true);
+  return qwen(config, { ...DEFAULTS, headSize: 128 }, { qkv: bias, o: bias, feedForward: false }, 'head');
 }
 
 function qwen(
   config: ConfigFields,
   defaults: GatedDefaults,
   biases: { qkv: boolean; o: boolean; feedForward: boolean },
-  headNorms: boolean,
+  projectionNorms: 'head' | undefined,
 ): Architecture {
   const sizes = gatedSizes(config, defaults);
   const firstSliding = config.has('max_window_layers') ? config.whole('max_window_layers') : 28;
@@ -38,7 +38,7 @@ function qwen(
   return gatedDecoder(config, sizes, {
     ropes: [ropeOf(config, { ...sizes, defaultTheta: 10_000, types: SHARED_ROPE_TYPES })],
     biases,
-    headNorms,
+    projectionNorms,
     attention: (layer) => ({ window: windows[layer] }),
   });
 }

@@ -4,8 +4,10 @@ import type { Architecture } from '../architecture.ts';
 import type { ConfigFields } from '../config-fields.ts';
 import { gemma2, gemma3Text } from './gemma.ts';
 import { gpt2 } from './gpt2.ts';
+import { granite } from './granite.ts';
 import { llama } from './llama.ts';
 import { mistral } from './mistral.ts';
+import { olmo2 } from './olmo2.ts';
 import { opt } from './opt.ts';
 import { phi3 } from './phi3.ts';
 import { qwen2, qwen3 } from './qwen.ts';
@@ -15,9 +17,11 @@ const FAMILIES: Readonly<Record<string, (config: ConfigFields) => Architecture>>
   gemma2,
   gemma3_text: gemma3Text,
   gpt2,
+  granite,
   llama,
   ministral: mistral,
   mistral,
+  olmo2,
   opt,
   phi3,
   qwen2,

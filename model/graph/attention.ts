@@ -89,7 +89,7 @@ function project(g: ModelGraph, { projections, heads, keyValueHeads, headSize }:
   return linears(g, [projections.q, projections.k, projections.v], x);
 }
 
-/** Normalized per head where the family does so, then rotated. `[G, N, heads · D]` to the same. */
+/** Normalized, per head or all heads together, where the family does so, then rotated. `[G, N, heads · D]` to the same. */
 function positioned(
   g: ModelGraph,
   { headSize, rope }: Attention,
@@ -100,7 +100,9 @@ function positioned(
   const { graph } = g;
   const flat = (x: Value): Value => graph.node('Reshape', [x, graph.integers([0, 0, heads * headSize])]);
   const byHead = (x: Value): Value => graph.node('Reshape', [x, graph.integers([0, 0, heads, headSize])]);
-  if (norm !== undefined) x = linearly(graph, normalization(g, norm, linearly(graph, x, byHead, flat)), flat, byHead);
+  if (norm?.size === headSize)
+    x = linearly(graph, normalization(g, norm, linearly(graph, x, byHead, flat)), flat, byHead);
+  else if (norm !== undefined) x = normalization(g, norm, x);
   return rope === undefined ? x : rotated(g, rope, g.architecture.ropes[rope]!, x, heads, headSize);
 }
 

@@ -63,6 +63,12 @@ export function split(graph: GraphBuilder, x: Dual, sizes: readonly number[]): D
   });
 }
 
+/** `x` times a number. */
+export function scaled(graph: GraphBuilder, x: Dual, factor: number): Dual {
+  const times = (x: Value): Value => graph.node('Mul', [x, graph.scalar(factor)]);
+  return linearly(graph, x, times, times);
+}
+
 export function add(graph: GraphBuilder, a: Dual, b: Dual): Dual {
   const same = (dx: Value): Value => dx;
   return derived(graph, graph.node('Add', [a.value, b.value]), [

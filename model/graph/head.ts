@@ -2,7 +2,7 @@
 import type { BaseModel } from '../base-model.ts';
 import type { Int8Weights } from '../int8-weights.ts';
 import type { Value } from './builder.ts';
-import { adjoints, type Dual } from './dual.ts';
+import { adjoints, type Dual, scaled } from './dual.ts';
 import { ModelGraph } from './model-graph.ts';
 import type { SerializedGraph } from './trunk.ts';
 
@@ -36,7 +36,8 @@ function logitsOf(g: ModelGraph, hidden: Dual): Dual {
   const { head, embedding, vocabularySize } = g.architecture;
   const shape = { fanIn: embedding.size, fanOut: vocabularySize, stored: 'out-in' } as const;
   const product = g.product(hidden, head.name, shape);
-  return head.softcap === undefined ? product : g.softcapped(product, head.softcap);
+  const divided = head.divisor === undefined ? product : scaled(g.graph, product, 1 / head.divisor);
+  return head.softcap === undefined ? divided : g.softcapped(divided, head.softcap);
 }
 
 /**

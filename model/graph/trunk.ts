@@ -4,7 +4,7 @@ import type { Layer, Sublayer } from '../architecture.ts';
 import type { BaseModel } from '../base-model.ts';
 import { attention } from './attention.ts';
 import type { Value } from './builder.ts';
-import { add, type Dual, linearly } from './dual.ts';
+import { add, type Dual, linearly, scaled } from './dual.ts';
 import { feedForward } from './feed-forward.ts';
 import { linear } from './linear.ts';
 import { type GraphOptions, ModelGraph } from './model-graph.ts';
@@ -112,13 +112,14 @@ function decoderLayer(g: ModelGraph, layer: Layer, x: Dual, isLast: boolean): Du
 
 function sublayer<Inner>(
   g: ModelGraph,
-  { before, inner, between, after }: Sublayer<Inner>,
+  { before, inner, between, factor, after }: Sublayer<Inner>,
   x: Dual,
   residual: Dual,
   apply: (inner: Inner, x: Dual) => Dual,
 ): Dual {
   let y = apply(inner, before ? normalization(g, before, x) : x);
   if (between) y = normalization(g, between, y);
+  if (factor !== undefined) y = scaled(g.graph, y, factor);
   const sum = add(g.graph, residual, y);
   return after ? normalization(g, after, sum) : sum;
 }

@@ -147,6 +147,6 @@ function rowsOf({ vocabularySize, maxPositions }: BaseModel): TokenRow[] {
   const length = Math.min(TOKENS + 1, maxPositions);
   return Array.from({ length: ROWS }, (_, row) => ({
     ids: Array.from({ length }, (_, i) => (i + row) % vocabularySize),
-    firstCompletion: length - 1,
+    labels: [length - 1],
   }));
 }

@@ -75,7 +75,7 @@ export class ForwardPass {
           const output = await head.run({ hidden: new Tensor('float32', view, [1, size]) });
           const at = ((tile.firstAdapter + g) * rows.length + row) * vocabularySize;
           logits.set(output.logits!.data as Float32Array, at);
-          label += rows[row]!.ids.length - rows[row]!.firstCompletion;
+          label += rows[row]!.labels.length;
         }
     });
     return logits;

@@ -63,7 +63,7 @@ export interface Forward {
    * gets the same losses as fast, with a scratch buffer of that many adapters.
    */
   adaptersPerRun(rows: readonly TokenRow[], adapters: number): number;
-  /** Logits `[G · rows, V]` at the position that predicts each row's first completion token. */
+  /** Logits `[G · rows, V]` at the position that predicts each row's first label. */
   logits(rows: readonly TokenRow[], adapters: number, scratch?: Float32Array): Promise<Float32Array>;
   close(): Promise<void>;
 }
@@ -139,7 +139,7 @@ async function reversible(
 
 /** `forward`, once two tokens have passed it. */
 async function checked(model: BaseModel, elements: number, forward: Forward): Promise<Forward> {
-  const [loss] = await forward.losses([{ ids: [0, 0], firstCompletion: 1 }], 1, new Float32Array(elements));
+  const [loss] = await forward.losses([{ ids: [0, 0], labels: [1] }], 1, new Float32Array(elements));
   if (Number.isFinite(loss)) return forward;
   await forward.close();
   throw explainLoss(model, loss!);

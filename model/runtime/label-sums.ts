@@ -6,9 +6,8 @@ export function addUp(values: ArrayLike<number>, rows: readonly TokenRow[], tile
   let at = 0;
   for (let g = 0; g < tile.adapters; g++)
     for (const row of tile.rows) {
-      const { ids, firstCompletion } = rows[row]!;
       let sum = 0;
-      for (let label = firstCompletion; label < ids.length; label++) sum += values[at++]!;
+      for (let n = rows[row]!.labels.length; n > 0; n--) sum += values[at++]!;
       sums[(tile.firstAdapter + g) * rows.length + row] = sum;
     }
 }

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { after, describe, it, type TestContext } from 'node:test';
 import seedrandom from 'seedrandom';
 import { type Dataset, type DatasetRules, readDataset } from '../../data/dataset.ts';
-import { encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
+import { completionRow } from '../../model/token-row.ts';
+import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -20,7 +21,7 @@ after(() => {
 });
 const idsOf = async (text: string) => (await tiny.encode([text]))[0]?.ids;
 const encodeRow = async (tokenizer: Tokenizer, prompt: string, completion: string) =>
-  (await encodeRows(tokenizer, [{ prompt, options: [completion] }]))[0]![0]!;
+  ((await encodeRows(tokenizer, [{ prompt, options: [completion] }]))[0] as EncodedRow[])[0]!;
 const RULES: DatasetRules = { maxLength: 64, appendEos: false };
 const SST2 = { ...RULES, template: '{sentence} It was', verbalizers: [' terrible', ' great'] };
 
@@ -36,11 +37,9 @@ const choice = { prompt: 'It was', options: [' terrible', ' great'], label: 1 };
 describe('a data file', () => {
   it('of prompts and completions gives one option per row, which is right', async (t) => {
     const { examples, ...rest } = await readDataset(dataFile(t, jsonl(plain)), tiny, RULES);
-    const { ids, firstCompletion } = await encodeRow(tiny, 'It was', ' great');
+    const { ids, labels } = await encodeRow(tiny, 'It was', ' great');
     const whole = { truncated: false, merged: false };
-    assert.deepEqual(examples, [
-      { line: 1, options: [{ ids, firstCompletion }], right: 0, classified: false, ...whole },
-    ]);
+    assert.deepEqual(examples, [{ line: 1, options: [{ ids, labels }], right: 0, classified: false, ...whole }]);
     assert.deepEqual(rest, { truncated: 0, merged: 0 });
   });
 
@@ -53,7 +52,7 @@ describe('a data file', () => {
         [2, 0, true],
       ],
     );
-    const [rows] = await encodeRows(tiny, [choice]);
+    const [rows] = (await encodeRows(tiny, [choice])) as EncodedRow[][];
     assert.deepEqual(
       examples[0]?.options.map(({ ids }) => ids),
       rows?.map(({ ids }) => ids),
@@ -138,6 +137,31 @@ describe('a data file', () => {
   });
 });
 
+describe('several data files', () => {
+  it('are one after the other, in whatever forms, and shards go on from one to the next', async (t) => {
+    const files = [
+      dataFile(t, jsonl(plain, choice, plain)),
+      dataFile(t, 'sentence\tlabel\nbad\t0\ngood\t1\n', 'x.tsv'),
+    ];
+    const { examples } = await readDataset(files, tiny, SST2);
+    const lines = (read: Dataset) => read.examples.map(({ line, options }) => [line, options.length]);
+    const all = [
+      [1, 1],
+      [2, 2],
+      [3, 1],
+      [2, 2],
+      [3, 2],
+    ];
+    assert.deepEqual(lines({ examples, truncated: 0, merged: 0 }), all);
+    for (const shard of [0, 1])
+      assert.deepEqual(
+        lines(await readDataset(files, tiny, SST2, { shard, shards: 2 })),
+        all.filter((_, i) => i % 2 === shard),
+      );
+    await assert.rejects(() => readDataset([files[0]!, dataFile(t, '', 'y.jsonl')], tiny, SST2), /y.jsonl: no rows/);
+  });
+});
+
 describe('a row that is too long', () => {
   const long = { prompt: 'one two three four five It was', completion: ' great' };
 
@@ -150,19 +174,22 @@ describe('a row that is too long', () => {
     const row = examples[0]?.options[0];
     assert.equal(truncated, 1);
     assert.deepEqual(row?.ids, whole.ids.slice(-6));
-    assert.deepEqual(row?.ids.slice(row.firstCompletion), whole.ids.slice(whole.firstCompletion));
+    assert.deepEqual(
+      row?.labels.map((label) => row.ids[label]),
+      whole.labels.map((label) => whole.ids[label]),
+    );
   });
 
   it('keeps the special token that the tokenizer puts first', async (t) => {
     const whole = await encodeRow(llama, long.prompt, long.completion);
-    const completion = whole.ids.length - whole.firstCompletion;
+    const completion = whole.labels.length;
     const { examples } = await readDataset(dataFile(t, jsonl(long)), llama, { ...RULES, maxLength: completion + 3 });
-    assert.deepEqual(examples[0]?.options[0], {
-      ids: [whole.ids[0], ...whole.ids.slice(whole.firstCompletion - 2)],
-      firstCompletion: 3,
-    });
+    assert.deepEqual(
+      examples[0]?.options[0],
+      completionRow([whole.ids[0]!, ...whole.ids.slice(whole.labels[0]! - 2)], 3),
+    );
     const tight = await readDataset(dataFile(t, jsonl(long)), llama, { ...RULES, maxLength: completion + 1 });
-    assert.equal(tight.examples[0]?.options[0]?.firstCompletion, 1);
+    assert.equal(tight.examples[0]?.options[0]?.labels[0], 1);
     await assert.rejects(
       () => readDataset(dataFile(t, jsonl(plain, long)), llama, { ...RULES, maxLength: completion }),
       /rows.jsonl:1: the completion " great" has \d+ tokens, which do not fit data.maxLength/,
@@ -189,10 +216,9 @@ describe('a data file is refused', () => {
     ['empty', '', /rows.jsonl: no rows/],
     ['blank', '\n \r\n\ufeff', /rows.jsonl: no rows/],
     ['no JSON', `${jsonl(plain)}\n{`, /rows.jsonl:2: not JSON/],
-    ['a number', '7', /rows.jsonl:1: .*expected \{"prompt", "completion"\}.* got 7/],
+    ['a number', '7', /rows.jsonl:1: expected one of .*\{"prompt", "completion"\}.* got 7/],
     ['null', 'null', /rows.jsonl:1: .*got null/],
     ['a list', '[]', /rows.jsonl:1: .*got \[\]/],
-    ['chat rows', jsonl(plain, { messages: [] }), /rows.jsonl:2: chat rows \("messages"\) are not supported/],
     ['no prompt', jsonl({ completion: 'x' }), /rows.jsonl:1: prompt .*got/],
     ['a prompt that is a number', jsonl({ prompt: 1, completion: 'x' }), /:1: prompt .*expected string/],
     ['no completion', jsonl({ prompt: 'x' }), /:1: completion .*expected string/],
@@ -267,7 +293,7 @@ describe('a data file is refused', () => {
       writeFileSync(file, bytes);
       try {
         for (const { options, right } of (await readDataset(file, tiny, SST2)).examples)
-          assert(right < options.length && options.every(({ ids, firstCompletion }) => firstCompletion < ids.length));
+          assert(right < options.length && options.every(({ ids, labels }) => labels.at(-1)! < ids.length));
       } catch (error) {
         assert(error instanceof OperatingError, `mutation ${n}: ${error instanceof Error ? error.stack : error}`);
       }

@@ -71,7 +71,7 @@ describe('a base model directory is refused', () => {
     refuses(
       withConfig(llama, { model_type: 'mamba' }),
       /config.json: model_type "mamba" is not supported/,
-      /gpt2, llama/,
+      /gpt2, granite, llama/,
     );
     refuses(withConfig(llama, { model_type: 'toString' }), /"toString" is not supported/);
   });

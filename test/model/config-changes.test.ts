@@ -13,7 +13,7 @@ import { type BaseModel, openBaseModel } from '../../model/base-model.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
-import { rowOf } from '../support/golden-models.ts';
+import { rowsOf as rowsIn } from '../support/golden-models.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const GOLDEN = fileURLToPath(new URL('../golden', import.meta.url));
@@ -37,10 +37,7 @@ function changed(config: Record<string, unknown>, [path, value]: Change): Record
   return copy;
 }
 
-function rowsOf(directory: string): TokenRow[] {
-  const { rows, examples } = readJson(join(directory, 'expected.json'));
-  return rows ?? examples.map(rowOf);
-}
+const rowsOf = (directory: string): TokenRow[] => rowsIn(readJson(join(directory, 'expected.json')));
 
 /** A directory with links to the files of `directory` whose names contain `part`. */
 function linked(test: TestContext, directory: string, part: string): string {

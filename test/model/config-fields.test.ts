@@ -56,6 +56,10 @@ const COMPUTED: Values = {
   word_embed_proj_dim: 16,
   enable_bias: false,
   layer_norm_elementwise_affine: false,
+  embedding_multiplier: 2,
+  attention_multiplier: 2,
+  residual_multiplier: 2,
+  logits_scaling: 2,
 };
 
 const GEMMA3 = { rope_parameters: { full_attention: { rope_theta: 50 } } };

@@ -11,9 +11,9 @@ import { openBaseModel } from '../../model/base-model.ts';
 import { packRows } from '../../model/packing.ts';
 import { createForward, type ForwardOptions } from '../../model/runtime/forward.ts';
 import { keepsRows, planGradient } from '../../model/tiles.ts';
-import type { TokenRow } from '../../model/token-row.ts';
+import { completionRow, type TokenRow } from '../../model/token-row.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
-import { rowOf } from '../support/golden-models.ts';
+import { rowsOf } from '../support/golden-models.ts';
 
 const golden = fileURLToPath(new URL('../golden', import.meta.url));
 const models = join(golden, 'models');
@@ -27,7 +27,7 @@ type Adapter = NonNullable<Parameters<typeof createForward>[1]>;
 
 function open(directory: string) {
   const expected = JSON.parse(readFileSync(join(directory, 'expected.json'), 'utf8'));
-  const rows: TokenRow[] = expected.rows ?? expected.examples.map(rowOf);
+  const rows = rowsOf(expected);
   const model = openBaseModel(directory);
   const name = readdirSync(directory).find((name) => name.startsWith('adapter'))!;
   return { rows, model, ...readFixtureAdapter(join(directory, name), model) };
@@ -118,7 +118,7 @@ describe('a gradient', () => {
 
   it('adds up what rows that begin alike say of the tokens they share', async () => {
     const prompt = [5, 9, 17, 9, 30, 2, 11];
-    const rows = [[3, 4], [3, 8, 6], [3, 4], [21]].map((ids) => ({ ids: [...prompt, ...ids], firstCompletion: 7 }));
+    const rows = [[3, 4], [3, 8, 6], [3, 4], [21]].map((ids) => completionRow([...prompt, ...ids], 7));
     const { ids, copies } = {
       ...packRows(rows, llama.model.architecture).feeds,
       ...packRows(rows, llama.model.architecture).transposes(),

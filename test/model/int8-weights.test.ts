@@ -10,6 +10,7 @@ import { adaptableLinears } from '../../model/architecture.ts';
 import { openBaseModel, type WeightTensor } from '../../model/base-model.ts';
 import { BLOCK, int8Parts, int8Weights } from '../../model/int8-weights.ts';
 import { createForward } from '../../model/runtime/forward.ts';
+import { rowOf } from '../support/golden-models.ts';
 
 const models = fileURLToPath(new URL('../golden/models', import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), 'onebyte-int8-'));
@@ -56,10 +57,7 @@ describe('int8 base weights', () => {
   for (const [name, tolerance] of Object.entries(TOLERANCES))
     it(`give the loss of the rounded weights (${name})`, async () => {
       const { examples } = JSON.parse(readFileSync(join(models, name, 'expected.json'), 'utf8'));
-      const rows = examples.map((e: { ids: number[]; n_completion_tokens: number }) => ({
-        ids: e.ids,
-        firstCompletion: e.ids.length - e.n_completion_tokens,
-      }));
+      const rows = examples.map(rowOf);
       const options = { provider: 'cpu', threads: 1, quantize: 'int8' } as const;
       const quantized = await createForward(openBaseModel(join(models, name)), undefined, options);
       const rounded = await createForward(openBaseModel(dequantizedCopy(name)), undefined, {

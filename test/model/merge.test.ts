@@ -22,6 +22,7 @@ import { openBaseModel } from '../../model/base-model.ts';
 import { type MergeableModel, mergeAdapter } from '../../model/merge.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import type { LinearModule } from '../../proto/adapter.ts';
+import { rowOf } from '../support/golden-models.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const MODELS = new URL('../golden/models/', import.meta.url).pathname;
@@ -178,11 +179,7 @@ describe('a model with its adapter folded in', () => {
         threads: 1,
         quantize: 'none',
       });
-      const rows = examples.map(({ ids, n_completion_tokens }: { ids: number[]; n_completion_tokens: number }) => ({
-        ids,
-        firstCompletion: ids.length - n_completion_tokens,
-      }));
-      const losses = await forward.losses(rows, 1);
+      const losses = await forward.losses(examples.map(rowOf), 1);
       await forward.close();
       variants.adapter.nll.forEach((nll: number, i: number) => {
         assert(Math.abs(losses[i]! - nll) <= tolerance.strict_nll_abs, `example ${i}: ${losses[i]}, expected ${nll}`);

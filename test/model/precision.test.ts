@@ -13,7 +13,7 @@ import { packRows } from '../../model/packing.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import { checkFloat32, multipliesInFloat32 } from '../../model/runtime/tf32.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
-import { fixtures, rowOf } from '../support/golden-models.ts';
+import { fixtures, rowsOf } from '../support/golden-models.ts';
 import { tinyReviews } from '../support/onebyte.ts';
 
 const golden = fileURLToPath(new URL('../golden', import.meta.url));
@@ -40,7 +40,7 @@ describe('the CPU provider in another precision', () => {
         const directory = join(golden, 'models', name);
         const model = openBaseModel(directory);
         const adapter = readFixtureAdapter(join(directory, 'adapter'), model);
-        const rows = expected.examples.map(rowOf);
+        const rows = rowsOf(expected);
         const direction = adapter.theta.map((_, i) => (i % 3 === 0 ? 1 : -1));
         const measure = async (precision: Precision) => {
           const plain = await createForward(model, adapter, { ...cpu, precision });
@@ -96,7 +96,7 @@ describe('a graph in half precision', () => {
 
   it('gives what its emulation gives, where ONNX Runtime multiplies halves', async () => {
     const graph = trunkGraph(model, undefined, {});
-    const rows = [{ ids: [5, 6, 7, 8, 9], firstCompletion: 3 }];
+    const rows = [{ ids: [5, 6, 7, 8, 9], labels: [3, 4] }];
     const { feeds } = packRows(rows, model.architecture);
     const hidden = async (emulated: boolean) => {
       const bytes = inPrecision(graph.bytes, { precision: 'float16', emulated, head });

@@ -14,7 +14,7 @@ import { createForward, type ForwardOptions } from '../../model/runtime/forward.
 import { hasExactInt8 } from '../../model/runtime/int8-support.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
-import { rowOf } from '../support/golden-models.ts';
+import { rowsOf } from '../support/golden-models.ts';
 
 /** An HF directory of SmolLM2-135M-Instruct, where there is one. */
 const SMOLLM2 = process.env.ONEBYTE_SMOLLM2;
@@ -25,7 +25,7 @@ const KEY = roundKey(seedKey(11), 0, 0);
 
 function open(directory: string) {
   const expected = JSON.parse(readFileSync(join(directory, 'expected.json'), 'utf8'));
-  const rows = expected.rows ?? expected.examples.map(rowOf);
+  const rows = rowsOf(expected);
   const model = openBaseModel(directory);
   const name = readdirSync(directory).find((name) => name.startsWith('adapter'))!;
   return { rows, model, ...readFixtureAdapter(join(directory, name), model) };
@@ -174,7 +174,7 @@ describe('tangents in int8', () => {
     );
     const tokenizer = await loadTokenizer(SMOLLM2 ?? '');
     const texts = ['the plot was dull and the jokes fell flat . It was', 'a haunting , assured remake . It was'];
-    const rows = (await tokenizer.encode(texts)).map(({ ids }) => ({ ids, firstCompletion: ids.length - 1 }));
+    const rows = (await tokenizer.encode(texts)).map(({ ids }) => ({ ids, labels: [ids.length - 1] }));
     tokenizer.close();
     const theta = initialAdapter(1, layout.modules);
     const z = await directionsOf(layout);

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import seedrandom from 'seedrandom';
 import { openRustTokenizer } from '../../model/rust-tokenizer.ts';
-import { encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
+import { completionRow } from '../../model/token-row.ts';
+import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import { nastyLines } from '../support/nasty-text.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -48,7 +49,7 @@ async function idsOf(tokenizer: Tokenizer, text: string): Promise<readonly numbe
 }
 
 async function encodeRow(tokenizer: Tokenizer, prompt: string, completion: string, appendEos = false) {
-  return (await encodeRows(tokenizer, [{ prompt, options: [completion] }], appendEos))[0]![0]!;
+  return ((await encodeRows(tokenizer, [{ prompt, options: [completion] }], appendEos))[0] as EncodedRow[])[0]!;
 }
 
 /** The first 4 bytes of sha-256 of the ids as little-endian 32-bit integers. */
@@ -62,7 +63,7 @@ describe('the ids of a text', () => {
       const tokenizer = await closing(t, loadTokenizer(join(MODELS, fixture)));
       for (const { prompt, completion, ids, n_tokens, n_completion_tokens } of examples) {
         const { leading, ...row } = await encodeRow(tokenizer, prompt, completion);
-        assert.deepEqual(row, { ids, firstCompletion: n_tokens - n_completion_tokens, merged: false });
+        assert.deepEqual(row, { ...completionRow(ids, n_tokens - n_completion_tokens), merged: false });
       }
     });
 
@@ -122,23 +123,23 @@ describe('a row', () => {
   it('keeps what the post-processor puts before the prompt, once', async (t) => {
     const tokenizer = await llama(t);
     const [bos] = await idsOf(tokenizer, '');
-    const { ids, firstCompletion, leading } = await encodeRow(tokenizer, 'The film was', ' good');
+    const { ids, labels, leading } = await encodeRow(tokenizer, 'The film was', ' good');
     assert.equal(leading, 1);
     assert.equal(ids.indexOf(bos!), ids.lastIndexOf(bos!));
-    assert.deepEqual(ids.slice(0, firstCompletion), await idsOf(tokenizer, 'The film was'));
+    assert.deepEqual(ids.slice(0, labels[0]), await idsOf(tokenizer, 'The film was'));
   });
 
   it('has an empty prompt, of which only the special token is left', async (t) => {
-    assert.equal((await encodeRow(await llama(t), '', 'good')).firstCompletion, 1);
-    assert.equal((await encodeRow(await closing(t, loadTokenizer(TINY)), '', 'good')).firstCompletion, 0);
+    assert.equal((await encodeRow(await llama(t), '', 'good')).labels[0], 1);
+    assert.equal((await encodeRow(await closing(t, loadTokenizer(TINY)), '', 'good')).labels[0], 0);
   });
 
   it('counts as merged where tokens of the prompt change, and they become completion', async (t) => {
     const tokenizer = await closing(t, loadTokenizer(TINY));
-    const { ids, firstCompletion, merged } = await encodeRow(tokenizer, 'It was a fil', 'm');
+    const { ids, labels, merged } = await encodeRow(tokenizer, 'It was a fil', 'm');
     assert(merged);
     assert.deepEqual(ids, await idsOf(tokenizer, 'It was a film'));
-    assert.deepEqual(ids.slice(0, firstCompletion), await idsOf(tokenizer, 'It was a'));
+    assert.deepEqual(ids.slice(0, labels[0]), await idsOf(tokenizer, 'It was a'));
   });
 
   it('does not take a special token after the prompt for a merge', async (t) => {
@@ -146,9 +147,9 @@ describe('a row', () => {
     const tokenizer = await load(t, around, { eos_token: { content: '<eos>' } });
     const row = await encodeRow(tokenizer, 'The film', ' was', true);
     assert.deepEqual([row.leading, row.merged], [1, false]);
-    assert.deepEqual(row.ids.slice(0, row.firstCompletion), (await idsOf(tokenizer, 'The film')).slice(0, -1));
+    assert.deepEqual(row.ids.slice(0, row.labels[0]), (await idsOf(tokenizer, 'The film')).slice(0, -1));
     assert.deepEqual([row.ids.at(-1), row.ids.at(-2) === tokenizer.eosId], [tokenizer.eosId, false]);
-    assert.equal((await encodeRow(tokenizer, '', 'was')).firstCompletion, 1);
+    assert.equal((await encodeRow(tokenizer, '', 'was')).labels[0], 1);
   });
 
   it('has its boundary in a vocabulary of four letters, where other texts give no token', async (t) => {
@@ -160,9 +161,9 @@ describe('a row', () => {
     const post_processor = { ...template, special_tokens };
     const tokenizer = await load(t, { ...bases.pieces, added_tokens: [], model, post_processor });
     const row = await encodeRow(tokenizer, 'ACG', 'TA');
-    assert.deepEqual(row, { ids: [0, 1, 2, 3, 4, 1, 2], firstCompletion: 4, leading: 1, merged: false });
+    assert.deepEqual(row, { ...completionRow([0, 1, 2, 3, 4, 1, 2], 4), leading: 1, merged: false });
     const none = await encodeRow(tokenizer, 'x', 'y');
-    assert.equal(none.firstCompletion, none.ids.length, 'nothing of the text is left, so no completion');
+    assert.deepEqual(none.labels, [], 'nothing of the text is left, so no completion');
   });
 
   it('gets an end-of-text token only when asked', async (t) => {

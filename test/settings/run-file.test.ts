@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { readRunFile } from '../../settings/run-file.ts';
+import { readRunFile, trainFiles } from '../../settings/run-file.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 it('takes a model of two names from beside the run file, where there is one, and else from the Hub', (test) => {
@@ -14,6 +14,17 @@ it('takes a model of two names from beside the run file, where there is one, and
   mkdirSync(join(directory, 'org/name'), { recursive: true });
   const { model, data } = readRunFile(file);
   assert.deepEqual([model, data.train], [join(directory, 'org/name'), join(directory, 'train.jsonl')]);
+});
+
+it('takes one file of training rows or a list of them, from the file or --set, relative to it', (test) => {
+  const directory = temporaryDirectory(test);
+  const file = join(directory, 'run.yaml');
+  writeFileSync(file, 'model: org/name\ndata: { train: [a.jsonl, b/c.tsv] }\n');
+  const both = [join(directory, 'a.jsonl'), join(directory, 'b/c.tsv')];
+  assert.deepEqual(trainFiles(readRunFile(file), file), both);
+  assert.deepEqual(trainFiles(readRunFile(file, ['data.train=d.jsonl']), file), [join(directory, 'd.jsonl')]);
+  assert.deepEqual(trainFiles(readRunFile(file, ['data.train=[b/c.tsv, a.jsonl]']), file), both.toReversed());
+  assert.throws(() => readRunFile(file, ['data.train=[]']), /run\.yaml: .*data\.train/s);
 });
 
 it('names of a wrong key the nearest one and those that there are', (test) => {

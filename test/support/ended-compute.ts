@@ -11,7 +11,7 @@ import { tinyReviews } from './onebyte.ts';
 const run = readRunFile(join(tinyReviews, 'run.yaml'), ['learning.rows=64']);
 const { config } = await prepareRun(settled(run, undefined));
 const compute = startCompute();
-const files = { modelDirectory: run.model, trainFile: run.data.train!, devFile: undefined };
+const files = { modelDirectory: run.model, trainFiles: [run.data.train!].flat(), devFile: undefined };
 await compute.create({ ...files, config, ownData: false, settings: run.worker, threads: 1 });
 await compute.readData(0, 0);
 const { directions } = config.learning;

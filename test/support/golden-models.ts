@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openBaseModel } from '../../model/base-model.ts';
 import { createForward, type ForwardOptions } from '../../model/runtime/forward.ts';
-import type { TokenRow } from '../../model/token-row.ts';
+import { completionRow, type TokenRow } from '../../model/token-row.ts';
 import { readFixtureAdapter } from './fixture-adapter.ts';
 
 const models = fileURLToPath(new URL('../golden/models', import.meta.url));
@@ -29,10 +29,15 @@ interface Sequence {
   readonly n_completion_tokens: number;
 }
 
-export const rowOf = ({ ids, n_completion_tokens }: Sequence): TokenRow => ({
-  ids,
-  firstCompletion: ids.length - n_completion_tokens,
-});
+export const rowOf = ({ ids, n_completion_tokens }: Sequence): TokenRow =>
+  completionRow(ids, ids.length - n_completion_tokens);
+
+/** The rows of an expected.json, of a fixture or of a variation. */
+// biome-ignore lint/suspicious/noExplicitAny: a JSON document
+export const rowsOf = ({ rows, examples }: any): TokenRow[] =>
+  rows?.map(({ ids, firstCompletion }: { ids: number[]; firstCompletion: number }) =>
+    completionRow(ids, firstCompletion),
+  ) ?? examples.map(rowOf);
 
 /** Asserts losses, logits and option likelihoods of one variant (base, or an adapter). Tolerances are absolute. */
 export async function assertGolden(
@@ -43,7 +48,7 @@ export async function assertGolden(
 ): Promise<void> {
   const directory = join(models, name);
   const expected = golden.variants[variant];
-  const rows: TokenRow[] = golden.examples.map(rowOf);
+  const rows = rowsOf(golden);
   const model = openBaseModel(directory);
   const adapter = expected.adapter ? readFixtureAdapter(join(directory, expected.adapter), model) : undefined;
   const forward = await createForward(model, adapter, options);

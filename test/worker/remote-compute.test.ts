@@ -7,7 +7,7 @@ import { startCompute } from '../../worker/remote-compute.ts';
 
 it('a call of a thread that ends, loading or idle, is rejected', async () => {
   const compute = startCompute();
-  const files = { modelDirectory: '', trainFile: '', devFile: undefined };
+  const files = { modelDirectory: '', trainFiles: [], devFile: undefined };
   const loading = compute.create({ ...files, config: {} as never, ownData: false, settings: {} as never, threads: 1 });
   await Promise.all([assert.rejects(loading), compute.terminate()]);
   await assert.rejects(compute.digest(), /the compute thread ended/);

@@ -30,7 +30,7 @@ export const completionLoss: Objective<ExampleResult> = {
       const own = optionNll[right]!;
       return {
         nll: own,
-        tokens: options[right]!.ids.length - options[right]!.firstCompletion,
+        tokens: options[right]!.labels.length,
         optionNll: classified ? optionNll : undefined,
         correct: classified ? optionNll.every((other, i) => i === right || own < other) : undefined,
       };

@@ -7,7 +7,7 @@ import json
 
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-FAMILIES = ["gemma2", "gemma3_text", "gpt2", "llama", "ministral", "mistral", "opt", "phi3", "qwen2", "qwen3", "smollm3"]
+FAMILIES = ["gemma2", "gemma3_text", "gpt2", "granite", "llama", "ministral", "mistral", "olmo2", "opt", "phi3", "qwen2", "qwen3", "smollm3"]
 fields = {family: [field.name for field in dataclasses.fields(CONFIG_MAPPING[family])] for family in FAMILIES}
 common = set.intersection(*map(set, fields.values()))
 own = {family: [name for name in names if name not in common] for family, names in fields.items()}

@@ -119,6 +119,14 @@ VARIATIONS = {
         dict(model_type="opt", vocab_size=48, hidden_size=16, ffn_dim=24, num_hidden_layers=2, num_attention_heads=2,
              max_position_embeddings=40, enable_bias=False, layer_norm_elementwise_affine=False,
              _remove_final_layer_norm=True, activation_function="gelu"), dict(strip="model.", dtype="float32")),
+    "granite_minimal": (dict(model_type="granite", **GQA), dict()),
+    "granite_factors": (
+        dict(model_type="granite", **GQA, embedding_multiplier=12, attention_multiplier=0.25, residual_multiplier=0.22,
+             logits_scaling=8.0, attention_bias=True, mlp_bias=True, tie_word_embeddings=True, rope_theta=5000.0), dict()),
+    "olmo2_minimal": (dict(model_type="olmo2", **GQA), dict()),
+    "olmo2_bias_yarn": (
+        dict(model_type="olmo2", **GQA, attention_bias=True, tie_word_embeddings=True, max_position_embeddings=128,
+             rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}), dict()),
 }
 # (tokens, completion tokens)
 ROWS = [(7, 3), (30, 11), (19, 1)]

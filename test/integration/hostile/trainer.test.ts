@@ -14,7 +14,7 @@ const { config } = await prepareRun(settled(run, undefined));
 type Modules = RunConfig['adapter']['modules'];
 const [first] = config.adapter.modules as [Modules[number]];
 const asked = (modules: Modules): RunConfig => ({ ...config, adapter: { ...config.adapter, modules } });
-const files = { modelDirectory: run.model, trainFile: run.data.train!, devFile: undefined };
+const files = { modelDirectory: run.model, trainFiles: [run.data.train!].flat(), devFile: undefined };
 
 for (const [what, modules] of [
   ['30,000 layers that the model lacks', Array.from({ length: 30_000 }, (_, i) => ({ ...first, name: `m.${i}` }))],

@@ -50,6 +50,14 @@ test('model and data on claims are mounted read-only and named in the run file',
   assert.equal(run.data.train, '/data/train.jsonl');
 });
 
+test('a list of training files is a list of paths in the pods, and no index has a list of its own', (context) => {
+  const file = join(temporaryDirectory(context), 'run.yaml');
+  writeFileSync(file, 'model: ./m\ndata: { train: [a.jsonl, b.jsonl] }\n');
+  const plan = (flags: object) => launchPlan(file, { ...FLAGS, modelClaim: 'm', dataClaim: 'd', ...flags });
+  assert.deepEqual(parse(plan({}).runFile).data.train, ['/data/a.jsonl', '/data/b.jsonl']);
+  assert.throws(() => plan({ dataByIndex: true }), /--data-by-index: data\.train is a list/);
+});
+
 test('a worker sees the folder of its own index alone when the data is split by index', () => {
   const objects = tinyLaunch({ dataClaim: 'reviews', dataByIndex: true });
   const mounts = (component: 'trainer' | 'worker') =>

@@ -9,7 +9,8 @@ import { type BaseModel, openBaseModel } from '../../../model/base-model.ts';
 import { packRows } from '../../../model/packing.ts';
 import { createForward } from '../../../model/runtime/forward.ts';
 import { planTiles } from '../../../model/tiles.ts';
-import type { TokenRow } from '../../../model/token-row.ts';
+import { completionRow, type TokenRow } from '../../../model/token-row.ts';
+import { rowsOf as rowsIn } from '../../support/golden-models.ts';
 
 const golden = fileURLToPath(new URL('../../golden', import.meta.url));
 const models = join(golden, 'models');
@@ -41,13 +42,8 @@ function adaptersOf(model: BaseModel, adapters: number) {
   return { layout, scratch, alone };
 }
 
-function rowsOf(name: string): TokenRow[] {
-  const golden = JSON.parse(readFileSync(join(models, name, 'expected.json'), 'utf8'));
-  return golden.examples.map(({ ids, n_completion_tokens }: { ids: number[]; n_completion_tokens: number }) => ({
-    ids,
-    firstCompletion: ids.length - n_completion_tokens,
-  }));
-}
+const rowsOf = (name: string): TokenRow[] =>
+  rowsIn(JSON.parse(readFileSync(join(models, name, 'expected.json'), 'utf8')));
 
 function assertClose(got: ArrayLike<number>, expected: ArrayLike<number>): void {
   assert.equal(got.length, expected.length);
@@ -114,10 +110,10 @@ describe('rows that begin alike', () => {
       const { layout, scratch } = adaptersOf(model, 1);
       const ids = Array.from({ length: 40 }, (_, i) => (7 * i + 3) % model.vocabularySize);
       const rows = [
-        { ids, firstCompletion: 38 },
-        { ids: [...ids.slice(0, 39), 1], firstCompletion: 39 },
-        { ids: [...ids.slice(0, 12), 1, 2], firstCompletion: 10 },
-        { ids: ids.slice(0, 5), firstCompletion: 4 },
+        completionRow(ids, 38),
+        completionRow([...ids.slice(0, 39), 1], 39),
+        completionRow([...ids.slice(0, 12), 1, 2], 10),
+        completionRow(ids.slice(0, 5), 4),
       ];
       const forward = await createForward(model, { layout }, options);
       const together = await forward.losses(rows, 1, scratch);
@@ -126,11 +122,7 @@ describe('rows that begin alike', () => {
     });
 
   const tokensOf = (rows: TokenRow[], model: BaseModel): number => packRows(rows, model.architecture).feeds.ids!.size;
-  const rows = [
-    { ids: [5, 6, 7, 8], firstCompletion: 3 },
-    { ids: [5, 6, 7, 9], firstCompletion: 3 },
-    { ids: [5, 7, 7, 9, 9], firstCompletion: 3 },
-  ];
+  const rows = [completionRow([5, 6, 7, 8], 3), completionRow([5, 6, 7, 9], 3), completionRow([5, 7, 7, 9, 9], 3)];
   it('are computed as far as they differ, and no token that is only predicted', () => {
     assert.equal(tokensOf(rows, llama), 3 + 3);
   });
@@ -142,7 +134,7 @@ describe('rows that begin alike', () => {
 
 describe('short rows', () => {
   it('lie behind one another in lines of the longest', () => {
-    const row = (id: number, tokens: number): TokenRow => ({ ids: new Array(tokens + 1).fill(id), firstCompletion: 1 });
+    const row = (id: number, tokens: number): TokenRow => completionRow(new Array(tokens + 1).fill(id), 1);
     const { padding } = packRows([row(1, 3), row(2, 9), row(3, 4), row(4, 2)], llama.architecture).feeds;
     assert.deepEqual(padding!.dims, [2, 9]);
   });
@@ -150,7 +142,7 @@ describe('short rows', () => {
 
 describe('a pass that is too large for one run', () => {
   it('is cut over adapters first, then over rows of similar length, each row once', () => {
-    const rows = [50, 10, 49, 11, 12].map((tokens) => ({ ids: new Array(tokens).fill(1), firstCompletion: 1 }));
+    const rows = [50, 10, 49, 11, 12].map((tokens) => completionRow(new Array(tokens).fill(1), 1));
     const whole = planTiles(llama.architecture, rows, 32, 2 ** 30);
     assert.deepEqual(whole, { rows: [[0, 1, 2, 3, 4]], adapters: 32 });
     const fewer = planTiles(llama.architecture, rows, 32, 300_000);
@@ -176,10 +168,37 @@ describe('a pass that is too large for one run', () => {
 describe('a row', () => {
   it('is asserted to fit the model', async () => {
     const forward = await createForward(llama, undefined, options);
-    const losses = (ids: number[], firstCompletion: number) => forward.losses([{ ids, firstCompletion }], 1);
+    const losses = (ids: number[], first: number) => forward.losses([completionRow(ids, first)], 1);
     await assert.rejects(losses([1, 384], 1), /token id 384/);
-    await assert.rejects(losses([1, 2], 2), /a prompt and a completion/);
+    await assert.rejects(losses([1, 2], 2), /labels ascend/);
+    await assert.rejects(losses([1, 2], 0), /labels ascend/);
     await assert.rejects(losses(new Array(llama.maxPositions + 1).fill(1), 1), /at most 256/);
     await forward.close();
+  });
+});
+
+describe('the labels of a row', () => {
+  it('may lie anywhere: loss, slope and gradient are those of each label, added up, and what follows is not read', async () => {
+    const { layout, scratch } = adaptersOf(llama, 1);
+    const forward = await createForward(llama, { layout }, { ...options, tangents: 'float32' });
+    const backward = await createForward(llama, { layout }, { ...options, gradients: true });
+    const ids = Array.from({ length: 30 }, (_, i) => (7 * i + 3) % llama.vocabularySize);
+    const labels = [1, 2, 9, 17, 18];
+    const each = labels.map((label) => ({ ids, labels: [label] }));
+    const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((total, value) => total + value, 0);
+    const direction = Float32Array.from({ length: layout.elements }, (_, i) => (i % 3 === 0 ? -1 : 1));
+    assertClose(await forward.losses([{ ids, labels }], 1, scratch), [sum(await forward.losses(each, 1, scratch))]);
+    assertClose(await forward.slopes([{ ids, labels }], scratch, direction), [
+      sum(await forward.slopes(each, scratch, direction)),
+    ]);
+    // Of the mean over rows.
+    const parts = await backward.gradient(each, scratch);
+    assertClose(
+      await backward.gradient([{ ids, labels }], scratch),
+      parts.map((part) => part * labels.length),
+    );
+    assert.equal(packRows([{ ids, labels }], llama.architecture).feeds.ids!.size, 18);
+    await forward.close();
+    await backward.close();
   });
 });

@@ -8,10 +8,9 @@ import { openBaseModel } from '../../../model/base-model.ts';
 import { createForward } from '../../../model/runtime/forward.ts';
 import { type OperatorCount, profilePass } from '../../../model/runtime/profile.ts';
 import { gpuProviders, requireProvider } from '../../../model/runtime/provider.ts';
-import type { TokenRow } from '../../../model/token-row.ts';
 import { OperatingError } from '../../../proto/operating-error.ts';
 import { readFixtureAdapter } from '../../support/fixture-adapter.ts';
-import { assertGolden, fixtures, rowOf } from '../../support/golden-models.ts';
+import { assertGolden, fixtures, rowsOf } from '../../support/golden-models.ts';
 import { useSoftwareAdapter } from '../../support/software-adapter.ts';
 
 const golden = fileURLToPath(new URL('../../golden', import.meta.url));
@@ -53,7 +52,7 @@ describe('the WebGPU provider', { skip: reason === undefined ? false : `no adapt
   ] as const)
     it(`gives the slopes of the CPU, and runs whole: ${directory}`, async () => {
       const expected = JSON.parse(readFileSync(join(golden, directory, 'expected.json'), 'utf8'));
-      const rows: TokenRow[] = expected.rows ?? expected.examples.map(rowOf);
+      const rows = rowsOf(expected);
       const model = openBaseModel(join(golden, directory));
       const { layout, theta } = readFixtureAdapter(join(golden, directory, adapter), model);
       const direction = Float32Array.from(theta, (_, i) => (i % 3 === 0 ? 1 : -1));
@@ -80,7 +79,7 @@ describe('the WebGPU provider', { skip: reason === undefined ? false : `no adapt
 
   for (const { name, golden } of fixtures())
     it(`gives the gradients of the CPU, and runs whole: ${name}`, async () => {
-      const rows: TokenRow[] = golden.examples.slice(0, 2).map(rowOf);
+      const rows = rowsOf(golden).slice(0, 2);
       const model = openBaseModel(join(models, name));
       const { layout, theta } = readFixtureAdapter(join(models, name, 'adapter'), model);
       const gradients: Float32Array[] = [];

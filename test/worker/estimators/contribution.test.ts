@@ -18,7 +18,7 @@ const layout = adapterLayout([
   { name: 'second', rank: 3, fanIn: 5, fanOut: 50, scale: 2 },
 ]);
 const slope = Float64Array.from({ length: layout.elements }, (_, i) => ((i * 37) % 19) / 8 - 1);
-const rows = [1, 2, 3].map((id) => ({ ids: [0, id], firstCompletion: 1 }));
+const rows = [1, 2, 3].map((id) => ({ ids: [0, id], labels: [1] }));
 
 /** slope · adapter g of the scratch buffer. */
 function along(scratch: Float32Array, adapters: number, g: number): number {
