@@ -6,10 +6,11 @@ import {
   type LearningRule,
   liveGradients,
 } from '../../kernels/learning-rule.ts';
-import { countsProblem, figuresOf, isBetter } from '../../proto/evaluation.ts';
+import { countsProblem, figuresOf } from '../../proto/evaluation.ts';
 import type { LogFrame } from '../../proto/gen/onebyte.ts';
 import { entriesOf } from '../../proto/record.ts';
 import { roundDetail } from '../core/round-detail.ts';
+import { initialProgress, noteEvaluation } from '../core/stopping.ts';
 import type { MetricsLine } from './line.ts';
 import { lineDetail } from './reports.ts';
 
@@ -26,7 +27,7 @@ export function backfill(frames: readonly LogFrame[], rule: LearningRule, noted:
   const lines: MetricsLine[] = [];
   const members = new Set<number>();
   let normaliser = initialNormaliser(rule);
-  let best: Parameters<typeof isBetter>[1];
+  const progress = initialProgress();
   for (const { frame } of frames)
     switch (frame?.$case) {
       case 'joined':
@@ -52,10 +53,9 @@ export function backfill(frames: readonly LogFrame[], rule: LearningRule, noted:
       case 'evaluation': {
         const { round, rows } = frame.value;
         if (countsProblem(frame.value) !== undefined) break;
-        const isBest = isBetter(frame.value, best);
-        if (isBest) best = frame.value;
+        const best = noteEvaluation(progress, frame.value);
         if (noted.evaluations.has(round)) break;
-        lines.push({ kind: 'evaluation', at, round, rows, ...figuresOf(frame.value), best: isBest });
+        lines.push({ kind: 'evaluation', at, round, rows, ...figuresOf(frame.value), best });
         break;
       }
     }

@@ -1,4 +1,5 @@
 /** The run history: one reducer from what was observed to what the page, /status, /metrics and TensorBoard show. */
+import { EXIT } from '../../proto/operating-error.ts';
 import { told } from '../report-kinds.ts';
 import type { EvaluationLine, EventLine, Observation, RoundLine, RunDescription, WorkerRow } from './line.ts';
 import { tenths } from './reports.ts';
@@ -118,7 +119,12 @@ export function observe(history: RunHistory, seen: Observation): void {
       return;
     case 'end':
       Object.assign(history, { state: 'ended', text: seen.text, exitCode: seen.exitCode });
-      say(history, seen.at, seen.exitCode === 0 || seen.exitCode === 75 ? 'information' : 'error', seen.text);
+      say(
+        history,
+        seen.at,
+        seen.exitCode === EXIT.done || seen.exitCode === EXIT.drained ? 'information' : 'error',
+        seen.text,
+      );
       break;
     case 'answers':
       onAnswers(history, seen);
