@@ -82,6 +82,7 @@ const HEAD = [
   'late',
   'missed',
   'shard',
+  'privacy',
   'last digest',
 ];
 
@@ -95,6 +96,7 @@ const cells = ({
   late,
   missed,
   shard,
+  privacy,
   digest,
 }: MemberStatus): string[] => [
   `${worker}`,
@@ -106,6 +108,9 @@ const cells = ({
   `${late}`,
   `${missed}`,
   `${shard}`,
+  privacy === undefined
+    ? '-'
+    : `ε ${privacy.spent.toFixed(2)} of ${privacy.epsilon}${privacy.exhausted ? ', spent' : ''}`,
   digest === undefined ? '-' : `${digest.sha256.slice(0, 8)} at ${digest.round}${digest.agrees ? '' : ' DIFFERS'}`,
 ];
 

@@ -178,6 +178,14 @@ function logReport(log: Log, report: WorkerReport, trainer: string): void {
     case 'late':
       log.debug(report, report.text);
       return;
+    case 'spent': {
+      const { epsilon, delta, spent } = report.privacy;
+      log.warn(
+        report,
+        `the privacy budget is spent: these rows have told ε ${spent.toFixed(2)} of ${epsilon} (δ ${delta}), and one contribution more would pass it; from now on this worker abstains`,
+      );
+      return;
+    }
     case 'retrying':
       log.warn(
         report,

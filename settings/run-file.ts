@@ -139,7 +139,8 @@ const isPath = (model: string, base: string): boolean =>
   model.startsWith('.') || model.startsWith('/') || !/^[^/]+\/[^/]+$/.test(model) || existsSync(resolve(base, model));
 
 function withAbsolutePaths(run: RunFile, base: string): RunFile {
-  const { data, adapter } = run;
+  const { data, adapter, worker } = run;
+  const { privacy } = worker;
   const absolute = (file: string | undefined): string | undefined =>
     file === undefined ? undefined : resolve(base, file);
   return {
@@ -147,5 +148,6 @@ function withAbsolutePaths(run: RunFile, base: string): RunFile {
     model: isPath(run.model, base) ? resolve(base, run.model) : run.model,
     data: { ...data, train: absolute(data.train), dev: absolute(data.dev), test: absolute(data.test) },
     adapter: { ...adapter, from: absolute(adapter.from) },
+    worker: { ...worker, privacy: privacy && { ...privacy, ledger: absolute(privacy.ledger) } },
   };
 }

@@ -352,7 +352,7 @@ function eventOf(stream: StreamId, peer: Peer, message: WorkerMessage['message']
     case 'leave':
       return { kind: 'leave', atMs, stream, reason: message.value.reason };
     case 'heartbeat':
-      return { kind: 'heartbeat', atMs, stream };
+      return { kind: 'heartbeat', atMs, stream, privacy: message.value.privacy };
     default:
       return undefined;
   }

@@ -66,7 +66,11 @@ export interface Hello {
   /** sha-256 of the run config that the worker goes by. */
   runConfigSha256: Buffer;
   /** Epoch of the worker's last welcome, if it had one. */
-  epoch?: number | undefined;
+  epoch?:
+    | number
+    | undefined;
+  /** It evaluates nothing and is asked for nothing: counts tell of the rows that they are of. */
+  noEvaluation?: boolean | undefined;
 }
 
 export interface Welcome {
@@ -114,6 +118,17 @@ export interface Contribution {
 }
 
 export interface Heartbeat {
+  privacy?: PrivacyBudget | undefined;
+}
+
+/** What a worker's contributions have told of its rows at most, in all runs, as it says itself. */
+export interface PrivacyBudget {
+  epsilon: number;
+  delta: number;
+  /** Of epsilon. */
+  spent: number;
+  /** It holds no further contribution: the worker abstains. */
+  exhausted: boolean;
 }
 
 /** The worker goes and will not resume. */
@@ -283,6 +298,8 @@ export interface MemberStatus {
     | undefined;
   /** Gradient bytes that were cut to the winsorising limit: many of a worker that lies or is broken. */
   clipped: number;
+  /** Absent where the worker has said nothing of one. */
+  privacy?: PrivacyBudget | undefined;
 }
 
 /** The last replica digest of a worker. */
@@ -544,6 +561,7 @@ function createBaseHello(): Hello {
     replica: undefined,
     runConfigSha256: Buffer.alloc(0),
     epoch: undefined,
+    noEvaluation: undefined,
   };
 }
 
@@ -566,6 +584,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.epoch !== undefined) {
       writer.uint32(48).uint32(message.epoch);
+    }
+    if (message.noEvaluation !== undefined) {
+      writer.uint32(56).bool(message.noEvaluation);
     }
     return writer;
   },
@@ -629,6 +650,14 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.epoch = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.noEvaluation = reader.bool();
             continue;
           }
         }
@@ -845,11 +874,14 @@ export const Contribution: MessageFns<Contribution> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return {};
+  return { privacy: undefined };
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
-  encode(_: Heartbeat, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Heartbeat, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.privacy !== undefined) {
+      PrivacyBudget.encode(message.privacy, writer.uint32(10).fork()).join();
+    }
     return writer;
   },
 
@@ -866,6 +898,93 @@ export const Heartbeat: MessageFns<Heartbeat> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.privacy = PrivacyBudget.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePrivacyBudget(): PrivacyBudget {
+  return { epsilon: 0, delta: 0, spent: 0, exhausted: false };
+}
+
+export const PrivacyBudget: MessageFns<PrivacyBudget> = {
+  encode(message: PrivacyBudget, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epsilon !== 0) {
+      writer.uint32(9).double(message.epsilon);
+    }
+    if (message.delta !== 0) {
+      writer.uint32(17).double(message.delta);
+    }
+    if (message.spent !== 0) {
+      writer.uint32(25).double(message.spent);
+    }
+    if (message.exhausted !== false) {
+      writer.uint32(32).bool(message.exhausted);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PrivacyBudget {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePrivacyBudget();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.epsilon = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.delta = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.spent = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.exhausted = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2027,6 +2146,7 @@ function createBaseMemberStatus(): MemberStatus {
     shard: 0,
     digest: undefined,
     clipped: 0,
+    privacy: undefined,
   };
 }
 
@@ -2067,6 +2187,9 @@ export const MemberStatus: MessageFns<MemberStatus> = {
     }
     if (message.clipped !== 0) {
       writer.uint32(96).uint64(message.clipped);
+    }
+    if (message.privacy !== undefined) {
+      PrivacyBudget.encode(message.privacy, writer.uint32(106).fork()).join();
     }
     return writer;
   },
@@ -2178,6 +2301,14 @@ export const MemberStatus: MessageFns<MemberStatus> = {
             }
 
             message.clipped = longToNumber(reader.uint64());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.privacy = PrivacyBudget.decode(reader, reader.uint32());
             continue;
           }
         }

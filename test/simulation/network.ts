@@ -53,6 +53,7 @@ export class VirtualNetwork implements WorkerNetwork, HostileNetwork {
         runConfigSha256: CONFIG_SHA256,
         directions: worker.directions,
         maxStaleness: this.world.rule.maxStaleness,
+        isPrivate: false,
       };
       worker.handle({ kind: 'opened', atMs: this.world.clock.nowMs, terms });
     });
@@ -128,7 +129,7 @@ export class VirtualNetwork implements WorkerNetwork, HostileNetwork {
         trainer?.handle({ kind: 'recordGiven', stream, record: message.value });
         break;
       case 'heartbeat':
-        trainer?.handle({ kind: 'heartbeat', stream });
+        trainer?.handle({ kind: 'heartbeat', stream, privacy: undefined });
         break;
       case 'leave':
         trainer?.handle({ kind: 'leave', stream, reason: message.value.reason });

@@ -1,15 +1,15 @@
 /** What the worker's core knows, hears and asks for. Time, jitter, the stream and all numbers come from the caller. */
 import type {
-  Contribution,
   EvaluationCounts,
   EvaluationRequest,
+  PrivacyBudget,
   Record,
   ReplicaDigest,
   TrainerMessage,
   WorkerMessage,
 } from '../../proto/gen/onebyte.ts';
 import type { ExitCode } from '../../proto/operating-error.ts';
-import type { DataReport } from '../compute.ts';
+import type { DataReport, Measured } from '../compute.ts';
 
 export interface WorkerRules {
   readonly name: string;
@@ -26,11 +26,13 @@ export interface RunTerms {
   /** K of this worker. */
   readonly directions: number;
   readonly maxStaleness: number;
+  /** Its rows have a privacy budget: it contributes once a round, which the budget is planned for, and evaluates nothing. */
+  readonly isPrivate: boolean;
 }
 
 /** One call of the compute; it answers with `computed` and is given no other before. */
 export type Task =
-  | { kind: 'readData'; worker: number; devRows: number }
+  | { kind: 'readData'; worker: number; devRows: number; rounds: number }
   | { kind: 'digest'; purpose: 'hello' | 'report' }
   | { kind: 'restore'; bytes: Uint8Array }
   | { kind: 'apply'; record: Record }
@@ -42,7 +44,7 @@ export type TaskResult =
   | { kind: 'digest'; digest: ReplicaDigest }
   | { kind: 'restore'; digest: ReplicaDigest }
   | { kind: 'apply'; round: number }
-  | { kind: 'measure'; contribution: Contribution }
+  | ({ kind: 'measure' } & Measured)
   | { kind: 'evaluate'; counts: EvaluationCounts };
 
 /**
@@ -74,6 +76,8 @@ export interface WorkerState {
   digestAt: number | undefined;
   /** First direction of the next contribution of this round. */
   nextDirection: number;
+  /** How the privacy budget stands; undefined before the first contribution, and without one. */
+  privacy: PrivacyBudget | undefined;
   /** Messages not yet handled, in order. */
   inbox: TrainerMessage[];
   /** Tasks that come before the inbox. */
@@ -125,6 +129,8 @@ export type CoreReport =
   | { kind: 'snapshot'; round: number; bytes: number }
   | { kind: 'round'; round: number }
   | { kind: 'late'; text: string }
+  /** Its privacy budget holds no further contribution: from now on it abstains. */
+  | { kind: 'spent'; privacy: PrivacyBudget }
   | { kind: 'retrying'; reason: string; waitMs: number };
 
 export const initialWorker = (rules: WorkerRules, atMs: number): WorkerState => ({
@@ -141,6 +147,7 @@ export const initialWorker = (rules: WorkerRules, atMs: number): WorkerState => 
   holdsRun: true,
   digestAt: undefined,
   nextDirection: 0,
+  privacy: undefined,
   inbox: [],
   todo: [],
   running: undefined,

@@ -9,7 +9,7 @@ import { step } from '../../../worker/core/step.ts';
 
 const ROUNDS = 3;
 const rules = { name: 'w', requestedWorker: undefined, resumeSecret: Buffer.alloc(0), giveUpMs: 60_000 };
-const terms = { runConfigSha256: Buffer.alloc(32), directions: 1, maxStaleness: 0 };
+const terms = { runConfigSha256: Buffer.alloc(32), directions: 1, maxStaleness: 0, isPrivate: false };
 
 const message = (state: WorkerState, said: TrainerMessage['message']): WorkerEffect[] =>
   step(state, { kind: 'message', atMs: 1, message: { message: said } });
@@ -48,7 +48,7 @@ function finishTask(state: WorkerState): WorkerEffect[] {
     case 'measure': {
       const { firstDirection } = task;
       const contribution = { measuredRound: round, firstDirection, gradientBytes: Buffer.alloc(1) };
-      return computed(state, { kind: 'measure', contribution });
+      return computed(state, { kind: 'measure', contribution, privacy: undefined });
     }
     case 'evaluate':
       return computed(state, { kind: 'evaluate', counts: { ...task.request, correct: 0, classified: 0, lossSum: 0 } });
