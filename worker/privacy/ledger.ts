@@ -92,13 +92,14 @@ export class Ledger {
   /** Bytes up to the end of the last whole line. */
   private wholeLines(): number {
     const { size } = fstatSync(this.fd);
+    if (size < this.read) throw new Error('it became shorter');
     if (size > MAX_BYTES) throw new Error(`${size} bytes, expected at most ${MAX_BYTES}`);
     return this.read + this.bytes(this.read, size).lastIndexOf('\n') + 1;
   }
 
   private bytes(from: number, to: number): Buffer {
     const bytes = Buffer.alloc(to - from);
-    if (readSync(this.fd, bytes, 0, bytes.length, from) < bytes.length) throw new Error('it became shorter');
+    if (readSync(this.fd, bytes, 0, bytes.length, from) < bytes.length) throw new Error('it was read in part');
     return bytes;
   }
 
