@@ -13,6 +13,7 @@ import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operat
 import { comparable, type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
 import { type RunFile, readRunFile, settled } from '../settings/run-file.ts';
 import { WorkerSettings } from '../settings/worker-settings.ts';
+import { spentText } from '../worker/privacy/privacy-budget.ts';
 import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
 import { proxyNotice } from '../worker/transport/proxy.ts';
 import { clientAccess } from './client-access.ts';
@@ -178,14 +179,9 @@ function logReport(log: Log, report: WorkerReport, trainer: string): void {
     case 'late':
       log.debug(report, report.text);
       return;
-    case 'spent': {
-      const { epsilon, delta, spent } = report.privacy;
-      log.warn(
-        report,
-        `the privacy budget is spent: these rows have told ε ${spent.toFixed(2)} of ${epsilon} (δ ${delta}), and one contribution more would pass it; from now on this worker abstains`,
-      );
+    case 'spent':
+      log.warn(report, spentText(report));
       return;
-    }
     case 'retrying':
       log.warn(
         report,

@@ -49,7 +49,7 @@ describe('a privacy budget', () => {
     const before = [spentBy(0), spentBy(1)];
     const finished = await runOnebyte(...simulate('again', 30));
     assert.equal(finished.code, EXIT.diverged, finished.stderr);
-    assert.match(finished.stderr, /the privacy budget is spent: these rows have told ε (3\.9|4\.0)\d of 4/);
+    assert.match(finished.stderr, /worker [01]: its privacy budget is spent: its rows have told ε (3\.9|4\.0)\d of 4/);
     assert.deepEqual([spentBy(0), spentBy(1)], before);
   });
 

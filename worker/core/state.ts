@@ -130,7 +130,7 @@ export type CoreReport =
   | { kind: 'round'; round: number }
   | { kind: 'late'; text: string }
   /** Its privacy budget holds no further contribution: from now on it abstains. */
-  | { kind: 'spent'; privacy: PrivacyBudget }
+  | { kind: 'spent'; worker: number; privacy: PrivacyBudget }
   | { kind: 'retrying'; reason: string; waitMs: number };
 
 export const initialWorker = (rules: WorkerRules, atMs: number): WorkerState => ({

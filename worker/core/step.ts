@@ -229,7 +229,7 @@ function onComputed(state: WorkerState, result: TaskResult): WorkerEffect[] {
 function onBudget(state: WorkerState, { privacy }: Measured): WorkerEffect[] {
   const isNews = privacy?.exhausted === true && state.privacy?.exhausted !== true;
   state.privacy = privacy;
-  return isNews ? [{ kind: 'report', report: { kind: 'spent', privacy } }] : [];
+  return isNews ? [{ kind: 'report', report: { kind: 'spent', worker: state.worker!, privacy } }] : [];
 }
 
 /** `isOurs`: of this stream. The replica has moved in any case; a digest of it is owed to the stream that sent the record. */

@@ -5,6 +5,10 @@ import { addDivergences, type Divergences, divergencesOf, epsilonOf, noDivergenc
 import type { Ledger } from './ledger.ts';
 import type { Mechanism } from './mechanism.ts';
 
+/** What a person is told of a budget that holds no further contribution. */
+export const spentText = ({ worker, privacy }: { worker: number; privacy: Stand }): string =>
+  `worker ${worker}: its privacy budget is spent: its rows have told ε ${privacy.spent.toFixed(2)} of ${privacy.epsilon} (δ ${privacy.delta}), and one contribution more would pass it; from now on it abstains`;
+
 /** Part of ε below which what is left is not worth a run's noise. */
 const LEAST_LEFT = 0.01;
 
