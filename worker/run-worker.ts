@@ -238,7 +238,8 @@ class RunningWorker {
     const result = await perform(this.compute!, task);
     const { privacy } = this.options.compute.settings;
     // How long it took tells of the rows that were drawn.
-    if (privacy && task.kind === 'measure') await delay(untilSlot(performance.now() - begun, privacy.answerMs));
+    if (privacy && task.kind === 'measure')
+      await delay(untilSlot(performance.now() - begun, privacy.answerMs), undefined, { ref: false });
     this.dispatch({ kind: 'computed', result });
   }
 
