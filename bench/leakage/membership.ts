@@ -16,10 +16,9 @@ import { differentRows, type LeakageRow, meanOf, valuesOf } from './seen.ts';
 const RUNS: readonly { readonly directions: number; readonly epsilon?: number }[] = [
   { directions: 8 },
   { directions: 256 },
-  { directions: 2048 },
-  { directions: 2048, epsilon: 8 },
-  { directions: 2048, epsilon: 4 },
-  { directions: 2048, epsilon: 1 },
+  { directions: 256, epsilon: 8 },
+  { directions: 256, epsilon: 4 },
+  { directions: 256, epsilon: 1 },
 ];
 /** A shard of a sixteenth of the rows; as many members and strangers are asked about. */
 const SHARDS = 16;

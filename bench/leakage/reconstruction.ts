@@ -10,7 +10,7 @@ import type { Lab } from '../lab.ts';
 import { mean } from '../statistics.ts';
 import { type LeakageRow, shuffled, valuesOf } from './seen.ts';
 
-const COUNTS = [16, 64, 1024] as const;
+const COUNTS = [4, 16, 64, 256] as const;
 /** Unknown tokens, the words tried for each, and how often each position is gone through. */
 const TOKENS = 2;
 const WORDS = 64;
