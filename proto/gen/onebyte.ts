@@ -127,7 +127,7 @@ export interface PrivacyBudget {
   delta: number;
   /** Of epsilon. */
   spent: number;
-  /** It holds no further contribution: the worker abstains. */
+  /** It did not hold a further contribution: the worker abstains. */
   exhausted: boolean;
 }
 

@@ -35,6 +35,8 @@ export class PrivacyBudget {
   private readonly ledger: Ledger;
   private readonly spent: Divergences = noDivergence();
   private readonly next: Divergences;
+  /** It did not hold a contribution that was to be measured. */
+  private exhausted = false;
   /** Costs that occurred, by their line. */
   private readonly known = new Map<string, Divergences>();
 
@@ -58,27 +60,25 @@ export class PrivacyBudget {
    */
   spend(): Mechanism | undefined {
     this.count();
-    if (this.isExhausted()) return undefined;
-    this.ledger.append(this.mechanism!);
-    this.count();
-    // Another process may have spent the last one at the same moment.
-    return this.epsilon() > this.settings.epsilon ? undefined : this.mechanism;
+    if (this.mechanism && this.epsilon(this.next) <= this.settings.epsilon) {
+      this.ledger.append(this.mechanism);
+      this.count();
+      // Another process may have spent the last one at the same moment.
+      if (this.epsilon() <= this.settings.epsilon) return this.mechanism;
+    }
+    this.exhausted = true;
+    return undefined;
   }
 
   /** What a person is told. */
   stand(): Stand {
     const { epsilon, delta } = this.settings;
-    return { epsilon, delta, spent: this.epsilon(), exhausted: this.isExhausted() };
+    return { epsilon, delta, spent: this.epsilon(), exhausted: this.exhausted };
   }
 
-  private epsilon(): number {
-    return epsilonOf(this.spent, this.settings.delta);
-  }
-
-  private isExhausted(): boolean {
-    const { epsilon, delta } = this.settings;
-    if (!this.mechanism) return true;
-    return epsilonOf(addDivergences(Float64Array.from(this.spent), this.next), delta) > epsilon;
+  /** ε of what was spent, and of `more`. */
+  private epsilon(more: Divergences = noDivergence()): number {
+    return epsilonOf(addDivergences(Float64Array.from(this.spent), more), this.settings.delta);
   }
 
   /** Takes in what the ledger has got since. */

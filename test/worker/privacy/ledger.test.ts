@@ -65,6 +65,7 @@ describe('a privacy budget', () => {
     const planned = budget('planned');
     for (let i = 0; i < 10; i++) assert(planned.spend(), `contribution ${i}`);
     assert(planned.stand().spent > 0.98 * 3 && planned.stand().spent <= 3, `${planned.stand().spent}`);
+    assert.equal(planned.stand().exhausted, false, 'a run that ends with its budget lacks nothing');
     assert.equal(planned.spend(), undefined);
     assert.equal(planned.stand().exhausted, true);
     assert.equal(open('planned').take().length, 10);
