@@ -90,7 +90,7 @@ describe('a privacy budget', () => {
 
   it('measures nothing where less than a hundredth is left, and goes on where more is given', () => {
     const first = budget('more');
-    while (first.spend());
+    for (let i = 0; i < 20; i++) first.spend();
     assert.equal(budget('more').mechanism, undefined);
     const second = budget('more', 10, 6);
     assert(second.mechanism!.noise > 0 && second.spend());
