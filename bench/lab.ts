@@ -48,6 +48,8 @@ export interface Trial {
     readonly context: EstimatorContext;
     /** Its minibatch at a round. */
     rows(round: number): TokenRow[];
+    /** All of its rows. */
+    readonly shard: readonly TokenRow[];
   }[];
   evaluate(theta: Float32Array, data: Dataset): Promise<{ loss: number; accuracy: number | undefined }>;
 }
@@ -121,9 +123,9 @@ export class Lab {
       replica: initialReplica(rule, owned),
       workers: shards.map(({ examples }, worker) => {
         const order = dataOrder(seed, worker, examples.length);
-        const rows = (round: number): TokenRow[] =>
-          order(round, config.learning.rows).map((i) => completionLoss.trainingRow(examples[i]!));
-        return { context: { ...common, worker }, rows };
+        const shard = examples.map(completionLoss.trainingRow);
+        const rows = (round: number): TokenRow[] => order(round, config.learning.rows).map((i) => shard[i]!);
+        return { context: { ...common, worker }, rows, shard };
       }),
       async evaluate(theta, { examples }) {
         const results = await completionLoss.evaluate(forward, examples, theta);

@@ -184,6 +184,63 @@ const hostile = new Command('hostile')
     }),
   );
 
+interface LeakageFlags {
+  readonly example: string;
+  readonly only?: 'which' | 'member' | 'text';
+  readonly trials?: number;
+  readonly json?: boolean;
+}
+
+const leakage = new Command('leakage')
+  .description('attacks on the rows of a worker by who sees its bytes, and by who sees its whole gradient')
+  .option('--example <dir>', 'directory with model/, train.jsonl and dev.jsonl', 'examples/tiny-reviews')
+  .addOption(new Option('--only <attack>', 'this attack alone').choices(['which', 'member', 'text']))
+  .option('--trials <n>', 'repetitions of each attack on a minibatch (3)', wholeNumber)
+  .option('--json', 'end with one line of JSON on stdout')
+  .action(({ only, json, ...options }: LeakageFlags) =>
+    runCommand(async () => {
+      const { benchLeakage } = await import('../bench/leakage.ts');
+      const onRow = (row: object): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
+      const attacks = only === undefined ? {} : { attacks: [only] };
+      return show('leakage', await benchLeakage({ ...options, ...attacks, onRow }), json);
+    }),
+  );
+
+interface PrivacyFlags {
+  readonly example: string;
+  readonly epsilon?: string[];
+  readonly directions?: number;
+  readonly workers?: number;
+  readonly rows?: number;
+  readonly rounds?: number;
+  readonly clip?: string;
+  readonly seeds?: number;
+  readonly json?: boolean;
+}
+
+const privacy = new Command('privacy')
+  .description('what a privacy budget of every worker costs in accuracy')
+  .option('--example <dir>', 'directory with model/, train.jsonl and dev.jsonl', 'examples/tiny-reviews')
+  .option('--epsilon <number...>', 'budgets of each run, 0: none (0 8 4 2 1)')
+  .option('--directions <n>', 'K (256)', wholeNumber)
+  .option('--workers <n>', 'workers, each with its part of the rows (4)', wholeNumber)
+  .option('--rows <n>', 'expected rows of a minibatch (25)', wholeNumber)
+  .option('--rounds <n>', 'rounds (40)', wholeNumber)
+  .option('--clip <nats>', 'largest root mean square of the slopes of one row (2)')
+  .option('--seeds <n>', 'run seeds 1, 2, … (3)', wholeNumber)
+  .option('--json', 'end with one line of JSON on stdout')
+  .action(({ json, epsilon, clip, ...options }: PrivacyFlags) =>
+    runCommand(async () => {
+      const { benchPrivacy } = await import('../bench/privacy.ts');
+      const onRow = (row: object): void => void process.stderr.write(`${JSON.stringify(row)}\n`);
+      const numbers = {
+        ...(epsilon && { epsilons: epsilon.map(Number) }),
+        ...(clip !== undefined && { clip: Number(clip) }),
+      };
+      return show('privacy', await benchPrivacy({ ...options, ...numbers, onRow }), json);
+    }),
+  );
+
 interface BandwidthFlags {
   readonly example: string;
   readonly only?: string;
@@ -286,7 +343,7 @@ const report = new Command('report')
 
 export const benchCommand = new Command('bench')
   .description(
-    'measure this machine: kernels, forward, steps, agreement, protocol, bandwidth, learning, quality, liars, hostile; report',
+    'measure this machine: kernels, forward, steps, agreement, protocol, bandwidth, learning, quality, liars, hostile, leakage, privacy; report',
   )
   .addCommand(kernels)
   .addCommand(forward)
@@ -299,6 +356,8 @@ export const benchCommand = new Command('bench')
   .addCommand(report)
   .addCommand(liars)
   .addCommand(hostile)
+  .addCommand(leakage)
+  .addCommand(privacy)
   .addHelpText('after', '\nExample:\n  onebyte bench kernels --only simd --json\n');
 
 /** How each is called; models and run directories are the caller's. */
@@ -310,6 +369,8 @@ const EXAMPLES: { readonly [name: string]: string } = {
   protocol: '--json',
   liars: '--json',
   hostile: '--json',
+  leakage: '--only which',
+  privacy: '--epsilon 0 4',
   bandwidth: '--json',
   learning: '--budget 2560',
   quality: 'runs/first runs/second',

@@ -9,6 +9,8 @@ import type { Probe, ProbeReply, ProbeRequest } from '../processes/step-probe.ts
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { Learning, type RunConfig } from '../proto/run-config.ts';
 import { readRunFile, type SettledRunFile, settled, trainFiles } from '../settings/run-file.ts';
+import { ownLearning, type Privacy } from '../settings/worker-settings.ts';
+import { mechanismFor } from '../worker/privacy/privacy-budget.ts';
 import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
 import { bytes, duration } from './format.ts';
@@ -57,7 +59,10 @@ async function plan(file: string, flags: Flags): Promise<ExitCode> {
   const link = flags.link === undefined ? NO_LINK : parseLink(flags.link);
   const given = readRunFile(file, flags.set, { workers: flags.workers, rounds: flags.rounds });
   const rows = trainFiles(given, file);
-  const run = settled({ ...given, model: await findModel(given.model, toStderr) }, undefined);
+  // What is measured here is sent to nobody, and spends nothing.
+  const { privacy, ...worker } = given.worker;
+  const run = settled({ ...given, worker, model: await findModel(given.model, toStderr) }, undefined);
+  const budget = await privacyPlan(privacy, run, rows);
   const { config } = await prepareRun({ ...run, worker: withoutTangents(run.worker) });
   const planned = await plannedRun(run, config);
   const lines: Line[] = [];
@@ -73,13 +78,30 @@ async function plan(file: string, flags: Flags): Promise<ExitCode> {
         together: costTogether(planned, reply),
       });
   }
-  report(planned, lines, flags, link);
+  report(planned, lines, flags, link, budget);
   return EXIT.done;
 }
 
 /** Precisions of one estimator do not go with the others. */
 const withoutTangents = ({ tangentPrecision: _, ...worker }: SettledRunFile['worker']): SettledRunFile['worker'] =>
   worker;
+
+/** What a privacy budget that nothing was spent of means for this run, in words; undefined without one. */
+async function privacyPlan(
+  privacy: Privacy | undefined,
+  { worker, data, model, rounds, learning }: SettledRunFile,
+  rows: readonly string[],
+): Promise<string | undefined> {
+  if (!privacy) return undefined;
+  const own = ownLearning(learning, worker);
+  const size = Math.floor((await countRows(rows, model, data)) / data.shards);
+  const mechanism = mechanismFor(privacy, { size, rows: own.rows }, rounds);
+  const { epsilon, delta, clip } = privacy;
+  const budget = `ε ${epsilon}, δ ${delta} for ${rounds} contributions, each row drawn with probability ${own.rows} / ${size}`;
+  if (!mechanism) return `${budget}: no noise is enough`;
+  const byte = (mechanism.noise * clip * Math.sqrt(own.directions)) / mechanism.expectedRows;
+  return `${budget}: noise ${mechanism.noise.toFixed(2)} clips on the sum, ${byte.toPrecision(3)} nats on each projected gradient`;
+}
 
 async function plannedRun(run: SettledRunFile, { adapter, learning }: RunConfig): Promise<PlannedRun> {
   const devRows = run.data.dev === undefined ? 0 : await countRows(run.data.dev, run.model, run.data);
@@ -117,7 +139,7 @@ async function measure(
   }
 }
 
-function report(run: PlannedRun, lines: readonly Line[], flags: Flags, link: Link): void {
+function report(run: PlannedRun, lines: readonly Line[], flags: Flags, link: Link, privacy: string | undefined): void {
   const measured = lines.flatMap((line) => ('measured' in line ? [line] : []));
   const [advised] = [...measured].sort((a, b) => a.apart.runSeconds - b.apart.runSeconds);
   if (!advised) throw usageError(lines.map((line) => ('problem' in line ? line.problem : '')).join('\n'));
@@ -133,6 +155,7 @@ function report(run: PlannedRun, lines: readonly Line[], flags: Flags, link: Lin
       trainerMemory,
       sent,
       snapshot,
+      privacy,
       advised: advised.estimator,
     });
     return;
@@ -163,6 +186,7 @@ function report(run: PlannedRun, lines: readonly Line[], flags: Flags, link: Lin
     `trainer        about ${bytes(trainerMemory)} of memory`,
     `a worker       sends ${bytes(sent.up)} and gets ${bytes(sent.down)} in the run; averaging float32 gradients: ${bytes(sent.averaging)} each way`,
     `a late joiner  fetches ${bytes(snapshot)} more`,
+    ...(privacy === undefined ? [] : [`privacy        ${privacy}`]),
     '',
     'round, run: every worker on a machine like this one, evaluations on the dev split included in the run. on one machine: onebyte simulate here.',
     'Whether the run learns is another question: onebyte sweep tries learning rates, docs/choosing.md says what to expect.',

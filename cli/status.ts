@@ -83,6 +83,7 @@ const HEAD = [
   'missed',
   'shard',
   'computes on',
+  'privacy',
   'last digest',
 ];
 
@@ -97,6 +98,7 @@ const cells = ({
   missed,
   shard,
   computesOn,
+  privacy,
   digest,
 }: MemberStatus): string[] => [
   `${worker}`,
@@ -109,6 +111,9 @@ const cells = ({
   `${missed}`,
   `${shard}`,
   computesOn ?? '-',
+  privacy === undefined
+    ? '-'
+    : `ε ${privacy.spent.toFixed(2)} of ${privacy.epsilon}${privacy.exhausted ? ', spent' : ''}`,
   digest === undefined ? '-' : `${digest.sha256.slice(0, 8)} at ${digest.round}${digest.agrees ? '' : ' DIFFERS'}`,
 ];
 

@@ -13,6 +13,7 @@ import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operat
 import { comparable, type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
 import { type RunFile, readRunFile, settled } from '../settings/run-file.ts';
 import { WorkerSettings } from '../settings/worker-settings.ts';
+import { spentText } from '../worker/privacy/privacy-budget.ts';
 import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
 import { proxyNotice } from '../worker/transport/proxy.ts';
 import { clientAccess } from './client-access.ts';
@@ -182,6 +183,9 @@ function logReport(log: Log, report: WorkerReport, trainer: string): void {
       return;
     case 'late':
       log.debug(report, report.text);
+      return;
+    case 'spent':
+      log.warn(report, spentText(report));
       return;
     case 'retrying':
       log.warn(

@@ -108,11 +108,15 @@ export async function readDataset(
   }
 }
 
-/** The rows of `file`, every one of which fits the model in `directory` and the rules. @throws as `readDataset` */
-export async function countRows(file: string, directory: string, rules: DatasetRules): Promise<number> {
+/** The rows of `files`, every one of which fits the model in `directory` and the rules. @throws as `readDataset` */
+export async function countRows(
+  files: Parameters<typeof readDataset>[0],
+  directory: string,
+  rules: DatasetRules,
+): Promise<number> {
   const tokenizer = await loadTokenizer(directory);
   try {
-    return (await readDataset(file, tokenizer, rules)).examples.length;
+    return (await readDataset(files, tokenizer, rules)).examples.length;
   } finally {
     tokenizer.close();
   }

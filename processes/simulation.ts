@@ -10,6 +10,7 @@ import { nvidiaGpus } from '../platform/nvidia.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import type { BriefReport } from '../trainer/report-kinds.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
+import { spentText } from '../worker/privacy/privacy-budget.ts';
 import type { WorkerResult } from '../worker/run-worker.ts';
 import { type Child, type ChildMessage, startChild } from './child-process.ts';
 
@@ -204,6 +205,7 @@ class Simulation {
         if (message.result.exitCode === EXIT.done) this.workerResults.push(message.result);
         break;
       case 'worker':
+        if (message.report.kind === 'spent') this.options.view.say(spentText(message.report));
         break;
     }
   }

@@ -40,8 +40,8 @@ async function secondsOf(action: () => Promise<unknown>): Promise<number> {
 async function probe({ compute: options, workers, devRows, exponent }: ProbeRequest): Promise<Probe> {
   const compute = await Compute.create(options);
   try {
-    await compute.readData(0, devRows);
-    const { gradientBytes } = await compute.measure(0);
+    await compute.readData(0, devRows, 0);
+    const { gradientBytes } = (await compute.measure(0)).contribution;
     const times: number[] = [];
     while (times.length < 2 || (times.length < 16 && times.reduce((a, b) => a + b) < TIMED_SECONDS))
       times.push(await secondsOf(() => compute.measure(0)));

@@ -29,6 +29,7 @@ const EXAMPLES: { readonly [key: string]: string } = {
   'worker.threads': '2',
   'worker.device': '0',
   'worker.tangentPrecision': 'int8',
+  'worker.privacy': '{ epsilon: 4, clip: 2 }',
 };
 const REQUIRED = ['model', 'data.train'];
 

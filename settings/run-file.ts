@@ -148,7 +148,8 @@ const isPath = (model: string, base: string): boolean =>
   model.startsWith('.') || model.startsWith('/') || !/^[^/]+\/[^/]+$/.test(model) || existsSync(resolve(base, model));
 
 function withAbsolutePaths(run: RunFile, base: string): RunFile {
-  const { data, adapter } = run;
+  const { data, adapter, worker } = run;
+  const { privacy } = worker;
   const at = (file: string): string => resolve(base, file);
   const absolute = (file: string | undefined): string | undefined => file && at(file);
   return {
@@ -161,5 +162,6 @@ function withAbsolutePaths(run: RunFile, base: string): RunFile {
       test: absolute(data.test),
     },
     adapter: { ...adapter, from: absolute(adapter.from) },
+    worker: { ...worker, privacy: privacy && { ...privacy, ledger: absolute(privacy.ledger) } },
   };
 }

@@ -8,6 +8,16 @@ export const PROVIDERS = ['auto', 'cpu', 'webgpu', 'cuda'] as const;
 
 export const PRECISIONS = ['float32', 'tf32', 'bfloat16', 'float16'] as const;
 
+const Privacy = z.strictObject({
+  epsilon: z.number().positive().max(1000),
+  delta: z.number().positive().lt(1).default(1e-5),
+  clip: z.number().positive(),
+  answerMs: z.int().min(0).max(3_600_000).default(1000),
+  ledger: z.string().min(1).optional(),
+});
+/** (ε, δ) differential privacy of a worker's rows. */
+export type Privacy = z.infer<typeof Privacy>;
+
 export const WorkerSettings = z.strictObject({
   estimator: Learning.shape.estimator
     .unwrap()
@@ -36,6 +46,9 @@ export const WorkerSettings = z.strictObject({
     .enum(BACKEND_CHOICES)
     .default('auto')
     .describe('what makes directions and updates, in the trainer of this run file as in its workers'),
+  privacy: Privacy.optional().describe(
+    'bound of what the bytes tell of one row: noise on clipped rows (docs/privacy.md); delta: default 1e-5; clip: largest root mean square of the slopes of one row, nats; answerMs: an answer leaves so long after its measuring began, or twice that, …; default 1000; ledger: directory that keeps what was spent; default: the data file with .privacy behind it',
+  ),
   giveUpMs: z
     .int()
     .min(1)

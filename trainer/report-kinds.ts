@@ -53,6 +53,12 @@ export const REPORT_KINDS = {
     text: ({ worker, sha256, round }) => `worker ${worker}: replica ${sha256.slice(0, 16)} after ${round} rounds`,
     line: undefined,
   },
+  privacy: {
+    level: 'debug',
+    text: ({ worker, privacy }) =>
+      `worker ${worker}: its rows have told ε ${privacy.spent.toFixed(2)} of ${privacy.epsilon} (δ ${privacy.delta})${privacy.exhausted ? '; it abstains' : ''}`,
+    line: undefined,
+  },
   round: {
     level: 'debug',
     text: ({ round, gradients, contributions, members, ms }) =>

@@ -10,15 +10,20 @@ import { fingerprintBaseModel, openBaseModel } from '../model/base-model.ts';
 import { createForward, type Forward } from '../model/runtime/forward.ts';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import type { LinearModule } from '../proto/adapter.ts';
+import { ABSTAIN } from '../proto/e4m3.ts';
 import type { Contribution, EvaluationCounts, EvaluationRequest, Record, ReplicaDigest } from '../proto/gen/onebyte.ts';
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
 import type { RunConfig } from '../proto/run-config.ts';
 import { derivativesOf, ownLearning, type WorkerSettings } from '../settings/worker-settings.ts';
-import type { DataReport } from './core/state.ts';
-import { measureContribution } from './estimators/contribution.ts';
+import type { DataReport, Measured } from './core/state.ts';
+import { gradientBytes, measureContribution } from './estimators/contribution.ts';
 import type { EstimatorContext } from './estimators/estimator.ts';
 import { Scratch } from './estimators/scratch.ts';
 import { completionLoss } from './objectives/completion-loss.ts';
+import { Ledger } from './privacy/ledger.ts';
+import { privateGradients } from './privacy/mechanism.ts';
+import { PrivacyBudget } from './privacy/privacy-budget.ts';
+import { secretRandom } from './privacy/random-source.ts';
 
 export interface ComputeOptions {
   readonly config: RunConfig;
@@ -56,6 +61,11 @@ export class Compute {
   private estimator: EstimatorContext | undefined;
   private train: { data: Dataset; order: DataOrder } | undefined;
   private dev: Dataset | undefined;
+  private readonly random = secretRandom();
+  private ledger: Ledger | undefined;
+  private budget: PrivacyBudget | undefined;
+  /** Records after which the run is done. */
+  private rounds = 0;
 
   private constructor(
     options: ComputeOptions,
@@ -107,9 +117,10 @@ export class Compute {
   /**
    * Reads this worker's shard, once it has its number, and the dev split.
    * @param devRows of the trainer's dev split
+   * @param rounds records after which the run is done: a privacy budget is to last so long
    * @throws OperatingError usage: wrong data, or another dev split than the trainer's
    */
-  async readData(worker: number, devRows: number): Promise<DataReport> {
+  async readData(worker: number, devRows: number, rounds: number): Promise<DataReport> {
     const { config, settings, trainFiles, ownData } = this.options;
     const { shards } = config.data;
     const shard = worker % shards;
@@ -120,8 +131,25 @@ export class Compute {
     const scratch = this.estimator?.scratch ?? new Scratch(backend);
     const learning = ownLearning(config.learning, settings);
     this.estimator = { learning, rule: learningRuleOf(config), layout, backend, forward, scratch, worker };
-    this.dev = devRows > 0 ? await this.readDev(devRows) : undefined;
+    const { privacy } = settings;
+    this.dev = devRows > 0 && !privacy ? await this.readDev(devRows) : undefined;
     this.tokenizer.close();
+    if (privacy) {
+      if (privacy.delta * data.examples.length >= 1)
+        throw usageError(
+          `worker.privacy.delta ${privacy.delta}: expected less than 1 / rows, of ${data.examples.length} rows: it is the chance that one of them is told whole`,
+        );
+      this.ledger?.close();
+      const [trainFile, ...others] = trainFiles;
+      if (privacy.ledger === undefined && others.length > 0)
+        throw usageError(
+          'worker.privacy.ledger: missing; with several training files expected a directory that keeps what was told of their rows',
+        );
+      const directory = privacy.ledger ?? `${trainFile}.privacy`;
+      this.ledger = Ledger.open({ directory, ...(ownData ? { shard: 0, shards: 1 } : { shard, shards }) });
+      this.budget = undefined;
+      this.rounds = rounds;
+    }
     return { rows: data.examples.length, truncated: data.truncated, merged: data.merged };
   }
 
@@ -158,14 +186,37 @@ export class Compute {
   }
 
   /** Measures K directions from `firstDirection` on at the replica's θ. */
-  async measure(firstDirection: number): Promise<Contribution> {
+  async measure(firstDirection: number): Promise<Measured> {
     const { learning } = this.estimator!;
     const { round } = this.replica.normaliser;
     const { data, order } = this.train!;
+    const place = { measuredRound: round, firstDirection };
+    if (this.ledger)
+      return {
+        contribution: { ...place, ...(await this.measurePrivately(firstDirection)) },
+        privacy: this.budget!.stand(),
+      };
     const position = round + firstDirection / learning.directions;
     const rows = order(position, learning.rows).map((i) => completionLoss.trainingRow(data.examples[i]!));
     const gradientBytes = await measureContribution(this.estimator!, this.replica, firstDirection, rows);
-    return { measuredRound: round, firstDirection, gradientBytes };
+    return { contribution: { ...place, gradientBytes }, privacy: undefined };
+  }
+
+  /** Spends one contribution of the budget first; without one every byte abstains. */
+  private async measurePrivately(firstDirection: number): Promise<Pick<Contribution, 'gradientBytes'>> {
+    const { estimator, replica, random } = this;
+    const { directions, rows } = estimator!.learning;
+    const shard = this.train!.data.examples.map(completionLoss.trainingRow);
+    this.budget ??= new PrivacyBudget(
+      this.options.settings.privacy!,
+      this.ledger!,
+      { size: shard.length, rows },
+      this.rounds - replica.normaliser.round,
+    );
+    const mechanism = this.budget.spend();
+    if (!mechanism) return { gradientBytes: Buffer.alloc(directions, ABSTAIN) };
+    const gradients = await privateGradients(estimator!, replica, firstDirection, shard, mechanism, random);
+    return { gradientBytes: gradientBytes(estimator!, replica, firstDirection, gradients) };
   }
 
   /** Evaluates rows of the dev split at the replica's θ. */
@@ -187,6 +238,7 @@ export class Compute {
   }
 
   async close(): Promise<void> {
+    this.ledger?.close();
     await this.forward.close();
     await this.backend.close();
   }

@@ -4,6 +4,7 @@
  * The room worker/ measures: core/ decides what is done when, estimators/ turn a minibatch into gradient bytes, objectives/ say what is
  * measured, transport/ speaks with the trainer. It knows no round log, and nothing of how rounds close.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import seedrandom from 'seedrandom';
 import { deferred } from '../platform/deferred.ts';
 import { turnOffTf32 } from '../platform/nvidia.ts';
@@ -222,7 +223,14 @@ class RunningWorker {
       this.options.onReport({ kind: 'ready', compute: report });
     }
     const { directions, maxStaleness } = ownLearning(this.config.parsed.learning, this.options.compute.settings);
-    return { runConfigSha256: runConfigSha256(json), directions, maxStaleness, computesOn: this.config.computesOn };
+    const isPrivate = this.options.compute.settings.privacy !== undefined;
+    return {
+      runConfigSha256: runConfigSha256(json),
+      directions,
+      maxStaleness,
+      isPrivate,
+      computesOn: this.config.computesOn,
+    };
   }
 
   private async fetchSnapshot(): Promise<void> {
@@ -232,7 +240,12 @@ class RunningWorker {
   }
 
   private async runTask(task: Task): Promise<void> {
+    const begun = performance.now();
     const result = await perform(this.compute!, task);
+    const { privacy } = this.options.compute.settings;
+    // How long it took tells of the rows that were drawn.
+    if (privacy && task.kind === 'measure')
+      await delay(untilSlot(performance.now() - begun, privacy.answerMs), undefined, { ref: false });
     this.dispatch({ kind: 'computed', result });
   }
 
@@ -243,13 +256,17 @@ class RunningWorker {
   }
 }
 
+/** ms until a whole number of slots, at least one, has passed. */
+const untilSlot = (passedMs: number, slotMs: number): number =>
+  slotMs === 0 ? 0 : slotMs * Math.max(1, Math.ceil(passedMs / slotMs)) - passedMs;
+
 const reasonOf = (error: Error): string =>
   error instanceof OtherRun ? `another run than this worker's is there: ${error.message}` : error.message;
 
 async function perform(compute: RemoteCompute, task: Task): Promise<TaskResult> {
   switch (task.kind) {
     case 'readData':
-      return { kind: 'readData', data: await compute.readData(task.worker, task.devRows) };
+      return { kind: 'readData', data: await compute.readData(task.worker, task.devRows, task.rounds) };
     case 'digest':
       return { kind: 'digest', digest: buffered(await compute.digest()) };
     case 'restore':
@@ -257,8 +274,9 @@ async function perform(compute: RemoteCompute, task: Task): Promise<TaskResult> 
     case 'apply':
       return { kind: 'apply', round: await compute.apply(task.record) };
     case 'measure': {
-      const { gradientBytes, ...place } = await compute.measure(task.firstDirection);
-      return { kind: 'measure', contribution: { ...place, gradientBytes: Buffer.from(gradientBytes) } };
+      const { contribution, privacy } = await compute.measure(task.firstDirection);
+      const gradientBytes = Buffer.from(contribution.gradientBytes);
+      return { kind: 'measure', contribution: { ...contribution, gradientBytes }, privacy };
     }
     case 'evaluate':
       return { kind: 'evaluate', counts: await compute.evaluate(task.request) };

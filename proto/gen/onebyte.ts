@@ -71,6 +71,8 @@ export interface Hello {
     | undefined;
   /** What the worker's forward pass runs on, as it says itself: `cpu`, `cuda:1 in bfloat16`. */
   computesOn?: string | undefined;
+  /** It evaluates nothing and is asked for nothing: counts tell of the rows that they are of. */
+  noEvaluation?: boolean | undefined;
 }
 
 export interface Welcome {
@@ -118,6 +120,17 @@ export interface Contribution {
 }
 
 export interface Heartbeat {
+  privacy?: PrivacyBudget | undefined;
+}
+
+/** What a worker's contributions have told of its rows at most, in all runs, as it says itself. */
+export interface PrivacyBudget {
+  epsilon: number;
+  delta: number;
+  /** Of epsilon. */
+  spent: number;
+  /** It did not hold a further contribution: the worker abstains. */
+  exhausted: boolean;
 }
 
 /** The worker goes and will not resume. */
@@ -289,6 +302,8 @@ export interface MemberStatus {
   clipped: number;
   /** What its forward pass runs on, as it says itself; absent where it does not say. */
   computesOn?: string | undefined;
+  /** Absent where the worker has said nothing of one. */
+  privacy?: PrivacyBudget | undefined;
 }
 
 /** The last replica digest of a worker. */
@@ -551,6 +566,7 @@ function createBaseHello(): Hello {
     runConfigSha256: Buffer.alloc(0),
     epoch: undefined,
     computesOn: undefined,
+    noEvaluation: undefined,
   };
 }
 
@@ -573,6 +589,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.epoch !== undefined) {
       writer.uint32(48).uint32(message.epoch);
+    }
+    if (message.noEvaluation !== undefined) {
+      writer.uint32(56).bool(message.noEvaluation);
     }
     if (message.computesOn !== undefined) {
       writer.uint32(66).string(message.computesOn);
@@ -647,6 +666,14 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.computesOn = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.noEvaluation = reader.bool();
             continue;
           }
         }
@@ -863,11 +890,14 @@ export const Contribution: MessageFns<Contribution> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return {};
+  return { privacy: undefined };
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
-  encode(_: Heartbeat, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Heartbeat, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.privacy !== undefined) {
+      PrivacyBudget.encode(message.privacy, writer.uint32(10).fork()).join();
+    }
     return writer;
   },
 
@@ -884,6 +914,93 @@ export const Heartbeat: MessageFns<Heartbeat> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.privacy = PrivacyBudget.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePrivacyBudget(): PrivacyBudget {
+  return { epsilon: 0, delta: 0, spent: 0, exhausted: false };
+}
+
+export const PrivacyBudget: MessageFns<PrivacyBudget> = {
+  encode(message: PrivacyBudget, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epsilon !== 0) {
+      writer.uint32(9).double(message.epsilon);
+    }
+    if (message.delta !== 0) {
+      writer.uint32(17).double(message.delta);
+    }
+    if (message.spent !== 0) {
+      writer.uint32(25).double(message.spent);
+    }
+    if (message.exhausted !== false) {
+      writer.uint32(32).bool(message.exhausted);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PrivacyBudget {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePrivacyBudget();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.epsilon = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.delta = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.spent = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.exhausted = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2046,6 +2163,7 @@ function createBaseMemberStatus(): MemberStatus {
     digest: undefined,
     clipped: 0,
     computesOn: undefined,
+    privacy: undefined,
   };
 }
 
@@ -2086,6 +2204,9 @@ export const MemberStatus: MessageFns<MemberStatus> = {
     }
     if (message.clipped !== 0) {
       writer.uint32(96).uint64(message.clipped);
+    }
+    if (message.privacy !== undefined) {
+      PrivacyBudget.encode(message.privacy, writer.uint32(106).fork()).join();
     }
     if (message.computesOn !== undefined) {
       writer.uint32(114).string(message.computesOn);
@@ -2208,6 +2329,14 @@ export const MemberStatus: MessageFns<MemberStatus> = {
             }
 
             message.computesOn = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.privacy = PrivacyBudget.decode(reader, reader.uint32());
             continue;
           }
         }

@@ -1,11 +1,13 @@
 /** What a run is said to cost. */
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { duration, plural } from '../../cli/format.ts';
 import { costApart, costTogether, NO_LINK, type PlannedRun, parseLink, roundBytes } from '../../cli/plan-cost.ts';
 import { Learning } from '../../proto/run-config.ts';
 import { lastJson, runOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const run: PlannedRun = {
   workers: 4,
@@ -97,6 +99,20 @@ describe('onebyte plan', () => {
       fastest,
     );
     assert(sent.up < sent.averaging / 1000);
+  });
+
+  it('tells the noise of a privacy budget, and spends nothing of it', async (test) => {
+    const ledger = join(temporaryDirectory(test), 'ledger');
+    const privacy = ['epsilon=4', 'clip=2', `ledger=${ledger}`].flatMap((key) => ['--set', `worker.privacy.${key}`]);
+    const sizes = ['--rounds', '40', '--set', 'learning.rows=25', '--set', 'learning.directions=16'];
+    const finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), ...privacy, ...sizes);
+    assert.equal(finished.code, 0, finished.stderr);
+    // 1,000 rows in 4 shards. The library of test/golden/privacy gives ε 3.8 for noise 1.2 there; 1.17·2·√16 / 25 = 0.374.
+    assert.match(
+      finished.stdout,
+      /^privacy +ε 4, δ 0\.00001 for 40 contributions, each row drawn with probability 25 \/ 250: noise 1\.17 clips on the sum, 0\.374 nats/m,
+    );
+    assert.equal(existsSync(ledger), false);
   });
 
   it('says of an estimator that these settings do not allow why not, and goes on', async () => {

@@ -28,7 +28,7 @@ describe('onebyte status', () => {
     ]);
     assert.equal(code, 0, stderr);
     assert.match(stdout, /^round 2\d of 1000000, [\d.]+ rounds\/s/);
-    assert.match(stdout, /0 +machine-a +\w+ +\d+ ms +\d+ +\d+ % +0 +0 +0 +cuda:1 in bfloat16 +[0-9a-f]{8} at 16/);
+    assert.match(stdout, /0 +machine-a +\w+ +\d+ ms +\d+ +\d+ % +0 +0 +0 +cuda:1 in bfloat16 +- +[0-9a-f]{8} at 16/);
     const status = lastJson(json);
     assert.equal(status.members[0].digest.agrees, true);
     assert.equal(status.members[0].computesOn, computesOn);

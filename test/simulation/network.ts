@@ -54,6 +54,7 @@ export class VirtualNetwork implements WorkerNetwork, HostileNetwork {
         directions: worker.directions,
         maxStaleness: this.world.rule.maxStaleness,
         computesOn: 'cpu',
+        isPrivate: false,
       };
       worker.handle({ kind: 'opened', atMs: this.world.clock.nowMs, terms });
     });
@@ -129,7 +130,7 @@ export class VirtualNetwork implements WorkerNetwork, HostileNetwork {
         trainer?.handle({ kind: 'recordGiven', stream, record: message.value });
         break;
       case 'heartbeat':
-        trainer?.handle({ kind: 'heartbeat', stream });
+        trainer?.handle({ kind: 'heartbeat', stream, privacy: undefined });
         break;
       case 'leave':
         trainer?.handle({ kind: 'leave', stream, reason: message.value.reason });

@@ -198,7 +198,11 @@ export class VirtualWorker {
       case 'measure': {
         const { firstDirection } = task;
         const gradientBytes = measureVirtually(rule, this.state.worker!, round, firstDirection, this.directions);
-        return { kind: 'measure', contribution: { measuredRound: round, firstDirection, gradientBytes } };
+        return {
+          kind: 'measure',
+          contribution: { measuredRound: round, firstDirection, gradientBytes },
+          privacy: undefined,
+        };
       }
       case 'evaluate': {
         const { firstRow, rows } = task.request;

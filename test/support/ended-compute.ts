@@ -13,7 +13,7 @@ const { config } = await prepareRun(settled(run, undefined));
 const compute = startCompute();
 const files = { modelDirectory: run.model, trainFiles: [run.data.train!].flat(), devFile: undefined };
 await compute.create({ ...files, config, ownData: false, settings: run.worker, threads: 1 });
-await compute.readData(0, 0);
+await compute.readData(0, 0, 1);
 const { directions } = config.learning;
 await compute.measure(0);
 const begun = performance.now();

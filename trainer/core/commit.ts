@@ -141,7 +141,7 @@ function afterRound(state: TrainerState, done: boolean, atMs: number): Effect[] 
 }
 
 function diverged(state: TrainerState): Effect[] {
-  const text = `${EMPTY_RECORDS} records in a row held no live byte: most workers measured no finite loss. Lower learning.learningRate or learning.epsilon, or go back to an earlier checkpoint`;
+  const text = `${EMPTY_RECORDS} records in a row held no live byte: most workers measured no finite loss, or have spent their privacy budget. Lower learning.learningRate or learning.epsilon, or go back to an earlier checkpoint`;
   return finish(state, EXIT.diverged, Notice_Kind.RUN_FAILED, text);
 }
 

@@ -49,9 +49,10 @@ export function startEvaluation(state: TrainerState, atMs: number): Effect[] {
   return [{ kind: 'keepAdapter' }, ...asked];
 }
 
-/** Members that may be asked: connected, caught up, and not known for keeping others waiting where there are others. */
+/** Members that may be asked: connected, caught up, willing by their own word, and not known for keeping others waiting where there are others. */
 function evaluators(state: TrainerState): Member[] {
-  const isReady = ({ expectedFrom, stream }: Member): boolean => expectedFrom !== undefined && stream !== undefined;
+  const isReady = ({ expectedFrom, stream, noEvaluation }: Member): boolean =>
+    expectedFrom !== undefined && stream !== undefined && !noEvaluation;
   const known = voices(state).filter(isReady);
   const ready = known.length > 0 ? known : [...state.members.values()].filter(isReady);
   const willing = ready.filter(({ missedRanges }) => missedRanges < MAX_MISSED_RANGES);

@@ -1,5 +1,12 @@
 /** Who takes part: joins, resumed names, leases, and replicas that deviate. Membership ends with the lease, not with the stream. */
-import { type Hello, type Notice, Notice_Kind, type ReplicaDigest, Welcome_CatchUp } from '../../proto/gen/onebyte.ts';
+import {
+  type Hello,
+  type Notice,
+  Notice_Kind,
+  type PrivacyBudget,
+  type ReplicaDigest,
+  Welcome_CatchUp,
+} from '../../proto/gen/onebyte.ts';
 import { DIGEST_BYTES, MAX_DEVICE_LENGTH, MAX_NAME_LENGTH, MAX_REASON_LENGTH } from '../../proto/limits.ts';
 import { peerText } from '../../proto/peer-text.ts';
 import { resumeSecretOf, withProof } from '../../proto/record-proof.ts';
@@ -33,8 +40,17 @@ export function onHello(state: TrainerState, { atMs, stream, origin, hello }: He
   if (holder?.stream !== undefined) state.workerOfStream.delete(holder.stream);
   if (squatter) effects.push(...remove(state, squatter, 'the last who contributed under its name is back', atMs));
   const member = holder ?? newMember(state, hello.name, origin, place);
+  const { noEvaluation = false } = hello;
   const computesOn = hello.computesOn && peerText(hello.computesOn, MAX_DEVICE_LENGTH);
-  Object.assign(member, { stream, origin, computesOn, lastHeardMs: atMs, expectedFrom: undefined, claim: undefined });
+  Object.assign(member, {
+    stream,
+    origin,
+    computesOn,
+    noEvaluation,
+    lastHeardMs: atMs,
+    expectedFrom: undefined,
+    claim: undefined,
+  });
   state.members.set(worker, member);
   state.workerOfStream.set(stream, worker);
   state.recovery?.awaited.delete(hello.name);
@@ -98,12 +114,20 @@ const newMember = (
   readyMs: 0,
   arrivals: [],
   credit: MAX_CREDIT,
+  noEvaluation: false,
   missedRanges: 0,
   isDisputed: false,
   outvoted: 0,
   digestMismatches: 0,
   claim: undefined,
 });
+
+/** A worker lives, and may say how its privacy budget stands. That is shown, and decides nothing. */
+export function onHeartbeat({ worker }: Member, privacy: PrivacyBudget | undefined): Effect[] {
+  if (!privacy || ![privacy.epsilon, privacy.delta, privacy.spent].every((x) => Number.isFinite(x) && x >= 0))
+    return [];
+  return [{ kind: 'report', report: { kind: 'privacy', worker, privacy } }];
+}
 
 function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | undefined {
   if (hello.name.length === 0 || hello.name.length > MAX_NAME_LENGTH || !/^[\w.:@/-]+$/.test(hello.name))

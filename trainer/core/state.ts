@@ -7,6 +7,7 @@ import type {
   Hello,
   LogFrame,
   Notice,
+  PrivacyBudget,
   Record,
   ReplicaDigest,
   TrainerMessage,
@@ -86,6 +87,8 @@ export interface Member {
   arrivals: ArrivalTimes;
   /** How far rounds wait for it: quorum.ts. */
   credit: number;
+  /** It said that it evaluates nothing. */
+  noEvaluation: boolean;
   /** Ranges of the dev split that it kept waiting for, in a row. */
   missedRanges: number;
   /** Its counts and those of another differed. */
@@ -204,7 +207,7 @@ export type Event =
   | { kind: 'recordGiven'; atMs: number; stream: StreamId; record: Record }
   | { kind: 'evaluation'; atMs: number; stream: StreamId; counts: EvaluationCounts }
   | { kind: 'digest'; atMs: number; stream: StreamId; digest: ReplicaDigest }
-  | { kind: 'heartbeat'; atMs: number; stream: StreamId }
+  | { kind: 'heartbeat'; atMs: number; stream: StreamId; privacy: PrivacyBudget | undefined }
   | { kind: 'leave'; atMs: number; stream: StreamId; reason: string }
   | { kind: 'closed'; atMs: number; stream: StreamId }
   | { kind: 'ownDigest'; round: number; sha256: Buffer }
@@ -252,6 +255,7 @@ export type Report =
   | { kind: 'left'; worker: number; name: string; reason: string }
   | { kind: 'disconnected'; worker: number; name: string }
   | { kind: 'digest'; worker: number; round: number; sha256: string; agrees: boolean }
+  | { kind: 'privacy'; worker: number; privacy: PrivacyBudget }
   | {
       kind: 'round';
       round: number;

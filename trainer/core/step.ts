@@ -8,7 +8,7 @@ import { EXIT } from '../../proto/operating-error.ts';
 import { closeRound, finish, finishWhenDone } from './commit.ts';
 import { onContribution } from './contributions.ts';
 import { expireRanges, onCounts } from './evaluation.ts';
-import { expelOutvoted, expelSilent, onClosed, onDigest, onHello, onLeave } from './membership.ts';
+import { expelOutvoted, expelSilent, onClosed, onDigest, onHeartbeat, onHello, onLeave } from './membership.ts';
 import { missingMembers, reasonToWait } from './quorum.ts';
 import { endRecovery, onRecordGiven, reasonToRecover } from './recovery.ts';
 import type { Effect, Event, Member, StreamId, TrainerState } from './state.ts';
@@ -50,7 +50,7 @@ export function step(state: TrainerState, event: Event): Effect[] {
     case 'closed':
       return onClosed(state, event.stream);
     case 'heartbeat':
-      return [];
+      return onHeartbeat(memberOfStream(state, event.stream)!, event.privacy);
     case 'ownDigest':
       return onOwnDigest(state, event.round, event.sha256);
     case 'logReplayed':

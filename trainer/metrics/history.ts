@@ -138,6 +138,9 @@ export function observe(history: RunHistory, seen: Observation): void {
       update(history, seen.worker, () => ({ state: agrees ? 'active' : 'joining', digest: { round, sha256, agrees } }));
       break;
     }
+    case 'privacy':
+      update(history, seen.worker, () => ({ privacy: seen.privacy }));
+      break;
     default:
       tell(history, seen);
   }

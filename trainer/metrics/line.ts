@@ -44,6 +44,8 @@ export const WorkerRow = z.object({
   /** Rounds that did not wait for it any longer. */
   missed: count,
   digest: z.object({ round: count, sha256: z.string(), agrees: z.boolean() }).optional(),
+  /** What its rows have told of its privacy budget, as it says. */
+  privacy: z.object({ epsilon: count, delta: count, spent: count, exhausted: z.boolean() }).optional(),
 });
 export type WorkerRow = z.infer<typeof WorkerRow>;
 
@@ -124,7 +126,8 @@ export type WorkerObservation =
       missing: readonly number[];
     }
   | { kind: 'late'; worker: number }
-  | { kind: 'digest'; worker: number; round: number; sha256: string; agrees: boolean };
+  | { kind: 'digest'; worker: number; round: number; sha256: string; agrees: boolean }
+  | { kind: 'privacy'; worker: number; privacy: NonNullable<WorkerRow['privacy']> };
 
 export type Observation = MetricsLine | WorkerObservation;
 

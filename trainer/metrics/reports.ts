@@ -19,6 +19,7 @@ export function observationsOf(report: Report, wire: { up: number; down: number 
     case 'late':
       return [{ kind: 'late', worker: report.worker }];
     case 'digest':
+    case 'privacy':
       return [report];
     default:
       return [{ ...report, at }];

@@ -3,6 +3,7 @@ import type {
   Contribution,
   EvaluationCounts,
   EvaluationRequest,
+  PrivacyBudget,
   Record,
   ReplicaDigest,
   TrainerMessage,
@@ -25,6 +26,8 @@ export interface RunTerms {
   /** K of this worker. */
   readonly directions: number;
   readonly maxStaleness: number;
+  /** Its rows have a privacy budget: it contributes once a round, which the budget is planned for, and evaluates nothing. */
+  readonly isPrivate: boolean;
   /** What this worker tells of its device. */
   readonly computesOn: string;
 }
@@ -36,9 +39,15 @@ export interface DataReport {
   readonly merged: number;
 }
 
+/** A contribution, and of a worker with a privacy budget how that stands then. */
+export interface Measured {
+  readonly contribution: Contribution;
+  readonly privacy: PrivacyBudget | undefined;
+}
+
 /** One call of the compute; it answers with `computed` and is given no other before. */
 export type Task =
-  | { kind: 'readData'; worker: number; devRows: number }
+  | { kind: 'readData'; worker: number; devRows: number; rounds: number }
   | { kind: 'digest'; purpose: 'hello' | 'report' }
   | { kind: 'restore'; bytes: Uint8Array }
   | { kind: 'apply'; record: Record }
@@ -50,7 +59,7 @@ export type TaskResult =
   | { kind: 'digest'; digest: ReplicaDigest }
   | { kind: 'restore'; digest: ReplicaDigest }
   | { kind: 'apply'; round: number }
-  | { kind: 'measure'; contribution: Contribution }
+  | ({ kind: 'measure' } & Measured)
   | { kind: 'evaluate'; counts: EvaluationCounts };
 
 /**
@@ -82,6 +91,8 @@ export interface WorkerState {
   digestAt: number | undefined;
   /** First direction of the next contribution of this round. */
   nextDirection: number;
+  /** How the privacy budget stands; undefined before the first contribution, and without one. */
+  privacy: PrivacyBudget | undefined;
   /** Messages not yet handled, in order. */
   inbox: TrainerMessage[];
   /** Tasks that come before the inbox. */
@@ -133,6 +144,8 @@ export type CoreReport =
   | { kind: 'snapshot'; round: number; bytes: number }
   | { kind: 'round'; round: number }
   | { kind: 'late'; text: string }
+  /** Its privacy budget holds no further contribution: from now on it abstains. */
+  | { kind: 'spent'; worker: number; privacy: PrivacyBudget }
   | { kind: 'retrying'; reason: string; waitMs: number };
 
 export const initialWorker = (rules: WorkerRules, atMs: number): WorkerState => ({
@@ -149,6 +162,7 @@ export const initialWorker = (rules: WorkerRules, atMs: number): WorkerState => 
   holdsRun: true,
   digestAt: undefined,
   nextDirection: 0,
+  privacy: undefined,
   inbox: [],
   todo: [],
   running: undefined,

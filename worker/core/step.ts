@@ -13,7 +13,7 @@ import {
 import { contributionsPerRound, DIGEST_EVERY, MAX_NOTICE_LENGTH, MAX_RECENT_RECORDS } from '../../proto/limits.ts';
 import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
 import { peerText } from '../../proto/peer-text.ts';
-import type { Task, TaskResult, WorkerEffect, WorkerEvent, WorkerState } from './state.ts';
+import type { Measured, Task, TaskResult, WorkerEffect, WorkerEvent, WorkerState } from './state.ts';
 
 /** Waits between attempts to reach the trainer, ms: doubled each time, with a jitter of half. */
 const FIRST_BACKOFF_MS = 250;
@@ -47,7 +47,7 @@ export function step(state: WorkerState, event: WorkerEvent): WorkerEffect[] {
       return finish(state, EXIT.refused, event.text);
     case 'heartbeat':
       return state.phase === 'catchingUp' || state.phase === 'working'
-        ? [{ kind: 'send', message: { $case: 'heartbeat', value: {} } }]
+        ? [{ kind: 'send', message: { $case: 'heartbeat', value: { privacy: state.privacy } } }]
         : [];
     case 'drain':
       return onDrain(state);
@@ -79,8 +79,8 @@ function onOpened(state: WorkerState, { atMs, terms }: Extract<WorkerEvent, { ki
 
 function hello({ rules, resumeSecret, terms, epoch }: WorkerState, replica: ReplicaDigest | undefined): WorkerEffect {
   const { name, requestedWorker } = rules;
-  const { runConfigSha256, computesOn } = terms!;
-  const value = { name, requestedWorker, resumeSecret, replica, runConfigSha256, epoch, computesOn };
+  const { runConfigSha256, computesOn, isPrivate: noEvaluation } = terms!;
+  const value = { name, requestedWorker, resumeSecret, replica, runConfigSha256, epoch, computesOn, noEvaluation };
   return { kind: 'send', message: { $case: 'hello', value } };
 }
 
@@ -105,9 +105,9 @@ function run(state: WorkerState, task: Task): WorkerEffect {
 }
 
 function mayMeasure({ phase, terms, round, rounds, nextDirection, digestAt }: WorkerState): boolean {
-  const { directions, maxStaleness } = terms!;
-  const mostDirections = contributionsPerRound(maxStaleness) * directions;
-  return phase === 'working' && digestAt === undefined && round < rounds && nextDirection < mostDirections;
+  const { directions, maxStaleness, isPrivate } = terms!;
+  const contributions = isPrivate ? 1 : contributionsPerRound(maxStaleness);
+  return phase === 'working' && digestAt === undefined && round < rounds && nextDirection < contributions * directions;
 }
 
 function onMessage(state: WorkerState, { message }: TrainerMessage): WorkerEffect[] {
@@ -123,7 +123,8 @@ function onMessage(state: WorkerState, { message }: TrainerMessage): WorkerEffec
       state.todo.push({ kind: 'apply', record: message.value });
       return [];
     case 'evaluate':
-      if (message.value.round === state.round) state.todo.push({ kind: 'evaluate', request: message.value });
+      if (message.value.round === state.round && !state.terms!.isPrivate)
+        state.todo.push({ kind: 'evaluate', request: message.value });
       return [];
     case 'notice':
       return heed(state, message.value);
@@ -136,10 +137,11 @@ function onWelcome(state: WorkerState, welcome: Welcome): WorkerEffect[] {
   if (welcome.epoch < (state.epoch ?? 0))
     return wait(state, `a trainer of epoch ${welcome.epoch} answered; this worker follows epoch ${state.epoch}`);
   const { worker, round, rounds, resumeSecret, epoch, heartbeatMs, catchUp, devRows } = welcome;
-  // A trainer that was started again may have another dev split.
-  const reads = state.worker !== worker || state.devRows !== devRows;
+  // A trainer that was started again may have another dev split, or more rounds.
+  const isLonger = state.rounds !== rounds && state.terms!.isPrivate;
+  const reads = state.worker !== worker || state.devRows !== devRows || isLonger;
   Object.assign(state, { worker, devRows, rounds, resumeSecret, epoch, phase: 'working', nextDirection: 0 });
-  if (reads) state.todo.push({ kind: 'readData', worker, devRows });
+  if (reads) state.todo.push({ kind: 'readData', worker, devRows, rounds });
   const effects: WorkerEffect[] = [
     { kind: 'keepSecret', secret: resumeSecret },
     { kind: 'heartbeatEvery', ms: heartbeatMs },
@@ -207,10 +209,20 @@ function onComputed(state: WorkerState, result: TaskResult): WorkerEffect[] {
     case 'measure':
       if (!isOurs || state.phase !== 'working' || result.contribution.measuredRound !== state.round) return [];
       state.nextDirection = result.contribution.firstDirection + state.terms!.directions;
-      return [{ kind: 'send', message: { $case: 'contribution', value: result.contribution } }];
+      return [
+        ...onBudget(state, result),
+        { kind: 'send', message: { $case: 'contribution', value: result.contribution } },
+      ];
     case 'evaluate':
       return isOurs ? [{ kind: 'send', message: { $case: 'evaluation', value: result.counts } }] : [];
   }
+}
+
+/** A person is told once that the budget is spent. */
+function onBudget(state: WorkerState, { privacy }: Measured): WorkerEffect[] {
+  const isNews = privacy?.exhausted === true && state.privacy?.exhausted !== true;
+  state.privacy = privacy;
+  return isNews ? [{ kind: 'report', report: { kind: 'spent', worker: state.worker!, privacy } }] : [];
 }
 
 /** `isOurs`: of this stream. The replica has moved in any case; a digest of it is owed to the stream that sent the record. */

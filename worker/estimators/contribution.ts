@@ -24,9 +24,23 @@ export async function measureContribution(
   firstDirection: number,
   rows: readonly TokenRow[],
 ): Promise<Buffer> {
-  const key = roundKey(context.rule.seedKey, replica.normaliser.round, context.worker);
-  const scale = powerOfTwo(-exponentInForce(replica.normaliser));
-  const gradients = await measureGradients(context, replica, firstDirection, rows);
+  return gradientBytes(
+    context,
+    replica,
+    firstDirection,
+    await measureGradients(context, replica, firstDirection, rows),
+  );
+}
+
+/** Projected gradients g `[K]` of directions `firstDirection` … as bytes: E4M3(g·2⁻ˢ); one that is not finite abstains. */
+export function gradientBytes(
+  { rule, worker }: EstimatorContext,
+  { normaliser }: ReplicaState,
+  firstDirection: number,
+  gradients: Float64Array,
+): Buffer {
+  const key = roundKey(rule.seedKey, normaliser.round, worker);
+  const scale = powerOfTwo(-exponentInForce(normaliser));
   return Buffer.from(
     Array.from(gradients, (g, j) =>
       Number.isFinite(g * scale) ? encodeE4m3(g * scale, roundingWord(key, firstDirection + j)) : ABSTAIN,

@@ -564,6 +564,18 @@ describe('the trainer', () => {
   });
 });
 
+describe('a heartbeat', () => {
+  it('says how a privacy budget stands, and nothing where that is no number', () => {
+    const state = trainer();
+    join(state, 'a', 0);
+    const privacy = { epsilon: 4, delta: 1e-5, spent: 1, exhausted: false };
+    const beat = (said: typeof privacy | undefined): Effect[] =>
+      step(state, { kind: 'heartbeat', atMs: 1, stream: 0, privacy: said });
+    assert.deepEqual(beat(privacy), [{ kind: 'report', report: { kind: 'privacy', worker: 0, privacy } }]);
+    assert.deepEqual([beat(undefined), beat({ ...privacy, spent: Number.NaN })], [[], []]);
+  });
+});
+
 describe('an evaluation', () => {
   const counts = (range: { firstRow: number; rows: number }, round: number, lossSum = range.rows): Event => ({
     kind: 'evaluation',
@@ -703,6 +715,17 @@ describe('a trainer that opens its log again', () => {
     });
     assert.deepEqual(refusals(effects), ['ahead']);
     assert.equal(state.normaliser.round, 0);
+  });
+
+  it('asks no worker that said that it evaluates nothing', () => {
+    const state = trainer({ startWorkers: 3 }, 0, { devRows: 12 });
+    for (const [stream, noEvaluation] of [true, false, true].entries())
+      join(state, `w${stream}`, stream, 0, { noEvaluation });
+    startEvaluation(state, 1);
+    assert.deepEqual(
+      state.evaluation!.ranges.map(({ asks }) => [...asks.keys()]),
+      [[1]],
+    );
   });
 
   it('has another worker evaluate the rows of one that it refuses', () => {

@@ -9,7 +9,13 @@ import { step } from '../../../worker/core/step.ts';
 
 const ROUNDS = 3;
 const rules = { name: 'w', requestedWorker: undefined, resumeSecret: Buffer.alloc(0), giveUpMs: 60_000 };
-const terms = { runConfigSha256: Buffer.alloc(32), directions: 1, maxStaleness: 0, computesOn: 'cpu' };
+const terms = {
+  runConfigSha256: Buffer.alloc(32),
+  directions: 1,
+  maxStaleness: 0,
+  computesOn: 'cpu',
+  isPrivate: false,
+};
 
 const message = (state: WorkerState, said: TrainerMessage['message']): WorkerEffect[] =>
   step(state, { kind: 'message', atMs: 1, message: { message: said } });
@@ -48,7 +54,7 @@ function finishTask(state: WorkerState): WorkerEffect[] {
     case 'measure': {
       const { firstDirection } = task;
       const contribution = { measuredRound: round, firstDirection, gradientBytes: Buffer.alloc(1) };
-      return computed(state, { kind: 'measure', contribution });
+      return computed(state, { kind: 'measure', contribution, privacy: undefined });
     }
     case 'evaluate':
       return computed(state, { kind: 'evaluate', counts: { ...task.request, correct: 0, classified: 0, lossSum: 0 } });
@@ -174,6 +180,55 @@ describe('a worker', () => {
     const text = `\u001b[2J\n${'x'.repeat(60_000)}`;
     const [report] = message(state, { $case: 'notice', value: { kind: Notice_Kind.LATE, text } });
     assert.deepEqual(report, { kind: 'report', report: { kind: 'late', text: `\ufffd[2J\ufffd${'x'.repeat(995)}` } });
+  });
+});
+
+describe('a worker with a privacy budget', () => {
+  const budget = { epsilon: 4, delta: 1e-5, spent: 3.9, exhausted: true };
+  const privately = { ...terms, maxStaleness: 4, isPrivate: true };
+
+  /** Joined, and measuring. */
+  function measuring(): { state: WorkerState; hello: WorkerEffect[] } {
+    const state = initialWorker(rules, 0);
+    step(state, { kind: 'start' });
+    const hello = step(state, { kind: 'opened', atMs: 0, terms: privately });
+    message(state, { $case: 'welcome', value: { ...welcome(Welcome_CatchUp.NONE), devRows: 9 } });
+    while (taskOf(state) !== 'measure') finishTask(state);
+    return { state, hello };
+  }
+  const measured = (state: WorkerState): WorkerEffect[] => {
+    const contribution = { measuredRound: state.round, firstDirection: 0, gradientBytes: Buffer.alloc(1) };
+    return computed(state, { kind: 'measure', contribution, privacy: budget });
+  };
+
+  it('says with its hello that it evaluates nothing, and does not when it is asked', () => {
+    const { state, hello } = measuring();
+    const [said] = hello.flatMap((e) => (e.kind === 'send' && e.message.$case === 'hello' ? [e.message.value] : []));
+    assert.equal(said?.noEvaluation, true);
+    message(state, { $case: 'evaluate', value: { round: 0, firstRow: 0, rows: 9 } });
+    measured(state);
+    assert.equal(taskOf(state), undefined);
+  });
+
+  it('contributes once a round, however late a byte may be', () => {
+    const { state } = measuring();
+    assert.deepEqual(says(measured(state)), ['contribution']);
+    assert.equal(taskOf(state), undefined);
+    message(state, { $case: 'record', value: recordOf(0, 0, []) });
+    finishTask(state);
+    assert.equal(taskOf(state), 'measure');
+  });
+
+  it('tells the trainer with each heartbeat how the budget stands, and a person once that it is spent', () => {
+    const { state } = measuring();
+    const reports = (effects: WorkerEffect[]): string[] =>
+      effects.flatMap((effect) => (effect.kind === 'report' ? [effect.report.kind] : []));
+    assert.deepEqual(reports(measured(state)), ['spent']);
+    const beat = { $case: 'heartbeat', value: { privacy: budget } };
+    assert.deepEqual(step(state, { kind: 'heartbeat' }), [{ kind: 'send', message: beat }]);
+    message(state, { $case: 'record', value: recordOf(0, 0, []) });
+    finishTask(state);
+    assert.deepEqual(reports(measured(state)), []);
   });
 });
 

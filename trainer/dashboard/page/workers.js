@@ -36,6 +36,14 @@ const COLUMNS = [
     cell: (row) => ({ text: percent(lateShare(row)), className: lateShare(row) > 0.1 ? 'warn' : '' }),
   },
   { title: 'Gradients', key: ({ gradients }) => -gradients, cell: ({ gradients }) => ({ text: whole(gradients) }) },
+  {
+    title: 'Privacy',
+    key: ({ privacy }) => -(privacy?.spent ?? -1),
+    cell: ({ privacy }) => ({
+      text: privacy ? `ε ${privacy.spent.toFixed(2)} of ${privacy.epsilon}${privacy.exhausted ? ', spent' : ''}` : '–',
+      className: privacy?.exhausted ? 'warn' : '',
+    }),
+  },
   { title: 'Shard', key: ({ shard }) => shard, cell: ({ shard }) => ({ text: `${shard}` }) },
   {
     title: 'Computes on',

@@ -1,0 +1,48 @@
+/** What a participant sees of another worker, and small tools of the attacks on it. */
+import { powerOfTwo } from '../../kernels/float64.ts';
+import { exponentInForce } from '../../kernels/learning-rule.ts';
+import type { ReplicaState } from '../../kernels/replica.ts';
+import type { TokenRow } from '../../model/token-row.ts';
+import { DECODED_512 } from '../../proto/e4m3.ts';
+import { mean } from '../statistics.ts';
+
+export interface LeakageRow {
+  /** which: which of 32 rows are in the minibatch; member: is a row in the shard; text: the two tokens of a completion. */
+  readonly attack: 'which' | 'member' | 'text';
+  readonly estimator: string;
+  /** ε of the worker, δ 1e-5; absent without a budget. */
+  readonly epsilon?: number;
+  /** Rows of the minibatch. */
+  readonly rows: number;
+  /** What the attacker saw of this worker. */
+  readonly seen: string;
+  /** Part of the rows or tokens that were found; of `member`, the area under the curve of true against false positives. */
+  readonly found: number;
+  /** What guessing finds. */
+  readonly chance: number;
+  /** Of `member`: largest difference of true and false positives, and the largest that ε allows. */
+  readonly advantage?: number;
+  readonly allowed?: number;
+}
+
+/** The projected gradients that bytes of the replica's round stand for. */
+export function valuesOf(bytes: Uint8Array, { normaliser }: ReplicaState): Float64Array {
+  const scale = powerOfTwo(exponentInForce(normaliser)) / 512;
+  return Float64Array.from(bytes, (byte) => DECODED_512[byte]! * scale);
+}
+
+/** Element by element. */
+export const meanOf = (vectors: readonly (Float32Array | Float64Array)[]): Float64Array =>
+  Float64Array.from(vectors[0]!, (_, k) => mean(vectors.map((vector) => vector[k]!)));
+
+/** `values` in an order that `random`, uniform in [0, 1), decides. */
+export const shuffled = <T>(values: readonly T[], random: () => number): T[] =>
+  values
+    .map((value) => ({ value, at: random() }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ value }) => value);
+
+/** Without rows that occurred before: two that are alike cannot be told apart. */
+export const differentRows = (rows: readonly TokenRow[]): TokenRow[] => [
+  ...new Map(rows.map((row) => [row.ids.join(' '), row])).values(),
+];

@@ -1,0 +1,76 @@
+/** Workers whose rows have a privacy budget, as real processes: what is spent stays spent, and is said. */
+import assert from 'node:assert/strict';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { EXIT } from '../../proto/operating-error.ts';
+import { entriesOf } from '../../proto/record.ts';
+import { readRoundLog } from '../../trainer/store/round-log.ts';
+import type { CrashPlan } from '../support/crash-points.ts';
+import { lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+
+const directory = temporaryDirectory({ after });
+const runFile = join(tinyReviews, 'run.yaml');
+const crashing = fileURLToPath(new URL('../support/crashing-onebyte.js', import.meta.url));
+const ledger = join(directory, 'ledger');
+const budget = [
+  ...['--set', 'worker.privacy.epsilon=4', '--set', 'worker.privacy.clip=2', '--set', 'worker.privacy.answerMs=0'],
+  ...['--set', `worker.privacy.ledger=${ledger}`, '--set', 'learning.directions=2'],
+];
+const simulate = (name: string, rounds: number): string[] => [
+  ...['simulate', runFile, '--out', join(directory, name), '--rounds', String(rounds), '--workers', '2', '--json'],
+  ...['--set', 'data.test=', '--set', 'data.dev=', '--set', 'trainer.quorum=all', ...budget],
+];
+const spentBy = (worker: number): number =>
+  readFileSync(join(ledger, `shard-${worker}-of-2.jsonl`), 'utf8').split('\n').length - 1;
+
+describe('a privacy budget', () => {
+  it('holds what a worker had measured that was killed (-9) before it sent it', async () => {
+    const plan: CrashPlan = {
+      directory: join(directory, 'deaths'),
+      plans: { 'worker-0': ['before contribution', 'before contribution'] },
+    };
+    mkdirSync(plan.directory);
+    const environment = { ONEBYTE_CRASHES: JSON.stringify(plan) };
+    const finished = await startOnebyte(simulate('killed', 30), environment, crashing).finished;
+    assert.equal(finished.code, 0, finished.stderr);
+    assert.equal(readdirSync(plan.directory).length, 2, 'two deaths');
+    const { frames } = await readRoundLog(lastJson(finished).roundLog);
+    const inLog = (worker: number): number =>
+      frames.filter(({ frame }) => frame?.$case === 'record' && entriesOf(frame.value).some((e) => e.worker === worker))
+        .length;
+    assert(spentBy(0) >= inLog(0) + 2, `${spentBy(0)} spent, ${inLog(0)} in the log, 2 killed`);
+    assert(spentBy(1) >= inLog(1));
+  });
+
+  it('that is spent makes the worker abstain and say so, in another run too', async () => {
+    const before = [spentBy(0), spentBy(1)];
+    const finished = await runOnebyte(...simulate('again', 30));
+    assert.equal(finished.code, EXIT.diverged, finished.stderr);
+    assert.match(finished.stderr, /worker [01]: its privacy budget is spent: its rows have told ε (3\.9|4\.0)\d of 4/);
+    assert.deepEqual([spentBy(0), spentBy(1)], before);
+  });
+
+  it('stands in the status, and its worker needs no dev split and is asked for none', async (test) => {
+    const out = ['--out', join(directory, 'status'), '--rounds', '100000'];
+    const settings = ['--set', 'trainer.heartbeatMs=200', '--set', 'trainer.evaluateEvery=5'];
+    const flags = [...out, ...settings, '--set', 'learning.directions=2'];
+    const trainer = startOnebyte(['trainer', runFile, ...flags], { LOG_LEVEL: 'debug' });
+    test.after(() => trainer.process.kill('SIGKILL'));
+    const address = (await trainer.line(/"address":"([^"]+)"/))[1]!;
+    const own = ['--name', 'private', '--data', join(tinyReviews, 'train.jsonl')];
+    const elsewhere = ['--set', `worker.privacy.ledger=${join(directory, 'other')}`, '--set', 'data.dev='];
+    const worker = startOnebyte(['worker', runFile, '--trainer', address, ...own, ...budget, ...elsewhere]);
+    test.after(() => worker.process.kill('SIGKILL'));
+    await trainer.line(/worker 0: its rows have told ε/);
+    await trainer.line(/500 dev rows are not evaluated|round 6: /);
+    const { stdout } = await runOnebyte('status', address);
+    assert.match(stdout, /private +\w+ .*ε [0-4]\.\d\d of 4/);
+    assert.doesNotMatch(stdout, /dev loss/);
+    trainer.process.kill('SIGTERM');
+    worker.process.kill('SIGTERM');
+    await Promise.all([trainer.finished, worker.finished]);
+  });
+});

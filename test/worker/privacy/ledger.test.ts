@@ -1,0 +1,98 @@
+/** What was spent of a privacy budget: kept beside the data, whatever process, run or crash there is. */
+import assert from 'node:assert/strict';
+import { appendFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { EXIT, OperatingError } from '../../../proto/operating-error.ts';
+import { Ledger } from '../../../worker/privacy/ledger.ts';
+import { PrivacyBudget } from '../../../worker/privacy/privacy-budget.ts';
+import { temporaryDirectory } from '../../support/temporary-directory.ts';
+
+const parent = temporaryDirectory({ after });
+const open = (name: string, shard = 0, shards = 1): Ledger =>
+  Ledger.open({ directory: join(parent, name), shard, shards });
+const fileOf = (name: string): string => join(parent, name, 'shard-0-of-1.jsonl');
+const cost = { samplingRate: 0.1, noise: 1.5 };
+
+const settings = { epsilon: 3, delta: 1e-5, clip: 1, answerMs: 0 };
+const shard = { size: 40, rows: 4 };
+const budget = (name: string, contributions = 10, epsilon = 3): PrivacyBudget =>
+  new PrivacyBudget({ ...settings, epsilon }, open(name), shard, contributions);
+
+const failsWith = (exitCode: number, message: RegExp) => (error: unknown) =>
+  error instanceof OperatingError && error.exitCode === exitCode && message.test(error.message);
+
+describe('the ledger', () => {
+  it('holds every line that was appended, also for the next process and for one beside it', () => {
+    const [one, other] = [open('lines'), open('lines')];
+    one.append(cost);
+    other.append(cost);
+    assert.deepEqual(one.take(), [cost, cost]);
+    assert.deepEqual(one.take(), []);
+    assert.deepEqual(other.take(), [cost, cost]);
+    assert.deepEqual(open('lines').take(), [cost, cost]);
+  });
+
+  it('loses a line that a crash cut off, and no other', () => {
+    open('torn').append(cost);
+    const whole = readFileSync(fileOf('torn'));
+    appendFileSync(fileOf('torn'), whole.subarray(0, 12));
+    const ledger = open('torn');
+    assert.deepEqual(ledger.take(), [cost]);
+    ledger.append(cost);
+    assert.deepEqual(open('torn').take(), [cost, cost]);
+  });
+
+  it('is refused where it is damaged or became shorter, with code 5', () => {
+    open('damaged').append(cost);
+    const ledger = open('damaged');
+    ledger.take();
+    truncateSync(fileOf('damaged'), 3);
+    assert.throws(() => ledger.take(), failsWith(EXIT.durableStore, /became shorter/));
+    writeFileSync(fileOf('damaged'), '{"samplingRate":2,"noise":1}\n');
+    assert.throws(() => open('damaged').take(), failsWith(EXIT.durableStore, /damaged at/));
+  });
+
+  it('is refused where the rows were divided otherwise before', () => {
+    open('divided', 1, 4);
+    open('divided', 2, 4);
+    assert.throws(() => open('divided', 0, 2), failsWith(EXIT.usage, /divided otherwise before, expected 2 shards/));
+  });
+});
+
+describe('a privacy budget', () => {
+  it('lasts for the contributions that it was planned for, and for few more', () => {
+    const planned = budget('planned');
+    for (let i = 0; i < 10; i++) assert(planned.spend(), `contribution ${i}`);
+    assert(planned.stand().spent > 0.98 * 3 && planned.stand().spent <= 3, `${planned.stand().spent}`);
+    assert.equal(planned.stand().exhausted, false, 'a run that ends with its budget lacks nothing');
+    assert.equal(planned.spend(), undefined);
+    assert.equal(planned.stand().exhausted, true);
+    assert.equal(open('planned').take().length, 10);
+  });
+
+  it('is spent before the contribution is measured, and stays so for a process that takes its place', () => {
+    const killed = budget('killed');
+    for (let i = 0; i < 4; i++) killed.spend();
+    const next = budget('killed', 6);
+    assert.equal(next.stand().spent, killed.stand().spent);
+    for (let i = 0; i < 6; i++) assert(next.spend(), `contribution ${i}`);
+    assert.equal(next.spend(), undefined);
+    assert(next.stand().spent <= 3);
+  });
+
+  it('counts those of a process beside it', () => {
+    const [one, other] = [budget('beside'), budget('beside')];
+    for (let i = 0; i < 5; i++) assert(one.spend() && other.spend());
+    assert.deepEqual([one.spend(), other.spend()], [undefined, undefined]);
+    assert(one.stand().spent <= 3);
+  });
+
+  it('measures nothing where less than a hundredth is left, and goes on where more is given', () => {
+    const first = budget('more');
+    for (let i = 0; i < 20; i++) first.spend();
+    assert.equal(budget('more').mechanism, undefined);
+    const second = budget('more', 10, 6);
+    assert(second.mechanism!.noise > 0 && second.spend());
+  });
+});
