@@ -1,0 +1,189 @@
+/** The chat template of a model directory: messages to the text that the model reads, as transformers' apply_chat_template writes it. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { createContext, Script } from 'node:vm';
+import { Template } from '@huggingface/jinja';
+import { z } from 'zod';
+import { readJsonFile, readTextFile } from '../platform/read-json-file.ts';
+import { OperatingError, usageError } from '../proto/operating-error.ts';
+
+/** What a template is given. */
+export interface Chat {
+  /** Each has a role and a content, and whatever else the template reads (tool_calls, reasoning_content). */
+  readonly messages: readonly Message[];
+  readonly tools?: readonly unknown[] | undefined;
+  /** Further variables, such as `enable_thinking`. */
+  readonly variables?: Readonly<Record<string, unknown>> | undefined;
+}
+export type Message = Readonly<Record<string, unknown>>;
+
+/** A chat as text, and the parts of it that the template itself says the assistant writes. */
+export interface RenderedChat {
+  readonly text: string;
+  /** [start, end) in UTF-16 code units, ascending; empty where the template marks nothing. */
+  readonly generated: readonly (readonly [number, number])[];
+}
+
+const MAX_CONFIG_BYTES = 16 * 2 ** 20;
+const MAX_TEMPLATE_BYTES = 2 ** 20;
+/** Characters that a chat may become. */
+const MAX_RENDERED = 2 ** 24;
+/** A template is a program of a stranger: what it may take for one chat. */
+const MAX_RENDER_MS = 5000;
+
+/** Unicode noncharacters, which stand around what `{% generation %}` encloses until the text is done. */
+const [OPEN, CLOSE] = ['\ufdd0', '\ufdd1'];
+/** What is white space to Python and not to JavaScript, or the other way round: a template that trims would differ. */
+const UNLIKE = ['\ufdd0', '\ufdd1', '\x1c', '\x1d', '\x1e', '\x1f', '\x85', '\ufeff'];
+
+const GENERATION = /\{%(-?)\s*generation\s*(-?)%\}/g;
+const END_GENERATION = /\{%(-?)\s*endgeneration\s*(-?)%\}/g;
+const MACRO = `{% macro assistant_writes() %}${OPEN}{{ caller() }}${CLOSE}{% endmacro %}\n`;
+
+export class ChatTemplate {
+  /** Whether `{% generation %}` says which part of a text the assistant writes. */
+  readonly marks: boolean;
+  private readonly file: string;
+  private readonly template: Template;
+  private readonly special: SpecialTokens;
+
+  /** @param file is named in errors */
+  constructor(file: string, source: string, special: SpecialTokens) {
+    this.file = file;
+    for (const name of SPECIAL)
+      if (special[name] === undefined && new RegExp(`\\b${name}\\b`).test(source))
+        throw usageError(
+          `${file}: the chat template writes ${name}, which tokenizer_config.json does not name; write its text there, or null for none`,
+        );
+    this.special = withoutNulls(Object.fromEntries(SPECIAL.map((name) => [name, special[name] ?? null])));
+    const marked = source
+      .replace(GENERATION, '{%$1 call assistant_writes() $2%}')
+      .replace(END_GENERATION, '{%$1 endcall $2%}');
+    this.marks = marked !== source;
+    this.template = this.bounded(() => new Template(this.marks ? MACRO + marked : source));
+  }
+
+  /**
+   * @param generationPrompt end with what comes before an answer of the assistant
+   * @throws OperatingError (usage) that names the template's file: it refuses the chat, is not valid, or takes too long
+   */
+  render({ messages, tools, variables }: Chat, generationPrompt = false): RenderedChat {
+    const marked = this.bounded(() => {
+      checkTexts({ messages, tools, variables });
+      return this.template.render({
+        ...this.special,
+        ...variables,
+        messages: messages.map(asTemplatesRead),
+        tools: tools ?? null,
+        documents: null,
+        add_generation_prompt: generationPrompt,
+      });
+    });
+    if (marked.length > MAX_RENDERED)
+      throw usageError(`${this.file}: the chat template writes ${marked.length} characters, at most ${MAX_RENDERED}`);
+    return unmarked(marked);
+  }
+
+  /** What `work` gives, within the time that a template may take. */
+  private bounded<Result>(work: () => Result): Result {
+    try {
+      return SCRIPT.runInContext(Object.assign(CONTEXT, { work }), { timeout: MAX_RENDER_MS }) as Result;
+    } catch (error) {
+      if (error instanceof OperatingError) throw error;
+      const { code, message } = error as NodeJS.ErrnoException;
+      const reason = code === 'ERR_SCRIPT_EXECUTION_TIMEOUT' ? `takes more than ${MAX_RENDER_MS / 1000} s` : message;
+      throw usageError(`${this.file}: the chat template: ${reason.slice(0, 500)}`, { cause: error });
+    }
+  }
+}
+
+/** Only a script can be stopped while it runs, so one calls the template. */
+const SCRIPT = new Script('work()');
+const CONTEXT = createContext({});
+
+const Token = z
+  .union([z.string(), z.looseObject({ content: z.string() }).transform(({ content }) => content)])
+  .nullish();
+const Tokens = z.looseObject({
+  bos_token: Token,
+  eos_token: Token,
+  unk_token: Token,
+  sep_token: Token,
+  pad_token: Token,
+  cls_token: Token,
+  mask_token: Token,
+});
+/** The names that transformers hands to every template, where the tokenizer has such tokens. */
+const SPECIAL = Tokens.keyof().options;
+type SpecialTokens = Readonly<Partial<Record<(typeof SPECIAL)[number], string | null | undefined>>>;
+
+const Named = z.looseObject({ name: z.string(), template: z.string() });
+const TokenizerConfig = Tokens.extend({
+  chat_template: z.union([z.string(), z.array(Named), z.record(z.string(), z.string())]).nullish(),
+});
+
+/**
+ * The template of a model directory, from chat_template.jinja or tokenizer_config.json; undefined where it has none.
+ * @param withTools takes the template named `tool_use`, where there are several and one has that name
+ * @throws OperatingError (usage) that names the file
+ */
+export function openChatTemplate(directory: string, withTools = false): ChatTemplate | undefined {
+  const file = join(directory, 'tokenizer_config.json');
+  const config = parsed(file, TokenizerConfig) ?? {};
+  // As transformers: the older file counts where the newer one does not list the added tokens.
+  const legacy = 'added_tokens_decoder' in config ? {} : parsed(join(directory, 'special_tokens_map.json'), Tokens);
+  const special = { ...config, ...legacy };
+  const own = join(directory, 'chat_template.jinja');
+  if (existsSync(own)) return new ChatTemplate(own, readTextFile(own, MAX_TEMPLATE_BYTES), special);
+  const given = config.chat_template;
+  if (given === undefined || given === null) return undefined;
+  if (typeof given === 'string') return new ChatTemplate(file, given, special);
+  const named = Array.isArray(given)
+    ? given.map(({ name, template }) => [name, template] as const)
+    : Object.entries(given);
+  const templates = new Map(named);
+  const source = (withTools ? templates.get('tool_use') : undefined) ?? templates.get('default');
+  if (source === undefined)
+    throw usageError(
+      `${file}: chat_template has the names ${[...templates.keys()].join(', ')}, expected one named default`,
+    );
+  return new ChatTemplate(file, source, special);
+}
+
+function parsed<T>(file: string, schema: z.ZodType<T>): T | undefined {
+  if (!existsSync(file)) return undefined;
+  const result = schema.safeParse(readJsonFile(file, MAX_CONFIG_BYTES));
+  if (!result.success) throw usageError(`${file}: ${z.prettifyError(result.error)}`);
+  return result.data;
+}
+
+const withoutNulls = <T extends object>(value: T): T =>
+  Object.fromEntries(Object.entries(value).filter(([, field]) => field !== null)) as T;
+
+/** As transformers hands a message on: what is null is left out, and reasoning has all the names that templates know. */
+function asTemplatesRead(message: Message): Message {
+  const given = withoutNulls(message);
+  const reasoning = given.reasoning_content ?? given.thinking ?? given.reasoning;
+  return reasoning === undefined ? given : { thinking: reasoning, ...given, reasoning_content: reasoning };
+}
+
+/** @throws OperatingError (usage): a text in `value` holds what templates here would treat otherwise than Python's */
+function checkTexts(value: unknown): void {
+  if (typeof value === 'string') {
+    const found = UNLIKE.find((character) => value.includes(character));
+    if (found === undefined) return;
+    const code = found.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0');
+    throw usageError(`a text of the chat holds the character U+${code}, which chats may not hold here; remove it`);
+  }
+  if (typeof value === 'object' && value !== null) for (const part of Object.values(value)) checkTexts(part);
+}
+
+function unmarked(marked: string): RenderedChat {
+  const generated: [number, number][] = [];
+  let text = '';
+  for (const [i, part] of marked.split(/[\ufdd0\ufdd1]/).entries()) {
+    if (i % 2 === 1) generated.push([text.length, text.length + part.length]);
+    text += part;
+  }
+  return { text, generated };
+}
