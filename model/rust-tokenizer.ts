@@ -17,6 +17,8 @@ export interface RustTokenizer {
   idOf(token: string): number | undefined;
   /** @throws Error that says what is wrong with one of the texts */
   encode(texts: readonly string[]): Promise<EncodedText[]>;
+  /** Special tokens give no text. */
+  decode(ids: readonly (readonly number[])[]): Promise<string[]>;
 }
 
 /**
@@ -35,6 +37,11 @@ export function openRustTokenizer(file: string, vocabularySize: number): RustTok
     idOf: (token) => library.tokenToId(token) ?? undefined,
     encode: async (texts) =>
       (await library.encodeBatch([...texts])).map((encoding) => encodedText(encoding, vocabularySize)),
+    decode: (ids) =>
+      library.decodeBatch(
+        ids.map((row) => [...row]),
+        true,
+      ),
   };
 }
 

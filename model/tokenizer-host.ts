@@ -38,9 +38,17 @@ export class TokenizerHost {
 
   /** @throws OperatingError (usage) that names the file and the text; one text is tried after the other to find it */
   encode(texts: readonly string[]): Promise<readonly EncodedText[]> {
-    const encoding = this.idle.then(() => this.encodeNow(texts));
-    this.idle = encoding.catch(() => {});
-    return encoding;
+    return this.whenIdle(() => this.encodeNow(texts));
+  }
+
+  /** @throws OperatingError (usage) that names the file */
+  decode(ids: readonly (readonly number[])[]): Promise<readonly string[]> {
+    const where = `${this.loading.file}: cannot decode ${ids.at(-1)?.slice(-20).join(' ')}`;
+    return this.whenIdle(async () => {
+      const reply = await this.answer({ kind: 'decode', ids }, where);
+      if (reply.kind === 'decoded') return reply.texts;
+      throw refused(reply, where);
+    });
   }
 
   stop(): void {
@@ -52,16 +60,31 @@ export class TokenizerHost {
     const where = `${this.loading.file}: cannot encode ${JSON.stringify(texts[0]?.slice(0, 100))}`;
     let failure: unknown;
     try {
-      if (this.running === undefined) await this.load();
-      const reply = await this.running!.ask({ kind: 'encode', texts });
+      const reply = await this.answer({ kind: 'encode', texts }, where);
       if (reply.kind === 'encoded') return reply.texts;
-      failure = usageError(`${where}: ${reply.kind === 'failed' ? reply.reason : reply.kind}`);
+      failure = refused(reply, where);
     } catch (error) {
-      this.stop();
-      failure = asPanic(error, where);
+      failure = error;
     }
     if (texts.length > 1) for (const text of texts) await this.encodeNow([text]);
     throw failure;
+  }
+
+  /** Starts the process where it does not run. @throws OperatingError (usage) that begins with `where` */
+  private async answer(request: TokenizerRequest, where: string): Promise<TokenizerReply> {
+    try {
+      if (this.running === undefined) await this.load();
+      return await this.running!.ask(request);
+    } catch (error) {
+      this.stop();
+      throw asPanic(error, where);
+    }
+  }
+
+  private whenIdle<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.idle.then(work);
+    this.idle = result.catch(() => {});
+    return result;
   }
 }
 
@@ -124,6 +147,9 @@ class ProcessEnded extends Error {
     this.panic = PANIC.exec(said)?.[1];
   }
 }
+
+const refused = (reply: TokenizerReply, where: string): Error =>
+  usageError(`${where}: ${reply.kind === 'failed' ? reply.reason : reply.kind}`);
 
 /** A panic at somebody's file or text is the file's or the text's fault; any other end is not. */
 function asPanic(error: unknown, where: string): unknown {

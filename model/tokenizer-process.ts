@@ -12,12 +12,14 @@ export type TokenizerRequest =
       /** Its id is asked for. */
       readonly eosToken: string | undefined;
     }
-  | { readonly kind: 'encode'; readonly texts: readonly string[] };
+  | { readonly kind: 'encode'; readonly texts: readonly string[] }
+  | { readonly kind: 'decode'; readonly ids: readonly (readonly number[])[] };
 
 export type TokenizerReply =
   | { readonly kind: 'failed'; readonly reason: string }
   | { readonly kind: 'loaded'; readonly eosId: number | undefined }
-  | { readonly kind: 'encoded'; readonly texts: readonly EncodedText[] };
+  | { readonly kind: 'encoded'; readonly texts: readonly EncodedText[] }
+  | { readonly kind: 'decoded'; readonly texts: readonly string[] };
 
 let tokenizer: RustTokenizer | undefined;
 
@@ -33,6 +35,7 @@ process.on('message', async (request: TokenizerRequest) => {
 
 async function answer(request: TokenizerRequest): Promise<TokenizerReply> {
   if (request.kind === 'encode') return { kind: 'encoded', texts: await tokenizer!.encode(request.texts) };
+  if (request.kind === 'decode') return { kind: 'decoded', texts: await tokenizer!.decode(request.ids) };
   const { file, vocabularySize, eosToken } = request;
   tokenizer = openRustTokenizer(file, vocabularySize);
   return { kind: 'loaded', eosId: eosToken === undefined ? undefined : tokenizer.idOf(eosToken) };

@@ -157,7 +157,10 @@ async function checked(model: BaseModel, elements: number, forward: Forward): Pr
 }
 
 /** The provider, and what its sessions have in common. */
-async function sessionFor(model: BaseModel, { precision = 'float32', threads, device, ...options }: ForwardOptions) {
+export async function sessionFor(
+  model: BaseModel,
+  { precision = 'float32', threads, device, ...options }: ForwardOptions,
+) {
   if (precision !== 'float32' && (options.quantize === 'int8' || options.tangents === 'int8'))
     throw usageError(`worker.precision ${precision}: products in 8 bits have no other; set worker.precision: float32`);
   if (precision !== 'tf32') turnOffTf32();
