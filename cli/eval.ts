@@ -36,6 +36,8 @@ interface Flags {
 export interface EvalResult {
   /** Mean over the rows of the summed negative log likelihood of the right completion. */
   readonly loss: number | undefined;
+  /** The same per completion token. */
+  readonly lossPerToken: number | undefined;
   /** Part of the classified rows whose right option is the likeliest; absent without options. */
   readonly accuracy: number | undefined;
   /** Part of the rows with a completion whose likeliest continuation is that completion; only with --generate. */
@@ -108,8 +110,11 @@ function report(
   results: readonly ExampleResult[],
   continued: ReadonlyMap<Example, Continued> | undefined,
 ): void {
+  const figures = figuresOf({ rows: results.length, ...completionLoss.count(results) });
+  const tokens = results.reduce((sum, { tokens }) => sum + tokens, 0);
   const result: EvalResult = {
-    ...figuresOf({ rows: results.length, ...completionLoss.count(results) }),
+    ...figures,
+    lossPerToken: figures.loss === undefined ? undefined : (figures.loss * results.length) / tokens,
     ...(continued && { exactMatch: [...continued.values()].filter(({ exact }) => exact).length / continued.size }),
     rows: results.length,
     truncated,
@@ -139,10 +144,11 @@ function report(
     const notes = `${prompt.truncated ? '  truncated' : ''}${prompt.merged ? '  merged' : ''}`;
     process.stdout.write(`line ${line}: nll ${nll.toFixed(4)} over ${tokens} tokens${verdict}${notes}\n`);
   }
+  const perToken = result.lossPerToken === undefined ? '' : ` a row, ${result.lossPerToken.toFixed(4)} a token`;
   const accuracy = result.accuracy === undefined ? '' : `, accuracy ${(100 * result.accuracy).toFixed(1)} %`;
   const exact = result.exactMatch === undefined ? '' : `, exact match ${(100 * result.exactMatch).toFixed(1)} %`;
   const notes = [`${truncated} truncated`, `${merged} merged`].filter((note) => !note.startsWith('0 '));
   process.stdout.write(
-    `${result.rows} rows: loss ${result.loss?.toFixed(4) ?? 'not finite'}${accuracy}${exact}${notes.map((note) => `, ${note}`).join('')}\n`,
+    `${result.rows} rows: loss ${result.loss?.toFixed(4) ?? 'not finite'}${perToken}${accuracy}${exact}${notes.map((note) => `, ${note}`).join('')}\n`,
   );
 }

@@ -108,6 +108,8 @@ describe('onebyte eval --generate', () => {
     assert.equal(code, 0, stderr);
     const result = jsonLines(stdout).at(-1);
     assert.equal(result.exactMatch, 1 / 3);
+    const tokens = result.examples.reduce((sum: number, example: { tokens: number }) => sum + example.tokens, 0);
+    assert(Math.abs(result.lossPerToken * tokens - result.loss * 3) < 1e-9, 'a loss per token beside that per row');
     assert.deepEqual(
       result.examples.map(({ exact }: { exact: boolean }) => exact),
       [true, false, false],
