@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { benchCommand } from './bench.ts';
 import { certsCommand } from './certs.ts';
 import { evalCommand } from './eval.ts';
+import { generateCommand } from './generate.ts';
 import { k8sCommand } from './k8s.ts';
 import { mergeCommand } from './merge.ts';
 import { planCommand } from './plan.ts';
@@ -23,6 +24,7 @@ export const COMMANDS: readonly Command[] = [
   statusCommand,
   viewCommand,
   evalCommand,
+  generateCommand,
   replayCommand,
   mergeCommand,
   certsCommand,

@@ -5,6 +5,7 @@ import { type Dataset, type Example, readDataset } from '../data/dataset.ts';
 import { readPeftAdapter } from '../formats/peft-adapter.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
 import { openBaseModel } from '../model/base-model.ts';
+import { createContinuation } from '../model/runtime/continuation.ts';
 import { createForward } from '../model/runtime/forward.ts';
 import { loadTokenizer } from '../model/tokenizer.ts';
 import { usableCores } from '../platform/cores.ts';
@@ -16,6 +17,7 @@ import { WorkerSettings } from '../settings/worker-settings.ts';
 import { completionLoss, type ExampleResult } from '../worker/objectives/completion-loss.ts';
 import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
 import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
+import { type Continued, continueExamples } from './exact-match.ts';
 import { findModel, toStderr } from './find-model.ts';
 
 interface Flags {
@@ -27,18 +29,23 @@ interface Flags {
   readonly threads?: number;
   readonly json?: boolean;
   readonly perExample?: boolean;
+  readonly generate?: boolean;
 }
 
 /** What `--json` prints. Losses in nats. */
 export interface EvalResult {
   /** Mean over the rows of the summed negative log likelihood of the right completion. */
   readonly loss: number | undefined;
+  /** The same per completion token. */
+  readonly lossPerToken: number | undefined;
   /** Part of the classified rows whose right option is the likeliest; absent without options. */
   readonly accuracy: number | undefined;
+  /** Part of the rows with a completion whose likeliest continuation is that completion; only with --generate. */
+  readonly exactMatch?: number | undefined;
   readonly rows: number;
   readonly truncated: number;
   readonly merged: number;
-  readonly examples?: readonly (ExampleResult & Pick<Example, 'line' | 'truncated' | 'merged'>)[];
+  readonly examples?: readonly (ExampleResult & Partial<Continued> & Pick<Example, 'line' | 'truncated' | 'merged'>)[];
 }
 
 export const evalCommand = withSettings(
@@ -50,6 +57,7 @@ export const evalCommand = withSettings(
     .option('--run <run.yaml>', 'run file: its model, its test split and its data rules are the defaults')
     .option('--threads <n>', 'threads', wholeNumber)
     .option('--per-example', 'results of every row')
+    .option('--generate', 'also go on with the prompt of every row that has a completion, and count exact matches')
     .option('--json', 'end with one line of JSON on stdout'),
 )
   .addHelpText(
@@ -69,35 +77,52 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
   const rules = run?.data ?? { ...DataRules.parse({}), maxLength: base.maxPositions };
   const tokenizer = await loadTokenizer(directory, base.vocabularySize);
   const dataset = await readDataset(data, tokenizer, rules);
-  tokenizer.close();
+  const completions = dataset.examples.filter(({ classified }) => !classified);
+  if (flags.generate && completions.length === 0)
+    throw usageError(`${data}: no row has a completion, which --generate compares; leave --generate out`);
   const settings = run?.worker ?? WorkerSettings.parse({});
   const adapter =
     flags.adapter === undefined
       ? undefined
       : readPeftAdapter(await adapterDirectory(flags.adapter), base.linearModules);
   const layout = adapter && { layout: adapterLayout(adapter.description.modules) };
-  const forward = await createForward(base, layout, {
-    ...settings,
-    threads: flags.threads ?? settings.threads ?? usableCores(),
-  });
+  const options = { ...settings, threads: flags.threads ?? settings.threads ?? usableCores() };
   try {
-    report(flags, dataset, await completionLoss.evaluate(forward, dataset.examples, adapter?.matrices));
+    const forward = await createForward(base, layout, options);
+    const results = await completionLoss.evaluate(forward, dataset.examples, adapter?.matrices).finally(forward.close);
+    let continued: ReadonlyMap<Example, Continued> | undefined;
+    if (flags.generate) {
+      // After the other, so that the weights are in memory once.
+      const theta = layout && { ...layout, theta: adapter!.matrices };
+      const continuation = await createContinuation(base, theta, options);
+      continued = await continueExamples({ continuation, tokenizer }, completions).finally(continuation.close);
+    }
+    report(flags, dataset, results, continued);
   } finally {
-    await forward.close();
+    tokenizer.close();
   }
   return EXIT.done;
 }
 
-function report(flags: Flags, { examples, truncated, merged }: Dataset, results: readonly ExampleResult[]): void {
+function report(
+  flags: Flags,
+  { examples, truncated, merged }: Dataset,
+  results: readonly ExampleResult[],
+  continued: ReadonlyMap<Example, Continued> | undefined,
+): void {
+  const figures = figuresOf({ rows: results.length, ...completionLoss.count(results) });
+  const tokens = results.reduce((sum, { tokens }) => sum + tokens, 0);
   const result: EvalResult = {
-    ...figuresOf({ rows: results.length, ...completionLoss.count(results) }),
+    ...figures,
+    lossPerToken: figures.loss === undefined ? undefined : (figures.loss * results.length) / tokens,
+    ...(continued && { exactMatch: [...continued.values()].filter(({ exact }) => exact).length / continued.size }),
     rows: results.length,
     truncated,
     merged,
     ...((flags.perExample ?? false) && {
       examples: results.map((result, i) => {
         const { line, truncated, merged } = examples[i]!;
-        return { line, truncated, merged, ...result };
+        return { line, truncated, merged, ...result, ...continued?.get(examples[i]!) };
       }),
     }),
   };
@@ -105,14 +130,25 @@ function report(flags: Flags, { examples, truncated, merged }: Dataset, results:
     printJson(result);
     return;
   }
-  for (const { line, nll, tokens, correct: right, ...prompt } of result.examples ?? []) {
-    const verdict = right === undefined ? '' : right ? '  right' : '  wrong';
+  for (const { line, nll, tokens, correct: right, exact, continuation, ...prompt } of result.examples ?? []) {
+    const verdict =
+      exact === undefined
+        ? right === undefined
+          ? ''
+          : right
+            ? '  right'
+            : '  wrong'
+        : exact
+          ? '  exact'
+          : `  got ${JSON.stringify(continuation)}`;
     const notes = `${prompt.truncated ? '  truncated' : ''}${prompt.merged ? '  merged' : ''}`;
     process.stdout.write(`line ${line}: nll ${nll.toFixed(4)} over ${tokens} tokens${verdict}${notes}\n`);
   }
+  const perToken = result.lossPerToken === undefined ? '' : ` a row, ${result.lossPerToken.toFixed(4)} a token`;
   const accuracy = result.accuracy === undefined ? '' : `, accuracy ${(100 * result.accuracy).toFixed(1)} %`;
+  const exact = result.exactMatch === undefined ? '' : `, exact match ${(100 * result.exactMatch).toFixed(1)} %`;
   const notes = [`${truncated} truncated`, `${merged} merged`].filter((note) => !note.startsWith('0 '));
   process.stdout.write(
-    `${result.rows} rows: loss ${result.loss?.toFixed(4) ?? 'not finite'}${accuracy}${notes.map((note) => `, ${note}`).join('')}\n`,
+    `${result.rows} rows: loss ${result.loss?.toFixed(4) ?? 'not finite'}${perToken}${accuracy}${exact}${notes.map((note) => `, ${note}`).join('')}\n`,
   );
 }

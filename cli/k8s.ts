@@ -43,6 +43,8 @@ const renderCommand = withName(new Command('render'))
     (label: string, all: string[] | undefined) => [...(all ?? []), label],
   )
   .option('--image-pull-secret <name>', 'Secret with which the image is pulled')
+  .option('--dashboard', 'serve the page of the run, /metrics and /status to the pods of the cluster, in plain text')
+  .option('--service-monitor', 'with --dashboard: a ServiceMonitor too, where the Prometheus Operator runs')
   .option('--queue <name>', 'LocalQueue of Kueue')
   .option('--json', 'one line of JSON, a List, instead of YAML')
   .option('--kustomize <dir>', 'write a base and overlays cpu and gpu there instead of printing')

@@ -68,11 +68,9 @@ export function packRows(rows: readonly TokenRow[], architecture: Architecture):
     places: column(tokens.map(({ place }) => place)),
     labels: column(labels),
     labelPlaces: column(labels.map((token) => tokens[token]!.place)),
-    ...maskFeeds(architecture, lines),
-    ...ropeFeeds(architecture, tokens),
+    ...maskFeeds(architecture, lines, lines.length, rowsOf(lines)),
+    ...positionFeeds(architecture, tokens),
   };
-  const offset = architecture.embedding.positions?.offset;
-  if (offset !== undefined) feeds.positions = line(tokens.map(({ position }) => position + offset));
   const transposes = () => transposeFeeds(lines, padding, tokens, labels, copies);
   return { feeds, targets, transposes };
 }
@@ -147,24 +145,53 @@ export function int64(values: readonly number[], shape: readonly number[]): Tens
 /** The lowest float32: what transformers adds, and far below any score. */
 const HIDDEN = -3.4028234663852886e38;
 
-function maskFeeds({ layers }: Architecture, lines: Lines): Record<string, Tensor> {
-  const { count, length: T, begin, lengths } = lines;
+/** Where a row lies in the lines of a mask `[B, 1, 1, T, S]`. */
+export interface MaskedRow {
+  readonly line: number;
+  readonly firstQuery: number;
+  readonly queries: number;
+  readonly firstKey: number;
+  /** Tokens before the first query, whose keys come first. */
+  readonly past: number;
+}
+
+function rowsOf({ length: T, begin, lengths }: Lines): MaskedRow[] {
+  return begin.map((place, row) => {
+    const first = place % T;
+    return { line: Math.floor(place / T), firstQuery: first, queries: lengths[row]!, firstKey: first, past: 0 };
+  });
+}
+
+/** Masks of `count` lines of T queries and S keys, one for each window. */
+export function maskFeeds(
+  { layers }: Architecture,
+  { count, length: T }: { readonly count: number; readonly length: number },
+  S: number,
+  rows: readonly MaskedRow[],
+): Record<string, Tensor> {
   const feeds: Record<string, Tensor> = {};
   for (const window of new Set(layers.map(({ attention }) => attention.inner.window))) {
-    const mask = new Float32Array(count * T * T).fill(HIDDEN);
-    lengths.forEach((length, row) => {
-      const first = begin[row]! % T;
-      for (let query = 0; query < length; query++)
-        for (let key = Math.max(0, query + 1 - (window ?? length)); key <= query; key++)
-          mask[(begin[row]! + query) * T + first + key] = 0;
-    });
-    feeds[maskName(window)] = new Tensor('float32', mask, [count, 1, 1, T, T]);
+    const mask = new Float32Array(count * T * S).fill(HIDDEN);
+    for (const { line, firstQuery, queries, firstKey, past } of rows)
+      for (let query = 0; query < queries; query++) {
+        const at = (line * T + firstQuery + query) * S + firstKey;
+        const end = past + query + 1;
+        mask.fill(0, at + Math.max(0, end - (window ?? end)), at + end);
+      }
+    feeds[maskName(window)] = new Tensor('float32', mask, [count, 1, 1, T, S]);
   }
   return feeds;
 }
 
-function ropeFeeds({ ropes, layers }: Architecture, tokens: readonly RowPosition[]): Record<string, Tensor> {
+/** Learned positions or rotations of tokens. */
+export function positionFeeds(
+  { embedding, ropes, layers }: Architecture,
+  tokens: readonly RowPosition[],
+): Record<string, Tensor> {
   const feeds: Record<string, Tensor> = {};
+  const offset = embedding.positions?.offset;
+  const row = (values: readonly number[]): Tensor => int64(values, [1, values.length]);
+  if (offset !== undefined) feeds.positions = row(tokens.map(({ position }) => position + offset));
   const used = new Set(layers.map(({ attention }) => attention.inner.rope));
   ropes.forEach((rope, index) => {
     if (!used.has(index)) return;

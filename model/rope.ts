@@ -73,6 +73,13 @@ export interface RowPosition {
 export const dependsOnLength = ({ scaling }: Rope): boolean =>
   scaling.type === 'dynamic' || scaling.type === 'longrope';
 
+/**
+ * The length of a row from which on all its tokens turn by other factors, so that what is kept of them is of no use. `dynamic` turns
+ * them otherwise with every token; what was turned stays as it was then, as in transformers.
+ */
+export const turnsAnewAt = ({ scaling }: Rope): number | undefined =>
+  scaling.type === 'longrope' ? scaling.originalMaxPositions + 1 : undefined;
+
 /** cos and sin `[N, rotated / 2]` of N tokens. */
 export function ropeTables(rope: Rope, tokens: readonly RowPosition[]): { cos: Float32Array; sin: Float32Array } {
   const half = rope.rotated / 2;

@@ -20,6 +20,8 @@ export interface RustTokenizer {
   encode(texts: readonly string[]): Promise<EncodedText[]>;
   /** As `encode`, without special tokens of the post-processor: a chat template has written all that there are. */
   encodeChats(texts: readonly RenderedChat[]): Promise<(EncodedChat | Refused)[]>;
+  /** Special tokens give no text. */
+  decode(ids: readonly (readonly number[])[]): Promise<string[]>;
 }
 
 export interface EncodedChat {
@@ -67,6 +69,11 @@ export function openRustTokenizer(file: string, vocabularySize: number): RustTok
         return { ids: encoding.getIds(), labels: labelsOf(encoding, texts[i]!) };
       });
     },
+    decode: (ids) =>
+      library.decodeBatch(
+        ids.map((row) => [...row]),
+        true,
+      ),
   };
 }
 

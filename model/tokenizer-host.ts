@@ -43,7 +43,7 @@ export class TokenizerHost {
 
   /** @throws OperatingError (usage) that names the file and the text; one text is tried after the other to find it */
   encode(texts: readonly string[]): Promise<readonly EncodedText[]> {
-    return this.inTurn(texts, async (texts) => {
+    return this.inTurn('encode', texts, async (texts) => {
       const reply = await this.running!.ask({ kind: 'encode', texts });
       return reply.kind === 'encoded' ? reply.texts : reply;
     });
@@ -51,9 +51,17 @@ export class TokenizerHost {
 
   /** @throws as `encode`; a chat that is refused is told in its place */
   encodeChats(chats: readonly Chat[], asPrompts: boolean): Promise<readonly (EncodedChat | Refused)[]> {
-    return this.inTurn(chats, async (chats) => {
+    return this.inTurn('encode', chats, async (chats) => {
       const reply = await this.running!.ask({ kind: 'encodeChats', chats, asPrompts });
       return reply.kind === 'encodedChats' ? reply.chats : reply;
+    });
+  }
+
+  /** @throws OperatingError (usage) that names the file and the ids */
+  decode(rows: readonly (readonly number[])[]): Promise<readonly string[]> {
+    return this.inTurn('decode', rows, async (rows) => {
+      const reply = await this.running!.ask({ kind: 'decode', rows });
+      return reply.kind === 'decoded' ? reply.texts : reply;
     });
   }
 
@@ -63,31 +71,35 @@ export class TokenizerHost {
   }
 
   /** One call after the other, since the process answers one request at a time. */
-  private inTurn<Text, Encoded>(texts: readonly Text[], ask: Ask<Text, Encoded>): Promise<readonly Encoded[]> {
-    const encoding = this.idle.then(() => this.encodeNow(texts, ask));
-    this.idle = encoding.catch(() => {});
-    return encoding;
+  private inTurn<Given, Got>(verb: string, given: readonly Given[], ask: Ask<Given, Got>): Promise<readonly Got[]> {
+    const result = this.idle.then(() => this.askNow(verb, given, ask));
+    this.idle = result.catch(() => {});
+    return result;
   }
 
-  private async encodeNow<Text, Encoded>(texts: readonly Text[], ask: Ask<Text, Encoded>): Promise<readonly Encoded[]> {
-    const where = `${this.loading.file}: cannot encode ${JSON.stringify(texts[0])?.slice(0, 100)}`;
+  private async askNow<Given, Got>(
+    verb: string,
+    given: readonly Given[],
+    ask: Ask<Given, Got>,
+  ): Promise<readonly Got[]> {
+    const where = `${this.loading.file}: cannot ${verb} ${JSON.stringify(given[0])?.slice(0, 100)}`;
     let failure: unknown;
     try {
       if (this.running === undefined) await this.load();
-      const reply = await ask(texts);
+      const reply = await ask(given);
       if (!('kind' in reply)) return reply;
       failure = usageError(`${where}: ${reply.kind === 'failed' ? reply.reason : reply.kind}`);
     } catch (error) {
       this.stop();
       failure = asPanic(error, where);
     }
-    if (texts.length > 1) for (const text of texts) await this.encodeNow([text], ask);
+    if (given.length > 1) for (const one of given) await this.askNow(verb, [one], ask);
     throw failure;
   }
 }
 
 /** Asks the process that runs; anything but the answer that is hoped for is handed back. */
-type Ask<Text, Encoded> = (texts: readonly Text[]) => Promise<readonly Encoded[] | TokenizerReply>;
+type Ask<Given, Got> = (given: readonly Given[]) => Promise<readonly Got[] | TokenizerReply>;
 
 /** A process that was started. */
 interface Running {

@@ -26,13 +26,15 @@ export type TokenizerRequest =
       readonly chats: readonly Chat[];
       /** The ids of what comes before an answer are asked for; no turns, so no labels. */
       readonly asPrompts: boolean;
-    };
+    }
+  | { readonly kind: 'decode'; readonly rows: readonly (readonly number[])[] };
 
 export type TokenizerReply =
   | { readonly kind: 'failed'; readonly reason: string }
   | { readonly kind: 'loaded'; readonly eosId: number | undefined }
   | { readonly kind: 'encoded'; readonly texts: readonly EncodedText[] }
-  | { readonly kind: 'encodedChats'; readonly chats: readonly (EncodedChat | Refused)[] };
+  | { readonly kind: 'encodedChats'; readonly chats: readonly (EncodedChat | Refused)[] }
+  | { readonly kind: 'decoded'; readonly texts: readonly string[] };
 
 let directory: string;
 let tokenizer: RustTokenizer | undefined;
@@ -52,6 +54,7 @@ const reasonOf = (error: unknown): string => (error instanceof Error ? error.mes
 async function answer(request: TokenizerRequest): Promise<TokenizerReply> {
   if (request.kind === 'encode') return { kind: 'encoded', texts: await tokenizer!.encode(request.texts) };
   if (request.kind === 'encodeChats') return { kind: 'encodedChats', chats: await encodeChats(request) };
+  if (request.kind === 'decode') return { kind: 'decoded', texts: await tokenizer!.decode(request.rows) };
   const { file, vocabularySize, eosToken } = request;
   directory = dirname(file);
   tokenizer = openRustTokenizer(file, vocabularySize);

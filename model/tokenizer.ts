@@ -26,7 +26,11 @@ export interface Tokenizer {
   encodeChats(chats: readonly Chat[], asPrompts?: boolean): Promise<readonly (EncodedChat | Refused)[]>;
   /** The end-of-text token: eos_token of tokenizer_config.json, else eos_token_id of config.json (its first). */
   readonly eosId: number | undefined;
-  /** Ends the process that holds the vocabulary; the next call of `encode` starts it again. */
+  /** Where a generated text ends: eosId, and all eos_token_id of config.json and generation_config.json. */
+  readonly endIds: ReadonlySet<number>;
+  /** The text of each row of ids, without special tokens. @throws OperatingError (usage) that names the file */
+  decode(ids: readonly (readonly number[])[]): Promise<readonly string[]>;
+  /** Ends the process that holds the vocabulary; the next call of `encode` or `decode` starts it again. */
   close(): void;
 }
 
@@ -65,12 +69,18 @@ export interface EncodedRow extends TokenRow {
 export async function loadTokenizer(directory: string, vocabularySize = 2 ** 32): Promise<Tokenizer> {
   const eosToken = readConfig(directory, 'tokenizer_config.json', TokenizerConfig)?.eos_token ?? undefined;
   const host = new TokenizerHost({ kind: 'load', file: join(directory, 'tokenizer.json'), vocabularySize, eosToken });
-  const eosId = await host.load();
+  const inVocabulary = await host.load();
+  const [config, generation] = ['config.json', 'generation_config.json'].map((name) =>
+    [readConfig(directory, name, ModelConfig)?.eos_token_id ?? []].flat(),
+  );
+  const eosId = inVocabulary ?? config![0];
   return {
     directory,
     encode: (texts) => host.encode(texts),
     encodeChats: (chats, asPrompts = false) => host.encodeChats(chats, asPrompts),
-    eosId: eosId ?? [readConfig(directory, 'config.json', ModelConfig)?.eos_token_id ?? []].flat()[0],
+    decode: (ids) => host.decode(ids),
+    eosId,
+    endIds: new Set([eosId ?? [], config!, generation!].flat()),
     close: () => host.stop(),
   };
 }

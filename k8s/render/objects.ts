@@ -1,6 +1,7 @@
 /** All objects of a run on Kubernetes, in the order in which they are applied. */
 import type { Job } from 'kubernetes-types/batch/v1.js';
 import type { ConfigMap, Namespace, PersistentVolumeClaim, Service } from 'kubernetes-types/core/v1.js';
+import type { ObjectMeta } from 'kubernetes-types/meta/v1.js';
 import type { NetworkPolicy, NetworkPolicyEgressRule } from 'kubernetes-types/networking/v1.js';
 import type { PodDisruptionBudget } from 'kubernetes-types/policy/v1.js';
 import { trainerJob, workerJob } from './jobs.ts';
@@ -14,7 +15,19 @@ export type LaunchObject =
   | PersistentVolumeClaim
   | Job
   | PodDisruptionBudget
-  | NetworkPolicy;
+  | NetworkPolicy
+  | ServiceMonitor;
+
+/** Of the Prometheus Operator: what of a Service is scraped. */
+interface ServiceMonitor {
+  readonly apiVersion: 'monitoring.coreos.com/v1';
+  readonly kind: 'ServiceMonitor';
+  readonly metadata: ObjectMeta;
+  readonly spec: {
+    readonly selector: { readonly matchLabels: { readonly [label: string]: string } };
+    readonly endpoints: readonly { readonly port: string; readonly path: string }[];
+  };
+}
 
 /** The objects by the file of the kustomize base that holds them. */
 export function launchObjects(plan: LaunchPlan): { readonly [file: string]: LaunchObject[] } {
@@ -22,6 +35,7 @@ export function launchObjects(plan: LaunchPlan): { readonly [file: string]: Laun
     'namespace.yaml': [namespace(plan)],
     'run.yaml': [runFile(plan)],
     'trainer.yaml': [runsClaim(plan), service(plan), budget(plan, 'trainer'), trainerNetwork(plan), trainerJob(plan)],
+    ...(plan.dashboard && { 'dashboard.yaml': dashboard(plan) }),
     'workers.yaml': [budget(plan, 'worker'), workerNetwork(plan), workerJob(plan)],
   };
 }
@@ -77,6 +91,30 @@ const service = (plan: LaunchPlan): Service => ({
   },
 });
 
+/** The trainer's page and /metrics, and who tells Prometheus of them. Only this Service has the component `dashboard`. */
+function dashboard(plan: LaunchPlan): LaunchObject[] {
+  const meta = metadata(plan, objectName(plan, 'dashboard'), 'dashboard');
+  const page: Service = {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: meta,
+    spec: {
+      selector: selectorOf(plan, 'trainer'),
+      ports: [{ name: 'dashboard', port: PORTS.dashboard, targetPort: 'dashboard', protocol: 'TCP' }],
+    },
+  };
+  const monitor: ServiceMonitor = {
+    apiVersion: 'monitoring.coreos.com/v1',
+    kind: 'ServiceMonitor',
+    metadata: meta,
+    spec: {
+      selector: { matchLabels: selectorOf(plan, 'dashboard') },
+      endpoints: [{ port: 'dashboard', path: '/metrics' }],
+    },
+  };
+  return plan.serviceMonitor ? [page, monitor] : [page];
+}
+
 /** The trainer is moved by hand only; of the workers at least half stay, so that rounds keep their quorum. */
 function budget(plan: LaunchPlan, component: Component): PodDisruptionBudget {
   const minAvailable = component === 'trainer' ? 1 : Math.max(1, Math.floor(plan.workers / 2));
@@ -92,7 +130,7 @@ function budget(plan: LaunchPlan, component: Component): PodDisruptionBudget {
   };
 }
 
-/** Workers reach the trainer's port, and it reaches nobody. Probes come from the machine and need no rule. */
+/** Workers reach the trainer's port, every pod of the cluster its page where there is one, and it reaches nobody. Probes come from the machine and need no rule. */
 const trainerNetwork = (plan: LaunchPlan): NetworkPolicy => ({
   apiVersion: 'networking.k8s.io/v1',
   kind: 'NetworkPolicy',
@@ -105,6 +143,9 @@ const trainerNetwork = (plan: LaunchPlan): NetworkPolicy => ({
         from: [{ podSelector: { matchLabels: selectorOf(plan, 'worker') } }],
         ports: [{ port: PORTS.rounds, protocol: 'TCP' }],
       },
+      ...(plan.dashboard
+        ? [{ from: [{ namespaceSelector: {} }], ports: [{ port: PORTS.dashboard, protocol: 'TCP' }] }]
+        : []),
     ],
     egress: [],
   },

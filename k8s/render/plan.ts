@@ -45,6 +45,9 @@ export interface LaunchPlan {
   readonly nodeSelector: { readonly [label: string]: string } | undefined;
   /** Secret with which the image is pulled. */
   readonly imagePullSecret: string | undefined;
+  /** Whether the trainer serves its page, and whether Prometheus is told of it. */
+  readonly dashboard: boolean;
+  readonly serviceMonitor: boolean;
   /** The run file as the pods read it. */
   readonly runFile: string;
 }
@@ -66,6 +69,8 @@ export interface RenderFlags {
   readonly queue?: string;
   readonly nodeSelector?: readonly string[];
   readonly imagePullSecret?: string;
+  readonly dashboard?: boolean;
+  readonly serviceMonitor?: boolean;
 }
 
 /** Where things lie in a container. */
@@ -86,6 +91,7 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
   if (workers < 1 || workers > MOST_WORKERS) throw usageError(`--workers ${workers}: expected 1…${MOST_WORKERS}`);
   const model = claimPath('--model-claim', flags.modelClaim);
   const data = claimPath('--data-claim', flags.dataClaim);
+  if (flags.serviceMonitor && !flags.dashboard) throw usageError('--service-monitor needs --dashboard');
   if (flags.dataByIndex && !data) throw usageError('--data-by-index needs --data-claim');
   const train = trainFiles(run, file);
   if (flags.dataByIndex && train.length > 1)
@@ -101,6 +107,7 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
     ...{ model, data, secure: !flags.insecure, queue: flags.queue },
     nodeSelector: flags.nodeSelector && nodeSelector(flags.nodeSelector),
     imagePullSecret: flags.imagePullSecret,
+    ...{ dashboard: flags.dashboard ?? false, serviceMonitor: flags.serviceMonitor ?? false },
     ownRows: flags.dataByIndex ? basename(train[0]!) : undefined,
     runFile: runFileOfPods(file, workers, paths, dataDirectory, run),
   };

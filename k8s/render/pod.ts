@@ -7,7 +7,7 @@ import { type LaunchPlan, MOUNTS } from './plan.ts';
 
 export type Component = 'trainer' | 'worker';
 
-export const PORTS = { rounds: 50051, health: 50052 } as const;
+export const PORTS = { rounds: 50051, health: 50052, dashboard: 8080 } as const;
 /** Run directories are below it, on the trainer's volume. */
 export const RUNS = '/runs';
 /** In arguments: the pod's address, IPv4. */
@@ -23,15 +23,15 @@ export const secretNames = ({ name }: Pick<LaunchPlan, 'name'>): { tls: string; 
 });
 export const objectName = ({ name }: Pick<LaunchPlan, 'name'>, part: string): string => `${name}-${part}`;
 
-/** Labels that select the pods of one component of one run. */
-export const selectorOf = ({ name }: LaunchPlan, component: Component): { [key: string]: string } => ({
+/** Labels that select the pods of one component of one run, or the Service of its page. */
+export const selectorOf = ({ name }: LaunchPlan, component: Component | 'dashboard'): { [key: string]: string } => ({
   'app.kubernetes.io/name': 'onebyte',
   'app.kubernetes.io/instance': name,
   'app.kubernetes.io/component': component,
 });
 
 /** Metadata of an object of the run. */
-export function metadata(plan: LaunchPlan, name: string, component?: Component): ObjectMeta {
+export function metadata(plan: LaunchPlan, name: string, component?: Component | 'dashboard'): ObjectMeta {
   const { namespace, version } = plan;
   const labels: { [key: string]: string } = {
     'app.kubernetes.io/name': 'onebyte',

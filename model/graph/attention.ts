@@ -6,7 +6,7 @@ import type { Attention, Rope } from '../architecture.ts';
 import type { GraphBuilder, Value } from './builder.ts';
 import { type Dual, derived, linearly, split } from './dual.ts';
 import { linear, linears } from './linear.ts';
-import type { Choice, ModelGraph } from './model-graph.ts';
+import { type Choice, cacheInputs, type ModelGraph } from './model-graph.ts';
 import { normalization } from './normalization.ts';
 
 /** `x` `[G, N, C]` to `[G, N', C]`: `kept` chooses N' tokens from the places `[B·T]`. */
@@ -16,11 +16,15 @@ export function attention(g: ModelGraph, description: Attention, x: Dual, kept: 
   const [q, k, v] = project(g, description, x);
   const shared = heads / keyValueHeads;
   // The heads that share a key stand beside it: [G, B, keyValueHeads, shared, T, D] against [G, B, keyValueHeads, 1, T, D].
-  const query = headsFirst(g, positioned(g, description, q!, heads, description.queryNorm), shared, description);
-  const key = headsFirst(g, positioned(g, description, k!, keyValueHeads, description.keyNorm), 1, description);
+  const turned = positioned(g, description, q!, heads, description.queryNorm);
+  const query = headsFirst(g, turned, shared, description, g.padding());
+  const cache = cacheInputs(description);
+  const remembered = (x: Dual, input: string): Dual =>
+    headsFirst(g, g.remembered(x, input, cache.size), 1, description, g.keyPlaces());
+  const key = remembered(positioned(g, description, k!, keyValueHeads, description.keyNorm), cache.key);
   const plain = scoresOf(graph, query, key, description);
   const scores = softcap === undefined ? plain : g.softcapped(plain, softcap);
-  const mixed = mix(g, scores, g.mask(description.window), headsFirst(g, v!, 1, description), description);
+  const mixed = mix(g, scores, g.mask(description.window), remembered(v!, cache.value), description);
   const merged = linearly(
     graph,
     mixed,
@@ -126,15 +130,13 @@ function rotated(g: ModelGraph, index: number, rope: Rope, x: Dual, heads: numbe
   );
 }
 
-/** Packed `[G, N, heads · D]` to padded `[G, B, heads / shared, shared, T, D]`. */
-function headsFirst(g: ModelGraph, x: Dual, shared: number, description: Attention): Dual {
-  const { graph } = g;
-  const padding = g.padding();
+/** Packed `[G, N, heads · D]` to `[G, B, heads / shared, shared, T, D]` at `places`. */
+function headsFirst({ graph }: ModelGraph, x: Dual, shared: number, description: Attention, places: Choice): Dual {
   return linearly(
     graph,
     x,
-    (x) => perHead(graph, padding.of(x), shared, description),
-    (dy) => padding.back(tokensFirst(graph, dy, shared * description.keyValueHeads, description)),
+    (x) => perHead(graph, places.of(x), shared, description),
+    (dy) => places.back(tokensFirst(graph, dy, shared * description.keyValueHeads, description)),
   );
 }
 

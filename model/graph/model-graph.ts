@@ -1,6 +1,6 @@
 /** What every graph part needs: the builder, the model's weights, and the inputs that it shares with the other parts. */
 import assert from 'node:assert/strict';
-import type { Architecture, Linear } from '../architecture.ts';
+import type { Architecture, Attention, Linear } from '../architecture.ts';
 import type { BaseModel } from '../base-model.ts';
 import { BLOCK, type Int8Weight, type Int8Weights, int8Parts } from '../int8-weights.ts';
 import { GraphBuilder, type Value } from './builder.ts';
@@ -30,6 +30,8 @@ export interface GraphOptions {
   readonly int8?: Int8Weights | undefined;
   /** Undefined: a graph without directions. */
   readonly tangents?: TangentPrecision | undefined;
+  /** Keys and values of tokens that were read before are inputs, those of the tokens that are read outputs. Not with derivatives. */
+  readonly cached?: boolean | undefined;
 }
 
 export class ModelGraph {
@@ -40,11 +42,13 @@ export class ModelGraph {
   private readonly model: BaseModel;
   private readonly int8: Int8Weights | undefined;
   private readonly tangents: TangentPrecision | undefined;
+  private readonly cached: boolean;
 
-  constructor(model: BaseModel, { int8, tangents }: GraphOptions) {
+  constructor(model: BaseModel, { int8, tangents, cached = false }: GraphOptions) {
     this.model = model;
     this.int8 = int8;
     this.tangents = tangents;
+    this.cached = cached;
     this.architecture = model.architecture;
     const quantized = [...(int8?.values() ?? [])].map((weight) => weight.quantized);
     this.graph = new GraphBuilder([...model.weights.values(), ...quantized]);
@@ -111,6 +115,21 @@ export class ModelGraph {
     };
   }
 
+  /** `x` `[1, N, size]`, of keys or values, behind those of the tokens that were read before: `[1, P + N, size]`. */
+  remembered(x: Dual, input: string, size: number): Dual {
+    if (!this.cached) return x;
+    this.graph.output(x.value, readOutput(input), [1, 'N', size]);
+    const past = this.graph.input(input, 'float32', [1, 'P', size]);
+    return { value: this.graph.node('Concat', [past, x.value], { axis: 1 }) };
+  }
+
+  /** What is remembered to places `[G, B, S, C]`; without a cache these are the tokens' own places. */
+  keyPlaces(): Choice {
+    if (!this.cached) return this.padding();
+    const keys = this.graph.input('keys', 'int64', ['B', 'S']);
+    return { of: (x) => this.gathered(x, keys), back: () => assert.fail('a graph with a cache has no derivatives') };
+  }
+
   /** Places `[G, B·T, C]` to packed tokens `[G, N, C]`: the first place of each. Back to `[G, B, T, C]`. */
   places(): Choice {
     const places = this.graph.input('places', 'int64', ['N']);
@@ -145,11 +164,9 @@ export class ModelGraph {
     return this.graph.node('Gather', [x, index], { axis: 1 });
   }
 
-  /** Added to the scores, `[B, 1, 1, T, T]`: 0 where a query (row) may see a key (column), else the lowest float32. */
+  /** Added to the scores, `[B, 1, 1, T, T]` (`S` keys with a cache): 0 where a query (row) may see a key (column), else the lowest float32. */
   mask(window: number | undefined): Value {
-    return this.graph.once(maskName(window), () =>
-      this.graph.input(maskName(window), 'float32', ['B', 1, 1, 'T', 'T']),
-    );
+    return this.graph.input(maskName(window), 'float32', ['B', 1, 1, 'T', this.cached ? 'S' : 'T']);
   }
 
   /** cos and sin of each packed token, `[N, rotated / 2]`. */
@@ -173,3 +190,13 @@ export class ModelGraph {
 }
 
 export const maskName = (window: number | undefined): string => `mask_${window ?? 'all'}`;
+
+/** The cache of an attention: inputs of what was read before, each `[1, P, size]`, one row for each token. */
+export const cacheInputs = ({ output, keyValueHeads, headSize }: Attention) => ({
+  key: `key of ${output.name}`,
+  value: `value of ${output.name}`,
+  size: keyValueHeads * headSize,
+});
+
+/** The output `[1, N, size]` of the tokens that are read, for a cache's input. */
+export const readOutput = (input: string): string => `${input}, read`;

@@ -25,6 +25,7 @@ export const tangentInput = (matrix: 'A' | 'B', module: number): string => `d${m
  * adapters. Output: hidden `[G, L, embedding size]`, the head's input at the L label positions.
  * With tangents G is 1, the trained matrices have tangents `[K, …]` as inputs too, and where the input differentiate (bool
  * `[1]`) holds a second output is tangents `[K, L, embedding size]`, the derivatives of hidden along the K directions.
+ * With a cache G is 1, and `cacheInputs` of every attention and keys `[B, S]`, places in the cache and behind it, are inputs too.
  */
 export function trunkGraph(
   model: BaseModel,

@@ -9,6 +9,7 @@ for (const [name, flags] of Object.entries({
   'a launch with volumes': { modelClaim: 'm', dataClaim: 'd', dataByIndex: true },
   'a launch without TLS': { insecure: true },
   'a launch of one worker': { workers: 1 },
+  'a launch with a page': { dashboard: true, serviceMonitor: true },
 }))
   test(`${name} breaks no rule`, () => {
     assert.deepEqual(violations(tinyLaunch(flags)), []);

@@ -75,6 +75,29 @@ test('plain text is rendered only when it is asked for', () => {
   assert.ok(args(tinyLaunch({ insecure: true })).includes('--insecure'));
 });
 
+test('the page of the run is served where it is asked for, and Prometheus finds it by the labels of its Service alone', () => {
+  const named = (objects: ReturnType<typeof tinyLaunch>, name: string) =>
+    objects.filter(({ metadata }) => metadata.name === name);
+  assert.deepEqual(named(tinyLaunch(), 'onebyte-dashboard'), []);
+  const objects = tinyLaunch({ dashboard: true, serviceMonitor: true });
+  const [service, monitor] = named(objects, 'onebyte-dashboard');
+  const { args, ports } = podOf(objects, 'trainer').containers[0];
+  const port = ports.find(({ name }: { name: string }) => name === service.spec.ports[0].targetPort).containerPort;
+  assert.ok(args.includes(`--dashboard=$(POD_IP):${port}`));
+  const { matchLabels } = monitor.spec.selector;
+  const selected = objects.filter(
+    ({ kind, metadata }) =>
+      kind === 'Service' && Object.entries(matchLabels).every(([label, value]) => metadata.labels[label] === value),
+  );
+  assert.deepEqual(selected, [service]);
+  assert.equal(monitor.spec.endpoints[0].port, service.spec.ports[0].name);
+  const network = objects.find(({ kind, metadata }) => kind === 'NetworkPolicy' && metadata.name === 'onebyte-trainer');
+  const reached = network.spec.ingress.flatMap((rule: { ports: { port: number }[] }) =>
+    rule.ports.map(({ port }) => port),
+  );
+  assert.deepEqual(reached, [50051, port]);
+});
+
 test('comments of the run file stay, and keys that pods do not have are gone', () => {
   const { runFile } = tinyPlan();
   assert.match(runFile, /^# The demo/);
@@ -107,6 +130,7 @@ test('a model of an example that was not made is named', () => {
 });
 
 for (const [flags, expected] of [
+  [{ serviceMonitor: true }, /--service-monitor needs --dashboard/],
   [{ nodeSelector: ['pool'] }, /--node-selector pool: expected LABEL=VALUE/],
   [{ imagePullSecret: 'a b' }, /--image-pull-secret a b/],
   [{ image: 'onebyte' }, /--image/],

@@ -50,7 +50,7 @@ const broken = (make: (objects: Loose[]) => void): Loose[] => {
 test('rendered objects have the keys and types of the API, and a mistake in them is found', (context) => {
   const launches = {
     plain: tinyLaunch(),
-    gpu: tinyLaunch({ gpus: 1, queue: 'q', storageClass: 'fast' }),
+    gpu: tinyLaunch({ gpus: 1, queue: 'q', storageClass: 'fast', dashboard: true }),
     volumes: tinyLaunch({ modelClaim: 'm', dataClaim: 'd/x', dataByIndex: true, insecure: true }),
     secrets: parseObjects(toYaml(launchSecrets({ name: 'a', namespace: 'b', days: 1 }))),
     'wrong-key': broken((all) => Object.assign(jobOf(all, 'worker').spec, { backoffLimitPerIndx: 1 })),
