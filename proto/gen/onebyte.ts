@@ -69,10 +69,12 @@ export interface Hello {
   epoch?:
     | number
     | undefined;
+  /** It evaluates nothing and is asked for nothing: counts tell of the rows that they are of. */
+  noEvaluation?:
+    | boolean
+    | undefined;
   /** What the worker's forward pass runs on, as it says itself: `cpu`, `cuda:1 in bfloat16`. */
   computesOn?: string | undefined;
-  /** It evaluates nothing and is asked for nothing: counts tell of the rows that they are of. */
-  noEvaluation?: boolean | undefined;
 }
 
 export interface Welcome {
@@ -300,10 +302,12 @@ export interface MemberStatus {
     | undefined;
   /** Gradient bytes that were cut to the winsorising limit: many of a worker that lies or is broken. */
   clipped: number;
+  /** Absent where the worker has said nothing of one. */
+  privacy?:
+    | PrivacyBudget
+    | undefined;
   /** What its forward pass runs on, as it says itself; absent where it does not say. */
   computesOn?: string | undefined;
-  /** Absent where the worker has said nothing of one. */
-  privacy?: PrivacyBudget | undefined;
 }
 
 /** The last replica digest of a worker. */
@@ -565,8 +569,8 @@ function createBaseHello(): Hello {
     replica: undefined,
     runConfigSha256: Buffer.alloc(0),
     epoch: undefined,
-    computesOn: undefined,
     noEvaluation: undefined,
+    computesOn: undefined,
   };
 }
 
@@ -660,20 +664,20 @@ export const Hello: MessageFns<Hello> = {
             message.epoch = reader.uint32();
             continue;
           }
-          case 8: {
-            if (tag !== 66) {
-              break;
-            }
-
-            message.computesOn = reader.string();
-            continue;
-          }
           case 7: {
             if (tag !== 56) {
               break;
             }
 
             message.noEvaluation = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.computesOn = reader.string();
             continue;
           }
         }
@@ -2162,8 +2166,8 @@ function createBaseMemberStatus(): MemberStatus {
     shard: 0,
     digest: undefined,
     clipped: 0,
-    computesOn: undefined,
     privacy: undefined,
+    computesOn: undefined,
   };
 }
 
@@ -2323,20 +2327,20 @@ export const MemberStatus: MessageFns<MemberStatus> = {
             message.clipped = longToNumber(reader.uint64());
             continue;
           }
-          case 14: {
-            if (tag !== 114) {
-              break;
-            }
-
-            message.computesOn = reader.string();
-            continue;
-          }
           case 13: {
             if (tag !== 106) {
               break;
             }
 
             message.privacy = PrivacyBudget.decode(reader, reader.uint32());
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.computesOn = reader.string();
             continue;
           }
         }
