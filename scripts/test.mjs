@@ -16,17 +16,13 @@ if (files.length === 0) {
   console.error(`no test file matches ${wanted.join(', ')}`);
   process.exit(2);
 }
-// Of the whole run a third is the start of processes that compile their sources: they are compiled once.
-const whole = wanted.length === 0;
-if (whole && spawnSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: 'inherit' }).status !== 0)
-  process.exit(1);
 const run = spawnSync(
   process.execPath,
   ['--import', 'tsx', '--test', '--test-concurrency=2', `--test-timeout=${timeoutMs}`, ...files],
   {
     cwd: root,
     stdio: 'inherit',
-    env: { ORT_DISABLE_TELEMETRY: '1', ...(whole && { ONEBYTE_COMPILED: '1' }), ...process.env },
+    env: { ORT_DISABLE_TELEMETRY: '1', ...process.env },
   },
 );
 process.exit(run.status ?? 1);
