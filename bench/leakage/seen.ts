@@ -3,7 +3,7 @@ import { powerOfTwo } from '../../kernels/float64.ts';
 import { exponentInForce } from '../../kernels/learning-rule.ts';
 import type { ReplicaState } from '../../kernels/replica.ts';
 import type { TokenRow } from '../../model/token-row.ts';
-import { DECODED_512 } from '../../proto/e4m3.ts';
+import { DECODED_512, STEPS_PER_UNIT } from '../../proto/e4m3.ts';
 import { mean } from '../statistics.ts';
 
 export interface LeakageRow {
@@ -27,7 +27,7 @@ export interface LeakageRow {
 
 /** The projected gradients that bytes of the replica's round stand for. */
 export function valuesOf(bytes: Uint8Array, { normaliser }: ReplicaState): Float64Array {
-  const scale = powerOfTwo(exponentInForce(normaliser)) / 512;
+  const scale = powerOfTwo(exponentInForce(normaliser)) / STEPS_PER_UNIT;
   return Float64Array.from(bytes, (byte) => DECODED_512[byte]! * scale);
 }
 
