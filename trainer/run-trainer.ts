@@ -7,7 +7,6 @@
 import type { Backend } from '../kernels/backend.ts';
 import { adapterDigest, moveReplica, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { learningRuleOf } from '../kernels/run-replica.ts';
-import { encodeSnapshot } from '../kernels/snapshot.ts';
 import { deferred } from '../platform/deferred.ts';
 import type { WorkerMessage } from '../proto/gen/onebyte.ts';
 import { MAX_GRADIENTS_PER_RECORD } from '../proto/limits.ts';
@@ -18,6 +17,7 @@ import { groupAppends } from './core/group-commit.ts';
 import { restoreTrainer, uncountable } from './core/restore.ts';
 import type { Effect, Event, Report, StreamId, TrainerRules, TrainerState } from './core/state.ts';
 import { step } from './core/step.ts';
+import { EventQueue } from './event-queue.ts';
 import { emptyHistory, type RunHistory } from './metrics/history.ts';
 import { statusOf } from './metrics/status.ts';
 import { isBest, writeCheckpoint } from './store/checkpoint.ts';
@@ -27,14 +27,11 @@ import { readRoundLog } from './store/round-log.ts';
 import type { Peer } from './transport/listener.ts';
 import { type Service, type ServiceAccess, startService } from './transport/service.ts';
 import type { ServiceLimits } from './transport/service-limits.ts';
+import { sharedSnapshots } from './transport/shared-snapshot.ts';
 import { eventOf } from './transport/worker-event.ts';
 
 /** How often the core hears the time, ms. */
 const TICK_MS = 25;
-/** Events that share one fsync at most. */
-const MAX_GROUP = 256;
-/** How often the trainer looks whether its run directory is still its own, ms. */
-const LOCK_CHECK_MS = 1_000;
 /** How long workers may take to hang up after the run's last word, ms. */
 const CLOSE_GRACE_MS = 10_000;
 
@@ -105,11 +102,12 @@ class Trainer {
   private replayed: ReplicaState | undefined;
   /** The replica that an open evaluation is about. */
   private evaluated: ReplicaState | undefined;
-  /** The last snapshot that was asked for. */
-  private encoded: { readonly of: ReplicaState; readonly bytes: WeakRef<ArrayBufferLike> } | undefined;
+  private readonly encode = sharedSnapshots();
   private service: Service | undefined;
-  private readonly queue: (Event | (() => Promise<void>))[] = [];
-  private pumping = false;
+  private readonly queue = new EventQueue(
+    (events) => this.process(events),
+    (error) => this.outcome.reject(error),
+  );
   private payloadBytesUp = 0;
   private checkpointDir: string | undefined;
   private readonly outcome = deferred<{ exitCode: ExitCode; text: string }>();
@@ -145,22 +143,16 @@ class Trainer {
       access,
       {
         onMessage: (stream, message, peer) => this.onMessage(stream, message, peer),
-        onClosed: (stream) => this.dispatch({ kind: 'closed', atMs: performance.now(), stream }),
+        onClosed: (stream) => this.queue.push({ kind: 'closed', atMs: performance.now(), stream }),
         snapshot: () => this.snapshot(),
         runConfig: () => this.runConfig,
         status: () => statusOf(this.state, this.options.history ?? emptyHistory()),
       },
       serviceLimits,
     );
-    const ticker = setInterval(() => this.dispatch({ kind: 'tick', atMs: performance.now() }), TICK_MS);
-    const watch = setInterval(() => {
-      try {
-        this.open.lock.check();
-      } catch (error) {
-        this.outcome.reject(error);
-      }
-    }, LOCK_CHECK_MS);
-    const onDrain = (): void => this.dispatch({ kind: 'drain', atMs: performance.now() });
+    const ticker = setInterval(() => this.queue.push({ kind: 'tick', atMs: performance.now() }), TICK_MS);
+    const unwatch = this.open.lock.watch((error) => this.outcome.reject(error));
+    const onDrain = (): void => this.queue.push({ kind: 'drain', atMs: performance.now() });
     try {
       onListening(this.service.address, this.replica.normaliser.round, this.open.tornBytes);
       for (const evaluation of uncountable(this.open.frames)) this.report({ kind: 'passedOver', ...evaluation });
@@ -172,7 +164,7 @@ class Trainer {
       return this.result(exitCode, text);
     } finally {
       clearInterval(ticker);
-      clearInterval(watch);
+      unwatch();
       drain.removeEventListener('abort', onDrain);
       await this.service.close(0);
     }
@@ -198,33 +190,12 @@ class Trainer {
   private onMessage(stream: StreamId, { message }: WorkerMessage, peer: Peer): void {
     if (message?.$case === 'contribution') this.payloadBytesUp += message.value.gradientBytes.length;
     const event = eventOf(stream, peer, message, performance.now());
-    if (event) this.dispatch(event);
+    if (event) this.queue.push(event);
     else this.service?.refuse(stream, 'invalid', 'a message without content');
   }
 
-  private dispatch(item: Event | (() => Promise<void>)): void {
-    this.queue.push(item);
-    if (!this.pumping) this.pump().catch((error) => this.outcome.reject(error));
-  }
-
-  /** Where it throws, `pumping` stays true: nothing more is heard or said. */
-  private async pump(): Promise<void> {
-    this.pumping = true;
-    for (let item = this.queue.shift(); item !== undefined; item = this.queue.shift())
-      if (typeof item === 'function') await item();
-      else await this.process(item);
-    this.pumping = false;
-  }
-
-  /** Takes `event` and those that wait behind it to the core, and carries out what they ask for with one fsync. */
-  private async process(event: Event): Promise<void> {
-    const events = [event];
-    for (
-      let next = this.queue[0];
-      next && typeof next !== 'function' && events.length < MAX_GROUP;
-      next = this.queue[0]
-    )
-      events.push(this.queue.shift() as Event);
+  /** Takes events to the core, and carries out what they ask for with one fsync. */
+  private async process(events: readonly Event[]): Promise<void> {
     const effects = events.flatMap((each) => step(this.state, each));
     await this.carryOut(effects);
     for (const each of events) if ('stream' in each) this.service?.handled(each.stream);
@@ -253,7 +224,7 @@ class Trainer {
         await this.apply(effect);
         break;
       case 'replayLog':
-        this.dispatch(() => this.replay(effect.round));
+        this.queue.push(() => this.replay(effect.round));
         break;
       case 'takeReplayed':
         this.replica = this.replayed!;
@@ -322,15 +293,7 @@ class Trainer {
     await this.checkpoint((await replayLog(log, backend, best.round)).replica, true);
   }
 
-  /** Readers of one round share its bytes; they are let go with the last of them. */
   private snapshot(): Promise<Uint8Array> {
-    return new Promise((resolve) =>
-      this.dispatch(async () => {
-        const shared = this.encoded?.of === this.replica ? this.encoded.bytes.deref() : undefined;
-        const bytes = shared ? new Uint8Array(shared) : encodeSnapshot(this.replica);
-        this.encoded = { of: this.replica, bytes: new WeakRef(bytes.buffer) };
-        resolve(bytes);
-      }),
-    );
+    return new Promise((resolve) => this.queue.push(async () => resolve(this.encode(this.replica))));
   }
 }

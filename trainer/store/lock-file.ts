@@ -13,6 +13,9 @@ import { storeError } from '../../proto/operating-error.ts';
 /** How often the lock may change hands while one process tries to take it. */
 const ATTEMPTS = 4;
 
+/** How often a holder that watches looks whether it still is one, ms. */
+const CHECK_MS = 1_000;
+
 export interface LockTimes {
   /** Between two signs of life of the holder. */
   readonly beatMs: number;
@@ -24,6 +27,8 @@ const TIMES: LockTimes = { beatMs: 2_000, deadAfterMs: 10_000 };
 export interface Lock {
   /** @throws OperatingError durableStore where this process has the lock no longer: the directory is gone, or the lock is another's */
   check(): void;
+  /** Checks every second from now on. @param lost is told what `check` throws @returns ends it */
+  watch(lost: (error: unknown) => void): () => void;
   /** The writer is done. */
   release(): void;
 }
@@ -101,7 +106,7 @@ function held(file: string, { beatMs }: LockTimes): Lock {
   }
   const heart = new Worker(BEAT, { eval: true, workerData: { file, own, beatMs } });
   heart.unref();
-  return {
+  const lock: Lock = {
     check() {
       const now = linkText(file);
       if (now !== own)
@@ -111,11 +116,22 @@ function held(file: string, { beatMs }: LockTimes): Lock {
             : `lock ${file}: another process took it; this one gave no sign of life for too long`,
         );
     },
+    watch(lost) {
+      const timer = setInterval(() => {
+        try {
+          lock.check();
+        } catch (error) {
+          lost(error);
+        }
+      }, CHECK_MS);
+      return () => clearInterval(timer);
+    },
     release() {
       void heart.terminate();
       if (linkText(file) === own) unlink(file);
     },
   };
+  return lock;
 }
 
 /** Who has the lock `file`; undefined: nobody any more. */
