@@ -1,12 +1,9 @@
 /** `onebyte bench privacy`: what a privacy budget costs in accuracy. In one process: real model, kernels and mechanism, no network. */
 import { applyRecord } from '../kernels/replica.ts';
 import type { RecordEntry } from '../proto/record.ts';
-import { gradientBytes } from '../worker/estimators/contribution.ts';
-import { privateGradients } from '../worker/privacy/mechanism.ts';
-import { mechanismFor } from '../worker/privacy/privacy-budget.ts';
-import { secretRandom } from '../worker/privacy/random-source.ts';
 import { Lab, nextRecord, type Trial } from './lab.ts';
 import { describeMachine, type Machine } from './machine.ts';
+import { mechanismOf, privateEntry } from './private-worker.ts';
 import { rounded } from './rounded.ts';
 import { type MeanAndSpread, spread } from './statistics.ts';
 
@@ -32,7 +29,7 @@ export interface PrivacyBenchOptions {
 }
 
 export interface PrivacyRow {
-  /** δ is 1e-5; 0: none. */
+  /** Of δ 1e-5; 0: no budget. */
   readonly epsilon: number;
   readonly directions: number;
   readonly workers: number;
@@ -47,8 +44,6 @@ export interface PrivacyRow {
   readonly loss: MeanAndSpread;
   readonly seconds: number;
 }
-
-const DELTA = 1e-5;
 
 export async function benchPrivacy(
   options: PrivacyBenchOptions,
@@ -98,23 +93,14 @@ async function train(
   { rule, workers, ...start }: Trial,
   { epsilon, clip, rounds }: { epsilon: number; clip: number; rounds: number },
 ): Promise<{ theta: Float32Array; shard: number; noise: number }> {
-  const random = secretRandom();
   const { rows } = workers[0]!.context.learning;
   // Shards differ by a row at most: the smallest has the largest rate.
   const size = Math.min(...workers.map(({ shard }) => shard.length));
-  const planned = { epsilon, delta: DELTA, clip, answerMs: 0 };
-  const mechanism =
-    epsilon === 0
-      ? { clip: 1e9, noise: 0, expectedRows: rows, samplingRate: rows / size }
-      : mechanismFor(planned, { size, rows }, rounds)!;
+  const mechanism = mechanismOf(epsilon, clip, { size, rows }, rounds);
   let { replica } = start;
   for (let round = 0; round < rounds; round++) {
     const entries: RecordEntry[] = [];
-    for (const { context, shard } of workers) {
-      const gradients = await privateGradients(context, replica, 0, shard, mechanism, random);
-      const bytes = gradientBytes(context, replica, 0, gradients);
-      entries.push({ staleness: 0, worker: context.worker, firstDirection: 0, gradientBytes: bytes });
-    }
+    for (const { context, shard } of workers) entries.push(await privateEntry(context, replica, shard, mechanism));
     replica = await applyRecord(replica, rule, nextRecord(replica, entries), lab.backend);
   }
   return { theta: replica.theta, shard: size, noise: mechanism.noise };

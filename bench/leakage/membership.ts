@@ -3,18 +3,17 @@
  * secret (what is drawn in the public order tells more: everybody knows then when a row of the shard comes).
  */
 import { applyRecord } from '../../kernels/replica.ts';
-import { gradientBytes, measureGradients } from '../../worker/estimators/contribution.ts';
-import { addClipped, type Mechanism, privateGradients } from '../../worker/privacy/mechanism.ts';
-import { mechanismFor } from '../../worker/privacy/privacy-budget.ts';
-import { secretRandom } from '../../worker/privacy/random-source.ts';
+import { measureGradients } from '../../worker/estimators/contribution.ts';
+import { addClipped, type Mechanism } from '../../worker/privacy/mechanism.ts';
 import { type Lab, nextRecord } from '../lab.ts';
+import { DELTA, mechanismOf, privateEntry } from '../private-worker.ts';
 import { mean } from '../statistics.ts';
 import { differentRows, type LeakageRow, meanOf, valuesOf } from './seen.ts';
 
-/** K, and ε of the worker. */
-const RUNS: readonly { readonly directions: number; readonly epsilon?: number }[] = [
-  { directions: 8 },
-  { directions: 256 },
+/** K, and ε of the worker; 0: no budget. */
+const RUNS = [
+  { directions: 8, epsilon: 0 },
+  { directions: 256, epsilon: 0 },
   { directions: 256, epsilon: 8 },
   { directions: 256, epsilon: 4 },
   { directions: 256, epsilon: 1 },
@@ -24,18 +23,17 @@ const SHARDS = 16;
 const ROWS = 4;
 const ROUNDS = 24;
 const ASKED = 30;
-const DELTA = 1e-5;
 /** The slopes of most rows of the example are shorter at the beginning. */
 const CLIP = 2;
 
 export async function membership(lab: Lab, tell: (row: LeakageRow) => void): Promise<void> {
   for (const { directions, epsilon } of RUNS) {
     const [members, strangers] = await scores(lab, directions, epsilon);
-    const bound = epsilon === undefined ? undefined : (Math.exp(epsilon) - 1 + 2 * DELTA) / (Math.exp(epsilon) + 1);
+    const allowed = (Math.exp(epsilon) - 1 + 2 * DELTA) / (Math.exp(epsilon) + 1);
     tell({
       attack: 'member',
       estimator: 'backward',
-      ...(epsilon === undefined ? {} : { epsilon, allowed: bound! }),
+      ...(epsilon > 0 && { epsilon, allowed }),
       rows: ROWS,
       seen: `${ROUNDS} × ${directions} B`,
       found: areaUnderCurve(members, strangers),
@@ -46,31 +44,26 @@ export async function membership(lab: Lab, tell: (row: LeakageRow) => void): Pro
 }
 
 /** Log likelihood ratios of rows of the shard, and of others. */
-async function scores(lab: Lab, directions: number, epsilon: number | undefined): Promise<[number[], number[]]> {
+async function scores(lab: Lab, directions: number, epsilon: number): Promise<[number[], number[]]> {
   const learning = { estimator: 'backward', directions, rows: ROWS, decayRounds: ROUNDS } as const;
   const { rule, workers, ...start } = await lab.begin({ seed: 1, workers: SHARDS, learning });
-  const [{ context, shard }, random] = [workers[0]!, secretRandom()];
+  const { context, shard } = workers[0]!;
   // Of another shard of the same file: rows of another source could be told apart without a byte.
   const known = new Set(shard.map(({ ids }) => ids.join(' ')));
   const elsewhere = workers[1]!.shard.filter(({ ids }) => !known.has(ids.join(' ')));
   const asked = [...differentRows(shard).slice(0, ASKED), ...differentRows(elsewhere).slice(0, ASKED)];
-  const mechanism: Mechanism =
-    epsilon === undefined
-      ? { clip: 1e9, noise: 0, expectedRows: ROWS, samplingRate: ROWS / shard.length }
-      : mechanismFor({ epsilon, delta: DELTA, clip: CLIP, answerMs: 0 }, { size: shard.length, rows: ROWS }, ROUNDS)!;
+  const mechanism = mechanismOf(epsilon, CLIP, { size: shard.length, rows: ROWS }, ROUNDS);
   const ratios = new Float64Array(asked.length);
   let { replica } = start;
   for (let round = 0; round < ROUNDS; round++) {
-    const gradients = await privateGradients(context, replica, 0, shard, mechanism, random);
-    const bytes = gradientBytes(context, replica, 0, gradients);
+    const entry = await privateEntry(context, replica, shard, mechanism);
     const slopes: Float64Array[] = [];
     for (const row of asked) {
       const clipped = new Float64Array(directions);
       addClipped(clipped, await measureGradients(context, replica, 0, [row]), mechanism.clip);
       slopes.push(clipped);
     }
-    addRatios(ratios, slopes, valuesOf(bytes, replica), mechanism);
-    const entry = { staleness: 0, worker: context.worker, firstDirection: 0, gradientBytes: bytes };
+    addRatios(ratios, slopes, valuesOf(entry.gradientBytes, replica), mechanism);
     replica = await applyRecord(replica, rule, nextRecord(replica, [entry]), lab.backend);
   }
   return [[...ratios.slice(0, ASKED)], [...ratios.slice(ASKED)]];
