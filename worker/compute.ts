@@ -10,20 +10,16 @@ import { fingerprintBaseModel, openBaseModel } from '../model/base-model.ts';
 import { createForward, type Forward } from '../model/runtime/forward.ts';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import type { LinearModule } from '../proto/adapter.ts';
-import { ABSTAIN } from '../proto/e4m3.ts';
-import type { Contribution, EvaluationCounts, EvaluationRequest, Record, ReplicaDigest } from '../proto/gen/onebyte.ts';
+import type { EvaluationCounts, EvaluationRequest, Record, ReplicaDigest } from '../proto/gen/onebyte.ts';
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
 import type { RunConfig } from '../proto/run-config.ts';
 import { derivativesOf, ownLearning, type WorkerSettings } from '../settings/worker-settings.ts';
 import type { DataReport, Measured } from './core/state.ts';
-import { gradientBytes, measureContribution } from './estimators/contribution.ts';
+import { measureContribution } from './estimators/contribution.ts';
 import type { EstimatorContext } from './estimators/estimator.ts';
 import { Scratch } from './estimators/scratch.ts';
 import { completionLoss } from './objectives/completion-loss.ts';
-import { Ledger } from './privacy/ledger.ts';
-import { privateGradients } from './privacy/mechanism.ts';
-import { PrivacyBudget } from './privacy/privacy-budget.ts';
-import { secretRandom } from './privacy/random-source.ts';
+import { PrivateShard } from './privacy/private-shard.ts';
 
 export interface ComputeOptions {
   readonly config: RunConfig;
@@ -61,11 +57,8 @@ export class Compute {
   private estimator: EstimatorContext | undefined;
   private train: { data: Dataset; order: DataOrder } | undefined;
   private dev: Dataset | undefined;
-  private readonly random = secretRandom();
-  private ledger: Ledger | undefined;
-  private budget: PrivacyBudget | undefined;
-  /** Records after which the run is done. */
-  private rounds = 0;
+  /** Of a worker with a privacy budget: the rows of `train`. */
+  private secret: PrivateShard | undefined;
 
   private constructor(
     options: ComputeOptions,
@@ -124,7 +117,8 @@ export class Compute {
     const { config, settings, trainFiles, ownData } = this.options;
     const { shards } = config.data;
     const shard = worker % shards;
-    const data = await readDataset(trainFiles, this.tokenizer, config.data, ownData ? undefined : { shard, shards });
+    const part = ownData ? { shard: 0, shards: 1 } : { shard, shards };
+    const data = await readDataset(trainFiles, this.tokenizer, config.data, part);
     this.train = { data, order: dataOrder(config.seed, shard, data.examples.length) };
     const layout = layoutOf(config);
     const { backend, forward } = this;
@@ -134,22 +128,9 @@ export class Compute {
     const { privacy } = settings;
     this.dev = devRows > 0 && !privacy ? await this.readDev(devRows) : undefined;
     this.tokenizer.close();
-    if (privacy) {
-      if (privacy.delta * data.examples.length >= 1)
-        throw usageError(
-          `worker.privacy.delta ${privacy.delta}: expected less than 1 / rows, of ${data.examples.length} rows: it is the chance that one of them is told whole`,
-        );
-      this.ledger?.close();
-      const [trainFile, ...others] = trainFiles;
-      if (privacy.ledger === undefined && others.length > 0)
-        throw usageError(
-          'worker.privacy.ledger: missing; with several training files expected a directory that keeps what was told of their rows',
-        );
-      const directory = privacy.ledger ?? `${trainFile}.privacy`;
-      this.ledger = Ledger.open({ directory, ...(ownData ? { shard: 0, shards: 1 } : { shard, shards }) });
-      this.budget = undefined;
-      this.rounds = rounds;
-    }
+    this.secret?.close();
+    const rowsOf = () => data.examples.map(completionLoss.trainingRow);
+    this.secret = privacy && new PrivateShard(privacy, { trainFiles, ...part }, rowsOf(), rounds);
     return { rows: data.examples.length, truncated: data.truncated, merged: data.merged };
   }
 
@@ -191,32 +172,14 @@ export class Compute {
     const { round } = this.replica.normaliser;
     const { data, order } = this.train!;
     const place = { measuredRound: round, firstDirection };
-    if (this.ledger)
-      return {
-        contribution: { ...place, ...(await this.measurePrivately(firstDirection)) },
-        privacy: this.budget!.stand(),
-      };
+    if (this.secret) {
+      const { privacy, gradientBytes } = await this.secret.measure(this.estimator!, this.replica, firstDirection);
+      return { contribution: { ...place, gradientBytes }, privacy };
+    }
     const position = round + firstDirection / learning.directions;
     const rows = order(position, learning.rows).map((i) => completionLoss.trainingRow(data.examples[i]!));
     const gradientBytes = await measureContribution(this.estimator!, this.replica, firstDirection, rows);
     return { contribution: { ...place, gradientBytes }, privacy: undefined };
-  }
-
-  /** Spends one contribution of the budget first; without one every byte abstains. */
-  private async measurePrivately(firstDirection: number): Promise<Pick<Contribution, 'gradientBytes'>> {
-    const { estimator, replica, random } = this;
-    const { directions, rows } = estimator!.learning;
-    const shard = this.train!.data.examples.map(completionLoss.trainingRow);
-    this.budget ??= new PrivacyBudget(
-      this.options.settings.privacy!,
-      this.ledger!,
-      { size: shard.length, rows },
-      this.rounds - replica.normaliser.round,
-    );
-    const mechanism = this.budget.spend();
-    if (!mechanism) return { gradientBytes: Buffer.alloc(directions, ABSTAIN) };
-    const gradients = await privateGradients(estimator!, replica, firstDirection, shard, mechanism, random);
-    return { gradientBytes: gradientBytes(estimator!, replica, firstDirection, gradients) };
   }
 
   /** Evaluates rows of the dev split at the replica's θ. */
@@ -238,7 +201,7 @@ export class Compute {
   }
 
   async close(): Promise<void> {
-    this.ledger?.close();
+    this.secret?.close();
     await this.forward.close();
     await this.backend.close();
   }

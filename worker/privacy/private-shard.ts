@@ -1,0 +1,68 @@
+/** The rows of a worker with a privacy budget: a contribution of them is paid for, then measured. */
+import type { ReplicaState } from '../../kernels/replica.ts';
+import type { TokenRow } from '../../model/token-row.ts';
+import { ABSTAIN } from '../../proto/e4m3.ts';
+import type { PrivacyBudget as Stand } from '../../proto/gen/onebyte.ts';
+import { usageError } from '../../proto/operating-error.ts';
+import type { Privacy } from '../../settings/worker-settings.ts';
+import { gradientBytes } from '../estimators/contribution.ts';
+import type { EstimatorContext } from '../estimators/estimator.ts';
+import { Ledger } from './ledger.ts';
+import { privateGradients } from './mechanism.ts';
+import { PrivacyBudget } from './privacy-budget.ts';
+import { secretRandom } from './random-source.ts';
+
+export interface ShardPlace {
+  readonly trainFiles: readonly string[];
+  readonly shard: number;
+  readonly shards: number;
+}
+
+export class PrivateShard {
+  private readonly settings: Privacy;
+  private readonly rows: readonly TokenRow[];
+  private readonly ledger: Ledger;
+  private readonly rounds: number;
+  private readonly random = secretRandom();
+  private budget: PrivacyBudget | undefined;
+
+  /**
+   * @param rounds records after which the run is done: the budget is to last so long
+   * @throws OperatingError usage: a δ that is no protection, or no place for the ledger; durableStore: a damaged ledger
+   */
+  constructor(settings: Privacy, { trainFiles, ...part }: ShardPlace, rows: readonly TokenRow[], rounds: number) {
+    const { delta, ledger } = settings;
+    if (delta * rows.length >= 1)
+      throw usageError(
+        `worker.privacy.delta ${delta}: expected less than 1 / rows, of ${rows.length} rows: it is the chance that one of them is told whole`,
+      );
+    if (ledger === undefined && trainFiles.length > 1)
+      throw usageError(
+        'worker.privacy.ledger: missing; with several training files expected a directory that keeps what was told of their rows',
+      );
+    this.settings = settings;
+    this.rows = rows;
+    this.rounds = rounds;
+    this.ledger = Ledger.open({ directory: ledger ?? `${trainFiles[0]}.privacy`, ...part });
+  }
+
+  /** Spends one contribution of the budget first; where it does not hold one more, every byte abstains. */
+  async measure(
+    context: EstimatorContext,
+    replica: ReplicaState,
+    firstDirection: number,
+  ): Promise<{ gradientBytes: Buffer; privacy: Stand }> {
+    const { directions, rows } = context.learning;
+    const left = this.rounds - replica.normaliser.round;
+    this.budget ??= new PrivacyBudget(this.settings, this.ledger, { size: this.rows.length, rows }, left);
+    const mechanism = this.budget.spend();
+    const privacy = this.budget.stand();
+    if (!mechanism) return { gradientBytes: Buffer.alloc(directions, ABSTAIN), privacy };
+    const gradients = await privateGradients(context, replica, firstDirection, this.rows, mechanism, this.random);
+    return { gradientBytes: gradientBytes(context, replica, firstDirection, gradients), privacy };
+  }
+
+  close(): void {
+    this.ledger.close();
+  }
+}
