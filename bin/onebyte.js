@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Runs the TypeScript sources in a checkout and the compiled ones in an installed package.
+// Runs the compiled modules in an installed package, and in a checkout where ONEBYTE_COMPILED is set; else the TypeScript sources.
 import { existsSync } from 'node:fs';
 
 // Until a command that can be drained listens, it is drained at once. As process 1 of a container any would lose the signal.
@@ -10,7 +10,7 @@ if (process.pid === 1 || ['simulate', 'trainer', 'worker'].includes(process.argv
 process.env.ORT_DISABLE_TELEMETRY ??= '1';
 
 const source = new URL('../cli/main.ts', import.meta.url);
-if (existsSync(source)) {
+if (existsSync(source) && process.env.ONEBYTE_COMPILED === undefined) {
   const { register } = await import('tsx/esm/api');
   register();
   await import(source.href);

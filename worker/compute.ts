@@ -129,8 +129,7 @@ export class Compute {
     this.dev = devRows > 0 && !privacy ? await this.readDev(devRows) : undefined;
     this.tokenizer.close();
     this.secret?.close();
-    const rowsOf = () => data.examples.map(completionLoss.trainingRow);
-    this.secret = privacy && new PrivateShard(privacy, { trainFiles, ...part }, rowsOf(), rounds);
+    this.secret = privacy && new PrivateShard(privacy, { trainFiles, ...part, rounds }, data);
     return { rows: data.examples.length, truncated: data.truncated, merged: data.merged };
   }
 

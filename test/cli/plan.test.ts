@@ -104,13 +104,13 @@ describe('onebyte plan', () => {
   it('tells the noise of a privacy budget, and spends nothing of it', async (test) => {
     const ledger = join(temporaryDirectory(test), 'ledger');
     const privacy = ['epsilon=4', 'clip=2', `ledger=${ledger}`].flatMap((key) => ['--set', `worker.privacy.${key}`]);
-    const sizes = ['--rounds', '40', '--set', 'learning.rows=25', '--set', 'learning.directions=16'];
+    const sizes = ['--rounds', '40', '--set', 'learning.rows=25', '--set', 'learning.directions=4'];
     const finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), ...privacy, ...sizes);
     assert.equal(finished.code, 0, finished.stderr);
-    // 1,000 rows in 4 shards. The library of test/golden/privacy gives ε 3.8 for noise 1.2 there; 1.17·2·√16 / 25 = 0.374.
+    // 1,000 rows in 4 shards. The library of test/golden/privacy gives ε 3.8 for noise 1.2 there; 1.17·2·√4 / 25 = 0.187.
     assert.match(
       finished.stdout,
-      /^privacy +ε 4, δ 0\.00001 for 40 contributions, each row drawn with probability 25 \/ 250: noise 1\.17 clips on the sum, 0\.374 nats/m,
+      /^privacy +ε 4, δ 0\.00001 for 40 contributions, each row drawn with probability 25 \/ 250: noise 1\.17 clips on the sum, 0\.187 nats/m,
     );
     assert.equal(existsSync(ledger), false);
   });

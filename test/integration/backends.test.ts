@@ -7,23 +7,23 @@ import { lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/oneb
 import { SWIFTSHADER, useSoftwareAdapter } from '../support/software-adapter.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
+/** Passes of ONNX Runtime, and 200 rounds, take minutes on the software adapter: they are for the nightly run. */
+const NIGHTLY = process.env.ONEBYTE_NIGHTLY !== undefined;
+const ROUNDS = NIGHTLY ? 200 : 8;
+
 /** The settings of each worker. */
 const WORKERS = [
   ['worker.kernels=reference'],
   ['worker.kernels=simd'],
   ['worker.kernels=gpu-webgpu'],
-  ['worker.provider=webgpu'],
+  ...(NIGHTLY ? [['worker.provider=webgpu']] : []),
 ];
-
-/** All 200 rounds take minutes on the software adapter: `npm run test:nightly` has them, `npm test` a few. */
-const NIGHTLY = process.env.ONEBYTE_NIGHTLY !== undefined;
-const ROUNDS = NIGHTLY ? 200 : 8;
 
 const skip = existsSync(SWIFTSHADER)
   ? false
   : 'no software WebGPU adapter: apt-get install chromium libvulkan1 brings one';
 
-it('reference, simd, gpu.js webgpu and ONNX Runtime webgpu hold the same replica on tiny-reviews', {
+it(`${WORKERS.join(', ')} hold the same replica on tiny-reviews`, {
   skip,
   timeout: NIGHTLY ? 3_600_000 : 900_000,
 }, async (test) => {

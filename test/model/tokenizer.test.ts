@@ -214,7 +214,7 @@ describe('a tokenizer is refused by name', () => {
     await assert.rejects(loadTokenizer(directory), /^OperatingError: .*tokenizer.json: 268435457 bytes, at most/);
   });
 
-  it('or gives ids, whatever its values are (24 mutations)', async (t) => {
+  it('or gives ids, whatever its values are (12 mutations)', async (t) => {
     const random = seedrandom('tokenizer');
     const values = [null, true, -1, 1e9, '', 'X', [], {}, [[]], { type: 'BPE' }];
     const mutate = (value: unknown, depth: number): unknown => {
@@ -226,7 +226,7 @@ describe('a tokenizer is refused by name', () => {
       copy[key] = mutate(copy[key], depth - 1);
       return copy;
     };
-    for (let n = 0; n < 24; n++)
+    for (let n = 0; n < 12; n++)
       try {
         const tokenizer = await load(t, mutate(Object.values(TOKENIZER_VARIANTS)[n % 12], 1 + (n % 4)));
         for (const id of await idsOf(tokenizer, 'The film 12 👍')) assert(Number.isSafeInteger(id));

@@ -10,8 +10,8 @@ import fs, { existsSync, type WriteVResult, writeFileSync } from 'node:fs';
 import promises, { type FileHandle } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
-import { TrainerClient, type WorkerMessage } from '../../proto/gen/onebyte.ts';
-import { JoinStreams } from '../../trainer/transport/join-streams.ts';
+import type { TrainerClient, WorkerMessage } from '../../proto/gen/onebyte.ts';
+import type { JoinStreams } from '../../trainer/transport/join-streams.ts';
 
 export type CrashPoint =
   | 'in the middle of the header'
@@ -75,37 +75,40 @@ function watched(handle: FileHandle): FileHandle {
   return handle;
 }
 
-const { open } = promises;
-promises.open = async (path, ...more) => {
-  const handle = await open(path, ...more);
-  return /round\.log(\.new)?$/.test(String(path)) ? watched(handle) : handle;
-};
-const { renameSync } = fs;
-fs.renameSync = (from, to) => {
-  const isCheckpoint = /round-\d+$/.test(String(to));
-  if (isCheckpoint) reach('before rename');
-  renameSync(from, to);
-  if (isCheckpoint) reach('after rename');
-};
-syncBuiltinESMExports();
-
-const { broadcast } = JoinStreams.prototype;
-JoinStreams.prototype.broadcast = function (bytes) {
-  reach('before broadcast');
-  broadcast.call(this, bytes);
-  reach('after broadcast');
-};
-
-const joinTrainer = TrainerClient.prototype.join;
-TrainerClient.prototype.join = function (...options: Parameters<typeof joinTrainer>) {
-  const call = joinTrainer.apply(this, options);
-  const write = call.write.bind(call) as (message: WorkerMessage) => boolean;
-  call.write = (message: WorkerMessage) => {
-    const isContribution = message.message?.$case === 'contribution';
-    if (isContribution) reach('before contribution');
-    const more = write(message);
-    if (isContribution) reach('after contribution');
-    return more;
+/** Lays the points around the calls of the classes that this process uses, from the sources or compiled. */
+export function layCrashPoints(streams: JoinStreams, client: TrainerClient): void {
+  const { open } = promises;
+  promises.open = async (path, ...more) => {
+    const handle = await open(path, ...more);
+    return /round\.log(\.new)?$/.test(String(path)) ? watched(handle) : handle;
   };
-  return call;
-};
+  const { renameSync } = fs;
+  fs.renameSync = (from, to) => {
+    const isCheckpoint = /round-\d+$/.test(String(to));
+    if (isCheckpoint) reach('before rename');
+    renameSync(from, to);
+    if (isCheckpoint) reach('after rename');
+  };
+  syncBuiltinESMExports();
+
+  const { broadcast } = streams;
+  streams.broadcast = function (bytes) {
+    reach('before broadcast');
+    broadcast.call(this, bytes);
+    reach('after broadcast');
+  };
+
+  const joinTrainer = client.join as (...options: unknown[]) => ReturnType<typeof client.join>;
+  client.join = function (...options: unknown[]) {
+    const call = joinTrainer.apply(this, options);
+    const write = call.write.bind(call) as (message: WorkerMessage) => boolean;
+    call.write = (message: WorkerMessage) => {
+      const isContribution = message.message?.$case === 'contribution';
+      if (isContribution) reach('before contribution');
+      const more = write(message);
+      if (isContribution) reach('after contribution');
+      return more;
+    };
+    return call;
+  };
+}

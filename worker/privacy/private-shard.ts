@@ -1,4 +1,5 @@
 /** The rows of a worker with a privacy budget: a contribution of them is paid for, then measured. */
+import type { Dataset } from '../../data/dataset.ts';
 import type { ReplicaState } from '../../kernels/replica.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { ABSTAIN } from '../../proto/e4m3.ts';
@@ -7,6 +8,7 @@ import { usageError } from '../../proto/operating-error.ts';
 import type { Privacy } from '../../settings/worker-settings.ts';
 import { gradientBytes } from '../estimators/contribution.ts';
 import type { EstimatorContext } from '../estimators/estimator.ts';
+import { completionLoss } from '../objectives/completion-loss.ts';
 import { Ledger } from './ledger.ts';
 import { privateGradients } from './mechanism.ts';
 import { PrivacyBudget } from './privacy-budget.ts';
@@ -16,6 +18,8 @@ export interface ShardPlace {
   readonly trainFiles: readonly string[];
   readonly shard: number;
   readonly shards: number;
+  /** Records after which the run is done: the budget is to last so long. */
+  readonly rounds: number;
 }
 
 export class PrivateShard {
@@ -27,11 +31,11 @@ export class PrivateShard {
   private budget: PrivacyBudget | undefined;
 
   /**
-   * @param rounds records after which the run is done: the budget is to last so long
    * @throws OperatingError usage: a δ that is no protection, or no place for the ledger; durableStore: a damaged ledger
    */
-  constructor(settings: Privacy, { trainFiles, ...part }: ShardPlace, rows: readonly TokenRow[], rounds: number) {
+  constructor(settings: Privacy, { trainFiles, rounds, ...part }: ShardPlace, { examples }: Dataset) {
     const { delta, ledger } = settings;
+    const rows = examples.map(completionLoss.trainingRow);
     if (delta * rows.length >= 1)
       throw usageError(
         `worker.privacy.delta ${delta}: expected less than 1 / rows, of ${rows.length} rows: it is the chance that one of them is told whole`,

@@ -23,7 +23,9 @@ function assertWhole(on: readonly OperatorCount[], off: readonly OperatorCount[]
   assert(!on.some(({ op }) => op === 'MemcpyToHost'));
 }
 
+/** Each pass takes the software adapter some ten seconds to compile: what the other families add is for the nightly run. */
 const NIGHTLY = process.env.ONEBYTE_NIGHTLY !== undefined;
+const among = (...names: string[]) => fixtures().filter(({ name }) => NIGHTLY || names.includes(name));
 
 useSoftwareAdapter();
 
@@ -34,7 +36,7 @@ const reason = await requireProvider('webgpu').then(
 
 describe('the WebGPU provider', { skip: reason === undefined ? false : `no adapter here: ${reason}` }, () => {
   // exp, tanh and division of a GPU are not correctly rounded: the fixtures' own tolerances, not the strict ones.
-  for (const fixture of fixtures())
+  for (const fixture of among('llama', 'gpt2', 'gemma3', 'opt'))
     for (const variant of Object.keys(fixture.golden.variants).filter((name) => name !== 'base'))
       it(`gives the losses, logits and option likelihoods of transformers, and runs whole: ${fixture.name}, ${variant}`, async () => {
         const { nll_abs: nll, logits_abs: logit } = fixture.golden.tolerance;
@@ -46,17 +48,13 @@ describe('the WebGPU provider', { skip: reason === undefined ? false : `no adapt
       });
 
   // RMS norms, layer norms, soft caps, and each activation: their slopes come from different nodes.
-  for (const [directory, adapter] of [
-    ['models/llama', 'adapter'],
-    ['models/opt', 'adapter'],
-    ['models/gpt2', 'adapter'],
-    ['variations/gemma2_minimal', 'adapter'],
-  ] as const)
+  const withSlopes = ['models/llama', 'models/opt', ...(NIGHTLY ? ['models/gpt2', 'variations/gemma2_minimal'] : [])];
+  for (const directory of withSlopes)
     it(`gives the slopes of the CPU, and runs whole: ${directory}`, async () => {
       const expected = JSON.parse(readFileSync(join(golden, directory, 'expected.json'), 'utf8'));
       const rows = rowsOf(expected);
       const model = openBaseModel(join(golden, directory));
-      const { layout, theta } = readFixtureAdapter(join(golden, directory, adapter), model);
+      const { layout, theta } = readFixtureAdapter(join(golden, directory, 'adapter'), model);
       const direction = Float32Array.from(theta, (_, i) => (i % 3 === 0 ? 1 : -1));
       const slopesOn = async (provider: 'cpu' | 'webgpu', profileDirectory: string): Promise<Float64Array> => {
         const options = { provider, threads: 1, quantize: 'none', tangents: 'float32', profileDirectory } as const;
@@ -79,9 +77,7 @@ describe('the WebGPU provider', { skip: reason === undefined ? false : `no adapt
       });
     });
 
-  // A pass back takes the software adapter some ten seconds: the other families are for the nightly run.
-  const withGradients = fixtures().filter(({ name }) => NIGHTLY || ['llama', 'gpt2'].includes(name));
-  for (const { name, golden } of withGradients)
+  for (const { name, golden } of among('llama'))
     it(`gives the gradients of the CPU, and runs whole: ${name}`, async () => {
       const rows = rowsOf(golden).slice(0, 2);
       const model = openBaseModel(join(models, name));
