@@ -32,6 +32,8 @@ export async function openPage(
   { width, colorScheme }: { width: number; colorScheme: 'dark' | 'light' },
 ): Promise<{ page: Page; complaints: string[] }> {
   const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme });
+  // As long as a busy machine may take; a page that hangs is seen all the same.
+  page.setDefaultTimeout(180_000);
   const complaints: string[] = [];
   // tsx names functions by this; those that are evaluated in the page need it there.
   await page.addInitScript('globalThis.__name ??= (named) => named');

@@ -1,4 +1,4 @@
-/** A directory of its own for one test, removed after it. */
+/** A directory of its own for a test, removed when the test process ends: by then all that writes into it has ended too. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,8 +8,13 @@ export interface Cleanup {
   after(end: () => unknown): void;
 }
 
-export function temporaryDirectory(test: Cleanup): string {
+const directories: string[] = [];
+process.once('exit', () => {
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+});
+
+export function temporaryDirectory(_test?: Cleanup): string {
   const directory = mkdtempSync(join(tmpdir(), 'onebyte-'));
-  test.after(() => rmSync(directory, { recursive: true, force: true }));
+  directories.push(directory);
   return directory;
 }
