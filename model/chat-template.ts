@@ -2,11 +2,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createContext, Script } from 'node:vm';
-import { Template } from '@huggingface/jinja';
 import { z } from 'zod';
 import { readJsonFile, readTextFile } from '../platform/read-json-file.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { assistantTurns, type WriteChat } from './assistant-turns.ts';
+import { fromJson } from './jinja/exact-json.ts';
+import { Template } from './jinja/template.ts';
+import { TemplateError } from './jinja/values.ts';
 
 /** What a template is given. */
 export interface Chat {
@@ -27,19 +29,11 @@ export interface RenderedChat {
 
 const MAX_CONFIG_BYTES = 16 * 2 ** 20;
 const MAX_TEMPLATE_BYTES = 2 ** 20;
-/** Characters that a chat may become. */
-const MAX_RENDERED = 2 ** 24;
 /** A template is a program of a stranger: what it may take for one chat. */
 const MAX_RENDER_MS = 5000;
 
-/** Unicode noncharacters, which stand around what `{% generation %}` encloses until the text is done. */
-const [OPEN, CLOSE] = ['\ufdd0', '\ufdd1'];
-/** What is white space to Python and not to JavaScript, or the other way round: a template that trims would differ. */
-const UNLIKE = ['\ufdd0', '\ufdd1', '\x1c', '\x1d', '\x1e', '\x1f', '\x85', '\ufeff'];
-
-const GENERATION = /\{%(-?)\s*generation\s*(-?)%\}/g;
-const END_GENERATION = /\{%(-?)\s*endgeneration\s*(-?)%\}/g;
-const MACRO = `{% macro assistant_writes() %}${OPEN}{{ caller() }}${CLOSE}{% endmacro %}\n`;
+/** As transformers looks for it. */
+const GENERATION = /\{%[-+]?\s*generation\s*[-+]?%\}/;
 
 export class ChatTemplate {
   /** Whether `{% generation %}` says which part of a text the assistant writes. */
@@ -59,11 +53,8 @@ export class ChatTemplate {
           `${file}: the chat template writes ${name}, which tokenizer_config.json does not name; write its text there, or null for none`,
         );
     this.special = withoutNulls(Object.fromEntries(SPECIAL.map((name) => [name, special[name] ?? null])));
-    const marked = source
-      .replace(GENERATION, '{%$1 call assistant_writes() $2%}')
-      .replace(END_GENERATION, '{%$1 endcall $2%}');
-    this.marks = marked !== source;
-    this.template = this.bounded(() => new Template(this.marks ? MACRO + marked : source));
+    this.marks = GENERATION.test(source);
+    this.template = this.bounded(() => new Template(source));
   }
 
   /**
@@ -74,7 +65,7 @@ export class ChatTemplate {
   render(chat: Chat, generationPrompt = false): RenderedChat {
     return this.bounded(() => {
       checkTexts(chat);
-      return unmarked(this.write(chat, chat.messages, generationPrompt));
+      return this.write(chat, chat.messages, generationPrompt);
     });
   }
 
@@ -83,23 +74,22 @@ export class ChatTemplate {
     if (this.marks) return this.render(chat);
     return this.bounded(() => {
       checkTexts(chat);
-      const write: WriteChat = (messages, generationPrompt) => this.write(chat, messages, generationPrompt);
+      const write: WriteChat = (messages, generationPrompt) => this.write(chat, messages, generationPrompt).text;
       return assistantTurns(chat.messages, write, this.special.eos_token ?? '');
     });
   }
 
-  private write({ tools, variables }: Chat, messages: readonly Message[], generationPrompt: boolean): string {
-    const text = this.template.render({
+  private write({ tools, variables }: Chat, messages: readonly Message[], generationPrompt: boolean): RenderedChat {
+    const given = {
       ...this.special,
       ...variables,
       messages: messages.map(asTemplatesRead),
       tools: tools ?? null,
       documents: null,
       add_generation_prompt: generationPrompt,
-    });
-    if (text.length > MAX_RENDERED)
-      throw new Error(`writes ${text.length} characters, expected at most ${MAX_RENDERED}`);
-    return text;
+    };
+    const values = Object.entries(given).map(([name, value]) => [name, fromJson(value)]);
+    return this.template.render(Object.fromEntries(values), () => new Date());
   }
 
   /** What `work` gives, within the time that a template may take. */
@@ -110,8 +100,9 @@ export class ChatTemplate {
       return SCRIPT.runInContext(Object.assign(CONTEXT, { work }), { timeout: MAX_RENDER_MS }) as Result;
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
+      const line = error instanceof TemplateError && error.line !== undefined ? `line ${error.line}: ` : '';
       const isSlow = code === 'ERR_SCRIPT_EXECUTION_TIMEOUT';
-      const reason = isSlow ? `takes more than ${MAX_RENDER_MS / 1000} s` : message.slice(0, 500);
+      const reason = isSlow ? `takes more than ${MAX_RENDER_MS / 1000} s` : line + message.slice(0, 500);
       const failure = usageError(`${this.file}: the chat template: ${reason}`, { cause: error });
       if (isSlow) this.tooSlow = failure;
       throw failure;
@@ -189,25 +180,9 @@ function asTemplatesRead(message: Message): Message {
   return reasoning === undefined ? given : { thinking: reasoning, ...given, reasoning_content: reasoning };
 }
 
-/** @throws Error: a text in `value` holds what templates here would treat otherwise than Python's */
+/** @throws Error: a text in `value` is none in Unicode, which Python cannot encode and JavaScript would change */
 function checkTexts(value: unknown): void {
-  if (typeof value === 'string') {
-    const found = UNLIKE.find((character) => value.includes(character));
-    if (found === undefined) return;
-    const code = found.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0');
-    throw new Error(
-      `is given a text with the character U+${code}, which it could treat otherwise than in Python; remove it`,
-    );
-  }
+  if (typeof value === 'string' && /\p{Surrogate}/u.test(value))
+    throw new Error('is given a text with half a surrogate pair; remove it');
   if (typeof value === 'object' && value !== null) for (const part of Object.values(value)) checkTexts(part);
-}
-
-function unmarked(marked: string): RenderedChat {
-  const generated: [number, number][] = [];
-  let text = '';
-  for (const [i, part] of marked.split(/[\ufdd0\ufdd1]/).entries()) {
-    if (i % 2 === 1) generated.push([text.length, text.length + part.length]);
-    text += part;
-  }
-  return { text, generated };
 }

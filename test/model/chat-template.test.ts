@@ -44,7 +44,7 @@ describe('a chat template', () => {
   it('sees no field that is null, and reasoning under each of its names', () => {
     const messages = [{ role: 'assistant', content: null, reasoning: 'so' }];
     const source = '{{ messages[0].content is defined }}{{ messages[0].reasoning_content }}{{ messages[0].thinking }}';
-    assert.equal(template(source).render({ messages }).text, 'falsesoso');
+    assert.equal(template(source).render({ messages }).text, 'Falsesoso');
   });
 
   it('says which parts of the text the assistant writes, with white space as Jinja leaves it', () => {
@@ -99,9 +99,9 @@ describe('a chat template', () => {
     refused(() => template(`{{ ${'('.repeat(200_000)}1${')'.repeat(200_000)} }}`), /x.jinja: .*call stack/);
   });
 
-  it('is refused where it is no template, refuses the chat itself, or would treat a character otherwise than Python', () => {
+  it('is refused where it is no template, refuses the chat itself, or is given what is no text', () => {
     refused(() => template('{% if %}'), /x.jinja: the chat template: /);
     refused(() => template("{{ raise_exception('roles must alternate') }}").render(chat('a')), /roles must alternate/);
-    refused(() => template('{{ messages[0].content | trim }}').render(chat('\ufeffa')), /U\+FEFF/);
+    refused(() => template('{{ messages[0].content }}').render(chat('\ud83da')), /half a surrogate pair/);
   });
 });
