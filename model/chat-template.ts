@@ -3,12 +3,13 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createContext, Script } from 'node:vm';
 import { z } from 'zod';
-import { readJsonFile, readTextFile } from '../platform/read-json-file.ts';
+import { readTextFile } from '../platform/read-json-file.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { assistantTurns, type WriteChat } from './assistant-turns.ts';
 import { fromJson } from './jinja/exact-json.ts';
 import { Template } from './jinja/template.ts';
 import { TemplateError } from './jinja/values.ts';
+import { parseConfig, readSpecialTokens, SPECIAL_NAMES, type SpecialTokens } from './special-tokens.ts';
 
 /** What a template is given. */
 export interface Chat {
@@ -27,7 +28,6 @@ export interface RenderedChat {
   readonly generated: readonly (readonly [number, number])[];
 }
 
-const MAX_CONFIG_BYTES = 16 * 2 ** 20;
 const MAX_TEMPLATE_BYTES = 2 ** 20;
 /** A template is a program of a stranger: what it may take for one chat. */
 const MAX_RENDER_MS = 5000;
@@ -47,12 +47,12 @@ export class ChatTemplate {
   /** @param file is named in errors */
   constructor(file: string, source: string, special: SpecialTokens) {
     this.file = file;
-    for (const name of SPECIAL)
+    for (const name of SPECIAL_NAMES)
       if (special[name] === undefined && new RegExp(`\\b${name}\\b`).test(source))
         throw usageError(
           `${file}: the chat template writes ${name}, which tokenizer_config.json does not name; write its text there, or null for none`,
         );
-    this.special = withoutNulls(Object.fromEntries(SPECIAL.map((name) => [name, special[name] ?? null])));
+    this.special = withoutNulls(Object.fromEntries(SPECIAL_NAMES.map((name) => [name, special[name] ?? null])));
     this.marks = GENERATION.test(source);
     this.template = this.bounded(() => new Template(source));
   }
@@ -114,24 +114,8 @@ export class ChatTemplate {
 const SCRIPT = new Script('work()');
 const CONTEXT = createContext({});
 
-const Token = z
-  .union([z.string(), z.looseObject({ content: z.string() }).transform(({ content }) => content)])
-  .nullish();
-const Tokens = z.looseObject({
-  bos_token: Token,
-  eos_token: Token,
-  unk_token: Token,
-  sep_token: Token,
-  pad_token: Token,
-  cls_token: Token,
-  mask_token: Token,
-});
-/** The names that transformers hands to every template, where the tokenizer has such tokens. */
-const SPECIAL = Tokens.keyof().options;
-type SpecialTokens = Readonly<Partial<Record<(typeof SPECIAL)[number], string | null | undefined>>>;
-
 const Named = z.looseObject({ name: z.string(), template: z.string() });
-const TokenizerConfig = Tokens.extend({
+const TokenizerConfig = z.looseObject({
   chat_template: z.union([z.string(), z.array(Named), z.record(z.string(), z.string())]).nullish(),
 });
 
@@ -142,13 +126,10 @@ const TokenizerConfig = Tokens.extend({
  */
 export function openChatTemplate(directory: string, withTools = false): ChatTemplate | undefined {
   const file = join(directory, 'tokenizer_config.json');
-  const config = parsed(file, TokenizerConfig) ?? {};
-  // As transformers: the older file counts where the newer one does not list the added tokens.
-  const legacy = 'added_tokens_decoder' in config ? {} : parsed(join(directory, 'special_tokens_map.json'), Tokens);
-  const special = { ...config, ...legacy };
+  const { named: special } = readSpecialTokens(directory);
   const own = join(directory, 'chat_template.jinja');
   if (existsSync(own)) return new ChatTemplate(own, readTextFile(own, MAX_TEMPLATE_BYTES), special);
-  const given = config.chat_template;
+  const given = parseConfig(file, TokenizerConfig)?.chat_template;
   if (given === undefined || given === null) return undefined;
   if (typeof given === 'string') return new ChatTemplate(file, given, special);
   const named = Array.isArray(given)
@@ -161,13 +142,6 @@ export function openChatTemplate(directory: string, withTools = false): ChatTemp
       `${file}: chat_template has the names ${[...templates.keys()].join(', ')}, expected one named default`,
     );
   return new ChatTemplate(file, source, special);
-}
-
-function parsed<T>(file: string, schema: z.ZodType<T>): T | undefined {
-  if (!existsSync(file)) return undefined;
-  const result = schema.safeParse(readJsonFile(file, MAX_CONFIG_BYTES));
-  if (!result.success) throw usageError(`${file}: ${z.prettifyError(result.error)}`);
-  return result.data;
 }
 
 const withoutNulls = <T extends object>(value: T): T =>
