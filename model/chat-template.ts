@@ -1,5 +1,5 @@
 /** The chat template of a model directory: messages to the text that the model reads, as transformers' apply_chat_template writes it. */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createContext, Script } from 'node:vm';
 import { z } from 'zod';
@@ -120,28 +120,46 @@ const TokenizerConfig = z.looseObject({
 });
 
 /**
- * The template of a model directory, from chat_template.jinja or tokenizer_config.json; undefined where it has none.
+ * The template of a model directory, from chat_template.jinja and additional_chat_templates/, or from tokenizer_config.json; undefined
+ * where it has none.
  * @param withTools takes the template named `tool_use`, where there are several and one has that name
  * @throws OperatingError (usage) that names the file
  */
 export function openChatTemplate(directory: string, withTools = false): ChatTemplate | undefined {
   const file = join(directory, 'tokenizer_config.json');
   const { named: special } = readSpecialTokens(directory);
-  const own = join(directory, 'chat_template.jinja');
-  if (existsSync(own)) return new ChatTemplate(own, readTextFile(own, MAX_TEMPLATE_BYTES), special);
-  const given = parseConfig(file, TokenizerConfig)?.chat_template;
-  if (given === undefined || given === null) return undefined;
-  if (typeof given === 'string') return new ChatTemplate(file, given, special);
-  const named = Array.isArray(given)
-    ? given.map(({ name, template }) => [name, template] as const)
-    : Object.entries(given);
-  const templates = new Map(named);
-  const source = (withTools ? templates.get('tool_use') : undefined) ?? templates.get('default');
-  if (source === undefined)
+  const templates = templatesIn(directory) ?? templatesOf(file, parseConfig(file, TokenizerConfig)?.chat_template);
+  if (templates.size === 0) return undefined;
+  const found = (withTools ? templates.get('tool_use') : undefined) ?? templates.get('default');
+  if (found === undefined)
     throw usageError(
       `${file}: chat_template has the names ${[...templates.keys()].join(', ')}, expected one named default`,
     );
-  return new ChatTemplate(file, source, special);
+  return new ChatTemplate(found.file, found.source(), special);
+}
+
+/** Sources by name. */
+type Templates = ReadonlyMap<string, { readonly file: string; readonly source: () => string }>;
+
+/** Files of their own, which count before tokenizer_config.json; undefined where there are none. */
+function templatesIn(directory: string): Templates | undefined {
+  const folder = join(directory, 'additional_chat_templates');
+  const more = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.jinja')) : [];
+  const files = [
+    ['default', join(directory, 'chat_template.jinja')] as const,
+    ...more.map((name) => [name.slice(0, -'.jinja'.length), join(folder, name)] as const),
+  ].filter(([, file]) => existsSync(file));
+  if (files.length === 0) return undefined;
+  return new Map(files.map(([name, file]) => [name, { file, source: () => readTextFile(file, MAX_TEMPLATE_BYTES) }]));
+}
+
+function templatesOf(file: string, given: z.infer<typeof TokenizerConfig>['chat_template']): Templates {
+  if (given === undefined || given === null) return new Map();
+  if (typeof given === 'string') return new Map([['default', { file, source: () => given }]]);
+  const named = Array.isArray(given)
+    ? given.map(({ name, template }) => [name, template] as const)
+    : Object.entries(given);
+  return new Map(named.map(([name, template]) => [name, { file, source: () => template }]));
 }
 
 const withoutNulls = <T extends object>(value: T): T =>

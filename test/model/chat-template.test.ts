@@ -1,6 +1,6 @@
 /** What a chat template is given, what it may not do, and how it is found. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { ChatTemplate, openChatTemplate } from '../../model/chat-template.ts';
@@ -69,6 +69,11 @@ describe('a chat template', () => {
     assert.equal(text({ 'tokenizer_config.json': { chat_template: 'c' } }, true), 'c');
     assert.equal(text({ 'tokenizer_config.json': { chat_template: named } }), 'd');
     assert.equal(text({ 'tokenizer_config.json': { chat_template: named } }, true), 't');
+    const more = directory(t, { 'chat_template.jinja': 'j', 'tokenizer_config.json': { chat_template: named } });
+    mkdirSync(join(more, 'additional_chat_templates'));
+    writeFileSync(join(more, 'additional_chat_templates/tool_use.jinja'), 'more');
+    assert.equal(openChatTemplate(more, true)?.render(chat('a')).text, 'more');
+    assert.equal(openChatTemplate(more)?.render(chat('a')).text, 'j');
     assert.equal(text({ 'tokenizer_config.json': {} }), undefined);
     assert.equal(text({}), undefined);
     refused(
