@@ -1,6 +1,7 @@
 /** Rows of JSON lines, in any of the forms below. Fields that no form names are ignored. */
 import { z } from 'zod';
 import type { Chat } from '../model/chat-template.ts';
+import { parseExact } from '../model/jinja/exact-json.ts';
 import { type Line, readLines } from '../platform/lines.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { conversation, instruction, messages } from './chat-forms.ts';
@@ -12,16 +13,19 @@ type Parsed = Omit<TextExample, 'line'>;
 interface Form {
   readonly fields: readonly string[];
   readonly shown: string;
-  /** @throws as a zod schema */
-  parse(row: unknown): Parsed;
+  /**
+   * @param text of the row: a chat template tells apart what is alike in `row`
+   * @throws as a zod schema
+   */
+  parse(row: unknown, text: string): Parsed;
 }
 
 const text = z.string().min(1);
 const one = (row: Parsed['row']): Parsed => ({ row, right: 0, classified: false });
 const chat =
   (schema: z.ZodType<Chat>) =>
-  (row: unknown): Parsed =>
-    one({ chat: schema.parse(row) });
+  (_: unknown, text: string): Parsed =>
+    one({ chat: schema.parse(parseExact(text)) });
 
 const Options = z
   .looseObject({ prompt: z.string(), options: z.array(text).min(2).max(MAX_OPTIONS), label: z.int().min(0) })
@@ -75,7 +79,7 @@ function parseRow(file: string, { number, text }: Line): TextExample {
   const form = FORMS.find(({ fields }) => fields.some(has));
   if (form === undefined) throw fail(`expected one of ${FORMS.map(({ shown }) => shown).join(', ')}; got ${got}`);
   try {
-    return { line: number, ...form.parse(row) };
+    return { line: number, ...form.parse(row, text) };
   } catch (error) {
     if (!(error instanceof z.ZodError)) throw error;
     const faults = error.issues.map(({ path, message }) => `${path.join('.')} ${message}`.trim()).join('; ');

@@ -1,6 +1,7 @@
 /** Rows to generate from, of JSON lines: `{"prompt"}`, or `{"messages"}` of a chat. Completions, options and other fields are ignored. */
 import { z } from 'zod';
 import type { Message } from '../model/chat-template.ts';
+import { parseExact } from '../model/jinja/exact-json.ts';
 import { readLines } from '../platform/lines.ts';
 import { usageError } from '../proto/operating-error.ts';
 
@@ -24,7 +25,7 @@ export function* readPrompts(file: string): Generator<PromptRow> {
   for (const { number, text } of readLines(file)) {
     let row: unknown;
     try {
-      row = JSON.parse(text);
+      row = parseExact(text);
     } catch (cause) {
       throw usageError(`${file}:${number}: not JSON: ${text.slice(0, 80)}; expected a row {"prompt": …} a line`, {
         cause,

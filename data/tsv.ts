@@ -55,14 +55,16 @@ export function* readTsv(
  */
 function* rowsOfCells(file: string, separator: string): Generator<{ line: number; cells: string[] }> {
   let width: number | undefined;
-  let open: { line: number; last: number; text: string } | undefined;
-  for (const { number, text } of readLines(file)) {
-    const whole = open === undefined ? text : `${open.text}${'\n'.repeat(number - open.last)}${text}`;
+  /** The lines of a row up to here, with their ends. */
+  let open: { line: number; text: string } | undefined;
+  for (const { number, text, crlf } of readLines(file, { blank: true })) {
+    if (open === undefined && text.trim() === '') continue;
+    const whole = (open?.text ?? '') + text;
     const line = open?.line ?? number;
     const { cells, unclosed } = splitCells(whole, separator);
     width ??= cells.length;
     const goesOn = unclosed && (separator === ',' || open !== undefined || cells.length !== width);
-    open = goesOn ? { line, last: number, text: whole } : undefined;
+    open = goesOn ? { line, text: whole + (crlf ? '\r\n' : '\n') } : undefined;
     if (!goesOn) yield { line, cells };
     else if (number - line > MAX_CELL_LINES) break;
   }

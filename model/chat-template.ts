@@ -1,12 +1,15 @@
 /** The chat template of a model directory: messages to the text that the model reads, as transformers' apply_chat_template writes it. */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createContext, Script } from 'node:vm';
-import { Template } from '@huggingface/jinja';
 import { z } from 'zod';
-import { readJsonFile, readTextFile } from '../platform/read-json-file.ts';
+import { readTextFile } from '../platform/read-json-file.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { assistantTurns, type WriteChat } from './assistant-turns.ts';
+import { fromJson } from './jinja/exact-json.ts';
+import { Template } from './jinja/template.ts';
+import { TemplateError } from './jinja/values.ts';
+import { parseConfig, readSpecialTokens, SPECIAL_NAMES, type SpecialTokens } from './special-tokens.ts';
 
 /** What a template is given. */
 export interface Chat {
@@ -25,21 +28,12 @@ export interface RenderedChat {
   readonly generated: readonly (readonly [number, number])[];
 }
 
-const MAX_CONFIG_BYTES = 16 * 2 ** 20;
 const MAX_TEMPLATE_BYTES = 2 ** 20;
-/** Characters that a chat may become. */
-const MAX_RENDERED = 2 ** 24;
 /** A template is a program of a stranger: what it may take for one chat. */
 const MAX_RENDER_MS = 5000;
 
-/** Unicode noncharacters, which stand around what `{% generation %}` encloses until the text is done. */
-const [OPEN, CLOSE] = ['\ufdd0', '\ufdd1'];
-/** What is white space to Python and not to JavaScript, or the other way round: a template that trims would differ. */
-const UNLIKE = ['\ufdd0', '\ufdd1', '\x1c', '\x1d', '\x1e', '\x1f', '\x85', '\ufeff'];
-
-const GENERATION = /\{%(-?)\s*generation\s*(-?)%\}/g;
-const END_GENERATION = /\{%(-?)\s*endgeneration\s*(-?)%\}/g;
-const MACRO = `{% macro assistant_writes() %}${OPEN}{{ caller() }}${CLOSE}{% endmacro %}\n`;
+/** As transformers looks for it. */
+const GENERATION = /\{%[-+]?\s*generation\s*[-+]?%\}/;
 
 export class ChatTemplate {
   /** Whether `{% generation %}` says which part of a text the assistant writes. */
@@ -53,17 +47,14 @@ export class ChatTemplate {
   /** @param file is named in errors */
   constructor(file: string, source: string, special: SpecialTokens) {
     this.file = file;
-    for (const name of SPECIAL)
+    for (const name of SPECIAL_NAMES)
       if (special[name] === undefined && new RegExp(`\\b${name}\\b`).test(source))
         throw usageError(
           `${file}: the chat template writes ${name}, which tokenizer_config.json does not name; write its text there, or null for none`,
         );
-    this.special = withoutNulls(Object.fromEntries(SPECIAL.map((name) => [name, special[name] ?? null])));
-    const marked = source
-      .replace(GENERATION, '{%$1 call assistant_writes() $2%}')
-      .replace(END_GENERATION, '{%$1 endcall $2%}');
-    this.marks = marked !== source;
-    this.template = this.bounded(() => new Template(this.marks ? MACRO + marked : source));
+    this.special = withoutNulls(Object.fromEntries(SPECIAL_NAMES.map((name) => [name, special[name] ?? null])));
+    this.marks = GENERATION.test(source);
+    this.template = this.bounded(() => new Template(source));
   }
 
   /**
@@ -74,7 +65,7 @@ export class ChatTemplate {
   render(chat: Chat, generationPrompt = false): RenderedChat {
     return this.bounded(() => {
       checkTexts(chat);
-      return unmarked(this.write(chat, chat.messages, generationPrompt));
+      return this.write(chat, chat.messages, generationPrompt);
     });
   }
 
@@ -83,23 +74,22 @@ export class ChatTemplate {
     if (this.marks) return this.render(chat);
     return this.bounded(() => {
       checkTexts(chat);
-      const write: WriteChat = (messages, generationPrompt) => this.write(chat, messages, generationPrompt);
+      const write: WriteChat = (messages, generationPrompt) => this.write(chat, messages, generationPrompt).text;
       return assistantTurns(chat.messages, write, this.special.eos_token ?? '');
     });
   }
 
-  private write({ tools, variables }: Chat, messages: readonly Message[], generationPrompt: boolean): string {
-    const text = this.template.render({
+  private write({ tools, variables }: Chat, messages: readonly Message[], generationPrompt: boolean): RenderedChat {
+    const given = {
       ...this.special,
       ...variables,
       messages: messages.map(asTemplatesRead),
       tools: tools ?? null,
       documents: null,
       add_generation_prompt: generationPrompt,
-    });
-    if (text.length > MAX_RENDERED)
-      throw new Error(`writes ${text.length} characters, expected at most ${MAX_RENDERED}`);
-    return text;
+    };
+    const values = Object.entries(given).map(([name, value]) => [name, fromJson(value)]);
+    return this.template.render(Object.fromEntries(values), () => new Date());
   }
 
   /** What `work` gives, within the time that a template may take. */
@@ -110,8 +100,9 @@ export class ChatTemplate {
       return SCRIPT.runInContext(Object.assign(CONTEXT, { work }), { timeout: MAX_RENDER_MS }) as Result;
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
+      const line = error instanceof TemplateError && error.line !== undefined ? `line ${error.line}: ` : '';
       const isSlow = code === 'ERR_SCRIPT_EXECUTION_TIMEOUT';
-      const reason = isSlow ? `takes more than ${MAX_RENDER_MS / 1000} s` : message.slice(0, 500);
+      const reason = isSlow ? `takes more than ${MAX_RENDER_MS / 1000} s` : line + message.slice(0, 500);
       const failure = usageError(`${this.file}: the chat template: ${reason}`, { cause: error });
       if (isSlow) this.tooSlow = failure;
       throw failure;
@@ -123,60 +114,52 @@ export class ChatTemplate {
 const SCRIPT = new Script('work()');
 const CONTEXT = createContext({});
 
-const Token = z
-  .union([z.string(), z.looseObject({ content: z.string() }).transform(({ content }) => content)])
-  .nullish();
-const Tokens = z.looseObject({
-  bos_token: Token,
-  eos_token: Token,
-  unk_token: Token,
-  sep_token: Token,
-  pad_token: Token,
-  cls_token: Token,
-  mask_token: Token,
-});
-/** The names that transformers hands to every template, where the tokenizer has such tokens. */
-const SPECIAL = Tokens.keyof().options;
-type SpecialTokens = Readonly<Partial<Record<(typeof SPECIAL)[number], string | null | undefined>>>;
-
 const Named = z.looseObject({ name: z.string(), template: z.string() });
-const TokenizerConfig = Tokens.extend({
+const TokenizerConfig = z.looseObject({
   chat_template: z.union([z.string(), z.array(Named), z.record(z.string(), z.string())]).nullish(),
 });
 
 /**
- * The template of a model directory, from chat_template.jinja or tokenizer_config.json; undefined where it has none.
+ * The template of a model directory, from chat_template.jinja and additional_chat_templates/, or from tokenizer_config.json; undefined
+ * where it has none.
  * @param withTools takes the template named `tool_use`, where there are several and one has that name
  * @throws OperatingError (usage) that names the file
  */
 export function openChatTemplate(directory: string, withTools = false): ChatTemplate | undefined {
   const file = join(directory, 'tokenizer_config.json');
-  const config = parsed(file, TokenizerConfig) ?? {};
-  // As transformers: the older file counts where the newer one does not list the added tokens.
-  const legacy = 'added_tokens_decoder' in config ? {} : parsed(join(directory, 'special_tokens_map.json'), Tokens);
-  const special = { ...config, ...legacy };
-  const own = join(directory, 'chat_template.jinja');
-  if (existsSync(own)) return new ChatTemplate(own, readTextFile(own, MAX_TEMPLATE_BYTES), special);
-  const given = config.chat_template;
-  if (given === undefined || given === null) return undefined;
-  if (typeof given === 'string') return new ChatTemplate(file, given, special);
-  const named = Array.isArray(given)
-    ? given.map(({ name, template }) => [name, template] as const)
-    : Object.entries(given);
-  const templates = new Map(named);
-  const source = (withTools ? templates.get('tool_use') : undefined) ?? templates.get('default');
-  if (source === undefined)
+  const { named: special } = readSpecialTokens(directory);
+  const templates = templatesIn(directory) ?? templatesOf(file, parseConfig(file, TokenizerConfig)?.chat_template);
+  if (templates.size === 0) return undefined;
+  const found = (withTools ? templates.get('tool_use') : undefined) ?? templates.get('default');
+  if (found === undefined)
     throw usageError(
       `${file}: chat_template has the names ${[...templates.keys()].join(', ')}, expected one named default`,
     );
-  return new ChatTemplate(file, source, special);
+  return new ChatTemplate(found.file, found.source(), special);
 }
 
-function parsed<T>(file: string, schema: z.ZodType<T>): T | undefined {
-  if (!existsSync(file)) return undefined;
-  const result = schema.safeParse(readJsonFile(file, MAX_CONFIG_BYTES));
-  if (!result.success) throw usageError(`${file}: ${z.prettifyError(result.error)}`);
-  return result.data;
+/** Sources by name. */
+type Templates = ReadonlyMap<string, { readonly file: string; readonly source: () => string }>;
+
+/** Files of their own, which count before tokenizer_config.json; undefined where there are none. */
+function templatesIn(directory: string): Templates | undefined {
+  const folder = join(directory, 'additional_chat_templates');
+  const more = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.jinja')) : [];
+  const files = [
+    ['default', join(directory, 'chat_template.jinja')] as const,
+    ...more.map((name) => [name.slice(0, -'.jinja'.length), join(folder, name)] as const),
+  ].filter(([, file]) => existsSync(file));
+  if (files.length === 0) return undefined;
+  return new Map(files.map(([name, file]) => [name, { file, source: () => readTextFile(file, MAX_TEMPLATE_BYTES) }]));
+}
+
+function templatesOf(file: string, given: z.infer<typeof TokenizerConfig>['chat_template']): Templates {
+  if (given === undefined || given === null) return new Map();
+  if (typeof given === 'string') return new Map([['default', { file, source: () => given }]]);
+  const named = Array.isArray(given)
+    ? given.map(({ name, template }) => [name, template] as const)
+    : Object.entries(given);
+  return new Map(named.map(([name, template]) => [name, { file, source: () => template }]));
 }
 
 const withoutNulls = <T extends object>(value: T): T =>
@@ -189,25 +172,9 @@ function asTemplatesRead(message: Message): Message {
   return reasoning === undefined ? given : { thinking: reasoning, ...given, reasoning_content: reasoning };
 }
 
-/** @throws Error: a text in `value` holds what templates here would treat otherwise than Python's */
+/** @throws Error: a text in `value` is none in Unicode, which Python cannot encode and JavaScript would change */
 function checkTexts(value: unknown): void {
-  if (typeof value === 'string') {
-    const found = UNLIKE.find((character) => value.includes(character));
-    if (found === undefined) return;
-    const code = found.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0');
-    throw new Error(
-      `is given a text with the character U+${code}, which it could treat otherwise than in Python; remove it`,
-    );
-  }
+  if (typeof value === 'string' && /\p{Surrogate}/u.test(value))
+    throw new Error('is given a text with half a surrogate pair; remove it');
   if (typeof value === 'object' && value !== null) for (const part of Object.values(value)) checkTexts(part);
-}
-
-function unmarked(marked: string): RenderedChat {
-  const generated: [number, number][] = [];
-  let text = '';
-  for (const [i, part] of marked.split(/[\ufdd0\ufdd1]/).entries()) {
-    if (i % 2 === 1) generated.push([text.length, text.length + part.length]);
-    text += part;
-  }
-  return { text, generated };
 }

@@ -1,7 +1,9 @@
 /** A tokenizer.json in the Rust tokenizers library, within this process: a text or a file that the library does not like may end it. */
-import { type Encoding, Tokenizer } from 'tokenizers';
+import { dirname } from 'node:path';
+import { AddedToken, type Encoding, Tokenizer } from 'tokenizers';
 import { readTextFile } from '../platform/read-json-file.ts';
 import type { RenderedChat } from './chat-template.ts';
+import { type FlaggedToken, readSpecialTokens } from './special-tokens.ts';
 
 /** Bytes; Gemma's is 33 MB. */
 const MAX_TOKENIZER_BYTES = 256 * 2 ** 20;
@@ -36,17 +38,30 @@ export interface Refused {
 }
 
 /**
- * Only `file` decides, less what transformers sets anew for every text: truncation and padding.
+ * `file` decides, less what transformers sets anew for every text: truncation and padding. The special tokens that the files beside it
+ * name are added, as transformers does.
  * @param vocabularySize an id that is not below it is an error
  * @throws Error that says what is wrong with the file
  */
 export function openRustTokenizer(file: string, vocabularySize: number): RustTokenizer {
   const text = readTextFile(file, MAX_TOKENIZER_BYTES);
   const library = Tokenizer.fromString(text);
-  const { dropout } = JSON.parse(text).model;
+  const { model, added_tokens: own, pre_tokenizer: split } = JSON.parse(text);
+  const { dropout } = model;
   if (dropout) throw new Error(`model.dropout is ${dropout}, which draws other ids every time; expected 0 or null`);
   library.disableTruncation();
   library.disablePadding();
+  const { listed, special, prefixSpace } = readSpecialTokens(dirname(file));
+  if (prefixSpace && /"ByteLevel","add_prefix_space":false/.test(JSON.stringify(split)))
+    throw new Error(
+      'pre_tokenizer puts no space before a text (add_prefix_space is false), and tokenizer_config.json says add_prefix_space: true; let both say the same',
+    );
+  addTokens(library, listed);
+  const known = new Set([...(own ?? []), ...listed].map(({ content }) => content));
+  addTokens(
+    library,
+    special.filter(({ content }) => !known.has(content)),
+  );
   return {
     idOf: (token) => library.tokenToId(token) ?? undefined,
     encode: async (texts) =>
@@ -75,6 +90,13 @@ export function openRustTokenizer(file: string, vocabularySize: number): RustTok
         true,
       ),
   };
+}
+
+function addTokens(library: Tokenizer, tokens: readonly FlaggedToken[]): void {
+  for (const { content, special = false, normalized = !special, ...flags } of tokens) {
+    const { lstrip: leftStrip = false, rstrip: rightStrip = false, single_word: singleWord = false } = flags;
+    library.addAddedTokens([new AddedToken(content, special, { leftStrip, rightStrip, singleWord, normalized })]);
+  }
 }
 
 function labelsOf(encoding: Encoding, { text, generated }: RenderedChat): number[] {

@@ -1,15 +1,12 @@
 /** Text to token ids as the model directory's tokenizer.json and chat template say, and the conventions of which tokens make the loss. */
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { readJsonFile } from '../platform/read-json-file.ts';
 import { usageError } from '../proto/operating-error.ts';
 import type { Chat } from './chat-template.ts';
 import type { EncodedChat, EncodedText, Refused } from './rust-tokenizer.ts';
+import { parseConfig, readSpecialTokens } from './special-tokens.ts';
 import { completionRow, type TokenRow } from './token-row.ts';
 import { TokenizerHost } from './tokenizer-host.ts';
-
-const MAX_CONFIG_BYTES = 16 * 2 ** 20;
 
 export interface Tokenizer {
   readonly directory: string;
@@ -67,11 +64,11 @@ export interface EncodedRow extends TokenRow {
  * @throws OperatingError (usage) that names the file
  */
 export async function loadTokenizer(directory: string, vocabularySize = 2 ** 32): Promise<Tokenizer> {
-  const eosToken = readConfig(directory, 'tokenizer_config.json', TokenizerConfig)?.eos_token ?? undefined;
+  const eosToken = readSpecialTokens(directory).named.eos_token ?? undefined;
   const host = new TokenizerHost({ kind: 'load', file: join(directory, 'tokenizer.json'), vocabularySize, eosToken });
   const inVocabulary = await host.load();
   const [config, generation] = ['config.json', 'generation_config.json'].map((name) =>
-    [readConfig(directory, name, ModelConfig)?.eos_token_id ?? []].flat(),
+    [parseConfig(join(directory, name), ModelConfig)?.eos_token_id ?? []].flat(),
   );
   const eosId = inVocabulary ?? config![0];
   return {
@@ -156,17 +153,4 @@ function splitRow(prompt: EncodedText, whole: EncodedText, eosId: number | undef
 const ended = (ids: readonly number[], eosId: number | undefined): readonly number[] =>
   eosId === undefined || ids.at(-1) === eosId ? ids : [...ids, eosId];
 
-const TokenizerConfig = z.looseObject({
-  eos_token: z
-    .union([z.string(), z.looseObject({ content: z.string() }).transform(({ content }) => content)])
-    .nullish(),
-});
 const ModelConfig = z.looseObject({ eos_token_id: z.union([z.int(), z.array(z.int())]).nullish() });
-
-function readConfig<T>(directory: string, name: string, schema: z.ZodType<T>): T | undefined {
-  const file = join(directory, name);
-  if (!existsSync(file)) return undefined;
-  const parsed = schema.safeParse(readJsonFile(file, MAX_CONFIG_BYTES));
-  if (!parsed.success) throw usageError(`${file}: ${z.prettifyError(parsed.error)}`);
-  return parsed.data;
-}

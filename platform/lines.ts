@@ -6,8 +6,10 @@ import { openRegular } from './regular-file.ts';
 export interface Line {
   /** From 1; blank lines count. */
   readonly number: number;
-  /** Without its end (LF or CRLF) and without a byte order mark; never blank. */
+  /** Without its end and without a byte order mark; blank only where blank lines are asked for. */
   readonly text: string;
+  /** The end was CRLF; else it was LF, or that of the file. */
+  readonly crlf: boolean;
   /** Bytes of the file up to its end, that included; all of the file for a last line without one. */
   readonly end: number;
 }
@@ -17,6 +19,8 @@ export interface LineOptions {
   readonly maxBytes?: number;
   /** A last line without an end was not written whole: it is left out. */
   readonly onlyWhole?: boolean;
+  /** Blank lines are given too. */
+  readonly blank?: boolean;
 }
 
 const CHUNK_BYTES = 2 ** 16;
@@ -25,19 +29,23 @@ const CHUNK_BYTES = 2 ** 16;
  * The lines of `file` that are not blank, UTF-8: those that it held when it was opened.
  * @throws OperatingError (usage) that names the file and the line
  */
-export function* readLines(file: string, { maxBytes = 2 ** 24, onlyWhole = false }: LineOptions = {}): Generator<Line> {
+export function* readLines(
+  file: string,
+  { maxBytes = 2 ** 24, onlyWhole = false, blank = false }: LineOptions = {},
+): Generator<Line> {
   let number = 0;
   for (const { bytes, end } of rawLines(file, maxBytes, onlyWhole)) {
     number++;
-    const text = decode(file, number, bytes);
-    if (text.trim() !== '') yield { number, text, end };
+    const whole = decode(file, number, bytes);
+    const crlf = whole.endsWith('\r');
+    const text = crlf ? whole.slice(0, -1) : whole;
+    if (blank || text.trim() !== '') yield { number, text, crlf, end };
   }
 }
 
 function decode(file: string, number: number, bytes: Uint8Array): string {
   try {
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: number > 1 }).decode(bytes);
-    return text.endsWith('\r') ? text.slice(0, -1) : text;
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: number > 1 }).decode(bytes);
   } catch (error) {
     throw usageError(`${file}:${number}: not valid UTF-8`, { cause: error });
   }

@@ -12,6 +12,7 @@ import { opt } from './opt.ts';
 import { phi3 } from './phi3.ts';
 import { qwen2, qwen3 } from './qwen.ts';
 import { smollm3 } from './smollm3.ts';
+import { whyUnsupported } from './unsupported.ts';
 
 const FAMILIES: Readonly<Record<string, (config: ConfigFields) => Architecture>> = {
   gemma2,
@@ -33,10 +34,7 @@ const FAMILIES: Readonly<Record<string, (config: ConfigFields) => Architecture>>
 export function describeModel(config: ConfigFields): Architecture {
   const modelType = config.text('model_type');
   const describe = Object.hasOwn(FAMILIES, modelType) ? FAMILIES[modelType] : undefined;
-  if (describe === undefined)
-    throw usageError(
-      `${config.file}: model_type ${JSON.stringify(modelType)} is not supported; supported are ${Object.keys(FAMILIES).join(', ')}`,
-    );
+  if (describe === undefined) throw usageError(`${config.file}: ${whyUnsupported(modelType, Object.keys(FAMILIES))}`);
   refuseOtherArithmetic(config);
   return describe(config);
 }

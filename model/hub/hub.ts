@@ -28,7 +28,7 @@ export interface ResolveOptions {
 const RETRY_MS = [1000, 2000, 4000, 8000, 16000];
 const HUB_NAME = /^(?<name>[\w-][\w.-]{0,95}\/[\w-][\w.-]{0,95})(?:@(?<revision>[\w.-]{1,200}))?$/;
 const WANTED =
-  /^(config\.json|generation_config\.json|tokenizer[\w.-]*\.json|model\.safetensors\.index\.json|model(-\d+-of-\d+)?\.safetensors)$/;
+  /^(config\.json|generation_config\.json|tokenizer[\w.-]*\.json|special_tokens_map\.json|(chat_template|additional_chat_templates\/[\w.-]+)\.jinja|model\.safetensors\.index\.json|model(-\d+-of-\d+)?\.safetensors)$/;
 
 /**
  * The directory of the model `nameOrPath`: a directory that exists (the network is not touched), or `org/name`, with
@@ -79,7 +79,10 @@ async function download(
   };
   const { sha: commit } = await modelInfo({ ...model, ...access, additionalFields: ['sha'] });
   if (!/^[0-9a-f]{40}$/.test(commit)) throw new Error(`the commit is ${JSON.stringify(commit)}`);
-  const files = await wantedFiles(model.name, listFiles({ ...access, repo: model.name, revision: commit }));
+  const files = await wantedFiles(
+    model.name,
+    listFiles({ ...access, repo: model.name, revision: commit, recursive: true }),
+  );
   const totalBytes = files.reduce((sum, { size }) => sum + size, 0);
   let before = 0;
   for (const { path: file, size, lfs, oid } of files) {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, describe, it, type TestContext } from 'node:test';
 import seedrandom from 'seedrandom';
 import { type Dataset, type DatasetRules, readDataset } from '../../data/dataset.ts';
+import { readTsv } from '../../data/tsv.ts';
 import { completionRow } from '../../model/token-row.ts';
 import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
@@ -100,6 +101,18 @@ describe('a data file', () => {
     assert.deepEqual(await prompts('x.CSV', csv), expected.slice(0, -1));
     const tsv = `sentence\tlabel\n${cells.map((cell) => `${cell}\t0`).join('\n')}\n`;
     assert.deepEqual(await prompts('x.TSV', tsv), expected);
+  });
+
+  it('of columns keeps the line ends and the blank lines of a quoted cell', (t) => {
+    const csv = dataFile(t, 'sentence,label\r\n\r\n"a\r\n  \r\nb\nc",1\r\nd,0\r\n', 'x.csv');
+    const rows = [...readTsv(csv, { ...SST2, template: '{sentence}' }, ',')];
+    assert.deepEqual(
+      rows.map(({ line, row }) => [line, 'prompt' in row && row.prompt]),
+      [
+        [3, 'a\r\n  \r\nb\nc'],
+        [7, 'd'],
+      ],
+    );
   });
 
   it('may have other columns and fields, dollar signs and braces', async (t) => {

@@ -1,6 +1,6 @@
 /** What a chat template is given, what it may not do, and how it is found. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { ChatTemplate, openChatTemplate } from '../../model/chat-template.ts';
@@ -44,7 +44,7 @@ describe('a chat template', () => {
   it('sees no field that is null, and reasoning under each of its names', () => {
     const messages = [{ role: 'assistant', content: null, reasoning: 'so' }];
     const source = '{{ messages[0].content is defined }}{{ messages[0].reasoning_content }}{{ messages[0].thinking }}';
-    assert.equal(template(source).render({ messages }).text, 'falsesoso');
+    assert.equal(template(source).render({ messages }).text, 'Falsesoso');
   });
 
   it('says which parts of the text the assistant writes, with white space as Jinja leaves it', () => {
@@ -69,6 +69,11 @@ describe('a chat template', () => {
     assert.equal(text({ 'tokenizer_config.json': { chat_template: 'c' } }, true), 'c');
     assert.equal(text({ 'tokenizer_config.json': { chat_template: named } }), 'd');
     assert.equal(text({ 'tokenizer_config.json': { chat_template: named } }, true), 't');
+    const more = directory(t, { 'chat_template.jinja': 'j', 'tokenizer_config.json': { chat_template: named } });
+    mkdirSync(join(more, 'additional_chat_templates'));
+    writeFileSync(join(more, 'additional_chat_templates/tool_use.jinja'), 'more');
+    assert.equal(openChatTemplate(more, true)?.render(chat('a')).text, 'more');
+    assert.equal(openChatTemplate(more)?.render(chat('a')).text, 'j');
     assert.equal(text({ 'tokenizer_config.json': {} }), undefined);
     assert.equal(text({}), undefined);
     refused(
@@ -99,9 +104,9 @@ describe('a chat template', () => {
     refused(() => template(`{{ ${'('.repeat(200_000)}1${')'.repeat(200_000)} }}`), /x.jinja: .*call stack/);
   });
 
-  it('is refused where it is no template, refuses the chat itself, or would treat a character otherwise than Python', () => {
+  it('is refused where it is no template, refuses the chat itself, or is given what is no text', () => {
     refused(() => template('{% if %}'), /x.jinja: the chat template: /);
     refused(() => template("{{ raise_exception('roles must alternate') }}").render(chat('a')), /roles must alternate/);
-    refused(() => template('{{ messages[0].content | trim }}').render(chat('\ufeffa')), /U\+FEFF/);
+    refused(() => template('{{ messages[0].content }}').render(chat('\ud83da')), /half a surrogate pair/);
   });
 });

@@ -16,7 +16,6 @@ import { readFixtureAdapter } from '../support/fixture-adapter.ts';
 import { rowsOf } from '../support/golden-models.ts';
 
 const golden = fileURLToPath(new URL('../golden', import.meta.url));
-const models = join(golden, 'models');
 const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 const DIRECTIONS = 8;
 const KEY = roundKey(seedKey(11), 0, 0);
@@ -93,12 +92,12 @@ describe('the gradient of', () => {
 });
 
 describe('the gradient that PyTorch finds', () => {
-  // python test/golden/make/gradients.py test/golden/models > test/golden/gradients.json
-  const golden: { [model: string]: { [module: string]: { [matrix: string]: { norm: number; first: number[] } } } } =
-    JSON.parse(readFileSync(join(models, '..', 'gradients.json'), 'utf8'));
-  for (const [name, expected] of Object.entries(golden))
+  // python test/golden/make/gradients.py test/golden > test/golden/gradients.json
+  const expectedOf: { [model: string]: { [module: string]: { [matrix: string]: { norm: number; first: number[] } } } } =
+    JSON.parse(readFileSync(join(golden, 'gradients.json'), 'utf8'));
+  for (const [name, expected] of Object.entries(expectedOf))
     it(`is ours: ${name}`, async () => {
-      const opened = open(join(models, name));
+      const opened = open(join(golden, name));
       const { gradient } = await byReverseMode(opened, opened, opened.rows, opened.theta);
       for (const { module, matrix, offset, elements } of opened.layout.tensors) {
         const { norm, first } = expected[opened.layout.modules[module]!.name]![matrix]!;

@@ -1,10 +1,10 @@
 """Makes test/golden/config-changes.json: what transformers and PEFT make of configs of which one key was changed.
 
-    python test/golden/make/config_changes.py test/golden
+    python test/golden/make/config_changes.py test/golden [PART ...]
 
-Needs torch, transformers and peft (made with torch 2.15.0, transformers 5.24.0, peft 0.21.2). Every key of config.json of every
+With PARTs only the models whose names hold one are computed, and the others stay as they are. Needs torch, transformers and peft (made with torch 2.15.0, transformers 5.24.0, peft 0.21.2). Every key of config.json of every
 model in models/ and variations/, nested ones too, is dropped, set to null and emptied (false, 0, "", [] or {}, by its kind; null
-becomes {} and []), and so is every key of adapter_config.json of the models. To every model come the fields of its class that it
+becomes {} and []), and so is every key of adapter_config.json of the models and of WITH_ADAPTER. To every model come the fields of its class that it
 leaves out, with another value than the default, and SETTINGS. The result is the summed negative log likelihood of the rows of
 expected.json, or null where the model or the adapter cannot be loaded whole: an error, a missing tensor, a wrong shape.
 Rows are computed one at a time by a fresh model in float32.
@@ -28,6 +28,9 @@ from transformers.utils import logging
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
+
+# Of the families that have no model in models/.
+WITH_ADAPTER = ("variations/granite_factors", "variations/olmo2_bias_yarn")
 
 # What is set besides, where a family may know it: (path, value).
 SETTINGS = [
@@ -197,27 +200,28 @@ def of_adapter(directory, scratch):
 
 
 def main():
-    golden = sys.argv[1]
+    golden, *parts = sys.argv[1:]
     torch.set_num_threads(1)
-    found = {"config": {}, "adapter": {}}
-    for group in ["models", "variations"]:
-        for name in sorted(os.listdir(f"{golden}/{group}")):
-            directory = f"{golden}/{group}/{name}"
-            if not os.path.isdir(directory):
-                continue
+    found = read(f"{golden}/config-changes.json") if parts else {"config": {}, "adapter": {}}
+    for key in [f"{group}/{name}" for group in ["models", "variations"] for name in sorted(os.listdir(f"{golden}/{group}"))]:
+        directory = f"{golden}/{key}"
+        if not os.path.isdir(directory) or (parts and not any(part in key for part in parts)):
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            for file in os.listdir(directory):
+                if "safetensors" in file:
+                    os.symlink(os.path.abspath(f"{directory}/{file}"), f"{scratch}/{file}")
+            found["config"][key] = of_model(directory, scratch)
+        if key.startswith("models/") or key in WITH_ADAPTER:
             with tempfile.TemporaryDirectory() as scratch:
-                for file in os.listdir(directory):
-                    if "safetensors" in file:
-                        os.symlink(os.path.abspath(f"{directory}/{file}"), f"{scratch}/{file}")
-                found["config"][f"{group}/{name}"] = of_model(directory, scratch)
-            if group == "models":
-                with tempfile.TemporaryDirectory() as scratch:
-                    shutil.copy(f"{directory}/adapter/adapter_model.safetensors", scratch)
-                    found["adapter"][f"{group}/{name}"] = of_adapter(directory, scratch)
-            with open(f"{golden}/config-changes.json", "w") as f:
-                json.dump(found, f, separators=(",", ":"))
-                f.write("\n")
-            print(group, name, len(found["config"][f"{group}/{name}"]), flush=True)
+                shutil.copy(f"{directory}/adapter/adapter_model.safetensors", scratch)
+                found["adapter"][key] = of_adapter(directory, scratch)
+        for kind in found:
+            found[kind] = dict(sorted(found[kind].items()))
+        with open(f"{golden}/config-changes.json", "w") as f:
+            json.dump(found, f, separators=(",", ":"))
+            f.write("\n")
+        print(key, len(found["config"][key]), flush=True)
 
 
 main()

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { openChatTemplate } from '../../../model/chat-template.ts';
 import { type DownloadProgress, type ResolveOptions, resolveModel } from '../../../model/hub/hub.ts';
 import { hubNameOf } from '../../../model/hub/hub-cache.ts';
 import { downloadBlob } from '../../../model/hub/hub-download.ts';
@@ -56,6 +57,20 @@ describe('a model by name', () => {
     assert.equal((await tokenizer.encode(['It was'])).length, 1);
     tokenizer.close();
     assert.deepEqual(hub.sent.map(({ file }) => file).sort(), MODEL_FILES);
+  });
+
+  it('comes with its chat templates and the file of its special tokens', async (t) => {
+    const files = {
+      'chat_template.jinja': 'd{{ bos_token }}',
+      'additional_chat_templates/tool_use.jinja': 't{{ bos_token }}',
+      'special_tokens_map.json': '{"bos_token": "<old>"}',
+    };
+    const texts = Object.entries(files).map(([name, text]) => [name, Buffer.from(text)] as const);
+    const { resolve } = await hubOf(t, new Map([...tiny, ...texts]));
+    const directory = await resolve();
+    const messages = [{ role: 'user', content: 'a' }];
+    assert.equal(openChatTemplate(directory)?.render({ messages }).text, 'd<old>');
+    assert.equal(openChatTemplate(directory, true)?.render({ messages }).text, 't<old>');
   });
 
   it('is not fetched again, and without network the cached one is taken and that is said', async (t) => {

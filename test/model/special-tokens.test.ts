@@ -1,0 +1,61 @@
+/** Special tokens that tokenizer_config.json or special_tokens_map.json name: ids of transformers (test/golden/make/tokenizer_config.py). */
+import assert from 'node:assert/strict';
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { openRustTokenizer } from '../../model/rust-tokenizer.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+
+const GOLDEN = fileURLToPath(new URL('../golden', import.meta.url));
+const { texts, cases }: Golden = JSON.parse(readFileSync(join(GOLDEN, 'tokenizers/configs.json'), 'utf8'));
+
+interface Golden {
+  readonly texts: readonly string[];
+  readonly cases: readonly {
+    readonly model: string;
+    /** What is changed in tokenizer_config.json. */
+    readonly config: object;
+    /** What special_tokens_map.json is; null for none. */
+    readonly map: object | null;
+    /** Null where transformers does not load them. */
+    readonly ids: readonly (readonly number[])[] | null;
+  }[];
+}
+
+it('special tokens named beside tokenizer.json are tokens as in transformers, or refused', async (t) => {
+  let refused = 0;
+  for (const { model, config, map, ids } of cases) {
+    if (ids === null) continue;
+    const directory = temporaryDirectory(t);
+    const source = join(GOLDEN, 'models', model);
+    const own = JSON.parse(readFileSync(join(source, 'tokenizer_config.json'), 'utf8'));
+    symlinkSync(join(source, 'tokenizer.json'), join(directory, 'tokenizer.json'));
+    writeFileSync(join(directory, 'tokenizer_config.json'), JSON.stringify({ ...own, ...config }));
+    if (map !== null) writeFileSync(join(directory, 'special_tokens_map.json'), JSON.stringify(map));
+    const label = `${model} ${JSON.stringify({ config, map })}`;
+    try {
+      const encoded = await openRustTokenizer(join(directory, 'tokenizer.json'), 2 ** 32).encode(texts);
+      assert.deepEqual(
+        encoded.map((text) => text.ids),
+        ids,
+        label,
+      );
+    } catch (error) {
+      if (error instanceof assert.AssertionError) throw error;
+      assert.match((error as Error).message, /tokenizer_config.json: split_special_tokens is true/, label);
+      refused++;
+    }
+  }
+  assert.equal(refused, 2);
+});
+
+it('a space before each text that only tokenizer_config.json asks for is refused', (t) => {
+  const directory = temporaryDirectory(t);
+  symlinkSync(join(GOLDEN, 'models/qwen2/tokenizer.json'), join(directory, 'tokenizer.json'));
+  writeFileSync(join(directory, 'tokenizer_config.json'), '{"add_prefix_space": true}');
+  assert.throws(
+    () => openRustTokenizer(join(directory, 'tokenizer.json'), 2 ** 32),
+    /add_prefix_space: true; let both say/,
+  );
+});
