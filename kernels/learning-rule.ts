@@ -31,9 +31,11 @@ export interface LearningRule extends DecayingRate {
   readonly capExponent: number;
   /** Gradients over which the mean square v is averaged. */
   readonly memory: number;
-  /** Earlier magnitudes that the winsorising median sees. */
+  /** What is winsorised as one: each gradient byte, or all that a worker brings to a record. */
+  readonly winsorise: 'byte' | 'worker';
+  /** Magnitudes that the winsorising median sees, at least the record's. */
   readonly window: number;
-  /** An integer: a byte counts for at most `clip` medians. */
+  /** An integer: of a byte alone at most so many medians count, of several together fewer (`winsorise`). */
   readonly clip: number;
   /** m. */
   readonly directionStripes: number;
@@ -52,15 +54,15 @@ export interface Normaliser {
   readonly vMax: number;
   /** Exponents in force in rounds round − maxStaleness … round (fewer at the start), oldest first. */
   readonly exponents: readonly number[];
-  /** Magnitudes |Q|·2ˢ of the last gradient bytes, newest record first, at most `window`. */
+  /** Magnitudes |Q|·2ˢ, root mean squares where bytes are cut as one, newest record first, at most `window`. */
   readonly window: readonly number[];
 }
 
 /** A movement of θ: θᵢ ← fround(θᵢ − fround(scale·Σ q·zᵢ)). */
 export interface Update {
-  readonly terms: readonly Term[];
+  readonly terms: readonly LiveTerm[];
   readonly scale: number;
-  /** Bytes cut to the winsorising limit, by worker; a worker without any is left out. */
+  /** Bytes that were cut, by worker; a worker without any is left out. */
   readonly clipped: ReadonlyMap<number, number>;
 }
 
@@ -70,7 +72,7 @@ export interface Absorbed {
   readonly update: Update | undefined;
 }
 
-/** Bytes of a record that were cut to the winsorising limit. */
+/** Bytes of a record that were cut. */
 export const clippedGradients = (update: Update | undefined): number =>
   [...(update?.clipped.values() ?? [])].reduce((sum, bytes) => sum + bytes, 0);
 
@@ -121,12 +123,7 @@ export function absorbTerms(normaliser: Normaliser, rule: LearningRule, live: re
   const n = live.length;
   if (n === 0) return { normaliser: { ...normaliser, ...advance(normaliser, rule, exponent) }, update: undefined };
 
-  const seen = [...live.map(({ q }) => Math.abs(q) * p), ...normaliser.window].slice(0, Math.max(n, rule.window));
-  const limit = winsorisingLimit(seen, rule.clip, p);
-  const terms = live.map((term) => ({ ...term, q: Math.max(-limit, Math.min(limit, term.q)) }));
-  const clipped = new Map<number, number>();
-  for (const { q, worker } of live) if (Math.abs(q) > limit) clipped.set(worker, (clipped.get(worker) ?? 0) + 1);
-  const window = seen.slice(0, rule.window);
+  const { terms, clipped, window } = winsorise(live, normaliser.window, rule, p);
 
   const squares = terms.reduce((sum, { q }) => sum + q * q, 0); // an exact integer below 2⁵³
   const meanSquare = (squares / (n * STEPS_PER_UNIT ** 2)) * (p * p);
@@ -186,10 +183,54 @@ function requantise(q: number, shift: number): number {
   return q >= 0 ? magnitude : -magnitude;
 }
 
-/** A byte counts for at most `clip` lower medians of the magnitudes seen; at least 1, so that zeros cannot freeze a run. */
-function winsorisingLimit(seen: readonly number[], clip: number, p: number): number {
+/** What is winsorised as one: a gradient byte, or all that a worker brings to a record. */
+interface Group {
+  readonly terms: readonly LiveTerm[];
+  /** Root mean square of their Q; of one byte exactly |Q|. */
+  readonly rms: number;
+}
+
+/** In the order of the record. */
+function groupsOf(live: readonly LiveTerm[], { winsorise: by }: LearningRule): Group[] {
+  const groups = new Map<number, LiveTerm[]>();
+  live.forEach((term, i) => {
+    const key = by === 'worker' ? term.worker : i;
+    const terms = groups.get(key);
+    if (terms) terms.push(term);
+    else groups.set(key, [term]);
+  });
+  return Array.from(groups.values(), (terms) => {
+    const squares = terms.reduce((sum, { q }) => sum + q * q, 0); // an exact integer below 2⁵³
+    return { terms, rms: Math.sqrt(squares / terms.length) };
+  });
+}
+
+/**
+ * Shortens what is louder than others are, by lower medians of the magnitudes of this record and of those before it. Of a byte
+ * alone `clip` medians count, of n bytes together 1 + (clip − 1)/n: the more they are, the less of their root mean square is
+ * chance. By worker, what is louder than `clip` medians counts for less the louder it is, as no honest worker is so for long.
+ */
+function winsorise(
+  live: readonly LiveTerm[],
+  earlier: readonly number[],
+  rule: LearningRule,
+  p: number,
+): Pick<Update, 'terms' | 'clipped'> & Pick<Normaliser, 'window'> {
+  const groups = groupsOf(live, rule);
+  const seen = [...groups.map(({ rms }) => rms * p), ...earlier].slice(0, Math.max(groups.length, rule.window));
   const median = Float64Array.from(seen).sort()[(seen.length - 1) >> 1]!;
-  return Math.max(1, Math.floor((clip * median) / p));
+  // At least 1, so that zeros cannot freeze a run.
+  const limitOf = (medians: number): number => Math.max(1, Math.floor((medians * median) / p));
+  const loudest = rule.winsorise === 'worker' ? limitOf(rule.clip) : Infinity;
+  const clipped = new Map<number, number>();
+  const terms = groups.flatMap(({ terms, rms }) => {
+    const limit = limitOf(1 + (rule.clip - 1) / terms.length);
+    if (rms <= limit) return terms;
+    for (const { worker } of terms) clipped.set(worker, (clipped.get(worker) ?? 0) + 1);
+    const counted = rms > loudest ? (limit * loudest) / rms : limit;
+    return terms.map((term) => ({ ...term, q: Math.trunc((term.q * counted) / rms) }));
+  });
+  return { terms, clipped, window: seen.slice(0, rule.window) };
 }
 
 /** The learning rate of record `round`: it falls linearly to 1/16 over N records; N = 0: constant. */

@@ -13,6 +13,7 @@ const positive = z.number().positive();
 const count = z.int().min(1);
 
 const CapExponent = z.literal([0, 0.25, 0.5, 0.75, 1]);
+const Winsorise = z.enum(['byte', 'worker']);
 
 /** The learning rule's settings and their defaults. */
 export const Learning = z.strictObject({
@@ -52,8 +53,16 @@ export const Learning = z.strictObject({
     'with n gradients above cap each counts (cap / n)^capExponent as much: with 1 the step stops growing, with 0.5 its noise',
   ),
   memory: count.default(64).describe('gradients over which their mean square is averaged'),
-  window: count.max(65536).default(64).describe('magnitudes that the winsorising median looks back on'),
-  clip: count.default(4).describe('a gradient byte counts for at most this many medians'),
+  winsorise: Winsorise.default('worker').describe(
+    'what is shortened as one where it is louder than others are: each gradient byte, or all that a worker brings to a record',
+  ),
+  window: count
+    .max(65536)
+    .default(64)
+    .describe('magnitudes of bytes, or of what workers brought to records, that the winsorising median looks back on'),
+  clip: count
+    .default(4)
+    .describe('of a gradient byte at most this many medians count, of n bytes of a worker 1 + (clip - 1) / n'),
   initialExponent: z
     .int()
     .min(-MAX_EXPONENT)
@@ -83,8 +92,9 @@ export type DataRules = z.infer<typeof DataRules>;
 export const RunConfig = z.strictObject({
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER),
   learning: Learning.required({ decayRounds: true }).extend({
-    /** Not left to a default: a config that lacks it comes from a version with another rule. */
+    /** These are not left to a default: a config that lacks one comes from a version with another rule. */
     capExponent: CapExponent,
+    winsorise: Winsorise,
     /** [record, N]: from this record on the learning rate falls over N records. A resumed run may add one; none that counted changes. */
     decayChanges: z
       .array(z.tuple([z.int().min(0), z.int().min(0)]))

@@ -82,6 +82,7 @@ const someRule = (): LearningRule => ({
   cap: 64,
   capExponent: pick([0.5, 1]),
   memory: 64,
+  winsorise: pick(['byte', 'worker'] as const),
   window: 64,
   clip: 4,
   directionStripes: pick([1, 4] as const),

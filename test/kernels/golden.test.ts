@@ -63,7 +63,7 @@ describe('the gradient byte', () => {
 
 describe('a replica', () => {
   for (const log of golden.logs)
-    it(`goes through the golden log (${log.script}, stripes ${log.stripes}, decay ${log.decayRounds}, cap exponent ${log.capExponent ?? 1})`, async () => {
+    it(`goes through the golden log (${log.script}, stripes ${log.stripes}, decay ${log.decayRounds}, cap exponent ${log.capExponent}, winsorised by ${log.winsorise})`, async () => {
       const key = words(log.runSeed);
       const modules = log.modules_rank_in_out.map(([rank, fanIn, fanOut]: number[], i: number) => ({
         name: `m${i}`,
@@ -77,8 +77,9 @@ describe('a replica', () => {
         learningRate: log.learningRate,
         decayRounds: log.decayRounds,
         cap: log.capGradients,
-        capExponent: log.capExponent ?? 1,
+        capExponent: log.capExponent,
         memory: log.memory,
+        winsorise: log.winsorise,
         window: log.window,
         clip: log.clip,
         directionStripes: log.stripes,

@@ -18,6 +18,7 @@ export const virtualRule = (seed: number, maxStaleness: number): LearningRule =>
   cap: 64,
   capExponent: 0.5,
   memory: 64,
+  winsorise: 'worker',
   window: 8,
   clip: 4,
   directionStripes: 1,

@@ -14,11 +14,11 @@ const PRIVATE = 0o600;
 
 /**
  * Version of the frames' meaning. Since 3 the contributions of a record may hold different numbers of gradient bytes, and the
- * run config has a `learning.capExponent`.
+ * run config has a `learning.capExponent`; since 4 it has a `learning.winsorise`.
  */
-export const LOG_FORMAT = 3;
+export const LOG_FORMAT = 4;
 /** Versions that are read: a log of an older one means today what it meant then. */
-const READABLE_FORMATS = [2, LOG_FORMAT];
+const READABLE_FORMATS = [2, 3, LOG_FORMAT];
 
 export interface LogContents {
   readonly header: LogHeader;
@@ -75,21 +75,22 @@ export function parseRoundLog(bytes: LogBytes, file: string): LogContents {
   const header = first.frame.value;
   if (!READABLE_FORMATS.includes(header.format))
     throw usageError(
-      `round log ${file}: format ${header.format}, this version reads formats ${READABLE_FORMATS.join(' and ')}`,
+      `round log ${file}: format ${header.format}, this version reads formats ${READABLE_FORMATS.join(', ')}`,
     );
-  if (header.format === 2) header.runConfig = asOfFormat3(header.runConfig, file);
+  if (header.format < LOG_FORMAT) header.runConfig = asOfToday(header, file);
   return { header, frames, validBytes, tornBytes: bytes.length - validBytes };
 }
 
-/** A run config of format 2, in canonical JSON, with what was no key then: above the cap a step did not grow. */
-function asOfFormat3(runConfig: string, file: string): string {
+/** The run config of an older log, in canonical JSON, with what were no keys then: in format 2 a step did not grow above the cap. */
+function asOfToday({ format, runConfig }: LogHeader, file: string): string {
   let config: { learning?: object };
   try {
     config = JSON.parse(runConfig);
   } catch (cause) {
     throw usageError(`round log ${file}: its run config is not JSON`, { cause });
   }
-  return canonicalJson({ ...config, learning: { ...config.learning, capExponent: 1 } });
+  const then = { ...(format === 2 ? { capExponent: 1 } : {}), winsorise: 'byte' };
+  return canonicalJson({ ...config, learning: { ...config.learning, ...then } });
 }
 
 function decodePayload(file: string, payload: Buffer, index: number): LogFrame {

@@ -130,7 +130,7 @@ describe('a member', () => {
     assert(!trainer.reports.some(({ kind }) => kind === 'doubted'));
   });
 
-  it('that never answers an evaluation does not keep the run from its end', async (t) => {
+  it('that never answers an evaluation does not keep the run from its end', { timeout: 120_000 }, async (t) => {
     const { trainer, peer, end } = await field(t, 1, {}, { devRows: 8, rounds: 20 });
     const member = await peer.joinReady('mute');
     member.contribute(0, 0, Buffer.alloc(8, 0x40));

@@ -56,9 +56,10 @@ describe('a run directory that is gone', () => {
       },
     ],
   ] as const)
-    it(`ends the run with code 5 when it was ${how}`, async () => {
+    it(`ends the run with code 5 when it was ${how}`, { timeout: 120_000 }, async (t) => {
       const out = join(directory, how.replace(' ', '-'));
       const run = startOnebyte(simulate(out, 1_000_000));
+      t.after(() => run.process.kill('SIGKILL'));
       await run.line(/worker 0 joined/);
       take(out);
       const { code, stderr } = await run.finished;

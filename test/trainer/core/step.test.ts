@@ -209,6 +209,14 @@ describe('the trainer', () => {
     );
   });
 
+  it('takes one arrival time of a round from a member, and no more contributions than may be of it', () => {
+    const state = trainer({ startWorkers: 2, quorum: 'all' }, 1);
+    for (const [stream, name] of ['a', 'b'].entries()) join(state, name, stream);
+    for (let i = 0; i < 70; i++) step(state, contribution(0, 0, 1_000 + i, i));
+    assert.equal(state.pending.length, 64);
+    assert.deepEqual(state.members.get(0)?.arrivals, [1_000]);
+  });
+
   it('answers a late contribution and does not count it', () => {
     const state = trainer();
     join(state, 'a', 1);
