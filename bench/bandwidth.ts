@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
 import { openBaseModel } from '../model/base-model.ts';
 import { newAdapter } from '../processes/prepare-run.ts';
+import type { Learning } from '../proto/run-config.ts';
 import { type AveragingRow, measureAveraging } from './bandwidth/alternatives.ts';
 import { transmissionMs, withHeaders } from './bandwidth/link.ts';
 import { measureRun, type RunCell, type RunMeasurement, type Way } from './bandwidth/measure-run.ts';
@@ -29,6 +30,8 @@ export interface BandwidthRow {
   readonly roundTripMs: number;
   readonly workers: number;
   readonly directions: number;
+  /** Absent in results of before it could be chosen: spsa. */
+  readonly estimator?: Learning['estimator'];
   readonly maxStaleness: number;
   readonly tls: boolean;
   readonly roundMs: number;
@@ -65,6 +68,7 @@ const CENTRE: RunCell = {
   roundTripMs: 50,
   workers: 4,
   directions: 8,
+  estimator: 'spsa',
   maxStaleness: 0,
   tls: false,
   rounds: 60,
@@ -83,9 +87,11 @@ const CELLS: readonly (Partial<RunCell> & { name: string })[] = [
   { name: 'tls', tls: true },
   { name: 'directions 64', directions: 64 },
   { name: 'directions 64 tls', directions: 64, tls: true },
+  { name: 'backward 256', estimator: 'backward', directions: 256 },
+  { name: 'backward 256 9.6 kbit/s', estimator: 'backward', directions: 256, rate: 9.6 * KBIT, rounds: 40 },
   { name: 'delay 300 ms staleness 4', roundTripMs: 300, maxStaleness: 4 },
 ];
-/** Run without a link for every pair of (workers, directions): what is left is computing. */
+/** Run without a link for every number of workers and of directions, and estimator: what is left is computing. */
 const NO_LINK = { rate: Number.POSITIVE_INFINITY, roundTripMs: 0, maxStaleness: 0, tls: false };
 
 export async function benchBandwidth(options: BandwidthBenchOptions): Promise<BandwidthBench> {
@@ -103,14 +109,12 @@ export async function benchBandwidth(options: BandwidthBenchOptions): Promise<Ba
   const rows: BandwidthRow[] = [];
   const computing = new Map<string, number>();
   for (const cell of cells) {
-    const key = `${cell.workers}/${cell.directions}`;
+    const { workers, directions, estimator } = cell;
+    const key = `${workers} workers, ${estimator}, K = ${directions}`;
     if (!computing.has(key)) {
       const without = await measureRun(example, { ...cell, ...NO_LINK }, shaped);
       computing.set(key, without.roundMs);
-      const row = rowOf(
-        { ...cell, ...NO_LINK, name: `no link, ${cell.workers} workers, K = ${cell.directions}` },
-        without,
-      );
+      const row = rowOf({ ...cell, ...NO_LINK, name: `no link, ${key}` }, without);
       rows.push(row);
       onRow?.(rounded(row));
     }
@@ -131,7 +135,7 @@ export async function benchBandwidth(options: BandwidthBenchOptions): Promise<Ba
 
 /** @param computingMs of a round without a link; undefined: this is it */
 function rowOf(cell: RunCell & { name: string }, run: RunMeasurement, computingMs?: number): BandwidthRow {
-  const { name, rate, roundTripMs, workers, directions, maxStaleness, tls } = cell;
+  const { name, rate, roundTripMs, workers, directions, estimator, maxStaleness, tls } = cell;
   const { roundMs, gradientsPerSecond, gradientsPerRound, join, countedOverSeen } = run;
   const each = ({ up, down }: Way<number>): Way<number> => ({
     up: up / gradientsPerRound,
@@ -142,7 +146,7 @@ function rowOf(cell: RunCell & { name: string }, run: RunMeasurement, computingM
   return {
     name,
     ...(Number.isFinite(rate) && { rate }),
-    ...{ roundTripMs, workers, directions, maxStaleness, tls, roundMs, gradientsPerSecond, join },
+    ...{ roundTripMs, workers, directions, estimator, maxStaleness, tls, roundMs, gradientsPerSecond, join },
     payload: run.payload,
     socket: each(run.socket),
     ...(run.interface && { interface: each(run.interface) }),

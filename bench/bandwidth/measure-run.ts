@@ -7,6 +7,7 @@ import { stringify } from 'yaml';
 import { makeAuthority } from '../../platform/certificates.ts';
 import { deferred } from '../../platform/deferred.ts';
 import { type ChildMessage, startChild } from '../../processes/child-process.ts';
+import type { Learning } from '../../proto/run-config.ts';
 import type { TrainerResult } from '../../trainer/run-trainer.ts';
 import { HEADER_BYTES, type LinkProperties } from './link.ts';
 import { createNetwork, type Network, type Traffic } from './network.ts';
@@ -21,6 +22,7 @@ export interface RunCell extends LinkProperties {
   readonly workers: number;
   /** K. */
   readonly directions: number;
+  readonly estimator: Learning['estimator'];
   readonly maxStaleness: number;
   readonly tls: boolean;
   /** Records that count. */
@@ -165,7 +167,7 @@ function summary(
 }
 
 function writeRunFile(example: string, cell: RunCell, directory: string): string {
-  const { directions, maxStaleness, rounds, workers } = cell;
+  const { directions, estimator, maxStaleness, rounds, workers } = cell;
   const file = join(directory, 'bench.yaml');
   mkdirSync(join(directory, 'logs'));
   const run = {
@@ -173,7 +175,7 @@ function writeRunFile(example: string, cell: RunCell, directory: string): string
     seed: 1,
     rounds: WARM_UP + rounds + COOL_DOWN,
     data: { train: resolve(example, 'train.jsonl'), maxLength: 128, shards: workers },
-    learning: { directions, maxStaleness },
+    learning: { directions, estimator, maxStaleness },
     trainer: { startWorkers: workers, quorum: 'all', evaluateEvery: 0, checkpointEvery: 0, leaseMs: 120_000 },
   };
   writeFileSync(file, stringify(run));

@@ -91,8 +91,20 @@ function bytesTable({ bandwidth }: Results): Table {
   return {
     name: 'bytes',
     caption: 'Bytes per gradient, 4 workers, joins apart',
-    head: ['K', 'TLS', 'payload', 'socket up', 'socket down', 'interface up', 'interface down', 'join up', 'join down'],
+    head: [
+      'estimator',
+      'K',
+      'TLS',
+      'payload',
+      'socket up',
+      'socket down',
+      'interface up',
+      'interface down',
+      'join up',
+      'join down',
+    ],
     rows: rows.map((row) => [
+      row.estimator ?? 'spsa',
       String(row.directions),
       row.tls ? 'yes' : 'no',
       sized(row.payload),
@@ -109,7 +121,9 @@ function bytesTable({ bandwidth }: Results): Table {
 }
 
 function roundsTable({ bandwidth }: Results): Table {
-  const plain = (bandwidth?.rows ?? []).filter(({ tls, directions }) => !tls && directions === 8);
+  const plain = (bandwidth?.rows ?? []).filter(
+    ({ tls, directions, estimator }) => !tls && (directions === 8 || estimator === 'backward'),
+  );
   const otherwise = (row: BandwidthRow): AveragingRow | undefined =>
     row.maxStaleness > 0
       ? undefined
@@ -120,8 +134,9 @@ function roundsTable({ bandwidth }: Results): Table {
   const seconds = (value: number | undefined): string => (value === undefined ? '–' : duration(1000 * value));
   return {
     name: 'rounds',
-    caption: 'Rounds over slow links, K = 8, tiny-reviews',
+    caption: 'Rounds over slow links, tiny-reviews',
     head: [
+      'estimator, K',
       'line, round trip',
       'workers',
       'staleness',
@@ -136,6 +151,7 @@ function roundsTable({ bandwidth }: Results): Table {
       const averaging = otherwise(row);
       const computed = averaging?.how === 'computed' ? ' (computed)' : '';
       return [
+        `${row.estimator ?? 'spsa'}, ${row.directions}`,
         lineOf(row),
         String(row.workers),
         String(row.maxStaleness),
