@@ -28,6 +28,7 @@ const TACTICS = [
   'fall silent',
   'answer now and then',
   'lie about counts',
+  'lie about losses',
   'evaluate nothing',
   'forge digests',
   'steal names',
@@ -35,6 +36,9 @@ const TACTICS = [
   'forge records',
 ] as const;
 type Tactic = (typeof TACTICS)[number];
+
+/** What it says that its minibatches lost. */
+const LIES = [Number.NaN, Number.POSITIVE_INFINITY, -1, 1e30, 1e6];
 
 /** Messages of one flood. */
 const FLOOD = 6;
@@ -178,7 +182,8 @@ export class Adversary {
   /** Lives on, and tries what needs no occasion. */
   private beat(): void {
     this.world.clock.after(400, () => {
-      this.stream?.send({ $case: 'heartbeat', value: {} });
+      const loss = this.does('lie about losses') ? LIES[this.below(LIES.length)]! : 1;
+      this.stream?.send({ $case: 'heartbeat', value: { trainingLoss: { perRow: loss, perToken: 1 } } });
       if (this.does('steal names') && this.random() < 0.3) this.steal();
       if (this.does('join and leave') && this.random() < 0.3) this.joinAndLeave();
       if (this.random() < 0.01) this.stream?.close();
