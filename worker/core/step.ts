@@ -220,7 +220,11 @@ function onComputed(state: WorkerState, result: TaskResult): WorkerEffect[] {
     case 'digest':
       if (!isOurs || task.kind !== 'digest') return [];
       if (task.purpose === 'hello') return [hello(state, result.digest)];
-      return [{ kind: 'send', message: { $case: 'digest', value: result.digest } }];
+      return [
+        { kind: 'send', message: { $case: 'digest', value: result.digest } },
+        // Many rounds may pass between two heartbeats.
+        ...(state.untold.rows > 0 ? [heartbeat(state)] : []),
+      ];
     case 'measure':
       if (!isOurs || state.phase !== 'working' || result.contribution.measuredRound !== state.round) return [];
       state.nextDirection = result.contribution.firstDirection + state.terms!.directions;
@@ -242,8 +246,8 @@ function onBudget(state: WorkerState, { privacy }: Measured): WorkerEffect[] {
 }
 
 /**
- * Heartbeats tell of what was lost since the last. The first loss that a trainer hears of does not wait for one. A worker with a
- * privacy budget tells nothing: what rows lose tells of them.
+ * Heartbeats tell of what was lost since the last; one goes with each digest. The first loss that a trainer hears of does not wait for
+ * either. A worker with a privacy budget tells nothing: what rows lose tells of them.
  */
 function onLosses(state: WorkerState, { losses }: Measured): WorkerEffect[] {
   if (losses === undefined || !Number.isFinite(losses.lossSum) || state.terms!.isPrivate) return [];

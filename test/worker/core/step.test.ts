@@ -8,6 +8,7 @@ import {
   type Welcome,
   Welcome_CatchUp,
 } from '../../../proto/gen/onebyte.ts';
+import { DIGEST_EVERY } from '../../../proto/limits.ts';
 import { EXIT } from '../../../proto/operating-error.ts';
 import { recordOf } from '../../../proto/record.ts';
 import { initialWorker, type TaskResult, type WorkerEffect, type WorkerState } from '../../../worker/core/state.ts';
@@ -216,6 +217,19 @@ describe('what its minibatches lose', () => {
     assert.deepEqual(told(measured(state, 2)), []);
     assert.deepEqual(beat(state), [{ perRow: 0.75, perToken: 0.375 }]);
     assert.deepEqual(beat(state), [undefined], 'nothing was measured since');
+  });
+
+  it('and with each digest, so that a fast run does not wait for heartbeats', () => {
+    const state = welcomed(Welcome_CatchUp.NONE, 50);
+    while (taskOf(state) !== 'measure') finishTask(state);
+    const heard: (object | undefined)[] = [];
+    while (state.round < 2 * DIGEST_EVERY) {
+      heard.push(...told(measured(state, 4)));
+      message(state, { $case: 'record', value: recordOf(state.round, 0, []) });
+      while (taskOf(state) !== 'measure') heard.push(...told(finishTask(state)));
+    }
+    assert.equal(heard.length, 3, 'after the first measurement, and with two digests');
+    assert.deepEqual(new Set(heard.map((loss) => JSON.stringify(loss))), new Set(['{"perRow":1,"perToken":0.5}']));
   });
 
   it('and leaves out what is not finite', () => {
