@@ -28,7 +28,6 @@ const TACTICS = [
   'fall silent',
   'answer now and then',
   'lie about counts',
-  'lie about losses',
   'evaluate nothing',
   'forge digests',
   'steal names',
@@ -37,8 +36,8 @@ const TACTICS = [
 ] as const;
 type Tactic = (typeof TACTICS)[number];
 
-/** What it says that its minibatches lost. */
-const LIES = [Number.NaN, Number.POSITIVE_INFINITY, -1, 1e30, 1e6];
+/** What a liar says that its minibatches lost. */
+const LOSSES = [Number.NaN, Number.POSITIVE_INFINITY, -1, 1e30, 1e6];
 
 /** Messages of one flood. */
 const FLOOD = 6;
@@ -182,7 +181,7 @@ export class Adversary {
   /** Lives on, and tries what needs no occasion. */
   private beat(): void {
     this.world.clock.after(400, () => {
-      const loss = this.does('lie about losses') ? LIES[this.below(LIES.length)]! : 1;
+      const loss = this.does('lie about counts') ? LOSSES[this.round % LOSSES.length]! : 1;
       this.stream?.send({ $case: 'heartbeat', value: { trainingLoss: { perRow: loss, perToken: 1 } } });
       if (this.does('steal names') && this.random() < 0.3) this.steal();
       if (this.does('join and leave') && this.random() < 0.3) this.joinAndLeave();
