@@ -211,7 +211,7 @@ function recordsOf(lab: Lab, { rule, workers }: Trial): (replica: ReplicaState) 
     const { round } = replica.normaliser;
     const measured: Omit<RecordEntry, 'staleness'>[] = [];
     for (const { context, rows } of workers) {
-      const gradientBytes = await measureContribution(context, replica, 0, rows(round));
+      const { gradientBytes } = await measureContribution(context, replica, 0, rows(round));
       measured.push({ worker: context.worker, firstDirection: 0, gradientBytes });
     }
     waiting.push(measured);

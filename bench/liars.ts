@@ -83,7 +83,7 @@ async function run(
       const measured =
         isLiar && trial.lie !== 'flip'
           ? Buffer.alloc(DIRECTIONS)
-          : await measureContribution(context, replica, 0, rows(round));
+          : (await measureContribution(context, replica, 0, rows(round))).gradientBytes;
       const gradientBytes = isLiar ? measured.map((byte) => lied(trial.lie, byte, random)) : measured;
       entries.push({ staleness: 0, worker, firstDirection: 0, gradientBytes: Buffer.from(gradientBytes) });
     }

@@ -124,7 +124,7 @@ async function ourSide(lab: Lab, what: string, how: Partial<TrialSettings>, dire
   const rows = Array.from({ length: ROWS / batch }, (_, round) => minibatchOf(round)).flat();
   let { replica } = trial;
   const step = async (minibatch: readonly TokenRow[]): Promise<void> => {
-    const gradientBytes = await measureContribution(context, replica, 0, minibatch);
+    const { gradientBytes } = await measureContribution(context, replica, 0, minibatch);
     const record = nextRecord(replica, [{ worker: 0, staleness: 0, firstDirection: 0, gradientBytes }]);
     replica = await applyRecord(replica, trial.rule, record, lab.backend);
   };

@@ -9,7 +9,7 @@ import { createContinuation } from '../model/runtime/continuation.ts';
 import { createForward } from '../model/runtime/forward.ts';
 import { loadTokenizer } from '../model/tokenizer.ts';
 import { usableCores } from '../platform/cores.ts';
-import { figuresOf } from '../proto/evaluation.ts';
+import { figuresOf, lossText } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { DataRules } from '../proto/run-config.ts';
 import { readRunFile } from '../settings/run-file.ts';
@@ -19,6 +19,7 @@ import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
 import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { type Continued, continueExamples } from './exact-match.ts';
 import { findModel, toStderr } from './find-model.ts';
+import { ROW_LOSS } from './format.ts';
 
 interface Flags {
   readonly run?: string;
@@ -37,7 +38,7 @@ export interface EvalResult {
   /** Mean over the rows of the summed negative log likelihood of the right completion. */
   readonly loss: number | undefined;
   /** The same per completion token. */
-  readonly lossPerToken: number | undefined;
+  readonly lossPerToken?: number | undefined;
   /** Part of the classified rows whose right option is the likeliest; absent without options. */
   readonly accuracy: number | undefined;
   /** Part of the rows with a completion whose likeliest continuation is that completion; only with --generate. */
@@ -62,7 +63,7 @@ export const evalCommand = withSettings(
 )
   .addHelpText(
     'after',
-    '\nExample:\n  onebyte eval --model ./model --adapter runs/first/checkpoints/best --data test.jsonl\n',
+    `\n${ROW_LOSS}\n\nExample:\n  onebyte eval --model ./model --adapter runs/first/checkpoints/best --data test.jsonl\n`,
   )
   .action((flags: Flags) => runCommand(() => evaluate(flags)));
 
@@ -111,10 +112,8 @@ function report(
   continued: ReadonlyMap<Example, Continued> | undefined,
 ): void {
   const figures = figuresOf({ rows: results.length, ...completionLoss.count(results) });
-  const tokens = results.reduce((sum, { tokens }) => sum + tokens, 0);
   const result: EvalResult = {
     ...figures,
-    lossPerToken: figures.loss === undefined ? undefined : (figures.loss * results.length) / tokens,
     ...(continued && { exactMatch: [...continued.values()].filter(({ exact }) => exact).length / continued.size }),
     rows: results.length,
     truncated,
@@ -144,11 +143,10 @@ function report(
     const notes = `${prompt.truncated ? '  truncated' : ''}${prompt.merged ? '  merged' : ''}`;
     process.stdout.write(`line ${line}: nll ${nll.toFixed(4)} over ${tokens} tokens${verdict}${notes}\n`);
   }
-  const perToken = result.lossPerToken === undefined ? '' : ` a row, ${result.lossPerToken.toFixed(4)} a token`;
   const accuracy = result.accuracy === undefined ? '' : `, accuracy ${(100 * result.accuracy).toFixed(1)} %`;
   const exact = result.exactMatch === undefined ? '' : `, exact match ${(100 * result.exactMatch).toFixed(1)} %`;
   const notes = [`${truncated} truncated`, `${merged} merged`].filter((note) => !note.startsWith('0 '));
   process.stdout.write(
-    `${result.rows} rows: loss ${result.loss?.toFixed(4) ?? 'not finite'}${perToken}${accuracy}${exact}${notes.map((note) => `, ${note}`).join('')}\n`,
+    `${result.rows} rows: loss ${lossText(result, 4)}${accuracy}${exact}${notes.map((note) => `, ${note}`).join('')}\n`,
   );
 }

@@ -21,6 +21,10 @@ export function duration(seconds: number): string {
   return `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
+/** Said in the help of every command that shows losses. */
+export const ROW_LOSS =
+  'Losses are in nats. That of a row is the sum over the tokens of its completion, so long completions lose more;\na token loses the sum of all rows divided by their tokens.';
+
 /** "1 round", "2 rounds". */
 export const plural = (count: number, word: string): string => `${count} ${word}${count === 1 ? '' : 's'}`;
 

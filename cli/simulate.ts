@@ -7,6 +7,7 @@ import { checkRows } from '../data/dataset.ts';
 import { usableCores } from '../platform/cores.ts';
 import { startChild } from '../processes/child-process.ts';
 import { runSimulation, type SimulationResult } from '../processes/simulation.ts';
+import { lossText } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import { type RunFile, readRunFile, trainFiles } from '../settings/run-file.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
@@ -14,7 +15,7 @@ import { checkpointsOf } from '../trainer/store/open-run.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import type { EvalResult } from './eval.ts';
 import { findModel, toStderr } from './find-model.ts';
-import { bytes, duration, percent, plural } from './format.ts';
+import { bytes, duration, percent, plural, ROW_LOSS } from './format.ts';
 import { LiveView } from './live-view.ts';
 import { runDirectory, settle } from './run-directory.ts';
 
@@ -48,15 +49,22 @@ export const simulateCommand = withSettings(
     .option('--no-dashboard', 'no page')
     .option('--json', 'end with one line of JSON on stdout'),
 )
-  .addHelpText('after', '\nExample:\n  onebyte simulate examples/tiny-reviews/run.yaml --workers 4 --out runs/first\n')
+  .addHelpText(
+    'after',
+    `\n${ROW_LOSS}\nThe training loss is what the workers measured on their minibatches; the dev and the test loss are of other rows.\n\nExample:\n  onebyte simulate examples/tiny-reviews/run.yaml --workers 4 --out runs/first\n`,
+  )
   .action((file: string, flags: Flags) => runCommand(() => simulate(file, flags)));
 
 /** What `--json` prints beside the trainer's result. */
 interface Summary extends Omit<TrainerResult, 'exitCode' | 'text'> {
   readonly accuracyBefore: number | undefined;
   readonly accuracyAfter: number | undefined;
+  /** Nats a row. */
   readonly lossBefore: number | undefined;
   readonly lossAfter: number | undefined;
+  /** Nats a token. */
+  readonly lossPerTokenBefore: number | undefined;
+  readonly lossPerTokenAfter: number | undefined;
   readonly seconds: number;
   /** The replica's digest in the trainer, then in every worker that saw the end. */
   readonly replicaDigests: readonly string[];
@@ -66,6 +74,7 @@ interface Summary extends Omit<TrainerResult, 'exitCode' | 'text'> {
     readonly checkpoint: string;
     readonly accuracy: number | undefined;
     readonly loss: number | undefined;
+    readonly lossPerToken: number | undefined;
   };
 }
 
@@ -133,7 +142,14 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   const seconds = (performance.now() - started) / 1000;
   const summary: Summary = {
     ...summarise(result, testedBefore, testedAfter, seconds),
-    ...(best && { best: { checkpoint: best, accuracy: testedBest?.accuracy, loss: testedBest?.loss } }),
+    ...(best && {
+      best: {
+        checkpoint: best,
+        accuracy: testedBest?.accuracy,
+        loss: testedBest?.loss,
+        lossPerToken: testedBest?.lossPerToken,
+      },
+    }),
   };
   if (flags.json) printJson(summary);
   else process.stdout.write(table(summary, flags.resume ? ' since this start' : ''));
@@ -202,6 +218,8 @@ function summarise(
     accuracyAfter: after?.accuracy,
     lossBefore: before?.loss,
     lossAfter: after?.loss,
+    lossPerTokenBefore: before?.lossPerToken,
+    lossPerTokenAfter: after?.lossPerToken,
     ...counts,
     seconds,
     replicaDigests: [trainer.replicaDigest, ...atTheEnd.flatMap(({ replicaDigest }) => replicaDigest ?? [])],
@@ -216,7 +234,8 @@ function table(s: Summary, since: string): string {
   const same = new Set(s.replicaDigests).size === 1;
   const rows: [string, string][] = [
     ['test accuracy', `${part(s.accuracyBefore)} before, ${part(s.accuracyAfter)} after`],
-    ['test loss', `${loss(s.lossBefore)} before, ${loss(s.lossAfter)} after`],
+    ['test loss', `${loss(s.lossBefore)} before, ${loss(s.lossAfter)} after; of a row, summed over its completion`],
+    ['  of a token', `${loss(s.lossPerTokenBefore)} before, ${loss(s.lossPerTokenAfter)} after`],
     ['rounds', `${s.rounds}`],
     ['gradient bytes', `${s.gradients} applied, ${s.payloadBytesUp} sent${since}`],
     ['on the wire', `${bytes(s.wireBytesUp)} up, ${bytes(s.wireBytesDown)} down, all workers together${since}`],
@@ -230,12 +249,12 @@ function table(s: Summary, since: string): string {
       ? [
           [
             'best on dev',
-            `${s.best.checkpoint}: test accuracy ${part(s.best.accuracy)}, loss ${loss(s.best.loss)}`,
+            `${s.best.checkpoint}: test accuracy ${part(s.best.accuracy)}, loss ${lossText(s.best, 3)}`,
           ] satisfies [string, string],
         ]
       : []),
     ['round log', s.roundLog],
   ];
-  if (s.restarts > 0) rows.splice(6, 0, ['restarts', `${s.restarts}`]);
+  if (s.restarts > 0) rows.splice(7, 0, ['restarts', `${s.restarts}`]);
   return rows.map(([name, value]) => `${name.padEnd(15)}${value}\n`).join('');
 }

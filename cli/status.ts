@@ -2,13 +2,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from 'commander';
 import { splitAddress } from '../platform/address.ts';
+import { lossText } from '../proto/evaluation.ts';
 import type { GetStatusResponse, MemberStatus } from '../proto/gen/onebyte.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import { proxyNotice } from '../worker/transport/proxy.ts';
 import { ConnectionLost, connectTrainer } from '../worker/transport/trainer-client.ts';
 import { clientAccess } from './client-access.ts';
 import { drainOnSignal, printJson, runCommand } from './command.ts';
-import { bytes, duration } from './format.ts';
+import { bytes, duration, ROW_LOSS } from './format.ts';
 import { type TlsFlags, withTlsFlags } from './tls-flags.ts';
 
 /** Time between two looks of --watch, ms. */
@@ -26,7 +27,7 @@ export const statusCommand = withTlsFlags(
     .option('--json', 'one line of JSON on stdout; with --watch, one a second')
     .option('--watch', 'again every second, until the run ends or Ctrl-C'),
 )
-  .addHelpText('after', '\nExample:\n  onebyte status 10.0.0.5:50051 --tls-ca ca.pem --watch\n')
+  .addHelpText('after', `\n${ROW_LOSS}\n\nExample:\n  onebyte status 10.0.0.5:50051 --tls-ca ca.pem --watch\n`)
   .action((address: string, flags: Flags) => runCommand(() => showStatus(address, flags)));
 
 async function showStatus(address: string, flags: Flags): Promise<ExitCode> {
@@ -54,16 +55,22 @@ const waited = (ms: number, signal: AbortSignal): Promise<boolean> => delay(ms, 
 
 /** What a person reads. Workers that need attention come first. */
 function statusTable(status: GetStatusResponse): string {
-  const { round, rounds, state, text, roundsPerSecond, secondsLeft, evaluation, gradients, wireUp, wireDown } = status;
+  const { round, rounds, state, text, roundsPerSecond, secondsLeft, gradients, wireUp, wireDown } = status;
+  const { trainingLoss, evaluation } = status;
   const pace = roundsPerSecond > 0 ? `, ${roundsPerSecond.toFixed(1)} rounds/s` : '';
   const left = secondsLeft === undefined ? '' : `, ${duration(secondsLeft)} left`;
   const lines = [
     `round ${round} of ${rounds}${pace}${left}: ${state}${text === '' ? '' : ` (${text})`}`,
     `${gradients} gradients; ${bytes(wireUp)} received, ${bytes(wireDown)} sent`,
   ];
+  if (trainingLoss) {
+    const { perRow: loss, perToken: lossPerToken } = trainingLoss;
+    lines.push(`training loss ${lossText({ loss, lossPerToken }, 4)}`);
+  }
   if (evaluation) {
-    const accuracy = evaluation.accuracy === undefined ? '' : `, accuracy ${(100 * evaluation.accuracy).toFixed(1)} %`;
-    lines.push(`dev loss ${evaluation.loss?.toFixed(4) ?? 'not finite'}${accuracy} at round ${evaluation.round}`);
+    const { round: at, accuracy: part, loss, lossPerToken } = evaluation;
+    const accuracy = part === undefined ? '' : `, accuracy ${(100 * part).toFixed(1)} %`;
+    lines.push(`dev loss ${lossText({ loss, lossPerToken }, 4)}${accuracy} at round ${at}`);
   }
   const order = ['disconnected', 'joining', 'active'];
   const members = [...status.members].sort(

@@ -3,14 +3,14 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { startChild } from '../processes/child-process.ts';
-import { figuresOf } from '../proto/evaluation.ts';
+import { figuresOf, lossText } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
 import { readRunFile, trainFiles } from '../settings/run-file.ts';
 import { roundLogFile } from '../trainer/store/open-run.ts';
 import { readRoundLog } from '../trainer/store/round-log.ts';
 import { drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { toStderr } from './find-model.ts';
-import { percent, plural } from './format.ts';
+import { percent, plural, ROW_LOSS } from './format.ts';
 import { runDirectory } from './run-directory.ts';
 import { advice, type Trial } from './sweep-advice.ts';
 
@@ -36,7 +36,7 @@ export const sweepCommand = withSettings(
     .option('--out <dir>', 'directory of the trials (out, with -sweep behind it)')
     .option('--json', 'end with one line of JSON on stdout'),
 )
-  .addHelpText('after', '\nExample:\n  onebyte sweep run.yaml --rates 1e-3,2e-3,4e-3 --rounds 40\n')
+  .addHelpText('after', `\n${ROW_LOSS}\n\nExample:\n  onebyte sweep run.yaml --rates 1e-3,2e-3,4e-3 --rounds 40\n`)
   .action((file: string, flags: Flags) => runCommand(() => sweep(file, flags)));
 
 function parseRates(text: string): number[] {
@@ -100,7 +100,7 @@ async function tryRate(
 function table(trials: readonly Trial[]): string[] {
   const show = (figures: Trial['evaluations'][number] | undefined): string => {
     if (figures === undefined) return '-';
-    const loss = figures.loss?.toFixed(3) ?? 'not finite';
+    const loss = lossText(figures, 3);
     return figures.accuracy === undefined ? loss : `${loss}, ${percent(figures.accuracy)}`;
   };
   const rows = [

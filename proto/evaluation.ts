@@ -1,16 +1,18 @@
 /**
- * What the counts of an evaluation say: the loss per row and the accuracy, and which of two evaluations is better. The only
- * file that knows what is counted beside the objective that counts it (worker/objectives).
+ * What the counts of an evaluation say: the loss per row and per token and the accuracy, and which of two evaluations is better. The
+ * only file that knows what is counted beside the objective that counts it (worker/objectives), and how large a loss may be.
  */
-import type { Evaluation, EvaluationCounts } from './gen/onebyte.ts';
+import type { Evaluation, EvaluationCounts, TrainingLoss } from './gen/onebyte.ts';
 
 /** Sums over rows of a split, as they travel and stand in the round log. */
-export type Counts = Pick<Evaluation, 'correct' | 'classified' | 'lossSum'>;
+export type Counts = Pick<Evaluation, 'correct' | 'classified' | 'lossSum' | 'tokens'>;
 
-/** What a person and a monitor are told of an evaluation. */
+/** What a person and a monitor are told of an evaluation. A row's loss is the sum over the tokens of its completion. */
 export interface Figures {
   /** Nats per row; undefined when it is not finite. */
   readonly loss: number | undefined;
+  /** Nats per token; undefined too where tokens were not counted. */
+  readonly lossPerToken?: number | undefined;
   /** Part of the rows with options whose right option was the likeliest, 0…1; undefined where no row has options. */
   readonly accuracy: number | undefined;
 }
@@ -24,15 +26,24 @@ export function evaluationOf(round: number, counts: readonly EvaluationCounts[])
     correct: sum(({ correct }) => correct),
     classified: sum(({ classified }) => classified),
     lossSum: sum(({ lossSum }) => lossSum),
+    tokens: counts.every(({ tokens }) => tokens !== undefined) ? sum(({ tokens }) => tokens!) : undefined,
   };
 }
 
 /** The figures of counts over `rows` rows. */
-export function figuresOf({ rows, correct, classified, lossSum }: Counts & { readonly rows: number }): Figures {
+export function figuresOf({ rows, correct, classified, lossSum, tokens }: Counts & { readonly rows: number }): Figures {
+  const sum = isFiniteLoss({ rows, lossSum }) ? lossSum : undefined;
   return {
-    loss: isFiniteLoss({ rows, lossSum }) ? lossSum / rows : undefined,
+    loss: sum === undefined ? undefined : sum / rows,
+    lossPerToken: sum === undefined || tokens === undefined ? undefined : sum / tokens,
     accuracy: classified > 0 ? correct / classified : undefined,
   };
+}
+
+/** `0.585 a row, 0.293 a token`: a person is told which of the two a loss is. */
+export function lossText({ loss, lossPerToken }: Omit<Figures, 'accuracy'>, digits: number): string {
+  if (loss === undefined) return 'not finite';
+  return `${loss.toFixed(digits)} a row${lossPerToken === undefined ? '' : `, ${lossPerToken.toFixed(digits)} a token`}`;
 }
 
 /** More right answers, then less loss; an evaluation without a finite loss is never better. */
@@ -56,11 +67,25 @@ export function countsProblem({
   correct,
   classified,
   lossSum,
+  tokens,
 }: Omit<EvaluationCounts, 'firstRow' | 'round'>): string | undefined {
   if (rows < 1 || classified > rows || correct > classified)
     return `${correct} of ${classified} rows are right, of ${rows} rows`;
   if (lossSum < 0) return `a loss of ${lossSum}, expected at least 0`;
+  if (tokens !== undefined && tokens < rows) return `${tokens} tokens of ${rows} rows, expected at least one of each`;
   return undefined;
+}
+
+/** Whether a member may have measured this. */
+export const isTrainingLoss = ({ perRow, perToken }: TrainingLoss): boolean =>
+  [perRow, perToken].every((loss) => loss >= 0 && isFiniteLoss({ rows: 1, lossSum: loss }));
+
+/** The mean of what members say of their minibatches; undefined where none says anything. */
+export function meanTrainingLoss(losses: readonly TrainingLoss[]): TrainingLoss | undefined {
+  if (losses.length === 0) return undefined;
+  const mean = (of: (loss: TrainingLoss) => number): number =>
+    losses.reduce((sum, loss) => sum + of(loss), 0) / losses.length;
+  return { perRow: mean(({ perRow }) => perRow), perToken: mean(({ perToken }) => perToken) };
 }
 
 /**
@@ -69,6 +94,7 @@ export function countsProblem({
  */
 export function agree(a: EvaluationCounts, b: EvaluationCounts): boolean {
   if (a.classified !== b.classified || Math.abs(a.correct - b.correct) > 1 + 0.05 * a.rows) return false;
+  if (a.tokens !== undefined && b.tokens !== undefined && a.tokens !== b.tokens) return false;
   if (isFiniteLoss(a) !== isFiniteLoss(b)) return false;
   return !isFiniteLoss(a) || Math.abs(a.lossSum - b.lossSum) <= 0.05 * Math.max(a.lossSum, b.lossSum) + 0.01 * a.rows;
 }

@@ -23,7 +23,9 @@ const Keys = z.strictObject({
   stopAt: z
     .strictObject({ loss: z.number().positive().optional(), accuracy: z.number().gt(0).max(1).optional() })
     .optional()
-    .describe('the run ends with the first evaluation whose dev loss is at most, or whose accuracy is at least this'),
+    .describe(
+      'the run ends with the first evaluation whose dev loss (nats a row) is at most, or whose accuracy is at least this',
+    ),
   patience: count.optional().describe('evaluations without a better one after which the run ends'),
   devRows: count
     .optional()

@@ -3,6 +3,7 @@
  * its level, and the fields of its line in metrics.jsonl. A new kind of report needs a row here and nothing elsewhere.
  */
 import { z } from 'zod';
+import { lossText } from '../proto/evaluation.ts';
 import type { Report } from './core/state.ts';
 
 /** A report without the detail that only the metrics need. */
@@ -67,14 +68,14 @@ export const REPORT_KINDS = {
   },
   evaluation: {
     level: 'info',
-    text: ({ round, loss, accuracy, best }) =>
-      `round ${round}: dev loss ${loss?.toFixed(4) ?? 'not finite'}${accuracy === undefined ? '' : `, accuracy ${percent(accuracy)}`}${best ? ' (best)' : ''}`,
+    text: ({ round, accuracy, best, ...losses }) =>
+      `round ${round}: dev loss ${lossText(losses, 4)}${accuracy === undefined ? '' : `, accuracy ${percent(accuracy)}`}${best ? ' (best)' : ''}`,
     line: undefined,
   },
   worse: {
     level: 'warn',
     text: ({ startLoss, evaluations }) =>
-      `dev loss above its start (${startLoss.toFixed(4)}) for ${evaluations} evaluations: lower learning.learningRate, or look at the rows`,
+      `dev loss above its start (${lossText({ loss: startLoss }, 4)}) for ${evaluations} evaluations: lower learning.learningRate, or look at the rows`,
     line: { round: count, startLoss: z.number(), evaluations: count },
   },
   waiting: { level: 'warn', text: ({ reason }) => `waiting: ${reason}`, line: { reason: z.string() } },

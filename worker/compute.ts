@@ -173,12 +173,14 @@ export class Compute {
     const place = { measuredRound: round, firstDirection };
     if (this.secret) {
       const { privacy, gradientBytes } = await this.secret.measure(this.estimator!, this.replica, firstDirection);
-      return { contribution: { ...place, gradientBytes }, privacy };
+      return { contribution: { ...place, gradientBytes }, privacy, losses: undefined };
     }
     const position = round + firstDirection / learning.directions;
     const rows = order(position, learning.rows).map((i) => completionLoss.trainingRow(data.examples[i]!));
-    const gradientBytes = await measureContribution(this.estimator!, this.replica, firstDirection, rows);
-    return { contribution: { ...place, gradientBytes }, privacy: undefined };
+    const { gradientBytes, loss } = await measureContribution(this.estimator!, this.replica, firstDirection, rows);
+    const tokens = rows.reduce((sum, { labels }) => sum + labels.length, 0);
+    const losses = { lossSum: loss * rows.length, rows: rows.length, tokens };
+    return { contribution: { ...place, gradientBytes }, privacy: undefined, losses };
   }
 
   /** Evaluates rows of the dev split at the replica's θ. */

@@ -274,9 +274,9 @@ async function perform(compute: RemoteCompute, task: Task): Promise<TaskResult> 
     case 'apply':
       return { kind: 'apply', round: await compute.apply(task.record) };
     case 'measure': {
-      const { contribution, privacy } = await compute.measure(task.firstDirection);
+      const { contribution, ...told } = await compute.measure(task.firstDirection);
       const gradientBytes = Buffer.from(contribution.gradientBytes);
-      return { kind: 'measure', contribution: { ...contribution, gradientBytes }, privacy };
+      return { kind: 'measure', contribution: { ...contribution, gradientBytes }, ...told };
     }
     case 'evaluate':
       return { kind: 'evaluate', counts: await compute.evaluate(task.request) };

@@ -81,7 +81,12 @@ export class ForwardPass {
     return logits;
   }
 
-  async slopes(rows: readonly TokenRow[], theta: Float32Array, directions: Float32Array): Promise<Float64Array> {
+  async slopes(
+    rows: readonly TokenRow[],
+    theta: Float32Array,
+    directions: Float32Array,
+    losses?: Float64Array,
+  ): Promise<Float64Array> {
     assert(this.tangents && this.adapter !== undefined, 'a forward pass made with tangents');
     const { layout } = this.adapter;
     const count = directions.length / layout.elements;
@@ -100,9 +105,10 @@ export class ForwardPass {
           ...this.adapterFeeds(theta, 1, 0, 1),
           ...trainedFeeds(layout, tangentInput, directions, { copies: count, first, count: taken }),
         });
-        const { slope } = await this.head(output.hidden!.data as Float32Array, packed.targets, true);
+        const { nll, slope } = await this.head(output.hidden!.data as Float32Array, packed.targets, true);
         const products = rowProducts(output.tangents!.data as Float32Array, slope, packed.targets.length * taken);
         addUp(products, rows, { rows: tileRows, firstAdapter: first, adapters: taken }, slopes);
+        if (losses) addUp(nll, rows, { rows: tileRows, firstAdapter: 0, adapters: 1 }, losses);
       }
     }
     return slopes;

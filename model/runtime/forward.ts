@@ -48,14 +48,20 @@ export interface Forward {
   losses(rows: readonly TokenRow[], adapters: number, scratch?: Float32Array): Promise<Float64Array>;
   /**
    * Directional derivatives of each row's loss at θ `[d]`, `[K · rows]`, direction by direction: exact but for rounding, by
-   * forward-mode differentiation. `directions` `[K · d]` is tensor-major like `scratch`. For a forward pass made with `tangents`.
+   * forward-mode differentiation. `directions` `[K · d]` is tensor-major like `scratch`. `losses` `[rows]`, if given, is filled with
+   * the losses at θ, which come along. For a forward pass made with `tangents`.
    */
-  slopes(rows: readonly TokenRow[], theta: Float32Array, directions: Float32Array): Promise<Float64Array>;
+  slopes(
+    rows: readonly TokenRow[],
+    theta: Float32Array,
+    directions: Float32Array,
+    losses?: Float64Array,
+  ): Promise<Float64Array>;
   /**
-   * ∇ of the mean over the rows of their losses at θ `[d]`: float32 `[d]`, in θ's order, by reverse-mode differentiation. For a
-   * forward pass made with `gradients`.
+   * ∇ of the mean over the rows of their losses at θ `[d]`: float32 `[d]`, in θ's order, by reverse-mode differentiation. `losses`
+   * as for `slopes`. For a forward pass made with `gradients`.
    */
-  gradient(rows: readonly TokenRow[], theta: Float32Array): Promise<Float32Array>;
+  gradient(rows: readonly TokenRow[], theta: Float32Array, losses?: Float64Array): Promise<Float32Array>;
   /** How many directions one run takes for these rows, at most `directions`, as `adaptersPerRun`. */
   directionsPerRun(rows: readonly TokenRow[], directions: number): number;
   /**
@@ -100,7 +106,7 @@ export async function createForward(
   return checked(model, elements, {
     chosen,
     losses: (rows, adapters, scratch) => pass.fitting(() => pass.losses(rows, adapters, scratch)),
-    slopes: (rows, theta, directions) => pass.fitting(() => pass.slopes(rows, theta, directions)),
+    slopes: (rows, theta, directions, losses) => pass.fitting(() => pass.slopes(rows, theta, directions, losses)),
     gradient: () => assert.fail('a forward pass made with gradients'),
     adaptersPerRun: (rows, adapters) => pass.plan(rows, adapters).adapters,
     directionsPerRun: (rows, directions) => pass.planDirections(rows, directions).adapters,
@@ -128,7 +134,7 @@ async function reversible(
       assert.equal(adapters, 1, 'one adapter, with gradients');
       return pass.losses(rows, theta!);
     },
-    gradient: (rows, theta) => pass.gradient(rows, theta),
+    gradient: (rows, theta, losses) => pass.gradient(rows, theta, losses),
     adaptersPerRun: () => 1,
     directionsPerRun: otherPass,
     slopes: otherPass,

@@ -31,6 +31,10 @@ interface Way {
 
 const bool = (value: boolean): Tensor => new Tensor('bool', [value], [1]);
 
+/** Puts what the labels of the tile's rows lose, `nll` `[L, 1]`, into `losses` `[rows]`. */
+const addLosses = (nll: Tensor, rows: readonly TokenRow[], tile: readonly number[], losses: Float64Array): void =>
+  addUp(nll.data as Float32Array, rows, { rows: tile, firstAdapter: 0, adapters: 1 }, losses);
+
 export class GradientPass {
   private readonly model: BaseModel;
   private readonly adapter: ForwardAdapter;
@@ -66,17 +70,18 @@ export class GradientPass {
     const losses = new Float64Array(rows.length);
     for (const tile of planTiles(architecture, rows, 1, this.plan.maxActivationElements, vocabularySize).rows) {
       const { nll } = await this.run(this.pack(rows, tile), theta, {});
-      addUp(nll!.data as Float32Array, rows, { rows: tile, firstAdapter: 0, adapters: 1 }, losses);
+      addLosses(nll!, rows, tile, losses);
     }
     return losses;
   }
 
-  /** ∇ of the rows' mean loss at θ `[d]`, float32 `[d]` in θ's order. Rows that do not fit together add up. */
-  async gradient(rows: readonly TokenRow[], theta: Float32Array): Promise<Float32Array> {
+  /** ∇ of the rows' mean loss at θ `[d]`, float32 `[d]` in θ's order. Rows that do not fit together add up. `losses` `[rows]` is filled. */
+  async gradient(rows: readonly TokenRow[], theta: Float32Array, losses?: Float64Array): Promise<Float32Array> {
     const { layout } = this.adapter;
     const gradient = new Float32Array(layout.elements);
     for (const tile of planGradient(this.model.architecture, rows, this.plan.maxActivationElements)) {
       const outputs = await this.run(this.pack(rows, tile.rows), theta, { differentiate: true, remake: tile.remake });
+      if (losses) addLosses(outputs.nll!, rows, tile.rows, losses);
       for (const { matrix, module, offset } of layout.tensors) {
         const part = outputs[gradientOutput(matrix, module)]!.data as Float32Array;
         for (let i = 0; i < part.length; i++) gradient[offset + i]! += part[i]! / rows.length;

@@ -122,7 +122,17 @@ export interface Contribution {
 }
 
 export interface Heartbeat {
-  privacy?: PrivacyBudget | undefined;
+  privacy?:
+    | PrivacyBudget
+    | undefined;
+  /** Of the minibatches measured since it was told last; never of a worker with a privacy budget. */
+  trainingLoss?: TrainingLoss | undefined;
+}
+
+/** Mean loss of minibatches as a contribution measures it: at θ, or on both sides of it. Nats. */
+export interface TrainingLoss {
+  perRow: number;
+  perToken: number;
 }
 
 /** What a worker's contributions have told of its rows at most, in all runs, as it says itself. */
@@ -156,6 +166,8 @@ export interface EvaluationCounts {
   classified: number;
   /** Sum over rows of the summed negative log likelihood of the right completion, nats. */
   lossSum: number;
+  /** Of these completions; absent from a version that did not count them. */
+  tokens?: number | undefined;
 }
 
 /** sha-256 of the replica state after `round` records. */
@@ -271,14 +283,22 @@ export interface GetStatusResponse {
   wireUp: number;
   wireDown: number;
   /** The last result on the dev split. */
-  evaluation?: EvaluationStatus | undefined;
+  evaluation?:
+    | EvaluationStatus
+    | undefined;
+  /** As of the last round. */
+  trainingLoss?: TrainingLoss | undefined;
 }
 
 export interface EvaluationStatus {
   round: number;
-  /** Nats; absent when it is not finite. */
+  /** Nats a row; absent when it is not finite. */
   loss?: number | undefined;
-  accuracy?: number | undefined;
+  accuracy?:
+    | number
+    | undefined;
+  /** Nats a token; absent too where tokens were not counted. */
+  lossPerToken?: number | undefined;
 }
 
 export interface MemberStatus {
@@ -360,6 +380,8 @@ export interface Evaluation {
   correct: number;
   classified: number;
   lossSum: number;
+  /** Absent where not all members told it. */
+  tokens?: number | undefined;
 }
 
 export interface EpochOpened {
@@ -894,13 +916,16 @@ export const Contribution: MessageFns<Contribution> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return { privacy: undefined };
+  return { privacy: undefined, trainingLoss: undefined };
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
   encode(message: Heartbeat, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.privacy !== undefined) {
       PrivacyBudget.encode(message.privacy, writer.uint32(10).fork()).join();
+    }
+    if (message.trainingLoss !== undefined) {
+      TrainingLoss.encode(message.trainingLoss, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -924,6 +949,71 @@ export const Heartbeat: MessageFns<Heartbeat> = {
             }
 
             message.privacy = PrivacyBudget.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.trainingLoss = TrainingLoss.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTrainingLoss(): TrainingLoss {
+  return { perRow: 0, perToken: 0 };
+}
+
+export const TrainingLoss: MessageFns<TrainingLoss> = {
+  encode(message: TrainingLoss, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.perRow !== 0) {
+      writer.uint32(13).float(message.perRow);
+    }
+    if (message.perToken !== 0) {
+      writer.uint32(21).float(message.perToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TrainingLoss {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTrainingLoss();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 13) {
+              break;
+            }
+
+            message.perRow = reader.float();
+            continue;
+          }
+          case 2: {
+            if (tag !== 21) {
+              break;
+            }
+
+            message.perToken = reader.float();
             continue;
           }
         }
@@ -1133,7 +1223,7 @@ export const EvaluationRequest: MessageFns<EvaluationRequest> = {
 };
 
 function createBaseEvaluationCounts(): EvaluationCounts {
-  return { round: 0, firstRow: 0, rows: 0, correct: 0, classified: 0, lossSum: 0 };
+  return { round: 0, firstRow: 0, rows: 0, correct: 0, classified: 0, lossSum: 0, tokens: undefined };
 }
 
 export const EvaluationCounts: MessageFns<EvaluationCounts> = {
@@ -1155,6 +1245,9 @@ export const EvaluationCounts: MessageFns<EvaluationCounts> = {
     }
     if (message.lossSum !== 0) {
       writer.uint32(49).double(message.lossSum);
+    }
+    if (message.tokens !== undefined) {
+      writer.uint32(56).uint32(message.tokens);
     }
     return writer;
   },
@@ -1218,6 +1311,14 @@ export const EvaluationCounts: MessageFns<EvaluationCounts> = {
             }
 
             message.lossSum = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.tokens = reader.uint32();
             continue;
           }
         }
@@ -1907,6 +2008,7 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     wireUp: 0,
     wireDown: 0,
     evaluation: undefined,
+    trainingLoss: undefined,
   };
 }
 
@@ -1950,6 +2052,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     if (message.evaluation !== undefined) {
       EvaluationStatus.encode(message.evaluation, writer.uint32(106).fork()).join();
+    }
+    if (message.trainingLoss !== undefined) {
+      TrainingLoss.encode(message.trainingLoss, writer.uint32(114).fork()).join();
     }
     return writer;
   },
@@ -2071,6 +2176,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.evaluation = EvaluationStatus.decode(reader, reader.uint32());
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.trainingLoss = TrainingLoss.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2085,7 +2198,7 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
 };
 
 function createBaseEvaluationStatus(): EvaluationStatus {
-  return { round: 0, loss: undefined, accuracy: undefined };
+  return { round: 0, loss: undefined, accuracy: undefined, lossPerToken: undefined };
 }
 
 export const EvaluationStatus: MessageFns<EvaluationStatus> = {
@@ -2098,6 +2211,9 @@ export const EvaluationStatus: MessageFns<EvaluationStatus> = {
     }
     if (message.accuracy !== undefined) {
       writer.uint32(25).double(message.accuracy);
+    }
+    if (message.lossPerToken !== undefined) {
+      writer.uint32(33).double(message.lossPerToken);
     }
     return writer;
   },
@@ -2137,6 +2253,14 @@ export const EvaluationStatus: MessageFns<EvaluationStatus> = {
             }
 
             message.accuracy = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.lossPerToken = reader.double();
             continue;
           }
         }
@@ -2732,7 +2856,7 @@ export const MemberLeft: MessageFns<MemberLeft> = {
 };
 
 function createBaseEvaluation(): Evaluation {
-  return { round: 0, rows: 0, correct: 0, classified: 0, lossSum: 0 };
+  return { round: 0, rows: 0, correct: 0, classified: 0, lossSum: 0, tokens: undefined };
 }
 
 export const Evaluation: MessageFns<Evaluation> = {
@@ -2751,6 +2875,9 @@ export const Evaluation: MessageFns<Evaluation> = {
     }
     if (message.lossSum !== 0) {
       writer.uint32(41).double(message.lossSum);
+    }
+    if (message.tokens !== undefined) {
+      writer.uint32(48).uint64(message.tokens);
     }
     return writer;
   },
@@ -2806,6 +2933,14 @@ export const Evaluation: MessageFns<Evaluation> = {
             }
 
             message.lossSum = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.tokens = longToNumber(reader.uint64());
             continue;
           }
         }

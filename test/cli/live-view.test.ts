@@ -13,10 +13,19 @@ const round = (n: number, members = 4): BriefReport => ({
   clipped: 0,
   members,
   ms: 10,
+  trainingLoss: { perRow: 0.91, perToken: 0.455 },
   deadlineMs: 200,
   idleFraction: 0,
 });
-const evaluation: BriefReport = { kind: 'evaluation', round: 10, rows: 500, loss: 0.884, accuracy: 0.5, best: true };
+const evaluation: BriefReport = {
+  kind: 'evaluation',
+  round: 10,
+  rows: 500,
+  loss: 0.884,
+  lossPerToken: 0.442,
+  accuracy: 0.5,
+  best: true,
+};
 
 /** A view on a stream; `clock.ms` is its time. */
 function begin(terminal: { isTTY: boolean; columns?: number }, rounds = 1000) {
@@ -39,12 +48,22 @@ describe('the line on a terminal', () => {
       assert.match(line, /^round 4\/1000, 5 min 32 s left/);
     });
 
+  it('says the training loss and the dev loss of a row where 80 columns hold both', () => {
+    const { written, view } = begin({ isTTY: true, columns: 80 });
+    view.onReport(evaluation, wire);
+    view.onReport(round(11), wire);
+    assert.match(written.at(-1)!, /round 11\/1000, training loss 0\.910, dev loss 0\.884, accuracy 50\.0 %, 4 workers/);
+  });
+
   it('leaves every evaluation above it, in a line that stays', () => {
     const { written, view } = begin({ isTTY: true, columns: 80 });
     view.onReport(round(10), wire);
     view.onReport(evaluation, wire);
     view.onReport(round(11), wire);
-    assert(written.includes('round 10: dev loss 0.8840, accuracy 50.0 % (best)\n'), written.join('|'));
+    assert(
+      written.includes('round 10: dev loss 0.8840 a row, 0.4420 a token, accuracy 50.0 % (best)\n'),
+      written.join('|'),
+    );
   });
 });
 
@@ -63,6 +82,16 @@ describe('lines in a file', () => {
     clock.ms += LONGEST_SILENCE_MS;
     view.tick();
     assert.match(written[1]!, /^round 3\/1000, .* 4 workers, /);
+  });
+
+  it('say every loss of a row and of a token', () => {
+    const { written, view } = begin({ isTTY: false });
+    view.onReport(round(10), wire);
+    view.onReport(evaluation, wire);
+    assert.match(
+      written[0]!,
+      /training loss 0\.910 a row, 0\.455 a token, dev loss 0\.884 a row, 0\.442 a token, accuracy/,
+    );
   });
 
   it('count one worker and one round', () => {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { openSafetensors } from '../../formats/safetensors.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
+import { metricsFile, readMetrics } from '../../trainer/metrics/metrics-file.ts';
 import { readRoundLog } from '../../trainer/store/round-log.ts';
 import { lastJson, root, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -29,6 +30,7 @@ describe('onebyte simulate', () => {
     assert(result.accuracyAfter >= 0.97, `accuracy ${result.accuracyAfter}`);
     assert(result.lossAfter < result.lossBefore);
     assert.equal(result.rounds, 200);
+    assert.equal(result.lossPerTokenAfter, result.lossAfter, 'each option is one token');
     assert.equal(result.replicaDigests.length, 5);
     for (const digest of result.replicaDigests) assert.equal(digest, result.replicaDigest);
     const replayed = lastJson(
@@ -40,6 +42,16 @@ describe('onebyte simulate', () => {
     );
     const weights = (adapter: string): Buffer => readFileSync(join(adapter, 'adapter_model.safetensors'));
     assert.deepEqual(weights(out('replayed')), weights(result.checkpointDir));
+  });
+
+  it('tells the training loss of most rounds, and the dev loss of a row and of a token', () => {
+    const lines = Array.from(readMetrics(metricsFile(out('demo'))), ({ line }) => line);
+    const told = lines.flatMap((line) => (line.kind === 'round' && line.trainingLoss ? [line.trainingLoss] : []));
+    assert(told.length > 150, `${told.length} rounds of 200`);
+    const [first, last] = [told[0]!.perRow, told.at(-1)!.perRow];
+    assert(last < first, `${first} at first, ${last} at last`);
+    const [evaluated] = lines.flatMap((line) => (line.kind === 'evaluation' ? [line] : []));
+    assert.equal(evaluated?.lossPerToken, evaluated?.loss);
   });
 
   it('writes checkpoints with the files, keys and shapes of a PEFT directory', async () => {

@@ -36,6 +36,9 @@ const TACTICS = [
 ] as const;
 type Tactic = (typeof TACTICS)[number];
 
+/** What a liar says that its minibatches lost. */
+const LOSSES = [Number.NaN, Number.POSITIVE_INFINITY, -1, 1e30, 1e6];
+
 /** Messages of one flood. */
 const FLOOD = 6;
 
@@ -178,7 +181,8 @@ export class Adversary {
   /** Lives on, and tries what needs no occasion. */
   private beat(): void {
     this.world.clock.after(400, () => {
-      this.stream?.send({ $case: 'heartbeat', value: {} });
+      const loss = this.does('lie about counts') ? LOSSES[this.round % LOSSES.length]! : 1;
+      this.stream?.send({ $case: 'heartbeat', value: { trainingLoss: { perRow: loss, perToken: 1 } } });
       if (this.does('steal names') && this.random() < 0.3) this.steal();
       if (this.does('join and leave') && this.random() < 0.3) this.joinAndLeave();
       if (this.random() < 0.01) this.stream?.close();

@@ -130,7 +130,7 @@ export class VirtualNetwork implements WorkerNetwork, HostileNetwork {
         trainer?.handle({ kind: 'recordGiven', stream, record: message.value });
         break;
       case 'heartbeat':
-        trainer?.handle({ kind: 'heartbeat', stream, privacy: undefined });
+        trainer?.handle({ kind: 'heartbeat', stream, heartbeat: message.value });
         break;
       case 'leave':
         trainer?.handle({ kind: 'leave', stream, reason: message.value.reason });

@@ -202,6 +202,7 @@ export class VirtualWorker {
           kind: 'measure',
           contribution: { measuredRound: round, firstDirection, gradientBytes },
           privacy: undefined,
+          losses: undefined,
         };
       }
       case 'evaluate': {

@@ -65,8 +65,11 @@ export class Watch {
     this.checkHonest(before, state, event, effects);
     for (const effect of effects) {
       if (effect.kind === 'append') this.checkFrames(before, state, effect, effects, event);
-      if (effect.kind === 'report' && effect.report.kind === 'round' && this.world.adversaries > 0)
-        this.checkPatience(before.round, state, effect.report.detail);
+      if (effect.kind !== 'report' || effect.report.kind !== 'round') continue;
+      const { trainingLoss, detail } = effect.report;
+      const loss = trainingLoss?.perRow ?? 0;
+      this.check(loss >= 0 && loss <= 1e6, `round ${before.round} says a training loss of ${loss}`);
+      if (this.world.adversaries > 0) this.checkPatience(before.round, state, detail);
     }
     const { normaliser } = state;
     this.checkDeadline(state);

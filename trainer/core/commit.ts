@@ -1,5 +1,6 @@
 /** Commits a record: the one place where a round ends. Everything it asks for comes behind the append. */
 import { absorb, clippedGradients, exponentInForce, liveGradients } from '../../kernels/learning-rule.ts';
+import { meanTrainingLoss } from '../../proto/evaluation.ts';
 import { Notice_Kind, type Record } from '../../proto/gen/onebyte.ts';
 import { DIGEST_EVERY, MAX_RECENT_RECORDS } from '../../proto/limits.ts';
 import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
@@ -64,6 +65,7 @@ export function commitRecord(
         gradients,
         clipped: clippedGradients(update),
         members: state.members.size,
+        trainingLoss: meanTrainingLoss([...state.members.values()].flatMap(({ trainingLoss }) => trainingLoss ?? [])),
         ms,
         deadlineMs: closesAfterMs,
         ...times,

@@ -1,9 +1,10 @@
 /** Who takes part: joins, resumed names, leases, and replicas that deviate. Membership ends with the lease, not with the stream. */
+import { isTrainingLoss } from '../../proto/evaluation.ts';
 import {
+  type Heartbeat,
   type Hello,
   type Notice,
   Notice_Kind,
-  type PrivacyBudget,
   type ReplicaDigest,
   Welcome_CatchUp,
 } from '../../proto/gen/onebyte.ts';
@@ -46,6 +47,7 @@ export function onHello(state: TrainerState, { atMs, stream, origin, hello }: He
     stream,
     origin,
     computesOn,
+    trainingLoss: undefined,
     noEvaluation,
     lastHeardMs: atMs,
     expectedFrom: undefined,
@@ -114,6 +116,7 @@ const newMember = (
   readyMs: 0,
   arrivals: [],
   credit: MAX_CREDIT,
+  trainingLoss: undefined,
   noEvaluation: false,
   missedRanges: 0,
   isDisputed: false,
@@ -122,8 +125,10 @@ const newMember = (
   claim: undefined,
 });
 
-/** A worker lives, and may say how its privacy budget stands. That is shown, and decides nothing. */
-export function onHeartbeat({ worker }: Member, privacy: PrivacyBudget | undefined): Effect[] {
+/** A worker lives, and may say what its minibatches lost and how its privacy budget stands. That is shown, and decides nothing. */
+export function onHeartbeat(member: Member, { privacy, trainingLoss }: Heartbeat): Effect[] {
+  const { worker } = member;
+  if (trainingLoss && isTrainingLoss(trainingLoss)) member.trainingLoss = trainingLoss;
   if (!privacy || ![privacy.epsilon, privacy.delta, privacy.spent].every((x) => Number.isFinite(x) && x >= 0))
     return [];
   return [{ kind: 'report', report: { kind: 'privacy', worker, privacy } }];

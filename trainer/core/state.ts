@@ -4,6 +4,7 @@ import type { Figures } from '../../proto/evaluation.ts';
 import type {
   Contribution,
   EvaluationCounts,
+  Heartbeat,
   Hello,
   LogFrame,
   Notice,
@@ -11,6 +12,7 @@ import type {
   Record,
   ReplicaDigest,
   TrainerMessage,
+  TrainingLoss,
 } from '../../proto/gen/onebyte.ts';
 import type { ExitCode } from '../../proto/operating-error.ts';
 import type { RecordEntry } from '../../proto/record.ts';
@@ -87,6 +89,8 @@ export interface Member {
   arrivals: ArrivalTimes;
   /** How far rounds wait for it: quorum.ts. */
   credit: number;
+  /** What its minibatches lost, as it said last; undefined where it has said nothing on this stream. */
+  trainingLoss: TrainingLoss | undefined;
   /** It said that it evaluates nothing. */
   noEvaluation: boolean;
   /** Ranges of the dev split that it kept waiting for, in a row. */
@@ -207,7 +211,7 @@ export type Event =
   | { kind: 'recordGiven'; atMs: number; stream: StreamId; record: Record }
   | { kind: 'evaluation'; atMs: number; stream: StreamId; counts: EvaluationCounts }
   | { kind: 'digest'; atMs: number; stream: StreamId; digest: ReplicaDigest }
-  | { kind: 'heartbeat'; atMs: number; stream: StreamId; privacy: PrivacyBudget | undefined }
+  | { kind: 'heartbeat'; atMs: number; stream: StreamId; heartbeat: Heartbeat }
   | { kind: 'leave'; atMs: number; stream: StreamId; reason: string }
   | { kind: 'closed'; atMs: number; stream: StreamId }
   | { kind: 'ownDigest'; round: number; sha256: Buffer }
@@ -265,6 +269,8 @@ export type Report =
       members: number;
       ms: number;
       detail: RoundDetail;
+      /** Mean over the members of what they say of their minibatches. */
+      trainingLoss?: TrainingLoss | undefined;
       /** When this round would have closed without the missing, ms. */
       deadlineMs: number;
       /** Part of the round that the members who answered waited for others, 0…1. */

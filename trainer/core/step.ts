@@ -50,7 +50,7 @@ export function step(state: TrainerState, event: Event): Effect[] {
     case 'closed':
       return onClosed(state, event.stream);
     case 'heartbeat':
-      return onHeartbeat(memberOfStream(state, event.stream)!, event.privacy);
+      return onHeartbeat(memberOfStream(state, event.stream)!, event.heartbeat);
     case 'ownDigest':
       return onOwnDigest(state, event.round, event.sha256);
     case 'logReplayed':

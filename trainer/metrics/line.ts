@@ -63,6 +63,8 @@ export const RoundLine = z.object({
   exponent: z.number(),
   /** The rate that this record was applied at; absent in lines of earlier versions. */
   learningRate: count.optional(),
+  /** Nats: mean over the workers of what they said last of their minibatches; absent where none did, and where rebuilt from the round log. */
+  trainingLoss: z.object({ perRow: count, perToken: count }).optional(),
   /** Root mean square of the projected gradients. */
   rms: count,
   payloadBytes: count,
@@ -84,8 +86,10 @@ export const EvaluationLine = z.object({
   at,
   round: count,
   rows: count,
-  /** Nats; absent when it is not finite. */
+  /** Nats a row; absent when it is not finite. */
   loss: z.number().optional(),
+  /** Nats a token; absent too where tokens were not counted. */
+  lossPerToken: z.number().optional(),
   accuracy: z.number().optional(),
   best: z.boolean(),
 });

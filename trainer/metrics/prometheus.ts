@@ -79,8 +79,13 @@ function addGauges(registry: Registry, history: RunHistory): void {
   gauge('onebyte_rounds_per_second', 'Pace of the recent rounds', () => pace(history).roundsPerSecond);
   gauge('onebyte_remaining_seconds', 'Expected time to the end of the run', () => pace(history).secondsLeft);
   gauge('onebyte_waiting', '1 while the trainer waits for workers', () => Number(history.state === 'waiting'));
-  gauge('onebyte_dev_loss_nats', 'Loss of the last evaluation', () => history.evaluations.at(-1)?.loss);
-  gauge('onebyte_dev_accuracy_ratio', 'Accuracy of the last evaluation', () => history.evaluations.at(-1)?.accuracy);
+  const last = () => history.evaluations.at(-1);
+  const training = () => history.recent.at(-1)?.trainingLoss;
+  gauge('onebyte_dev_loss_nats', 'Loss of the last evaluation, a row', () => last()?.loss);
+  gauge('onebyte_dev_loss_per_token_nats', 'Loss of the last evaluation, a token', () => last()?.lossPerToken);
+  gauge('onebyte_dev_accuracy_ratio', 'Accuracy of the last evaluation', () => last()?.accuracy);
+  gauge('onebyte_training_loss_nats', 'Loss of the last minibatches, a row', () => training()?.perRow);
+  gauge('onebyte_training_loss_per_token_nats', 'Loss of the last minibatches, a token', () => training()?.perToken);
   gauge('onebyte_best_round', 'Round of the best evaluation', () => history.best?.round);
   gauge('onebyte_learning_rate', 'Learning rate of the last record', () => history.recent.at(-1)?.learningRate);
   gauge('onebyte_gradient_rms', 'Root mean square of the projected gradients', () => history.recent.at(-1)?.rms);

@@ -31,7 +31,7 @@ function roundLine(
   wire: { up: number; down: number },
   at: number,
 ): RoundLine {
-  const { kind, round, gradients, contributions, clipped, members, ms, detail } = report;
+  const { kind, round, gradients, contributions, clipped, members, trainingLoss, ms, detail } = report;
   const inOrder = [...detail.answeredMs].sort((a, b) => b[1] - a[1]);
   return {
     kind,
@@ -41,6 +41,10 @@ function roundLine(
     contributions,
     clipped,
     members,
+    trainingLoss: trainingLoss && {
+      perRow: sixDigits(trainingLoss.perRow),
+      perToken: sixDigits(trainingLoss.perToken),
+    },
     ms: tenths(ms),
     ...lineDetail(detail),
     answerMs: inOrder.length === 0 ? undefined : tenths(inOrder[inOrder.length >> 1]![1]),
@@ -51,6 +55,9 @@ function roundLine(
 
 /** `ms` to a tenth. What came before its round was open took no time. */
 export const tenths = (ms: number): number => Math.max(0, Math.round(ms * 10) / 10);
+
+/** What float32 knows of a number that came as one. */
+const sixDigits = (x: number): number => Number(x.toPrecision(6));
 
 /** The part of a round line that follows from the detail, whether it was observed or rebuilt. */
 export const lineDetail = ({ exponent, learningRate, rms, payloadBytes, buckets, missing }: RoundDetail) => ({

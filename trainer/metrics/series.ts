@@ -15,6 +15,8 @@ export interface SeriesRow {
   ms: number;
   /** Longest wait for a contribution that came, ms. */
   slowestMs: number;
+  /** Nats a row, as of the last round; 0 where nobody said any. */
+  trainingLoss: number;
   /** Root mean square of the last round's projected gradients. */
   rms: number;
   /** Since the run began. */
@@ -33,6 +35,7 @@ const COLUMNS = [
   'missed',
   'ms',
   'slowestMs',
+  'trainingLoss',
   'rms',
   'payloadBytes',
   'float32Bytes',
@@ -77,6 +80,7 @@ export function pushRound(series: Series, line: RoundLine, totals: ByteTotals): 
     missed: line.missed,
     ms: line.ms ?? 0,
     slowestMs: line.slowest[0]?.[1] ?? 0,
+    trainingLoss: line.trainingLoss?.perRow ?? 0,
     rms: line.rms,
     ...totals,
   };

@@ -18,7 +18,13 @@ export function statusOf(state: TrainerState, history: RunHistory): GetStatusRes
     ...pace(history),
     wireUp,
     wireDown,
-    evaluation: last && { round: last.round, loss: last.loss, accuracy: last.accuracy },
+    evaluation: last && {
+      round: last.round,
+      loss: last.loss,
+      lossPerToken: last.lossPerToken,
+      accuracy: last.accuracy,
+    },
+    trainingLoss: history.recent.at(-1)?.trainingLoss,
   };
 }
 

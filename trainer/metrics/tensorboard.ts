@@ -41,7 +41,7 @@ export function tfRecord(data: Uint8Array): Buffer {
 
 /** The event of a line; `step` is the number of records done. What float32 cannot hold is left out. */
 export function eventOf(line: RoundLine | EvaluationLine): Event {
-  const scalars = line.kind === 'round' ? roundScalars(line) : { 'dev/loss': line.loss, 'dev/accuracy': line.accuracy };
+  const scalars = line.kind === 'round' ? roundScalars(line) : evaluationScalars(line);
   const value: Summary_Value[] = Object.entries(scalars).flatMap(([tag, simpleValue]) =>
     simpleValue === undefined || !Number.isFinite(Math.fround(simpleValue))
       ? []
@@ -51,7 +51,17 @@ export function eventOf(line: RoundLine | EvaluationLine): Event {
   return { wallTime: line.at / 1000, step: line.round, what: { $case: 'summary', value: { value } } };
 }
 
-const roundScalars = (line: RoundLine): { readonly [tag: string]: number | undefined } => ({
+type Scalars = { readonly [tag: string]: number | undefined };
+
+const evaluationScalars = ({ loss, lossPerToken, accuracy }: EvaluationLine): Scalars => ({
+  'dev/loss': loss,
+  'dev/loss_per_token': lossPerToken,
+  'dev/accuracy': accuracy,
+});
+
+const roundScalars = (line: RoundLine): Scalars => ({
+  'training/loss': line.trainingLoss?.perRow,
+  'training/loss_per_token': line.trainingLoss?.perToken,
   'learning/rate': line.learningRate,
   'gradients/rms': line.rms,
   'gradients/applied': line.gradients,

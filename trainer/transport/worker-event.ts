@@ -27,7 +27,7 @@ export function eventOf(
     case 'leave':
       return { kind: 'leave', atMs, stream, reason: message.value.reason };
     case 'heartbeat':
-      return { kind: 'heartbeat', atMs, stream, privacy: message.value.privacy };
+      return { kind: 'heartbeat', atMs, stream, heartbeat: message.value };
     default:
       return undefined;
   }

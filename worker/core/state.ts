@@ -39,10 +39,21 @@ export interface DataReport {
   readonly merged: number;
 }
 
-/** A contribution, and of a worker with a privacy budget how that stands then. */
+/** Sums over the rows of minibatches. */
+export interface Losses {
+  /** Nats. */
+  readonly lossSum: number;
+  readonly rows: number;
+  /** That are learnt. */
+  readonly tokens: number;
+}
+
 export interface Measured {
   readonly contribution: Contribution;
+  /** Of a worker with a privacy budget: how that stands then. */
   readonly privacy: PrivacyBudget | undefined;
+  /** What the minibatch lost; never known of a worker with a privacy budget, which would tell of its rows by it. */
+  readonly losses: Losses | undefined;
 }
 
 /** One call of the compute; it answers with `computed` and is given no other before. */
@@ -93,6 +104,10 @@ export interface WorkerState {
   nextDirection: number;
   /** How the privacy budget stands; undefined before the first contribution, and without one. */
   privacy: PrivacyBudget | undefined;
+  /** What the minibatches lost since the trainer was told last. */
+  untold: Losses;
+  /** This trainer was told of some. */
+  toldLosses: boolean;
   /** Messages not yet handled, in order. */
   inbox: TrainerMessage[];
   /** Tasks that come before the inbox. */
@@ -148,6 +163,8 @@ export type CoreReport =
   | { kind: 'spent'; worker: number; privacy: PrivacyBudget }
   | { kind: 'retrying'; reason: string; waitMs: number };
 
+export const NO_LOSSES: Losses = { lossSum: 0, rows: 0, tokens: 0 };
+
 export const initialWorker = (rules: WorkerRules, atMs: number): WorkerState => ({
   rules,
   terms: undefined,
@@ -163,6 +180,8 @@ export const initialWorker = (rules: WorkerRules, atMs: number): WorkerState => 
   digestAt: undefined,
   nextDirection: 0,
   privacy: undefined,
+  untold: NO_LOSSES,
+  toldLosses: false,
   inbox: [],
   todo: [],
   running: undefined,

@@ -13,7 +13,15 @@ import {
 import { contributionsPerRound, DIGEST_EVERY, MAX_NOTICE_LENGTH, MAX_RECENT_RECORDS } from '../../proto/limits.ts';
 import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
 import { peerText } from '../../proto/peer-text.ts';
-import type { Measured, Task, TaskResult, WorkerEffect, WorkerEvent, WorkerState } from './state.ts';
+import {
+  type Measured,
+  NO_LOSSES,
+  type Task,
+  type TaskResult,
+  type WorkerEffect,
+  type WorkerEvent,
+  type WorkerState,
+} from './state.ts';
 
 /** Waits between attempts to reach the trainer, ms: doubled each time, with a jitter of half. */
 const FIRST_BACKOFF_MS = 250;
@@ -46,9 +54,7 @@ export function step(state: WorkerState, event: WorkerEvent): WorkerEffect[] {
     case 'refused':
       return finish(state, EXIT.refused, event.text);
     case 'heartbeat':
-      return state.phase === 'catchingUp' || state.phase === 'working'
-        ? [{ kind: 'send', message: { $case: 'heartbeat', value: { privacy: state.privacy } } }]
-        : [];
+      return state.phase === 'catchingUp' || state.phase === 'working' ? [heartbeat(state)] : [];
     case 'drain':
       return onDrain(state);
   }
@@ -140,7 +146,16 @@ function onWelcome(state: WorkerState, welcome: Welcome): WorkerEffect[] {
   // A trainer that was started again may have another dev split, or more rounds.
   const isLonger = state.rounds !== rounds && state.terms!.isPrivate;
   const reads = state.worker !== worker || state.devRows !== devRows || isLonger;
-  Object.assign(state, { worker, devRows, rounds, resumeSecret, epoch, phase: 'working', nextDirection: 0 });
+  Object.assign(state, {
+    worker,
+    devRows,
+    rounds,
+    resumeSecret,
+    epoch,
+    phase: 'working',
+    nextDirection: 0,
+    toldLosses: false,
+  });
   if (reads) state.todo.push({ kind: 'readData', worker, devRows, rounds });
   const effects: WorkerEffect[] = [
     { kind: 'keepSecret', secret: resumeSecret },
@@ -205,13 +220,18 @@ function onComputed(state: WorkerState, result: TaskResult): WorkerEffect[] {
     case 'digest':
       if (!isOurs || task.kind !== 'digest') return [];
       if (task.purpose === 'hello') return [hello(state, result.digest)];
-      return [{ kind: 'send', message: { $case: 'digest', value: result.digest } }];
+      return [
+        { kind: 'send', message: { $case: 'digest', value: result.digest } },
+        // Many rounds may pass between two heartbeats.
+        ...(state.untold.rows > 0 ? [heartbeat(state)] : []),
+      ];
     case 'measure':
       if (!isOurs || state.phase !== 'working' || result.contribution.measuredRound !== state.round) return [];
       state.nextDirection = result.contribution.firstDirection + state.terms!.directions;
       return [
         ...onBudget(state, result),
         { kind: 'send', message: { $case: 'contribution', value: result.contribution } },
+        ...onLosses(state, result),
       ];
     case 'evaluate':
       return isOurs ? [{ kind: 'send', message: { $case: 'evaluation', value: result.counts } }] : [];
@@ -223,6 +243,30 @@ function onBudget(state: WorkerState, { privacy }: Measured): WorkerEffect[] {
   const isNews = privacy?.exhausted === true && state.privacy?.exhausted !== true;
   state.privacy = privacy;
   return isNews ? [{ kind: 'report', report: { kind: 'spent', worker: state.worker!, privacy } }] : [];
+}
+
+/**
+ * Heartbeats tell of what was lost since the last; one goes with each digest. The first loss that a trainer hears of does not wait for
+ * either. A worker with a privacy budget tells nothing: what rows lose tells of them.
+ */
+function onLosses(state: WorkerState, { losses }: Measured): WorkerEffect[] {
+  if (losses === undefined || !Number.isFinite(losses.lossSum) || state.terms!.isPrivate) return [];
+  const { lossSum, rows, tokens } = state.untold;
+  state.untold = {
+    lossSum: lossSum + losses.lossSum,
+    rows: rows + losses.rows,
+    tokens: tokens + losses.tokens,
+  };
+  return state.toldLosses ? [] : [heartbeat(state)];
+}
+
+function heartbeat(state: WorkerState): WorkerEffect {
+  const { privacy, untold } = state;
+  state.untold = NO_LOSSES;
+  if (untold.rows === 0) return { kind: 'send', message: { $case: 'heartbeat', value: { privacy } } };
+  state.toldLosses = true;
+  const trainingLoss = { perRow: untold.lossSum / untold.rows, perToken: untold.lossSum / untold.tokens };
+  return { kind: 'send', message: { $case: 'heartbeat', value: { privacy, trainingLoss } } };
 }
 
 /** `isOurs`: of this stream. The replica has moved in any case; a digest of it is owed to the stream that sent the record. */

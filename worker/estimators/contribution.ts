@@ -7,7 +7,7 @@ import type { TokenRow } from '../../model/token-row.ts';
 import { ABSTAIN, encodeE4m3 } from '../../proto/e4m3.ts';
 import type { Learning } from '../../proto/run-config.ts';
 import { backward } from './backward.ts';
-import type { Estimator, EstimatorContext } from './estimator.ts';
+import type { Estimator, EstimatorContext, Projected } from './estimator.ts';
 import { forward } from './forward.ts';
 import { oneSided } from './one-sided.ts';
 import { spsa } from './spsa.ts';
@@ -16,20 +16,16 @@ const ESTIMATORS: { readonly [name in Learning['estimator']]: Estimator } = { sp
 
 /**
  * Measures directions `firstDirection` … + K − 1 at the replica's θ, all on the same `rows`: byte = E4M3(g·2⁻ˢ).
- * @returns K gradient bytes; a direction whose losses are not finite abstains
+ * @returns K gradient bytes, a direction whose losses are not finite abstains; and the loss of the rows, nats a row
  */
 export async function measureContribution(
   context: EstimatorContext,
   replica: ReplicaState,
   firstDirection: number,
   rows: readonly TokenRow[],
-): Promise<Buffer> {
-  return gradientBytes(
-    context,
-    replica,
-    firstDirection,
-    await measureGradients(context, replica, firstDirection, rows),
-  );
+): Promise<{ gradientBytes: Buffer; loss: number }> {
+  const { gradients, loss } = await project(context, replica, firstDirection, rows);
+  return { gradientBytes: gradientBytes(context, replica, firstDirection, gradients), loss };
 }
 
 /** Projected gradients g `[K]` of directions `firstDirection` … as bytes: E4M3(g·2⁻ˢ); one that is not finite abstains. */
@@ -49,14 +45,18 @@ export function gradientBytes(
 }
 
 /** Projected gradients g of a contribution, float64 `[K]`, before they become bytes. */
-export function measureGradients(
+export async function measureGradients(...measurement: Parameters<typeof measureContribution>): Promise<Float64Array> {
+  return (await project(...measurement)).gradients;
+}
+
+function project(
   context: EstimatorContext,
   { theta, normaliser }: ReplicaState,
   firstDirection: number,
   rows: readonly TokenRow[],
-): Promise<Float64Array> {
+): Promise<Projected> {
   const { learning, rule, worker } = context;
   const { directions, estimator } = learning;
   const measurement = { theta, roundKey: roundKey(rule.seedKey, normaliser.round, worker), firstDirection, directions };
-  return ESTIMATORS[estimator].projectedGradients(context, { ...measurement, rows });
+  return ESTIMATORS[estimator].project(context, { ...measurement, rows });
 }

@@ -33,11 +33,18 @@ export interface Measurement {
   readonly rows: readonly TokenRow[];
 }
 
+/** What a measurement gives. */
+export interface Projected {
+  /** Projected gradients g, float64 `[K]`; not finite where a loss or a derivative is not. */
+  readonly gradients: Float64Array;
+  /** L as it was measured on the way: at θ, or the mean over both sides of the directions. For people alone; no byte depends on it. */
+  readonly loss: number;
+}
+
 /**
  * A way to measure the slopes of L, the mean over the minibatch of the summed negative log-likelihood of the completion
  * (nats), at θ along K directions. All have one scale: z is the ±1 of its stripes, unscaled.
  */
 export interface Estimator {
-  /** Projected gradients g, float64 `[K]`; not finite where a loss or a derivative is not. */
-  projectedGradients(context: EstimatorContext, measurement: Measurement): Promise<Float64Array>;
+  project(context: EstimatorContext, measurement: Measurement): Promise<Projected>;
 }

@@ -3,15 +3,17 @@
  * ε → 0: their step is ε√m, so the scale is one.
  */
 import type { Estimator, EstimatorContext, Measurement } from './estimator.ts';
-import { inPasses, meanOverRows } from './passes.ts';
+import { inPasses, meanOf, meanOverRows } from './passes.ts';
 
 export const forward: Estimator = {
-  async projectedGradients(context, measurement) {
+  async project(context, measurement) {
     const { rows, directions } = measurement;
     const zeros = new Float32Array(context.layout.elements);
+    const losses = new Float64Array(rows.length);
     return inPasses(measurement, context.forward.directionsPerRun(rows, directions), async (part) => {
       const z = await directionsOf(context, part, zeros);
-      return meanOverRows(await context.forward.slopes(rows, part.theta, z), part.directions);
+      const slopes = await context.forward.slopes(rows, part.theta, z, losses);
+      return { gradients: meanOverRows(slopes, part.directions), loss: meanOf(losses) };
     });
   },
 };

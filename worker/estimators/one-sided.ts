@@ -4,12 +4,13 @@ import { inPasses } from './passes.ts';
 import { adaptersPerPass, perturbedLosses, stepLength } from './perturbed-losses.ts';
 
 export const oneSided: Estimator = {
-  async projectedGradients(context, measurement) {
+  async project(context, measurement) {
     const perPass = Math.max(1, adaptersPerPass(context, measurement, 'plus') - 1);
     return inPasses(measurement, perPass, async (part) => {
       const losses = await perturbedLosses(context, part, 'plus');
       const clean = losses[part.directions]!;
-      return losses.subarray(0, part.directions).map((loss) => (loss - clean) / stepLength(context));
+      const ahead = losses.subarray(0, part.directions);
+      return { gradients: ahead.map((loss) => (loss - clean) / stepLength(context)), loss: clean };
     });
   },
 };

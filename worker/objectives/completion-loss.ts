@@ -41,5 +41,6 @@ export const completionLoss: Objective<ExampleResult> = {
     correct: results.filter(({ correct }) => correct).length,
     classified: results.filter(({ correct }) => correct !== undefined).length,
     lossSum: results.reduce((sum, { nll }) => sum + nll, 0),
+    tokens: results.reduce((sum, { tokens }) => sum + tokens, 0),
   }),
 };

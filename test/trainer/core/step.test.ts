@@ -8,7 +8,7 @@ import { resumeSecretOf, withProof } from '../../../proto/record-proof.ts';
 import { TrainerSettings } from '../../../settings/trainer-settings.ts';
 import { startEvaluation } from '../../../trainer/core/evaluation.ts';
 import { restoreTrainer } from '../../../trainer/core/restore.ts';
-import type { Effect, Event, Origin, TrainerRules, TrainerState } from '../../../trainer/core/state.ts';
+import type { Effect, Event, Origin, Report, TrainerRules, TrainerState } from '../../../trainer/core/state.ts';
 import { step } from '../../../trainer/core/step.ts';
 import { virtualRule } from '../../simulation/virtual-replica.ts';
 
@@ -90,6 +90,10 @@ const notices = (effects: readonly Effect[]): Notice_Kind[] =>
     'message' in effect && effect.message.message?.$case === 'notice' ? [effect.message.message.value.kind] : [],
   );
 
+const reportsOf = <Kind extends Report['kind']>(effects: readonly Effect[], kind: Kind) =>
+  effects.flatMap((effect) =>
+    effect.kind === 'report' && effect.report.kind === kind ? [effect.report as Extract<Report, { kind: Kind }>] : [],
+  );
 const exitCodes = (effects: readonly Effect[]): number[] =>
   effects.flatMap((effect) => (effect.kind === 'finish' ? [effect.exitCode] : []));
 
@@ -578,9 +582,34 @@ describe('a heartbeat', () => {
     join(state, 'a', 0);
     const privacy = { epsilon: 4, delta: 1e-5, spent: 1, exhausted: false };
     const beat = (said: typeof privacy | undefined): Effect[] =>
-      step(state, { kind: 'heartbeat', atMs: 1, stream: 0, privacy: said });
+      step(state, { kind: 'heartbeat', atMs: 1, stream: 0, heartbeat: { privacy: said } });
     assert.deepEqual(beat(privacy), [{ kind: 'report', report: { kind: 'privacy', worker: 0, privacy } }]);
     assert.deepEqual([beat(undefined), beat({ ...privacy, spent: Number.NaN })], [[], []]);
+  });
+
+  it('says what minibatches lost: a round tells the mean over the members, and nothing that is no loss', () => {
+    const state = trainer({ quorum: 'all' });
+    for (const [stream, name] of ['a', 'b', 'c'].entries()) join(state, name, stream);
+    const say = (stream: number, perRow: number, perToken = perRow / 4): Effect[] =>
+      step(state, { kind: 'heartbeat', atMs: 1, stream, heartbeat: { trainingLoss: { perRow, perToken } } });
+    const told = () => {
+      const { round } = state.normaliser;
+      const streams = [...state.workerOfStream.keys()];
+      return streams.flatMap((stream) => reportsOf(step(state, contribution(stream, round)), 'round'))[0]?.trainingLoss;
+    };
+    assert.equal(told(), undefined);
+    assert.deepEqual([say(0, 1), say(1, 3)], [[], []]);
+    assert.deepEqual(told(), { perRow: 2, perToken: 0.5 });
+    for (const lie of [Number.NaN, Number.POSITIVE_INFINITY, -1, 1e7]) {
+      say(2, lie, 1);
+      say(2, 1, lie);
+    }
+    assert.deepEqual(told(), { perRow: 2, perToken: 0.5 });
+    step(state, { kind: 'leave', atMs: 1, stream: 1, reason: '' });
+    assert.deepEqual(told(), { perRow: 1, perToken: 0.25 });
+    step(state, { kind: 'closed', atMs: 1, stream: 0 });
+    join(state, 'a', 3, 2, { resumeSecret: resumeSecretOf(Buffer.alloc(32, 3), 0, 'a', 0) });
+    assert.equal(told(), undefined, 'it is back, and has said nothing yet');
   });
 });
 

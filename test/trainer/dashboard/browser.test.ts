@@ -133,11 +133,24 @@ describe('the page of a run that is over and whose rows have no options', { skip
     },
     { kind: 'joined', at, worker: 0, name: 'far-away-machine-with-a-long-name', resumed: false },
     { kind: 'digest', worker: 0, round: 0, sha256: 'ab'.repeat(32), agrees: true },
-    { kind: 'evaluation', at, round: 0, rows: 10, loss: lossAt(0), best: true },
+    { kind: 'evaluation', at, round: 0, rows: 10, loss: lossAt(0), lossPerToken: lossAt(0) / 16, best: true },
     ...Array.from({ length: ROUNDS }, (_, i): Observation[] => [
-      { ...first, at: at + 1000 * i, round: i + 1, learningRate: 2e-3 * (1 - i / ROUNDS) },
+      {
+        ...{ ...first, at: at + 1000 * i, round: i + 1, learningRate: 2e-3 * (1 - i / ROUNDS) },
+        ...(i > 5 && { trainingLoss: { perRow: lossAt(i) - 1 + (i % 3) / 2, perToken: lossAt(i) / 16 } }),
+      },
       ...(i % 5 === 4
-        ? [{ kind: 'evaluation' as const, at, round: i + 1, rows: 10, loss: lossAt(i), best: true }]
+        ? [
+            {
+              kind: 'evaluation' as const,
+              at,
+              round: i + 1,
+              rows: 10,
+              loss: lossAt(i),
+              lossPerToken: lossAt(i) / 16,
+              best: true,
+            },
+          ]
         : []),
     ]).flat(),
     { kind: 'end', at: at + 1000 * ROUNDS, exitCode: 0, text: `${ROUNDS} rounds done` },
@@ -170,7 +183,8 @@ describe('the page of a run that is over and whose rows have no options', { skip
       assert.match(text, /saw the end/);
       assert.match(text, /On sockets.*float32 averaging/);
       const legend = await shown('#loss .u-legend');
-      assert.match(legend, /round\D*60\D*measured\D*38\.0/, 'the last values, where no pointer is');
+      assert.match(legend, /round\D*60\D*dev\D*38\.0.*training\D*38\.0/, 'the last values, where no pointer is');
+      assert.match(text, /Dev loss38\.0a row, 2\.378 a token.*Training loss38\.0a row, 2\.378 a token/);
       assert.deepEqual(await lowContrast(page), []);
       await keepPicture(page, `over-${width}-${colorScheme}`);
       assert.deepEqual(complaints, []);

@@ -17,7 +17,11 @@ async function served(test: Cleanup): Promise<{ dashboard: Dashboard; history: R
   const history = emptyHistory();
   const dashboard = await startDashboard('127.0.0.1:0', history);
   test.after(() => dashboard.close());
-  for (const seen of [START, { kind: 'joined', at: 1, worker: 1, name: 'w', resumed: false } as const, roundLine(1)]) {
+  for (const seen of [
+    START,
+    { kind: 'joined', at: 1, worker: 1, name: 'w', resumed: false } as const,
+    roundLine(1, { trainingLoss: { perRow: 2, perToken: 0.5 } }),
+  ]) {
     observe(history, seen);
     dashboard.onObservation(seen, history);
   }
@@ -97,6 +101,8 @@ describe('the dashboard', () => {
     const value = (name: string): unknown => families.find((family) => family.name === name)?.metrics[0];
     assert.deepEqual(value('onebyte_rounds_total'), { value: '1' });
     assert.deepEqual(value('onebyte_payload_bytes_total'), { value: '16' });
+    assert.deepEqual(value('onebyte_training_loss_nats'), { value: '2' });
+    assert.deepEqual(value('onebyte_training_loss_per_token_nats'), { value: '0.5' });
     assert.deepEqual(value('onebyte_worker_up'), { value: '1', labels: { worker: '1' } });
     assert.equal(families.find(({ name }) => name === 'onebyte_round_duration_seconds')?.type, 'HISTOGRAM');
     for (const { name, type } of families.filter((family) => family.name.startsWith('onebyte_')))

@@ -46,6 +46,12 @@ describe('the run history', () => {
     );
   });
 
+  it('keeps the training loss of a row for each round that knows one', () => {
+    const trainingLoss = { perRow: 2, perToken: 0.5 };
+    const { series } = historyOf(START, roundLine(1), roundLine(2, { trainingLoss }));
+    assert.deepEqual(series.columns.trainingLoss, [0, 2]);
+  });
+
   it('goes on counting socket bytes where the trainer before left off', () => {
     const { totals } = historyOf(
       START,

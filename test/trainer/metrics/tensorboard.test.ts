@@ -38,6 +38,26 @@ describe('a TensorBoard event file', () => {
     assert.deepEqual(tags, [['dev/accuracy'], ['dev/loss', 'dev/accuracy']]);
   });
 
+  it('holds the losses of a row and of a token, of evaluations and of minibatches', () => {
+    const scalars = (line: Parameters<typeof eventOf>[0]) => {
+      const { what } = Event.decode(Event.encode(eventOf(line)).finish());
+      assert(what?.$case === 'summary');
+      return what.value.value.flatMap(({ tag, value }) =>
+        value?.$case === 'simpleValue' && tag.includes('loss') ? [[tag, value.value]] : [],
+      );
+    };
+    assert.deepEqual(scalars(roundLine(1, { trainingLoss: { perRow: 2, perToken: 0.5 } })), [
+      ['training/loss', 2],
+      ['training/loss_per_token', 0.5],
+    ]);
+    assert.deepEqual(scalars(roundLine(1)), []);
+    const evaluation = { kind: 'evaluation', at: 1, round: 2, rows: 3, best: false } as const;
+    assert.deepEqual(scalars({ ...evaluation, loss: 3, lossPerToken: 0.75 }), [
+      ['dev/loss', 3],
+      ['dev/loss_per_token', 0.75],
+    ]);
+  });
+
   it('holds the numbers of a round, and all its gradient bytes as a histogram', () => {
     const { step, wallTime, what } = Event.decode(Event.encode(eventOf(roundLine(7))).finish());
     assert.deepEqual([step, wallTime], [7, 7]);

@@ -1,7 +1,14 @@
 /** The worker's core: what it says on the next stream, and what it does when the trainer is gone after its last word. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { Notice_Kind, type TrainerMessage, type Welcome, Welcome_CatchUp } from '../../../proto/gen/onebyte.ts';
+import {
+  Notice_Kind,
+  type PrivacyBudget,
+  type TrainerMessage,
+  type Welcome,
+  Welcome_CatchUp,
+} from '../../../proto/gen/onebyte.ts';
+import { DIGEST_EVERY } from '../../../proto/limits.ts';
 import { EXIT } from '../../../proto/operating-error.ts';
 import { recordOf } from '../../../proto/record.ts';
 import { initialWorker, type TaskResult, type WorkerEffect, type WorkerState } from '../../../worker/core/state.ts';
@@ -54,7 +61,7 @@ function finishTask(state: WorkerState): WorkerEffect[] {
     case 'measure': {
       const { firstDirection } = task;
       const contribution = { measuredRound: round, firstDirection, gradientBytes: Buffer.alloc(1) };
-      return computed(state, { kind: 'measure', contribution, privacy: undefined });
+      return computed(state, { kind: 'measure', contribution, privacy: undefined, losses: undefined });
     }
     case 'evaluate':
       return computed(state, { kind: 'evaluate', counts: { ...task.request, correct: 0, classified: 0, lossSum: 0 } });
@@ -183,6 +190,68 @@ describe('a worker', () => {
   });
 });
 
+/** Lets the compute finish a measurement of four rows of eight tokens in all. */
+function measured(state: WorkerState, lossSum: number, privacy?: PrivacyBudget): WorkerEffect[] {
+  const contribution = { measuredRound: state.round, firstDirection: 0, gradientBytes: Buffer.alloc(1) };
+  return computed(state, { kind: 'measure', contribution, privacy, losses: { lossSum, rows: 4, tokens: 8 } });
+}
+
+describe('what its minibatches lose', () => {
+  const told = (effects: readonly WorkerEffect[]) =>
+    effects.flatMap((e) =>
+      e.kind === 'send' && e.message.$case === 'heartbeat' ? [e.message.value.trainingLoss] : [],
+    );
+  const beat = (state: WorkerState) => told(step(state, { kind: 'heartbeat' }));
+  const nextRound = (state: WorkerState): void => {
+    message(state, { $case: 'record', value: recordOf(state.round, 0, []) });
+    while (taskOf(state) !== 'measure') finishTask(state);
+  };
+
+  it('a worker tells with each heartbeat, as the mean of all since the last, and the first at once', () => {
+    const state = welcomed(Welcome_CatchUp.NONE, 20);
+    while (taskOf(state) !== 'measure') finishTask(state);
+    assert.deepEqual(told(measured(state, 8)), [{ perRow: 2, perToken: 1 }]);
+    nextRound(state);
+    assert.deepEqual(told(measured(state, 4)), []);
+    nextRound(state);
+    assert.deepEqual(told(measured(state, 2)), []);
+    assert.deepEqual(beat(state), [{ perRow: 0.75, perToken: 0.375 }]);
+    assert.deepEqual(beat(state), [undefined], 'nothing was measured since');
+  });
+
+  it('and with each digest, so that a fast run does not wait for heartbeats', () => {
+    const state = welcomed(Welcome_CatchUp.NONE, 50);
+    while (taskOf(state) !== 'measure') finishTask(state);
+    const heard: (object | undefined)[] = [];
+    while (state.round < 2 * DIGEST_EVERY) {
+      heard.push(...told(measured(state, 4)));
+      message(state, { $case: 'record', value: recordOf(state.round, 0, []) });
+      while (taskOf(state) !== 'measure') heard.push(...told(finishTask(state)));
+    }
+    assert.equal(heard.length, 3, 'after the first measurement, and with two digests');
+    assert.deepEqual(new Set(heard.map((loss) => JSON.stringify(loss))), new Set(['{"perRow":1,"perToken":0.5}']));
+  });
+
+  it('and leaves out what is not finite', () => {
+    const state = welcomed(Welcome_CatchUp.NONE, 20);
+    while (taskOf(state) !== 'measure') finishTask(state);
+    assert.deepEqual([told(measured(state, Number.NaN)), beat(state)], [[], [undefined]]);
+  });
+
+  it('and tells a trainer that was started again at once', () => {
+    const state = welcomed(Welcome_CatchUp.NONE, 20);
+    while (taskOf(state) !== 'measure') finishTask(state);
+    measured(state, 8);
+    lost(state);
+    step(state, { kind: 'retry' });
+    step(state, { kind: 'opened', atMs: 3, terms });
+    while (state.running) finishTask(state);
+    message(state, { $case: 'welcome', value: welcome(Welcome_CatchUp.NONE, 20) });
+    while (taskOf(state) !== 'measure') finishTask(state);
+    assert.deepEqual(told(measured(state, 4)), [{ perRow: 1, perToken: 0.5 }]);
+  });
+});
+
 describe('a worker with a privacy budget', () => {
   const budget = { epsilon: 4, delta: 1e-5, spent: 3.9, exhausted: true };
   const privately = { ...terms, maxStaleness: 4, isPrivate: true };
@@ -196,23 +265,20 @@ describe('a worker with a privacy budget', () => {
     while (taskOf(state) !== 'measure') finishTask(state);
     return { state, hello };
   }
-  const measured = (state: WorkerState): WorkerEffect[] => {
-    const contribution = { measuredRound: state.round, firstDirection: 0, gradientBytes: Buffer.alloc(1) };
-    return computed(state, { kind: 'measure', contribution, privacy: budget });
-  };
+  const measuredPrivately = (state: WorkerState): WorkerEffect[] => measured(state, 8, budget);
 
   it('says with its hello that it evaluates nothing, and does not when it is asked', () => {
     const { state, hello } = measuring();
     const [said] = hello.flatMap((e) => (e.kind === 'send' && e.message.$case === 'hello' ? [e.message.value] : []));
     assert.equal(said?.noEvaluation, true);
     message(state, { $case: 'evaluate', value: { round: 0, firstRow: 0, rows: 9 } });
-    measured(state);
+    measuredPrivately(state);
     assert.equal(taskOf(state), undefined);
   });
 
   it('contributes once a round, however late a byte may be', () => {
     const { state } = measuring();
-    assert.deepEqual(says(measured(state)), ['contribution']);
+    assert.deepEqual(says(measuredPrivately(state)), ['contribution']);
     assert.equal(taskOf(state), undefined);
     message(state, { $case: 'record', value: recordOf(0, 0, []) });
     finishTask(state);
@@ -223,12 +289,12 @@ describe('a worker with a privacy budget', () => {
     const { state } = measuring();
     const reports = (effects: WorkerEffect[]): string[] =>
       effects.flatMap((effect) => (effect.kind === 'report' ? [effect.report.kind] : []));
-    assert.deepEqual(reports(measured(state)), ['spent']);
+    assert.deepEqual(reports(measuredPrivately(state)), ['spent']);
     const beat = { $case: 'heartbeat', value: { privacy: budget } };
-    assert.deepEqual(step(state, { kind: 'heartbeat' }), [{ kind: 'send', message: beat }]);
+    assert.deepEqual(step(state, { kind: 'heartbeat' }), [{ kind: 'send', message: beat }], 'and no loss of its rows');
     message(state, { $case: 'record', value: recordOf(0, 0, []) });
     finishTask(state);
-    assert.deepEqual(reports(measured(state)), []);
+    assert.deepEqual(reports(measuredPrivately(state)), []);
   });
 });
 

@@ -35,13 +35,17 @@ function linearLoss(adaptersPerRun: number): Forward {
     chosen: { provider: 'cpu', place: 'cpu', reason: 'no model at all' },
     adaptersPerRun: (_, adapters) => Math.min(adapters, adaptersPerRun),
     directionsPerRun: (_, directions) => Math.min(directions, adaptersPerRun),
-    async slopes(batch, theta, directions) {
+    async slopes(batch, theta, directions, losses) {
+      losses?.set(batch.map(({ ids }) => ids[1]! + along(theta, 1, 0)));
       const count = directions.length / theta.length;
       return Float64Array.from({ length: count * batch.length }, (_, i) =>
         along(directions, count, Math.floor(i / batch.length)),
       );
     },
-    gradient: async () => Float32Array.from(slope),
+    async gradient(batch, theta, losses) {
+      losses?.set(batch.map(({ ids }) => ids[1]! + along(theta, 1, 0)));
+      return Float32Array.from(slope);
+    },
     async losses(batch, adapters, scratch) {
       return Float64Array.from({ length: adapters * batch.length }, (_, i) => {
         const g = Math.floor(i / batch.length);
@@ -65,7 +69,7 @@ describe('a contribution', () => {
   for (const estimator of ['spsa', 'oneSided', 'forward', 'backward'] as const)
     for (const directionStripes of [1, 4] as const)
       it(`holds the slope along each direction (${estimator}, stripes ${directionStripes})`, async () => {
-        const bytes = await measure({ estimator, directionStripes });
+        const { gradientBytes: bytes } = await measure({ estimator, directionStripes });
         assert.equal(bytes.length, 7);
         bytes.forEach((byte, j) => {
           const z = direction(roundKey(seedKey(5), 0, 3), 14 + j, layout.elements, directionStripes);
@@ -82,8 +86,20 @@ describe('a contribution', () => {
   for (const estimator of ['spsa', 'oneSided', 'forward'] as const)
     it(`is the same however many adapters one forward pass takes (${estimator})`, async () => {
       const whole = await measure({ estimator });
-      for (const adaptersPerRun of [1, 2, 3, 5, 8])
-        assert.deepEqual(await measure({ estimator }, adaptersPerRun), whole);
+      for (const adaptersPerRun of [1, 2, 3, 5, 8]) {
+        const { gradientBytes, loss } = await measure({ estimator }, adaptersPerRun);
+        assert.deepEqual(gradientBytes, whole.gradientBytes);
+        // A mean of means is rounded otherwise, in float64.
+        assert(Math.abs(loss - whole.loss) < 1e-9, `${loss}, ${whole.loss} in one pass`);
+      }
+    });
+
+  for (const estimator of ['spsa', 'oneSided', 'forward', 'backward'] as const)
+    it(`tells the mean loss of its rows beside its bytes (${estimator})`, async () => {
+      // θ is 0 and the loss is linear: it is the mean of 1, 2 and 3 there, and on both sides together.
+      const { loss } = await measure({ estimator });
+      // A step to the one side and one to the other are each rounded to float32.
+      assert(Math.abs(loss - 2) < 1e-6, `${loss}`);
     });
 
   it('abstains where a loss is not finite, and only there', async () => {
@@ -94,7 +110,7 @@ describe('a contribution', () => {
       losses: async (...args) =>
         (await losses(...args)).map((loss, i) => (i === 2 * 2 * rows.length + 1 ? Number.NaN : loss)),
     };
-    const bytes = await measure({}, 1000, broken);
-    assert.deepEqual([...bytes].map(isAbstention), [false, false, true, false, false, false, false]);
+    const { gradientBytes } = await measure({}, 1000, broken);
+    assert.deepEqual([...gradientBytes].map(isAbstention), [false, false, true, false, false, false, false]);
   });
 });

@@ -23,29 +23,52 @@ const rows = fixtures()
   .find(({ name }) => name === 'llama')!
   .golden.examples.map(rowOf);
 
-/** Decoded gradient bytes of one contribution. */
-async function measure(settings: Partial<Learning>): Promise<number[]> {
+/** Decoded gradient bytes of one contribution, and what its rows lost. */
+async function measure(settings: Partial<Learning>): Promise<{ gradients: number[]; loss: number }> {
   const learning = Learning.parse({ directions: 6, ...settings });
   const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
   const forward = await createForward(model, { layout }, { ...options, ...derivativesOf(learning, options) });
   const rule = { ...learning, decayRounds: 0, seedKey: seedKey(5) };
   const scratch = new Scratch(referenceBackend);
   const context = { learning, rule, layout, backend: referenceBackend, forward, scratch, worker: 3 };
-  const bytes = await measureContribution(context, initialReplica(rule, Float32Array.from(theta)), 0, rows);
+  const { gradientBytes, loss } = await measureContribution(
+    context,
+    initialReplica(rule, Float32Array.from(theta)),
+    0,
+    rows,
+  );
   await forward.close();
-  return [...bytes].map((byte) => DECODED_512[byte]! / 512);
+  return { gradients: [...gradientBytes].map((byte) => DECODED_512[byte]! / 512), loss };
+}
+
+/** Of the rows at θ, by a forward pass for that alone. */
+async function lossAtTheta(): Promise<number> {
+  const forward = await createForward(model, { layout }, { provider: 'cpu', threads: 1, quantize: 'none' });
+  const losses = await forward.losses(rows, 1, theta);
+  await forward.close();
+  return losses.reduce((sum, loss) => sum + loss, 0) / rows.length;
 }
 
 describe('exact derivatives', () => {
   for (const estimator of ['forward', 'backward'] as const)
     for (const directionStripes of [1, 4] as const)
       it(`are what spsa measures at a small epsilon (${estimator}, stripes ${directionStripes})`, async () => {
-        const spsa = await measure({ estimator: 'spsa', epsilon: 2 ** -12, directionStripes });
-        const exact = await measure({ estimator, directionStripes });
+        const { gradients: spsa } = await measure({ estimator: 'spsa', epsilon: 2 ** -12, directionStripes });
+        const { gradients: exact } = await measure({ estimator, directionStripes });
         assert(Math.max(...spsa.map(Math.abs)) > 1, 'the slopes are no subnormal numbers');
         // Rounding is by the same random word: equal, or a neighbour of E4M3.
         exact.forEach((g, j) => {
           assert(Math.abs(g - spsa[j]!) <= Math.abs(spsa[j]!) / 8 + 2 ** -9, `direction ${j}: ${g}, spsa ${spsa[j]}`);
         });
       });
+});
+
+describe('the loss that comes along', () => {
+  for (const estimator of ['spsa', 'oneSided', 'forward', 'backward'] as const)
+    it(`is that of the rows at θ (${estimator})`, async () => {
+      const { loss } = await measure({ estimator, epsilon: 2 ** -12 });
+      const expected = await lossAtTheta();
+      // Float32 sums in another order; two steps of 2^-12 differ by its square times the curvature.
+      assert(Math.abs(loss - expected) <= 1e-4 * expected, `${loss}, expected ${expected}`);
+    });
 });

@@ -69,17 +69,20 @@ function createChart(id, lines, { log = false, leastSpan = () => 0, format, data
   };
 }
 
-/** A legend's text: the value under the pointer, and the last one where there is no pointer. @param {(y: number) => string} format */
+/**
+ * A legend's text: the last value that is not behind the pointer, and the last of all where there is no pointer. Not every curve has
+ * a point everywhere. @param {(y: number) => string} format
+ */
 const atRest = (format) =>
   /** @type {any} */ (
     (
-      /** @type {any} */ plot,
-      /** @type {number | null} */ y,
+      /** @type {{ data: (number | null | undefined)[][] }} */ plot,
+      /** @type {number | null} */ _,
       /** @type {number} */ line,
       /** @type {number | null} */ at,
     ) => {
-      const shown =
-        at === null || at === undefined ? plot.data[line]?.findLast((/** @type {unknown} */ v) => v !== null) : y;
+      const until = (at ?? Number.POSITIVE_INFINITY) + 1;
+      const shown = plot.data[line]?.slice(0, until).findLast((y) => y !== null && y !== undefined);
       return shown === null || shown === undefined ? '–' : format(shown);
     }
   );
@@ -118,10 +121,21 @@ const smooth = (values) =>
     return (before + 2 * value + after) / 4;
   });
 
+/** The dev loss and its smoothed curve at the rounds that were evaluated, and the training loss at all rounds. @param {PageState} state @returns {Values[]} */
+function losses(state) {
+  const measured = measuredAt(state, 'loss', 1);
+  const trained = state.columns.trainingLoss.map((loss) => (loss > 0 ? loss : null));
+  const tables = [
+    [evaluationsOf(state), measured, smooth(measured)],
+    [state.columns.round, trained],
+  ];
+  return /** @type {any} */ (uPlot).join(tables);
+}
+
 const evaluationsOf = (/** @type {PageState} */ { evaluations }) => evaluations.map(({ round }) => round);
 
 /** @param {PageState} state @param {'loss' | 'accuracy'} key @param {number} scale @returns {Values} */
-const measured = (state, key, scale) =>
+const measuredAt = (state, key, scale) =>
   state.evaluations.map((evaluation) => {
     const value = evaluation[key];
     return value === undefined ? null : value * scale;
@@ -150,19 +164,24 @@ export function createCharts(colours) {
   ];
   /** @param {PageState} state @param {'loss' | 'accuracy'} key @param {number} scale */
   const withSmooth = (state, key, scale) => {
-    const values = measured(state, key, scale);
+    const values = measuredAt(state, key, scale);
     return [evaluationsOf(state), values, smooth(values)];
   };
   const positive = (/** @type {number[]} */ column) => column.map((n) => (n > 0 ? n : null));
   return [
     createChart(
       'loss',
-      evaluated,
+      [
+        { label: 'dev', colour: 'three', width: 1, points: true },
+        { label: 'dev, smoothed', colour: 'one' },
+        { label: 'training', colour: 'two', width: 1 },
+      ],
       {
         format: nats,
         leastSpan: (high) => high / 10,
-        data: (state) => withSmooth(state, 'loss', 1),
-        say: (state) => sayEvaluations(state, 'loss', 'Dev loss', nats),
+        data: losses,
+        say: (state) =>
+          `${sayEvaluations(state, 'loss', 'Dev loss', nats)}; training loss: ${nats(state.recent.at(-1)?.trainingLoss?.perRow)}`,
       },
       colours,
     ),

@@ -31,8 +31,8 @@ function modelOf(run) {
 }
 
 /** Without options in the rows there is no accuracy to show, and its place is the loss's. @param {PageState} state */
-const hasAccuracy = ({ evaluations }) =>
-  evaluations.length === 0 || evaluations.some(({ accuracy }) => accuracy !== undefined);
+const hasAccuracy = ({ evaluations, run }) =>
+  evaluations.length === 0 ? run?.devRows !== 0 : evaluations.some(({ accuracy }) => accuracy !== undefined);
 
 /** @param {PageState} state */
 export function drawFigures(state) {
@@ -40,7 +40,7 @@ export function drawFigures(state) {
   const { totals, evaluation, best } = summary;
   const live = workers.filter(({ state }) => state === 'active').length;
   const known = workers.filter(({ state }) => state !== 'left').length;
-  const rate = recent.at(-1)?.learningRate;
+  const { learningRate: rate, trainingLoss } = recent.at(-1) ?? {};
   const bestText = best
     ? `best ${best.accuracy === undefined ? nats(best.loss) : percent(best.accuracy)} at round ${best.round}`
     : '';
@@ -66,7 +66,12 @@ export function drawFigures(state) {
       elapsed > 0 ? `${duration(elapsed)} since the start` : '',
     ],
     ...(hasAccuracy(state) ? [accuracy] : []),
-    ['Dev loss', nats(evaluation?.loss), evaluation ? `a row; ${bestText}` : ''],
+    [
+      'Dev loss',
+      nats(evaluation?.loss),
+      evaluation ? `a row, ${nats(evaluation.lossPerToken)} a token; ${bestText}` : '',
+    ],
+    ['Training loss', nats(trainingLoss?.perRow), trainingLoss ? `a row, ${nats(trainingLoss.perToken)} a token` : ''],
     summary.state === 'ended'
       ? ['Workers', `${workers.length}`, 'took part']
       : ['Workers', `${live}`, live === known ? 'all active' : `of ${known} active`],
@@ -105,15 +110,16 @@ export function drawEvaluations(state) {
   const { evaluations } = state;
   const figure = byId('accuracy').closest('figure');
   if (figure) figure.hidden = !hasAccuracy(state);
-  fillHead('evaluations', ['Round', 'Loss (nats)', 'Accuracy', 'Rows', '']);
+  fillHead('evaluations', ['Round', 'Loss a row (nats)', 'A token', 'Accuracy', 'Rows', '']);
   fillBody(
     'evaluations',
     [...evaluations]
       .reverse()
       .slice(0, 200)
-      .map(({ round, loss, accuracy, rows, best }) => [
+      .map(({ round, loss, lossPerToken, accuracy, rows, best }) => [
         { text: whole(round) },
         { text: nats(loss) },
+        { text: nats(lossPerToken) },
         { text: percent(accuracy) },
         { text: whole(rows) },
         { text: best ? 'best so far' : '', className: 'name' },
