@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { benchReport } from '../../bench/report.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const directory = temporaryDirectory({ after });
+const directory = temporaryDirectory();
 const machine = {
   cpu: 'Test CPU',
   cores: 2,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, it, type TestContext } from 'node:test';
+import { describe, it } from 'node:test';
 import { root, runOnebyte } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -11,8 +11,8 @@ const llama = join(root, 'test/golden/models/llama');
 const qwen2 = join(root, 'test/golden/models/qwen2');
 const ADAPTED = ['--model', llama, '--adapter', join(llama, 'adapter')];
 
-function rowsFile(t: TestContext, ...rows: object[]): string {
-  const file = join(temporaryDirectory(t), 'rows.jsonl');
+function rowsFile(...rows: object[]): string {
+  const file = join(temporaryDirectory(), 'rows.jsonl');
   writeFileSync(file, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
   return file;
 }
@@ -24,26 +24,26 @@ const jsonLines = (stdout: string) =>
     .map((line) => JSON.parse(line));
 
 describe('onebyte generate', () => {
-  it('writes the same text of a prompt and of a row of a file', async (t) => {
+  it('writes the same text of a prompt and of a row of a file', async () => {
     const flags = [...ADAPTED, '--max-tokens', '8'];
     const alone = await runOnebyte('generate', ...flags, '--prompt', 'the film was');
     assert.equal(alone.code, 0, alone.stderr);
     assert.match(alone.stderr, /^8 tokens, [\d.]+ tokens\/s$/m);
-    const data = rowsFile(t, { prompt: 'a', completion: ' b' }, { prompt: 'the film was', other: 1 });
+    const data = rowsFile({ prompt: 'a', completion: ' b' }, { prompt: 'the film was', other: 1 });
     const rows = await runOnebyte('generate', ...flags, '--data', data, '--json');
     const [first, second] = jsonLines(rows.stdout);
     assert.equal(first.line, 1);
     assert.deepEqual(second, { line: 2, text: alone.stdout.slice(0, -1), tokens: 8, ended: 'length' });
   });
 
-  it('answers chats as the template of the model says', async (t) => {
-    const model = join(temporaryDirectory(t), 'model');
+  it('answers chats as the template of the model says', async () => {
+    const model = join(temporaryDirectory(), 'model');
     cpSync(llama, model, { recursive: true });
     writeFileSync(
       join(model, 'chat_template.jinja'),
       '{{ bos_token }}{% for message in messages %}{{ message.role }}: {{ message.content }} {% endfor %}{% if add_generation_prompt %}it was{% endif %}',
     );
-    const data = rowsFile(t, {
+    const data = rowsFile({
       messages: [
         { role: 'user', content: 'good film' },
         { role: 'assistant', content: 'is not read' },
@@ -72,13 +72,13 @@ describe('onebyte generate', () => {
       assert.match(stderr, message);
     });
 
-  it('names the line of a row that is none', async (t) => {
+  it('names the line of a row that is none', async () => {
     const { code, stderr } = await runOnebyte(
       'generate',
       '--model',
       llama,
       '--data',
-      rowsFile(t, { prompt: 'a' }, { text: 'b' }),
+      rowsFile({ prompt: 'a' }, { text: 'b' }),
     );
     assert.equal(code, 2);
     assert.match(stderr, /rows\.jsonl:2: expected \{"prompt"\} or \{"messages"\}, got \{"text":"b"\}/);
@@ -117,8 +117,8 @@ describe('onebyte eval --generate', () => {
     assert(result.examples[2].continuation.startsWith(text.slice(0, 2)));
   });
 
-  it('refuses rows without a completion', async (t) => {
-    const data = rowsFile(t, { prompt: 'a', options: [' b', ' c'], label: 0 });
+  it('refuses rows without a completion', async () => {
+    const data = rowsFile({ prompt: 'a', options: [' b', ' c'], label: 0 });
     const { code, stderr } = await runOnebyte('eval', ...ADAPTED, '--data', data, '--generate');
     assert.equal(code, 2);
     assert.match(stderr, /no row has a completion, which --generate compares/);

@@ -101,8 +101,8 @@ describe('onebyte plan', () => {
     assert(sent.up < sent.averaging / 1000);
   });
 
-  it('tells the noise of a privacy budget, and spends nothing of it', async (test) => {
-    const ledger = join(temporaryDirectory(test), 'ledger');
+  it('tells the noise of a privacy budget, and spends nothing of it', async () => {
+    const ledger = join(temporaryDirectory(), 'ledger');
     const privacy = ['epsilon=4', 'clip=2', `ledger=${ledger}`].flatMap((key) => ['--set', `worker.privacy.${key}`]);
     const sizes = ['--rounds', '40', '--set', 'learning.rows=25', '--set', 'learning.directions=4'];
     const finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), ...privacy, ...sizes);

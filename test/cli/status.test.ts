@@ -11,7 +11,7 @@ import { testTrainer } from '../support/test-trainer.ts';
 
 describe('onebyte status', () => {
   it('shows round, pace, bytes and workers of a running trainer, as a table and as JSON', async (test) => {
-    const directory = temporaryDirectory(test);
+    const directory = temporaryDirectory();
     const metrics = await testMetrics(directory);
     metrics.begin(0);
     const trainer = await testTrainer(test, {
@@ -47,7 +47,7 @@ describe('onebyte status', () => {
 
 describe('onebyte view', () => {
   it('serves a finished run, with or without its metrics.jsonl', async (test) => {
-    const directory = temporaryDirectory(test);
+    const directory = temporaryDirectory();
     const metrics = await testMetrics(directory);
     metrics.begin(0);
     const onReport: typeof metrics.onReport = (report, wire) => metrics.onReport(report, wire);
@@ -65,8 +65,8 @@ describe('onebyte view', () => {
     }
   });
 
-  it('refuses a directory without a run', async (test) => {
-    const { code, stderr } = await runOnebyte('view', temporaryDirectory(test));
+  it('refuses a directory without a run', async () => {
+    const { code, stderr } = await runOnebyte('view', temporaryDirectory());
     assert.equal(code, 2);
     assert.match(stderr, /round\.log/);
   });

@@ -32,8 +32,8 @@ describe('the advice of a sweep', () => {
   });
 });
 
-it('onebyte sweep runs every rate on the same rows and tells of each', async (test) => {
-  const out = join(temporaryDirectory(test), 'trials');
+it('onebyte sweep runs every rate on the same rows and tells of each', async () => {
+  const out = join(temporaryDirectory(), 'trials');
   const flags = ['--rates', '2e-3,1e30', '--rounds', '8', '--workers', '1', '--out', out, '--json'];
   const finished = await runOnebyte('sweep', join(tinyReviews, 'run.yaml'), ...flags);
   assert.equal(finished.code, 0, finished.stderr);

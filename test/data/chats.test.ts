@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, it, type TestContext } from 'node:test';
+import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type DatasetRules, readDataset } from '../../data/dataset.ts';
 import { readJsonl } from '../../data/jsonl.ts';
@@ -22,16 +22,16 @@ after(() => {
 });
 const RULES: DatasetRules = { maxLength: 256, appendEos: false };
 
-function dataFile(test: TestContext, rows: readonly unknown[]): string {
-  const file = join(temporaryDirectory(test), 'rows.jsonl');
+function dataFile(rows: readonly unknown[]): string {
+  const file = join(temporaryDirectory(), 'rows.jsonl');
   writeFileSync(file, rows.map((row) => JSON.stringify(row)).join('\n'));
   return file;
 }
 
 const idsOf = async (of: Tokenizer, text: string) => (await of.encode([text]))[0]!.ids;
 
-async function rowOf(test: TestContext, row: unknown, rules = RULES, of: Tokenizer = tokenizer): Promise<TokenRow> {
-  const { examples } = await readDataset(dataFile(test, [row]), of, rules);
+async function rowOf(row: unknown, rules = RULES, of: Tokenizer = tokenizer): Promise<TokenRow> {
+  const { examples } = await readDataset(dataFile([row]), of, rules);
   assert.equal(examples[0]!.options.length, 1);
   assert.equal(examples[0]!.classified, false);
   return examples[0]!.options[0]!;
@@ -50,8 +50,8 @@ const turn = (role: string, content: string) => ({ role, content });
 const messages = [turn('system', 'Be brief.'), turn('user', 'Good?'), turn('assistant', 'Yes.')];
 
 describe('a row that is a chat', () => {
-  it('may be written in each of its forms', async (t) => {
-    const expected = await rowOf(t, { messages });
+  it('may be written in each of its forms', async () => {
+    const expected = await rowOf({ messages });
     const said = (from: string, value: string) => ({ from, value });
     for (const row of [
       { conversations: [said('system', 'Be brief.'), said('human', 'Good?'), said('gpt', 'Yes.')] },
@@ -60,16 +60,16 @@ describe('a row that is a chat', () => {
       { system: 'Be brief.', instruction: 'Good?', input: '', output: 'Yes.' },
       { system: 'Be brief.', instruction: 'Good?', output: 'Yes.', text: 'of no effect' },
     ])
-      assert.deepEqual(await rowOf(t, row), expected, JSON.stringify(row));
+      assert.deepEqual(await rowOf(row), expected, JSON.stringify(row));
     assert.deepEqual(
-      await rowOf(t, { instruction: 'Sum', input: '1 2', output: '3' }),
-      await rowOf(t, { messages: [turn('user', 'Sum\n1 2'), turn('assistant', '3')] }),
+      await rowOf({ instruction: 'Sum', input: '1 2', output: '3' }),
+      await rowOf({ messages: [turn('user', 'Sum\n1 2'), turn('assistant', '3')] }),
     );
   });
 
-  it('is learnt where the assistant speaks, each of its turns and no end of text more', async (t) => {
+  it('is learnt where the assistant speaks, each of its turns and no end of text more', async () => {
     const chat = [...messages, turn('user', 'Sure?'), turn('assistant', 'Quite.')];
-    const { ids, labels } = await rowOf(t, { messages: chat }, { ...RULES, appendEos: true });
+    const { ids, labels } = await rowOf({ messages: chat }, { ...RULES, appendEos: true });
     const answers = await idsOf(tokenizer, 'Yes.<|im_end|>\nQuite.<|im_end|>\n');
     assert.deepEqual(
       labels.map((label) => ids[label]),
@@ -77,11 +77,11 @@ describe('a row that is a chat', () => {
     );
   });
 
-  it('that is too long loses its right end, and is refused where nothing to learn is left', async (t) => {
+  it('that is too long loses its right end, and is refused where nothing to learn is left', async () => {
     const chat = [...messages, turn('user', 'Sure?'), turn('assistant', 'Quite.')];
-    const whole = await rowOf(t, { messages: chat });
+    const whole = await rowOf({ messages: chat });
     const maxLength = whole.labels.at(-1)! - 1;
-    const cut = await readDataset(dataFile(t, [{ messages: chat }]), tokenizer, { ...RULES, maxLength });
+    const cut = await readDataset(dataFile([{ messages: chat }]), tokenizer, { ...RULES, maxLength });
     assert.equal(cut.truncated, 1);
     assert.deepEqual(cut.examples[0]!.options[0], {
       ids: whole.ids.slice(0, maxLength),
@@ -89,29 +89,28 @@ describe('a row that is a chat', () => {
     });
     const short = { ...RULES, maxLength: whole.labels[0]! };
     await refused(
-      () => rowOf(t, { messages: chat }, short),
+      () => rowOf({ messages: chat }, short),
       /rows.jsonl:1: no token of the first \d+ \(data.maxLength\) is one to learn; the row has \d+/,
     );
   });
 
   it('hands the chat template its tools and variables', async (t) => {
     const directory = copyWithTemplate(
-      t,
       '{{ tools | tojson }}{{ mood }}{% for m in messages %}|{{ m.content }}{% endfor %}',
     );
     const own = await loadTokenizer(directory);
     t.after(() => own.close());
     const row = { messages, tools: [{ n: 1 }], chat_template_kwargs: { mood: 'glad' } };
     const ids = await idsOf(own, '[{"n": 1}]glad|Be brief.|Good?|Yes.');
-    assert.deepEqual((await rowOf(t, row, RULES, own)).ids, ids);
+    assert.deepEqual((await rowOf(row, RULES, own)).ids, ids);
   });
 });
 
 it('numbers and keys of a chat are to its template what they are to Python', async (t) => {
-  const directory = copyWithTemplate(t, '{{ tools | tojson }}{{ temperature }}');
+  const directory = copyWithTemplate('{{ tools | tojson }}{{ temperature }}');
   const own = await loadTokenizer(directory);
   t.after(() => own.close());
-  const file = join(temporaryDirectory(t), 'rows.jsonl');
+  const file = join(temporaryDirectory(), 'rows.jsonl');
   const tools = '[{"n": 1.0, "10": 1e2, "2": 12345678901234567890}]';
   writeFileSync(
     file,
@@ -126,22 +125,22 @@ it('numbers and keys of a chat are to its template what they are to Python', asy
 });
 
 describe('a row of plain text', () => {
-  it('is learnt but for its first token', async (t) => {
+  it('is learnt but for its first token', async () => {
     const ids = await idsOf(llama, 'The film was good.');
-    const { labels, ...row } = await rowOf(t, { text: 'The film was good.' }, RULES, llama);
+    const { labels, ...row } = await rowOf({ text: 'The film was good.' }, RULES, llama);
     assert.deepEqual(row, { ids });
     assert.deepEqual(
       labels,
       Array.from(ids.slice(1), (_, i) => i + 1),
     );
-    const ended = await rowOf(t, { text: 'The film was good.' }, { ...RULES, appendEos: true }, llama);
+    const ended = await rowOf({ text: 'The film was good.' }, { ...RULES, appendEos: true }, llama);
     assert.deepEqual(ended.ids, [...ids, llama.eosId]);
     assert.equal(ended.labels.at(-1), ids.length);
   });
 
-  it('that is too long loses its right end', async (t) => {
+  it('that is too long loses its right end', async () => {
     const ids = await idsOf(llama, 'The film was good.');
-    const row = await rowOf(t, { text: 'The film was good.' }, { ...RULES, maxLength: 3 }, llama);
+    const row = await rowOf({ text: 'The film was good.' }, { ...RULES, maxLength: 3 }, llama);
     assert.deepEqual(row, { ids: ids.slice(0, 3), labels: [1, 2] });
   });
 });
@@ -167,14 +166,14 @@ describe('a row of another form is refused', () => {
     ['an answer that comes first', { messages: [messages[2], messages[1]] }, /chat_template.jinja: .*message 1/],
   ];
   for (const [name, row, message] of BAD)
-    it(`when it has ${name}`, async (t) => {
+    it(`when it has ${name}`, async () => {
       const whole = new RegExp(`rows.jsonl:2: .*${message.source}`, 's');
-      await refused(() => readDataset(dataFile(t, [{ messages }, row]), tokenizer, RULES), whole);
+      await refused(() => readDataset(dataFile([{ messages }, row]), tokenizer, RULES), whole);
     });
 
-  it('when the model has no chat template, by its directory', async (t) => {
+  it('when the model has no chat template, by its directory', async () => {
     await refused(
-      () => rowOf(t, { messages }, RULES, withoutTemplate),
+      () => rowOf({ messages }, RULES, withoutTemplate),
       /rows.jsonl:1: .*tiny-reviews\/model: the model has no chat template .*instruction-tuned/,
     );
   });
@@ -189,15 +188,15 @@ describe('a row of another form is refused', () => {
       ],
     ];
     for (const [template, message] of FAULTS) {
-      const own = await loadTokenizer(copyWithTemplate(t, template));
+      const own = await loadTokenizer(copyWithTemplate(template));
       t.after(() => own.close());
-      await refused(() => rowOf(t, { messages }, RULES, own), message);
+      await refused(() => rowOf({ messages }, RULES, own), message);
     }
   });
 });
 
-function copyWithTemplate(test: TestContext, template: string): string {
-  const directory = join(temporaryDirectory(test), 'model');
+function copyWithTemplate(template: string): string {
+  const directory = join(temporaryDirectory(), 'model');
   cpSync(chatModel, directory, { recursive: true });
   writeFileSync(join(directory, 'chat_template.jinja'), template);
   return directory;

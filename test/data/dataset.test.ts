@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, it, type TestContext } from 'node:test';
+import { after, describe, it } from 'node:test';
 import seedrandom from 'seedrandom';
 import { type Dataset, type DatasetRules, readDataset } from '../../data/dataset.ts';
 import { readTsv } from '../../data/tsv.ts';
@@ -26,8 +26,8 @@ const encodeRow = async (tokenizer: Tokenizer, prompt: string, completion: strin
 const RULES: DatasetRules = { maxLength: 64, appendEos: false };
 const SST2 = { ...RULES, template: '{sentence} It was', verbalizers: [' terrible', ' great'] };
 
-function dataFile(test: TestContext, content: string | Uint8Array, name = 'rows.jsonl'): string {
-  const file = join(temporaryDirectory(test), name);
+function dataFile(content: string | Uint8Array, name = 'rows.jsonl'): string {
+  const file = join(temporaryDirectory(), name);
   writeFileSync(file, content);
   return file;
 }
@@ -36,16 +36,16 @@ const plain = { prompt: 'It was', completion: ' great' };
 const choice = { prompt: 'It was', options: [' terrible', ' great'], label: 1 };
 
 describe('a data file', () => {
-  it('of prompts and completions gives one option per row, which is right', async (t) => {
-    const { examples, ...rest } = await readDataset(dataFile(t, jsonl(plain)), tiny, RULES);
+  it('of prompts and completions gives one option per row, which is right', async () => {
+    const { examples, ...rest } = await readDataset(dataFile(jsonl(plain)), tiny, RULES);
     const { ids, labels } = await encodeRow(tiny, 'It was', ' great');
     const whole = { truncated: false, merged: false };
     assert.deepEqual(examples, [{ line: 1, options: [{ ids, labels }], right: 0, classified: false, ...whole }]);
     assert.deepEqual(rest, { truncated: 0, merged: 0 });
   });
 
-  it('of options gives all of them, and which is right', async (t) => {
-    const { examples } = await readDataset(dataFile(t, jsonl(choice, { ...choice, label: 0 })), tiny, RULES);
+  it('of options gives all of them, and which is right', async () => {
+    const { examples } = await readDataset(dataFile(jsonl(choice, { ...choice, label: 0 })), tiny, RULES);
     assert.deepEqual(
       examples.map(({ line, right, classified }) => [line, right, classified]),
       [
@@ -67,22 +67,22 @@ describe('a data file', () => {
     assert.deepEqual(strip(bySentence), strip(await readDataset(join(TINY, 'train.jsonl'), tiny, RULES)));
   });
 
-  it('may have a byte order mark, CRLF, blank lines and no last line end; line numbers count all lines', async (t) => {
-    const file = dataFile(t, `\ufeff${jsonl(plain)}\r\n\r\n  \n${jsonl(choice)}`);
+  it('may have a byte order mark, CRLF, blank lines and no last line end; line numbers count all lines', async () => {
+    const file = dataFile(`\ufeff${jsonl(plain)}\r\n\r\n  \n${jsonl(choice)}`);
     assert.deepEqual(
       (await readDataset(file, tiny, RULES)).examples.map(({ line }) => line),
       [1, 4],
     );
-    const tsv = dataFile(t, '\ufeffsentence\tlabel\r\n\r\ngood \t1\r\n', 'x.tsv');
+    const tsv = dataFile('\ufeffsentence\tlabel\r\n\r\ngood \t1\r\n', 'x.tsv');
     assert.deepEqual(
       (await readDataset(tsv, tiny, SST2)).examples[0]?.options[1]?.ids,
       await idsOf('good It was great'),
     );
   });
 
-  it('of columns may have quotes as pandas writes them, and others', async (t) => {
+  it('of columns may have quotes as pandas writes them, and others', async () => {
     const prompts = async (name: string, text: string) => {
-      const { examples } = await readDataset(dataFile(t, text, name), tiny, { ...SST2, template: '{sentence} It' });
+      const { examples } = await readDataset(dataFile(text, name), tiny, { ...SST2, template: '{sentence} It' });
       return examples.map(({ line, options }) => [line, options[0]?.ids]);
     };
     const rows = [
@@ -103,8 +103,8 @@ describe('a data file', () => {
     assert.deepEqual(await prompts('x.TSV', tsv), expected);
   });
 
-  it('of columns keeps the line ends and the blank lines of a quoted cell', (t) => {
-    const csv = dataFile(t, 'sentence,label\r\n\r\n"a\r\n  \r\nb\nc",1\r\nd,0\r\n', 'x.csv');
+  it('of columns keeps the line ends and the blank lines of a quoted cell', () => {
+    const csv = dataFile('sentence,label\r\n\r\n"a\r\n  \r\nb\nc",1\r\nd,0\r\n', 'x.csv');
     const rows = [...readTsv(csv, { ...SST2, template: '{sentence}' }, ',')];
     assert.deepEqual(
       rows.map(({ line, row }) => [line, 'prompt' in row && row.prompt]),
@@ -115,25 +115,25 @@ describe('a data file', () => {
     );
   });
 
-  it('may have other columns and fields, dollar signs and braces', async (t) => {
-    const tsv = dataFile(t, "id\tlabel\ta\tb\n7\t0\t$& {b}\t$'\n", 'x.tsv');
+  it('may have other columns and fields, dollar signs and braces', async () => {
+    const tsv = dataFile("id\tlabel\ta\tb\n7\t0\t$& {b}\t$'\n", 'x.tsv');
     const { examples } = await readDataset(tsv, tiny, { ...SST2, template: '{b}-{a}-{b} It' });
     assert.deepEqual(examples[0]?.options[0]?.ids, await idsOf("$'-$& {b}-$' It terrible"));
-    assert.equal((await readDataset(dataFile(t, jsonl({ ...plain, id: 'x' })), tiny, RULES)).examples.length, 1);
+    assert.equal((await readDataset(dataFile(jsonl({ ...plain, id: 'x' })), tiny, RULES)).examples.length, 1);
   });
 
-  it('longer than a chunk, with lines across chunk borders, is read whole', async (t) => {
+  it('longer than a chunk, with lines across chunk borders, is read whole', async () => {
     const rows = Array.from({ length: 3000 }, (_, i) => ({
       prompt: `It was ${'é'.repeat(i % 40)} ${i}`,
       completion: ' x',
     }));
-    const { examples } = await readDataset(dataFile(t, jsonl(...rows)), tiny, { ...RULES, maxLength: 4096 });
+    const { examples } = await readDataset(dataFile(jsonl(...rows)), tiny, { ...RULES, maxLength: 4096 });
     assert.equal(examples.length, 3000);
     assert.deepEqual(examples[2999]?.options[0]?.ids, await idsOf(`${rows[2999]?.prompt} x`));
   });
 
-  it('of which a shard is read gives the rows of that shard only, and all shards give all rows', async (t) => {
-    const file = dataFile(t, jsonl(...Array.from({ length: 7 }, () => plain)));
+  it('of which a shard is read gives the rows of that shard only, and all shards give all rows', async () => {
+    const file = dataFile(jsonl(...Array.from({ length: 7 }, () => plain)));
     const lines = [0, 1, 2].map(async (shard) => {
       const { examples } = await readDataset(file, tiny, RULES, { shard, shards: 3 });
       return examples.map(({ line }) => line);
@@ -151,11 +151,8 @@ describe('a data file', () => {
 });
 
 describe('several data files', () => {
-  it('are one after the other, in whatever forms, and shards go on from one to the next', async (t) => {
-    const files = [
-      dataFile(t, jsonl(plain, choice, plain)),
-      dataFile(t, 'sentence\tlabel\nbad\t0\ngood\t1\n', 'x.tsv'),
-    ];
+  it('are one after the other, in whatever forms, and shards go on from one to the next', async () => {
+    const files = [dataFile(jsonl(plain, choice, plain)), dataFile('sentence\tlabel\nbad\t0\ngood\t1\n', 'x.tsv')];
     const { examples } = await readDataset(files, tiny, SST2);
     const lines = (read: Dataset) => read.examples.map(({ line, options }) => [line, options.length]);
     const all = [
@@ -171,16 +168,16 @@ describe('several data files', () => {
         lines(await readDataset(files, tiny, SST2, { shard, shards: 2 })),
         all.filter((_, i) => i % 2 === shard),
       );
-    await assert.rejects(() => readDataset([files[0]!, dataFile(t, '', 'y.jsonl')], tiny, SST2), /y.jsonl: no rows/);
+    await assert.rejects(() => readDataset([files[0]!, dataFile('', 'y.jsonl')], tiny, SST2), /y.jsonl: no rows/);
   });
 });
 
 describe('a row that is too long', () => {
   const long = { prompt: 'one two three four five It was', completion: ' great' };
 
-  it('loses the left end of its prompt, and is counted', async (t) => {
+  it('loses the left end of its prompt, and is counted', async () => {
     const whole = await encodeRow(tiny, long.prompt, long.completion);
-    const { examples, truncated } = await readDataset(dataFile(t, jsonl(long, plain)), tiny, {
+    const { examples, truncated } = await readDataset(dataFile(jsonl(long, plain)), tiny, {
       ...RULES,
       maxLength: 6,
     });
@@ -193,34 +190,34 @@ describe('a row that is too long', () => {
     );
   });
 
-  it('keeps the special token that the tokenizer puts first', async (t) => {
+  it('keeps the special token that the tokenizer puts first', async () => {
     const whole = await encodeRow(llama, long.prompt, long.completion);
     const completion = whole.labels.length;
-    const { examples } = await readDataset(dataFile(t, jsonl(long)), llama, { ...RULES, maxLength: completion + 3 });
+    const { examples } = await readDataset(dataFile(jsonl(long)), llama, { ...RULES, maxLength: completion + 3 });
     assert.deepEqual(
       examples[0]?.options[0],
       completionRow([whole.ids[0]!, ...whole.ids.slice(whole.labels[0]! - 2)], 3),
     );
-    const tight = await readDataset(dataFile(t, jsonl(long)), llama, { ...RULES, maxLength: completion + 1 });
+    const tight = await readDataset(dataFile(jsonl(long)), llama, { ...RULES, maxLength: completion + 1 });
     assert.equal(tight.examples[0]?.options[0]?.labels[0], 1);
     await assert.rejects(
-      () => readDataset(dataFile(t, jsonl(plain, long)), llama, { ...RULES, maxLength: completion }),
+      () => readDataset(dataFile(jsonl(plain, long)), llama, { ...RULES, maxLength: completion }),
       /rows.jsonl:1: the completion " great" has \d+ tokens, which do not fit data.maxLength/,
     );
   });
 
-  it('is measured with its end-of-text token', async (t) => {
-    const { examples } = await readDataset(dataFile(t, jsonl(plain)), tiny, { ...RULES, appendEos: true });
+  it('is measured with its end-of-text token', async () => {
+    const { examples } = await readDataset(dataFile(jsonl(plain)), tiny, { ...RULES, appendEos: true });
     assert.equal(examples[0]?.options[0]?.ids.at(-1), tiny.eosId);
     await assert.rejects(
-      () => readDataset(dataFile(t, jsonl(plain)), tiny, { maxLength: 2, appendEos: true }),
+      () => readDataset(dataFile(jsonl(plain)), tiny, { maxLength: 2, appendEos: true }),
       /has 2 tokens/,
     );
   });
 
-  it('or whose tokens merge across the boundary is counted', async (t) => {
+  it('or whose tokens merge across the boundary is counted', async () => {
     const row = { prompt: 'It was a fil', completion: 'm' };
-    assert.equal((await readDataset(dataFile(t, jsonl(row, plain)), tiny, RULES)).merged, 1);
+    assert.equal((await readDataset(dataFile(jsonl(row, plain)), tiny, RULES)).merged, 1);
   });
 });
 
@@ -266,9 +263,9 @@ describe('a data file is refused', () => {
     ['a TSV header alone', 'sentence\tlabel\n', /x.tsv: no rows/, 'x.tsv'],
   ];
   for (const [name, content, message, file] of BAD)
-    it(`when it is or has ${name}`, async (t) => {
+    it(`when it is or has ${name}`, async () => {
       await assert.rejects(
-        () => readDataset(dataFile(t, content, file), tiny, SST2),
+        () => readDataset(dataFile(content, file), tiny, SST2),
         (error: Error) => {
           assert(error instanceof OperatingError, error.stack);
           assert.match(error.message, message);
@@ -277,8 +274,8 @@ describe('a data file is refused', () => {
       );
     });
 
-  it('when it is not there, a directory, or a TSV file without rules', async (t) => {
-    const directory = temporaryDirectory(t);
+  it('when it is not there, a directory, or a TSV file without rules', async () => {
+    const directory = temporaryDirectory();
     await assert.rejects(() => readDataset(join(directory, 'x'), tiny, RULES), /x: cannot be read/);
     await assert.rejects(() => readDataset(directory, tiny, RULES), /cannot be read: it is a directory/);
     await assert.rejects(
@@ -289,14 +286,14 @@ describe('a data file is refused', () => {
     await assert.rejects(() => readDataset(join(TINY, 'train.tsv'), tiny, nameless), /"It was" names no column/);
   });
 
-  it('when a line is longer than 16 MiB, before it is read', async (t) => {
-    const file = dataFile(t, Buffer.concat([Buffer.from('\n'), Buffer.alloc(2 ** 24 + 1, 'x')]));
+  it('when a line is longer than 16 MiB, before it is read', async () => {
+    const file = dataFile(Buffer.concat([Buffer.from('\n'), Buffer.alloc(2 ** 24 + 1, 'x')]));
     await assert.rejects(() => readDataset(file, tiny, RULES), /rows.jsonl:2: a line of more than 16777216 bytes/);
   });
 
-  it('or read, whatever its bytes are (1,000 mutations)', async (t) => {
+  it('or read, whatever its bytes are (1,000 mutations)', async () => {
     const random = seedrandom('data');
-    const directory = temporaryDirectory(t);
+    const directory = temporaryDirectory();
     const seeds = [jsonl(plain, choice), 'sentence\tlabel\ngood\t1\nbad\t0\n'].map((text) => Buffer.from(text));
     for (let n = 0; n < 1000; n++) {
       const bytes = Buffer.from(seeds[n % 2]!);

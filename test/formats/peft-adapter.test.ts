@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, it, type TestContext } from 'node:test';
+import { describe, it } from 'node:test';
 import { readPeftAdapter, writePeftAdapter } from '../../formats/peft-adapter.ts';
 import { openSafetensors, type Safetensors } from '../../formats/safetensors.ts';
 import { tensorChunks } from '../../formats/safetensors-data.ts';
@@ -36,9 +36,9 @@ const tensorBytes = ({ file, tensors }: Safetensors) =>
 
 describe('a PEFT adapter', () => {
   for (const fixture of fixtures)
-    it(`of ${fixture} is written back as PEFT wrote it`, (t) => {
+    it(`of ${fixture} is written back as PEFT wrote it`, () => {
       const theirs = join(MODELS, fixture, 'adapter');
-      const ours = temporaryDirectory(t);
+      const ours = temporaryDirectory();
       const { description, matrices } = readPeftAdapter(theirs, linearModules(theirs));
       writePeftAdapter(ours, description, matrices);
       assert.deepEqual(AdapterDescription.parse(JSON.parse(JSON.stringify(description))), description);
@@ -67,8 +67,8 @@ describe('a PEFT adapter', () => {
     assert.deepEqual(matrices.slice(start, start + b.bytes / 4), new Float32Array(bytes!.buffer));
   });
 
-  it('comes back with patterns, rsLoRA and fan_in_fan_out', (t) => {
-    const directory = temporaryDirectory(t);
+  it('comes back with patterns, rsLoRA and fan_in_fan_out', () => {
+    const directory = temporaryDirectory();
     const description: AdapterDescription = {
       baseModel: 'org/name',
       rank: 2,
@@ -94,8 +94,8 @@ describe('a PEFT adapter', () => {
 describe('a PEFT adapter is read as PEFT reads it', () => {
   const directory = join(MODELS, 'llama', 'adapter');
   const modules = linearModules(directory);
-  const read = (t: TestContext, change: object) => {
-    const copy = temporaryDirectory(t);
+  const read = (change: object) => {
+    const copy = temporaryDirectory();
     cpSync(directory, copy, { recursive: true });
     writeFileSync(join(copy, 'adapter_config.json'), JSON.stringify({ ...json(directory), ...change }));
     const warnings: string[] = [];
@@ -103,7 +103,7 @@ describe('a PEFT adapter is read as PEFT reads it', () => {
   };
   const plain = readPeftAdapter(directory, modules).description;
 
-  it('with fields that do not concern the forward pass, without a word', (t) => {
+  it('with fields that do not concern the forward pass, without a word', () => {
     for (const change of [
       { exclude_modules: [] },
       { exclude_modules: '' },
@@ -111,32 +111,32 @@ describe('a PEFT adapter is read as PEFT reads it', () => {
       { ensure_weight_tying: true, megatron_core: 'x', use_rslora: null, fan_in_fan_out: null },
       { init_lora_weights: null, lora_dtype: null, model_key_mapping: null, use_merged_linear: false },
     ]) {
-      const { description, warnings } = read(t, change);
+      const { description, warnings } = read(change);
       assert.deepEqual([description, warnings], [plain, []], JSON.stringify(change));
     }
   });
 
-  it('with a number in a field that PEFT does not know, which is named', (t) => {
-    const { description, warnings } = read(t, { lorap_emb_lr: 1e-6, constructor: 1 });
+  it('with a number in a field that PEFT does not know, which is named', () => {
+    const { description, warnings } = read({ lorap_emb_lr: 1e-6, constructor: 1 });
     assert.deepEqual(description, plain);
     assert.match(warnings.join('\n'), /adapter_config.json: lorap_emb_lr = 0.000001 is unknown.*constructor = 1/s);
   });
 
-  it('with layers_to_transform, which does not choose among whole names', (t) => {
+  it('with layers_to_transform, which does not choose among whole names', () => {
     const whole = plain.modules.map(({ name }) => name);
-    assert.deepEqual(read(t, { target_modules: whole, layers_to_transform: [7] }).description.modules, plain.modules);
+    assert.deepEqual(read({ target_modules: whole, layers_to_transform: [7] }).description.modules, plain.modules);
   });
 
-  it('with a pattern as Python writes it', (t) => {
+  it('with a pattern as Python writes it', () => {
     const endings = [...new Set(plain.modules.map(({ name }) => name.split('.').at(-1)!))];
     const pattern = `(?i)\\A(?P<stem>MODEL\\.layers\\.\\d+)\\..*\\.(?:${endings.join('|').replaceAll('_', '\\_')})\\Z`;
-    assert.deepEqual(read(t, { target_modules: pattern }).description.modules, plain.modules);
+    assert.deepEqual(read({ target_modules: pattern }).description.modules, plain.modules);
   });
 });
 
 describe('a PEFT adapter is refused by name', () => {
-  function copy(t: TestContext, change: object = {}): string {
-    const directory = temporaryDirectory(t);
+  function copy(change: object = {}): string {
+    const directory = temporaryDirectory();
     cpSync(join(MODELS, 'llama', 'adapter'), directory, { recursive: true });
     writeFileSync(join(directory, 'adapter_config.json'), JSON.stringify({ ...json(directory), ...change }));
     return directory;
@@ -173,27 +173,27 @@ describe('a PEFT adapter is refused by name', () => {
     [{ target_modules: ['q_proj', 'v_proj', 'not_adapted'] }, /2 tensors .* are missing: .*not_adapted.lora_A.weight/],
   ];
   for (const [change, message] of FIELDS)
-    it(`for ${JSON.stringify(change)}`, (t) => {
-      const directory = copy(t, change);
+    it(`for ${JSON.stringify(change)}`, () => {
+      const directory = copy(change);
       refused(directory, message);
       refused(directory, new RegExp(directory));
     });
 
-  it('when a file is missing, is a pickle, or is no JSON', (t) => {
-    const directory = copy(t);
+  it('when a file is missing, is a pickle, or is no JSON', () => {
+    const directory = copy();
     writeFileSync(join(directory, 'adapter_config.json'), '{');
     refused(directory, /adapter_config.json: not JSON/);
     rmSync(join(directory, 'adapter_config.json'));
     refused(directory, /adapter_config.json: cannot be read/);
-    const second = copy(t);
+    const second = copy();
     rmSync(join(second, WEIGHTS));
     refused(second, /adapter_model.safetensors: cannot be read/);
     writeFileSync(join(second, 'adapter_model.bin'), '');
     refused(second, /has adapter_model.bin only/);
   });
 
-  it('when the base model has other layers or sizes', (t) => {
-    const directory = copy(t);
+  it('when the base model has other layers or sizes', () => {
+    const directory = copy();
     const modules = linearModules(directory);
     refused(directory, /target_modules .* matches no linear layer/, [{ name: 'x', fanIn: 1, fanOut: 1 }]);
     refused(directory, /lora_B.weight is .* expected \[999, 8\]/, [
@@ -202,8 +202,8 @@ describe('a PEFT adapter is refused by name', () => {
     ]);
   });
 
-  it('when a tensor is an integer or not finite', (t) => {
-    const directory = copy(t, { target_modules: ['q'], r: 1 });
+  it('when a tensor is an integer or not finite', () => {
+    const directory = copy({ target_modules: ['q'], r: 1 });
     const modules = [{ name: 'q', fanIn: 2, fanOut: 1 }];
     const write = (b: Parameters<typeof writeSafetensors>[1][number]) => {
       rmSync(join(directory, WEIGHTS));

@@ -15,8 +15,8 @@ const NO_PATTERNS = { rank: 8, alpha: 16, useRslora: false, rankPattern: {}, alp
 
 describe('a LoRA config', () => {
   for (const { config, matched } of golden.targets)
-    it(`adapts the modules that PEFT adapts: ${JSON.stringify(config)}`, (t) => {
-      const file = join(temporaryDirectory(t), 'adapter_config.json');
+    it(`adapts the modules that PEFT adapts: ${JSON.stringify(config)}`, () => {
+      const file = join(temporaryDirectory(), 'adapter_config.json');
       writeFileSync(file, JSON.stringify({ peft_type: 'LORA', ...config }));
       const read = () => readPeftConfig(file, golden.names.map(linear), () => {}).modules.map(({ name }) => name);
       if (matched.length === 0) assert.throws(read, /adapter_config.json: target_modules .* matches no linear layer/);

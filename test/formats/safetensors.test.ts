@@ -135,8 +135,8 @@ describe('a safetensors file', () => {
     }
   });
 
-  it('comes back from the writer with every name, shape and byte', (t) => {
-    const file = join(temporaryDirectory(t), 'x.safetensors');
+  it('comes back from the writer with every name, shape and byte', () => {
+    const file = join(temporaryDirectory(), 'x.safetensors');
     const data = Float32Array.of(1, -0, Number.NaN, 3e38, 1e-45, 5);
     const half = {
       name: 'né',
@@ -159,8 +159,8 @@ describe('a safetensors file', () => {
     assert.throws(() => writeSafetensors(file, []), /EEXIST/);
   });
 
-  it('may have no tensors, scalars, empty tensors, quotes in names, and padding after its header', (t) => {
-    const file = join(temporaryDirectory(t), 'x');
+  it('may have no tensors, scalars, empty tensors, quotes in names, and padding after its header', () => {
+    const file = join(temporaryDirectory(), 'x');
     writeFileSync(file, fileOf({ header: '{}   ', dataBytes: 0 }));
     assert.equal(openSafetensors(file).tensors.size, 0);
     writeFileSync(file, fileOf({ header: tensors(['s', [], 0, 4], ['w', [5], 4, 24]) }));
@@ -171,16 +171,16 @@ describe('a safetensors file', () => {
     assert.deepEqual([...openSafetensors(file).tensors.keys()], ['"{\\', 'x",']);
   });
 
-  it('is refused by name when it is a directory or is not there', (t) => {
-    const directory = temporaryDirectory(t);
+  it('is refused by name when it is a directory or is not there', () => {
+    const directory = temporaryDirectory();
     mkdirSync(join(directory, 'd'));
     assert.throws(() => openSafetensors(join(directory, 'd')), /d: .*expected a regular file/);
     assert.throws(() => openSafetensors(join(directory, 'none')), /none: cannot be read/);
   });
 
   for (const [name, bytes, message] of MALFORMED)
-    it(`is refused when it has ${name}`, (t) => {
-      const file = join(temporaryDirectory(t), 'bad.safetensors');
+    it(`is refused when it has ${name}`, () => {
+      const file = join(temporaryDirectory(), 'bad.safetensors');
       writeFileSync(file, bytes);
       assert.throws(
         () => openSafetensors(file),
@@ -193,14 +193,14 @@ describe('a safetensors file', () => {
       );
     });
 
-  it('may have metadata that are null, which are none', (t) => {
-    const file = join(temporaryDirectory(t), 'null');
+  it('may have metadata that are null, which are none', () => {
+    const file = join(temporaryDirectory(), 'null');
     writeFileSync(file, fileOf({ header: '{"__metadata__":null}', dataBytes: 0 }));
     assert.equal(openSafetensors(file).metadata.size, 0);
   });
 
-  it('gives tensors that lie in the file or an operating error, whatever its bytes (4,000 mutations)', (t) => {
-    const file = join(temporaryDirectory(t), 'fuzz');
+  it('gives tensors that lie in the file or an operating error, whatever its bytes (4,000 mutations)', () => {
+    const file = join(temporaryDirectory(), 'fuzz');
     const random = seedrandom('safetensors');
     const below = (n: number): number => Math.floor(random() * n);
     const seeds = [

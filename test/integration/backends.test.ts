@@ -26,9 +26,9 @@ const skip = existsSync(SWIFTSHADER)
 it(`${WORKERS.join(', ')} hold the same replica on tiny-reviews`, {
   skip,
   timeout: NIGHTLY ? 3_600_000 : 900_000,
-}, async (test) => {
+}, async () => {
   useSoftwareAdapter();
-  const directory = temporaryDirectory(test);
+  const directory = temporaryDirectory();
   const runFile = join(tinyReviews, 'run.yaml');
   const out = join(directory, 'run');
   // The software adapter is slow: all wait for it, but it has little to do.

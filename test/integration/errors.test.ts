@@ -4,13 +4,13 @@ import { execFile } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { after, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { deferred } from '../../platform/deferred.ts';
 import { root, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const directory = temporaryDirectory({ after });
+const directory = temporaryDirectory();
 const runFile = join(tinyReviews, 'run.yaml');
 const trainer = (...flags: string[]) => runOnebyte('trainer', runFile, '--out', join(directory, 'never'), ...flags);
 

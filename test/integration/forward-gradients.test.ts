@@ -6,9 +6,9 @@ import { hasExactInt8 } from '../../model/runtime/int8-support.ts';
 import { lastJson, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-it('replicas cannot tell the precision of tangents', { timeout: 300_000 }, async (test) => {
+it('replicas cannot tell the precision of tangents', { timeout: 300_000 }, async () => {
   const runFile = join(tinyReviews, 'run.yaml');
-  const out = join(temporaryDirectory(test), 'run');
+  const out = join(temporaryDirectory(), 'run');
   const settings = ['rounds=4', 'learning.estimator=forward', 'trainer.startWorkers=2', 'trainer.quorum=all'];
   const shared = settings.flatMap((setting) => ['--set', setting]);
   const trainer = startOnebyte(['trainer', runFile, '--out', out, '--json', ...shared]);

@@ -4,12 +4,12 @@ import { spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { after, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { EXIT } from '../../proto/operating-error.ts';
 import { lastJson, root, runOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const out = join(temporaryDirectory({ after }), 'run');
+const out = join(temporaryDirectory(), 'run');
 const roundLog = join(out, 'round.log');
 const simulate = ['simulate', join(tinyReviews, 'run.yaml'), '--out', out, '--json', '--workers', '1'];
 const settings = ['data.test=', 'data.dev=', 'trainer.checkpointEvery=0'].flatMap((setting) => ['--set', setting]);

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import seedrandom from 'seedrandom';
 import type { Record } from '../../proto/gen/onebyte.ts';
@@ -14,7 +14,7 @@ import type { CrashPlan } from '../support/crash-points.ts';
 import { type Finished, lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const directory = temporaryDirectory({ after });
+const directory = temporaryDirectory();
 const runFile = join(tinyReviews, 'run.yaml');
 // Eight rows: an evaluation is quick, and simulate says where the run is.
 const dev = join(directory, 'dev.jsonl');

@@ -7,9 +7,9 @@ import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 it('workers with spsa, forward and backward serve one run, and its log alone rebuilds it', {
   timeout: 300_000,
-}, async (test) => {
+}, async () => {
   const runFile = join(tinyReviews, 'run.yaml');
-  const out = join(temporaryDirectory(test), 'run');
+  const out = join(temporaryDirectory(), 'run');
   const run = ['rounds=4', 'learning.directions=64', 'trainer.startWorkers=3', 'trainer.quorum=all'];
   const set = (settings: readonly string[]): string[] => settings.flatMap((setting) => ['--set', setting]);
   const trainer = startOnebyte(['trainer', runFile, '--out', out, '--json', ...set(run)]);

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { lastJson, type Running, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const directory = temporaryDirectory({ after });
+const directory = temporaryDirectory();
 const model = join(tinyReviews, 'model');
 const listening = async (trainer: Running): Promise<string> => (await trainer.line(/"address":"([^"]+)"/))[1]!;
 

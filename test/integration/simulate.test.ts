@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { openSafetensors } from '../../formats/safetensors.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import { metricsFile, readMetrics } from '../../trainer/metrics/metrics-file.ts';
@@ -10,7 +10,7 @@ import { readRoundLog } from '../../trainer/store/round-log.ts';
 import { lastJson, root, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const directory = temporaryDirectory({ after });
+const directory = temporaryDirectory();
 const runFile = join(tinyReviews, 'run.yaml');
 const out = (name: string): string => join(directory, name);
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, it, type TestContext } from 'node:test';
+import { describe, it } from 'node:test';
 import { ChatTemplate, openChatTemplate } from '../../model/chat-template.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -13,8 +13,8 @@ const chat = (...contents: string[]) => ({
   messages: contents.map((content, i) => ({ role: i % 2 === 0 ? 'user' : 'assistant', content })),
 });
 
-function directory(test: TestContext, files: Readonly<Record<string, unknown>>): string {
-  const path = temporaryDirectory(test);
+function directory(files: Readonly<Record<string, unknown>>): string {
+  const path = temporaryDirectory();
   for (const [name, content] of Object.entries(files))
     writeFileSync(join(path, name), typeof content === 'string' ? content : JSON.stringify(content));
   return path;
@@ -58,18 +58,18 @@ describe('a chat template', () => {
     );
   });
 
-  it('comes from chat_template.jinja before tokenizer_config.json, or from a list the one that is asked for', (t) => {
+  it('comes from chat_template.jinja before tokenizer_config.json, or from a list the one that is asked for', () => {
     const named = [
       { name: 'default', template: 'd' },
       { name: 'tool_use', template: 't' },
     ];
     const text = (files: Readonly<Record<string, unknown>>, withTools = false) =>
-      openChatTemplate(directory(t, files), withTools)?.render(chat('a')).text;
+      openChatTemplate(directory(files), withTools)?.render(chat('a')).text;
     assert.equal(text({ 'chat_template.jinja': 'j', 'tokenizer_config.json': { chat_template: 'c' } }), 'j');
     assert.equal(text({ 'tokenizer_config.json': { chat_template: 'c' } }, true), 'c');
     assert.equal(text({ 'tokenizer_config.json': { chat_template: named } }), 'd');
     assert.equal(text({ 'tokenizer_config.json': { chat_template: named } }, true), 't');
-    const more = directory(t, { 'chat_template.jinja': 'j', 'tokenizer_config.json': { chat_template: named } });
+    const more = directory({ 'chat_template.jinja': 'j', 'tokenizer_config.json': { chat_template: named } });
     mkdirSync(join(more, 'additional_chat_templates'));
     writeFileSync(join(more, 'additional_chat_templates/tool_use.jinja'), 'more');
     assert.equal(openChatTemplate(more, true)?.render(chat('a')).text, 'more');
@@ -83,13 +83,13 @@ describe('a chat template', () => {
     refused(() => text({ 'tokenizer_config.json': { chat_template: 7 } }), /tokenizer_config.json: .*chat_template/s);
   });
 
-  it('reads special tokens from the older file where the newer one lists no added tokens', (t) => {
+  it('reads special tokens from the older file where the newer one lists no added tokens', () => {
     const files = {
       'chat_template.jinja': '{{ bos_token }}',
       'special_tokens_map.json': { bos_token: { content: '<old>' } },
     };
     const text = (config: object) =>
-      openChatTemplate(directory(t, { ...files, 'tokenizer_config.json': config }))?.render(chat('a')).text;
+      openChatTemplate(directory({ ...files, 'tokenizer_config.json': config }))?.render(chat('a')).text;
     assert.equal(text({ bos_token: '<new>' }), '<old>');
     assert.equal(text({ bos_token: '<new>', added_tokens_decoder: {} }), '<new>');
     refused(() => text({ added_tokens_decoder: {} }), /chat_template.jinja: .* writes bos_token, .* does not name/);

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, it, type TestContext } from 'node:test';
+import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { readPeftAdapter } from '../../formats/peft-adapter.ts';
 import { adapterLayout } from '../../kernels/adapter-layout.ts';
@@ -40,8 +40,8 @@ function changed(config: Record<string, unknown>, [path, value]: Change): Record
 const rowsOf = (directory: string): TokenRow[] => rowsIn(readJson(join(directory, 'expected.json')));
 
 /** A directory with links to the files of `directory` whose names contain `part`. */
-function linked(test: TestContext, directory: string, part: string): string {
-  const copy = temporaryDirectory(test);
+function linked(directory: string, part: string): string {
+  const copy = temporaryDirectory();
   for (const file of readdirSync(directory))
     if (file.includes(part)) symlinkSync(join(directory, file), join(copy, file));
   return copy;
@@ -84,9 +84,9 @@ function assertClose(name: string, got: number, expected: number): void {
 
 describe('a config.json with one key changed gives the losses of transformers, or is refused', () => {
   for (const [name, changes] of Object.entries(golden.config))
-    it(name, async (t) => {
+    it(name, async () => {
       const directory = join(GOLDEN, name);
-      const copy = linked(t, directory, 'safetensors');
+      const copy = linked(directory, 'safetensors');
       const config = readJson(join(directory, 'config.json'));
       const rows = rowsOf(directory);
       const longest = Math.max(...rows.map(({ ids }) => ids.length));
@@ -108,10 +108,10 @@ describe('a config.json with one key changed gives the losses of transformers, o
 
 describe('an adapter_config.json with one key changed gives the losses of PEFT, or is refused', () => {
   for (const [name, changes] of Object.entries(golden.adapter))
-    it(name, async (t) => {
+    it(name, async () => {
       const directory = join(GOLDEN, name);
       const model = openBaseModel(directory);
-      const copy = linked(t, join(directory, 'adapter'), 'safetensors');
+      const copy = linked(join(directory, 'adapter'), 'safetensors');
       const config = readJson(join(directory, 'adapter/adapter_config.json'));
       const lossOf = summedLosses(rowsOf(directory).slice(0, 2));
       for (const [label, change] of Object.entries(changes)) {

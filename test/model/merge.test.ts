@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { describe, it, type TestContext } from 'node:test';
+import { describe, it } from 'node:test';
 import { type FloatDtype, fromFloat32, toFloat32 } from '../../formats/float-formats.ts';
 import { readPeftAdapter, writePeftAdapter } from '../../formats/peft-adapter.ts';
 import { openSafetensors } from '../../formats/safetensors.ts';
@@ -73,8 +73,8 @@ function expected(model: MergeableModel, adapter: string, before: Map<string, Fl
 }
 
 /** The fixture's model with its weights in `dtype`, in two shards where `shards`. */
-function converted(test: TestContext, fixture: string, dtype: FloatDtype, names = (name: string) => name): string {
-  const directory = temporaryDirectory(test);
+function converted(fixture: string, dtype: FloatDtype, names = (name: string) => name): string {
+  const directory = temporaryDirectory();
   const opened = openSafetensors(join(MODELS, fixture, 'model.safetensors'));
   const tensors = [...opened.tensors].map(([name, tensor]) => ({
     name: names(name),
@@ -96,10 +96,10 @@ describe('a merged directory', () => {
     ['phi3', false],
     ['gpt2', true],
   ] as const)
-    it(`has W + scale · B·A in the adapted layers of ${fixture}, and nothing else changed`, (t) => {
+    it(`has W + scale · B·A in the adapted layers of ${fixture}, and nothing else changed`, () => {
       const directory = join(MODELS, fixture);
       const adapter = join(directory, 'adapter');
-      const out = join(temporaryDirectory(t), 'made', 'out');
+      const out = join(temporaryDirectory(), 'made', 'out');
       const model = modelOf(directory, adapter, fanInFanOut);
       const before = read(directory);
       const wanted = expected(model, adapter, before);
@@ -115,11 +115,11 @@ describe('a merged directory', () => {
     });
 
   for (const dtype of ['BF16', 'F16'] as const)
-    it(`of ${dtype} shards keeps shards and dtype, each sum rounded to the nearest`, (t) => {
-      const directory = converted(t, 'llama', dtype);
+    it(`of ${dtype} shards keeps shards and dtype, each sum rounded to the nearest`, () => {
+      const directory = converted('llama', dtype);
       const adapter = join(MODELS, 'llama', 'adapter');
       const model = modelOf(directory, adapter, false);
-      const out = join(temporaryDirectory(t), 'out');
+      const out = join(temporaryDirectory(), 'out');
       mergeAdapter(model, adapter, out);
       const shards = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'];
       const before = new Map(shards.flatMap((shard) => [...read(directory, shard)]));
@@ -138,25 +138,25 @@ describe('a merged directory', () => {
       assert.equal(openSafetensors(join(out, 'model-00001-of-00002.safetensors')).metadata.get('format'), 'pt');
     });
 
-  it('of a model that leaves the prefix of its names out has those names, and links become files', (t) => {
-    const files = converted(t, 'gpt2', 'F32', (name) => name.replace(/^transformer\./, ''));
-    const directory = temporaryDirectory(t);
+  it('of a model that leaves the prefix of its names out has those names, and links become files', () => {
+    const files = converted('gpt2', 'F32', (name) => name.replace(/^transformer\./, ''));
+    const directory = temporaryDirectory();
     for (const file of readdirSync(files)) symlinkSync(join(files, file), join(directory, file));
     const adapter = join(MODELS, 'gpt2', 'adapter');
     const model = { ...modelOf(files, adapter, true, 'transformer.'), directory };
-    const out = join(temporaryDirectory(t), 'out');
+    const out = join(temporaryDirectory(), 'out');
     mergeAdapter(model, adapter, out);
     assert(openSafetensors(join(out, 'model-00001-of-00002.safetensors')).tensors.has('h.0.attn.c_attn.weight'));
   });
 
-  it('leaves out weights in other formats, which would be those without the adapter', (t) => {
-    const directory = converted(t, 'llama', 'F32');
+  it('leaves out weights in other formats, which would be those without the adapter', () => {
+    const directory = converted('llama', 'F32');
     for (const file of ['pytorch_model.bin', 'LICENSE', 'x.gguf']) writeFileSync(join(directory, file), 'x');
     mkdirSync(join(directory, 'onnx'));
     const adapter = join(MODELS, 'llama', 'adapter');
     const model = modelOf(directory, adapter, false);
     writeSafetensors(join(directory, 'consolidated.safetensors'), []);
-    const out = join(temporaryDirectory(t), 'out');
+    const out = join(temporaryDirectory(), 'out');
     assert.deepEqual(mergeAdapter(model, adapter, out).leftOut, [
       'consolidated.safetensors',
       'onnx',
@@ -169,10 +169,10 @@ describe('a merged directory', () => {
 
 describe('a model with its adapter folded in', () => {
   for (const fixture of readdirSync(MODELS).filter((name) => !name.includes('.')))
-    it(`gives the losses that PEFT gives with the adapter beside it: ${fixture}`, async (t) => {
+    it(`gives the losses that PEFT gives with the adapter beside it: ${fixture}`, async () => {
       const directory = join(MODELS, fixture);
       const { examples, variants, tolerance } = JSON.parse(readFileSync(join(directory, 'expected.json'), 'utf8'));
-      const out = join(temporaryDirectory(t), 'out');
+      const out = join(temporaryDirectory(), 'out');
       mergeAdapter(openBaseModel(directory), join(directory, 'adapter'), out);
       const forward = await createForward(openBaseModel(out), undefined, {
         provider: 'cpu',
@@ -190,20 +190,20 @@ describe('a model with its adapter folded in', () => {
 describe('merging', () => {
   const adapter = join(MODELS, 'llama', 'adapter');
 
-  it('never overwrites, and leaves nothing where it fails', (t) => {
-    const parent = temporaryDirectory(t);
+  it('never overwrites, and leaves nothing where it fails', () => {
+    const parent = temporaryDirectory();
     const model = modelOf(join(MODELS, 'llama'), adapter, false);
     mkdirSync(join(parent, 'there'));
     assert.throws(() => mergeAdapter(model, adapter, join(parent, 'there')), /there: exists already/);
     rmSync(join(parent, 'there'), { recursive: true });
-    const large = temporaryDirectory(t);
+    const large = temporaryDirectory();
     const { description, matrices } = readPeftAdapter(adapter, model.linearModules);
     writePeftAdapter(
       large,
       description,
       matrices.map((x) => x * 1e6),
     );
-    const halves = modelOf(converted(t, 'llama', 'F16'), adapter, false);
+    const halves = modelOf(converted('llama', 'F16'), adapter, false);
     assert.throws(
       () => mergeAdapter(halves, large, join(parent, 'out')),
       /q_proj.weight with the adapter .* F16 cannot hold/,
@@ -211,13 +211,13 @@ describe('merging', () => {
     assert.deepEqual(readdirSync(parent), []);
   });
 
-  it('gives the same files, however small its chunks are', (t) => {
+  it('gives the same files, however small its chunks are', () => {
     for (const [fixture, fanInFanOut] of [
       ['llama', false],
       ['gpt2', true],
     ] as const) {
       const model = modelOf(join(MODELS, fixture), join(MODELS, fixture, 'adapter'), fanInFanOut);
-      const parent = temporaryDirectory(t);
+      const parent = temporaryDirectory();
       const [whole, pieces] = [2 ** 23, 1000].map((chunkBytes, i) => {
         mergeAdapter(model, join(MODELS, fixture, 'adapter'), join(parent, String(i)), chunkBytes);
         return readFileSync(join(parent, String(i), 'model.safetensors'));

@@ -23,11 +23,11 @@ interface Golden {
   }[];
 }
 
-it('special tokens named beside tokenizer.json are tokens as in transformers, or refused', async (t) => {
+it('special tokens named beside tokenizer.json are tokens as in transformers, or refused', async () => {
   let refused = 0;
   for (const { model, config, map, ids } of cases) {
     if (ids === null) continue;
-    const directory = temporaryDirectory(t);
+    const directory = temporaryDirectory();
     const source = join(GOLDEN, 'models', model);
     const own = JSON.parse(readFileSync(join(source, 'tokenizer_config.json'), 'utf8'));
     symlinkSync(join(source, 'tokenizer.json'), join(directory, 'tokenizer.json'));
@@ -50,8 +50,8 @@ it('special tokens named beside tokenizer.json are tokens as in transformers, or
   assert.equal(refused, 2);
 });
 
-it('a space before each text that only tokenizer_config.json asks for is refused', (t) => {
-  const directory = temporaryDirectory(t);
+it('a space before each text that only tokenizer_config.json asks for is refused', () => {
+  const directory = temporaryDirectory();
   symlinkSync(join(GOLDEN, 'models/qwen2/tokenizer.json'), join(directory, 'tokenizer.json'));
   writeFileSync(join(directory, 'tokenizer_config.json'), '{"add_prefix_space": true}');
   assert.throws(

@@ -21,18 +21,17 @@ const TINY = join(ROOT, 'examples/tiny-reviews/model');
 const fixtures = readdirSync(MODELS).filter((name) => !name.includes('.'));
 const golden = (name: string) => JSON.parse(readFileSync(join(GOLDEN, 'tokenizers', name), 'utf8'));
 
-function directoryWith(test: TestContext, json: unknown): string {
-  const directory = temporaryDirectory(test);
+function directoryWith(json: unknown): string {
+  const directory = temporaryDirectory();
   writeFileSync(join(directory, 'tokenizer.json'), typeof json === 'string' ? json : JSON.stringify(json));
   return directory;
 }
 
 /** Within this process, as many tokenizers take no time so. */
-const open = (test: TestContext, json: unknown) =>
-  openRustTokenizer(join(directoryWith(test, json), 'tokenizer.json'), 2 ** 32);
+const open = (json: unknown) => openRustTokenizer(join(directoryWith(json), 'tokenizer.json'), 2 ** 32);
 
 async function load(test: TestContext, json: unknown, config?: unknown): Promise<Tokenizer> {
-  const directory = directoryWith(test, json);
+  const directory = directoryWith(json);
   if (config !== undefined) writeFileSync(join(directory, 'tokenizer_config.json'), JSON.stringify(config));
   return closing(test, loadTokenizer(directory));
 }
@@ -70,12 +69,12 @@ describe('the ids of a text', () => {
   const nasty = golden('nasty-lines.json');
   const lines = nastyLines('tokenizer', 2000);
   for (const [name, json] of Object.entries(tokenizerKinds()))
-    it(`are the Rust tokenizers' on 2,000 nasty lines: ${name}`, async (t) => {
+    it(`are the Rust tokenizers' on 2,000 nasty lines: ${name}`, async () => {
       const whole = lines.map((line) => line.replace(/\p{Surrogate}/gu, '\ufffd'));
       const digest = createHash('sha256').update(whole.join('\n')).digest('hex');
       assert.equal(digest, nasty.linesSha256, 'the lines are those of the golden file');
       const expected = Buffer.from(nasty.kinds[name], 'base64');
-      const encoded = await open(t, json).encode(lines);
+      const encoded = await open(json).encode(lines);
       encoded.forEach(({ ids }, i) => {
         assert.deepEqual(fingerprint(ids), expected.subarray(4 * i, 4 * i + 4), JSON.stringify(lines[i]));
       });
@@ -106,10 +105,10 @@ describe('the ids of a text', () => {
 describe('each component of tokenizer.json is computed as the Rust tokenizers do', () => {
   const { texts, bases, cases } = golden('components.json');
   for (const [name, { base, parts, without, encoded }] of Object.entries<Record<string, unknown>>(cases))
-    it(name, async (t) => {
+    it(name, async () => {
       const json = { ...bases[base as string], ...(parts as object) };
       for (const key of without as string[]) delete json[key];
-      const ours = await open(t, json).encode(texts);
+      const ours = await open(json).encode(texts);
       assert.deepEqual(
         ours.map(({ leading, trailing, ids }) => [leading, trailing, ...ids]),
         encoded,
@@ -202,8 +201,8 @@ describe('a tokenizer is refused by name', () => {
     it(`when it ${name}`, (t) =>
       assert.rejects(load(t, json), (error) => error instanceof OperatingError && message.test(error.message)));
 
-  it('when it is not there, is too large, or its config has another shape', async (t) => {
-    const directory = temporaryDirectory(t);
+  it('when it is not there, is too large, or its config has another shape', async () => {
+    const directory = temporaryDirectory();
     const file = join(directory, 'tokenizer.json');
     await assert.rejects(loadTokenizer(directory), /tokenizer.json: cannot be read/);
     copyFileSync(join(TINY, 'tokenizer.json'), file);

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { firstMessage, forkModule } from '../../platform/fork-module.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const directory = temporaryDirectory({ after });
+const directory = temporaryDirectory();
 
 /** A process that runs `code`. */
 function started(name: string, code: string) {

@@ -6,8 +6,8 @@ import { it } from 'node:test';
 import { nvidiaGpus, turnOffTf32 } from '../../platform/nvidia.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-it('counts the device files, and of those what CUDA_VISIBLE_DEVICES leaves', (t) => {
-  const devices = temporaryDirectory(t);
+it('counts the device files, and of those what CUDA_VISIBLE_DEVICES leaves', () => {
+  const devices = temporaryDirectory();
   assert.equal(nvidiaGpus({}, devices), 0);
   for (const name of ['nvidia0', 'nvidia1', 'nvidia2', 'nvidiactl', 'nvidia-uvm'])
     writeFileSync(join(devices, name), '');

@@ -24,8 +24,8 @@ it('the dry run of gpu-check measures fixtures and rates in each precision, and 
   ]);
 });
 
-it('install-cuda refuses a wheel of another version than onnxruntime-node', async (t) => {
-  const directory = temporaryDirectory(t);
+it('install-cuda refuses a wheel of another version than onnxruntime-node', async () => {
+  const directory = temporaryDirectory();
   const runtime = join(directory, 'node_modules/onnxruntime-node');
   mkdirSync(join(runtime, 'bin/napi-v6/linux/x64'), { recursive: true });
   writeFileSync(join(runtime, 'package.json'), '{\n  "version": "1.30.0"\n}\n');

@@ -6,8 +6,8 @@ import { it } from 'node:test';
 import { readRunFile, trainFiles } from '../../settings/run-file.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-it('takes a model of two names from beside the run file, where there is one, and else from the Hub', (test) => {
-  const directory = temporaryDirectory(test);
+it('takes a model of two names from beside the run file, where there is one, and else from the Hub', () => {
+  const directory = temporaryDirectory();
   const file = join(directory, 'run.yaml');
   writeFileSync(file, 'model: org/name\ndata: { train: train.jsonl }\n');
   assert.equal(readRunFile(file).model, 'org/name');
@@ -16,8 +16,8 @@ it('takes a model of two names from beside the run file, where there is one, and
   assert.deepEqual([model, data.train], [join(directory, 'org/name'), join(directory, 'train.jsonl')]);
 });
 
-it('takes one file of training rows or a list of them, from the file or --set, relative to it', (test) => {
-  const directory = temporaryDirectory(test);
+it('takes one file of training rows or a list of them, from the file or --set, relative to it', () => {
+  const directory = temporaryDirectory();
   const file = join(directory, 'run.yaml');
   writeFileSync(file, 'model: org/name\ndata: { train: [a.jsonl, b/c.tsv] }\n');
   const both = [join(directory, 'a.jsonl'), join(directory, 'b/c.tsv')];
@@ -27,8 +27,8 @@ it('takes one file of training rows or a list of them, from the file or --set, r
   assert.throws(() => readRunFile(file, ['data.train=[]']), /run\.yaml: .*data\.train/s);
 });
 
-it('names of a wrong key the nearest one and those that there are', (test) => {
-  const file = join(temporaryDirectory(test), 'run.yaml');
+it('names of a wrong key the nearest one and those that there are', () => {
+  const file = join(temporaryDirectory(), 'run.yaml');
   const problem = (text: string): string => {
     writeFileSync(file, `model: org/name\n${text}\n`);
     try {
@@ -51,8 +51,8 @@ it('names of a wrong key the nearest one and those that there are', (test) => {
   assert.match(problem('rounds: many'), /expected number, received string/);
 });
 
-it('takes options of the command before its keys', (test) => {
-  const file = join(temporaryDirectory(test), 'run.yaml');
+it('takes options of the command before its keys', () => {
+  const file = join(temporaryDirectory(), 'run.yaml');
   writeFileSync(file, 'model: org/name\nrounds: 5\nworkers: 3\ndata: { train: train.jsonl }\n');
   const { rounds, workers, seed } = readRunFile(file, ['rounds=6', 'seed=8'], { rounds: 7, workers: undefined });
   assert.deepEqual([rounds, workers, seed], [7, 3, 8]);

@@ -13,7 +13,7 @@ process.once('exit', () => {
   for (const directory of directories) rmSync(directory, { recursive: true, force: true });
 });
 
-export function temporaryDirectory(_test?: Cleanup): string {
+export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'onebyte-'));
   directories.push(directory);
   return directory;

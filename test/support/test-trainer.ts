@@ -21,7 +21,7 @@ export interface TestTrainer {
 
 /** Starts a trainer; it is drained after the test. */
 export async function testTrainer(test: Cleanup, options: Partial<TrainerOptions> = {}): Promise<TestTrainer> {
-  const directory = options.directory ?? temporaryDirectory(test);
+  const directory = options.directory ?? temporaryDirectory();
   const config = options.config ?? smallRunConfig();
   const listening = deferred<string>();
   const reports: Report[] = [];

@@ -23,7 +23,7 @@ import { testTrainer } from '../support/test-trainer.ts';
 
 it('says nothing more once a write of the round log has failed', async (test) => {
   const trainer = await testTrainer(test);
-  const handle = await open(temporaryDirectory(test));
+  const handle = await open(temporaryDirectory());
   const datasync = test.mock.method(Object.getPrototypeOf(handle), 'datasync');
   await handle.close();
   let reports: number | undefined;
@@ -50,7 +50,7 @@ it('listens no longer when what is told of its address fails', async (test) => {
 });
 
 it('writes the last checkpoint when it was killed between the last record and that', async (test) => {
-  const directory = temporaryDirectory(test);
+  const directory = temporaryDirectory();
   const first = await testTrainer(test, { directory, rounds: 3 });
   await protocolWorker(first.address, { name: 'w', config: first.config });
   await first.result;
@@ -62,7 +62,7 @@ it('writes the last checkpoint when it was killed between the last record and th
 });
 
 it('passes over an evaluation in the log that nobody can have counted, and says so', async (test) => {
-  const directory = temporaryDirectory(test);
+  const directory = temporaryDirectory();
   const first = await testTrainer(test, { directory, rounds: 3 });
   await protocolWorker(first.address, { name: 'w', config: first.config });
   await first.result;
@@ -106,7 +106,7 @@ it('takes what its log gives when its own replica is damaged and all workers say
 });
 
 it('makes the best adapter that the log knows of anew when it was killed before it had a checkpoint', async (test) => {
-  const directory = temporaryDirectory(test);
+  const directory = temporaryDirectory();
   const first = await testTrainer(test, { directory, rounds: 3 });
   await protocolWorker(first.address, { name: 'w', config: first.config });
   await first.result;
@@ -126,7 +126,7 @@ it('makes the best adapter that the log knows of anew when it was killed before 
 });
 
 it('goes on with the log of a run config that held where the model lay, tells no peer of it, and names it in checkpoints', async (test) => {
-  const directory = temporaryDirectory(test);
+  const directory = temporaryDirectory();
   const config = smallRunConfig();
   const older = { ...config, adapter: { ...config.adapter, baseModel: '/home/someone/models/m' } };
   const first = await testTrainer(test, { directory, config: older, rounds: 3 });

@@ -4,7 +4,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { after, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { clientAccess } from '../../../cli/client-access.ts';
 import { serverAccess } from '../../../cli/server-access.ts';
 import type { TlsFlags } from '../../../cli/tls-flags.ts';
@@ -18,7 +18,7 @@ import { protocolWorker } from '../../support/protocol-worker.ts';
 import { type Cleanup, temporaryDirectory } from '../../support/temporary-directory.ts';
 import { testTrainer } from '../../support/test-trainer.ts';
 
-const directory = temporaryDirectory({ after });
+const directory = temporaryDirectory();
 const LOCAL = ['DNS:localhost', 'IP:127.0.0.1'];
 const ours = makeAuthority(directory, 'ours', 2);
 const theirs = makeAuthority(directory, 'theirs', 2);

@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import seedrandom from 'seedrandom';
 import { clientAccess } from '../../../cli/client-access.ts';
 import { countRows, readDataset } from '../../../data/dataset.ts';
@@ -31,7 +31,7 @@ import { createRoundLog, LOG_FORMAT, readRoundLog, reopenRoundLog } from '../../
 import { mutated } from '../../support/mutate.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
-const directory = temporaryDirectory({ after });
+const directory = temporaryDirectory();
 const example = new URL('../../../examples/tiny-reviews/', import.meta.url).pathname;
 
 /** Calls `read`, which may return or refuse with a message for a person; anything else is a fault. @returns the message */

@@ -50,8 +50,8 @@ test('model and data on claims are mounted read-only and named in the run file',
   assert.equal(run.data.train, '/data/train.jsonl');
 });
 
-test('a list of training files is a list of paths in the pods, and no index has a list of its own', (context) => {
-  const file = join(temporaryDirectory(context), 'run.yaml');
+test('a list of training files is a list of paths in the pods, and no index has a list of its own', () => {
+  const file = join(temporaryDirectory(), 'run.yaml');
   writeFileSync(file, 'model: ./m\ndata: { train: [a.jsonl, b.jsonl] }\n');
   const plan = (flags: object) => launchPlan(file, { ...FLAGS, modelClaim: 'm', dataClaim: 'd', ...flags });
   assert.deepEqual(parse(plan({}).runFile).data.train, ['/data/a.jsonl', '/data/b.jsonl']);
@@ -104,8 +104,8 @@ test('comments of the run file stay, and keys that pods do not have are gone', (
   assert.doesNotMatch(runFile, /^out:|test:/m);
 });
 
-test('what no pod could see is refused with the flag that helps', (context) => {
-  const file = join(temporaryDirectory(context), 'run.yaml');
+test('what no pod could see is refused with the flag that helps', () => {
+  const file = join(temporaryDirectory(), 'run.yaml');
   writeFileSync(file, 'model: ./m\ndata: {train: rows.jsonl, dev: ../elsewhere/dev.jsonl}\n');
   const plan = (flags: object) => () => launchPlan(file, { ...FLAGS, ...flags });
   assert.throws(plan({}), /not in the image.*--model-claim/);

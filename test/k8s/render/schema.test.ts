@@ -9,7 +9,7 @@ import { launchSecrets } from '../../../k8s/render/secrets.ts';
 import { jobOf, parseObjects, podOf, tinyLaunch } from '../../support/k8s-launch.ts';
 import type { Loose } from '../../support/k8s-policy.ts';
 import { root } from '../../support/onebyte.ts';
-import { type Cleanup, temporaryDirectory } from '../../support/temporary-directory.ts';
+import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const MODULE_OF: { readonly [apiVersion: string]: string } = {
   v1: 'core/v1',
@@ -19,8 +19,8 @@ const MODULE_OF: { readonly [apiVersion: string]: string } = {
 };
 
 /** What tsc says of the objects of each launch, by its name; a launch without faults is not there. */
-function faults(launches: { readonly [name: string]: Loose[] }, cleanup: Cleanup): Map<string, string> {
-  const directory = temporaryDirectory(cleanup);
+function faults(launches: { readonly [name: string]: Loose[] }): Map<string, string> {
+  const directory = temporaryDirectory();
   for (const [name, objects] of Object.entries(launches)) {
     const lines = objects.map((object, i) => {
       const from = `kubernetes-types/${MODULE_OF[object.apiVersion]}.js`;
@@ -47,7 +47,7 @@ const broken = (make: (objects: Loose[]) => void): Loose[] => {
   return objects;
 };
 
-test('rendered objects have the keys and types of the API, and a mistake in them is found', (context) => {
+test('rendered objects have the keys and types of the API, and a mistake in them is found', () => {
   const launches = {
     plain: tinyLaunch(),
     gpu: tinyLaunch({ gpus: 1, queue: 'q', storageClass: 'fast', dashboard: true }),
@@ -59,7 +59,7 @@ test('rendered objects have the keys and types of the API, and a mistake in them
     'wrong-kind': broken((all) => Object.assign(jobOf(all, 'worker'), { kind: 'Service', apiVersion: 'v1' })),
     'lost-key': broken((all) => delete podOf(all, 'trainer').containers[0].name),
   };
-  const found = faults(launches, context);
+  const found = faults(launches);
   const expected = ['lost-key', 'wrong-key', 'wrong-kind', 'wrong-level', 'wrong-type'];
   assert.deepEqual([...found.keys()].sort(), expected, [...found.values()].join('\n'));
 });

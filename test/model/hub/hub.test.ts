@@ -27,7 +27,7 @@ const UNREACHABLE = 'http://127.0.0.1:1';
 
 async function hubOf(test: TestContext, files: ReadonlyMap<string, Buffer> = tiny) {
   const hub = await hubServer(test, files);
-  const home = temporaryDirectory(test);
+  const home = temporaryDirectory();
   const resolve = (change: Record<string, string> = {}, options: ResolveOptions = {}, name = 'org/tiny') =>
     resolveModel(name, {
       retryMs: [0, 0],
@@ -130,7 +130,7 @@ describe('a model by name', () => {
     assert.deepEqual(second.hub.sent, [{ file: 'model.safetensors', start: 1000 }]);
   });
 
-  it('goes on only when what came before the break has been written', async (t) => {
+  it('goes on only when what came before the break has been written', async () => {
     const data = Buffer.alloc(1 << 26, 'onebyte');
     const etag = createHash('sha256').update(data).digest('hex');
     const starts: number[] = [];
@@ -151,7 +151,7 @@ describe('a model by name', () => {
         });
       },
     };
-    const blob = join(temporaryDirectory(t), etag);
+    const blob = join(temporaryDirectory(), etag);
     await downloadBlob(remote, blob, { onBytes: () => {}, retryMs: [0, 0], signal: undefined });
     assert.deepEqual(starts, [0, data.length - 1]);
   });

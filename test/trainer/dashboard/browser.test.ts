@@ -23,7 +23,7 @@ const showsAllRounds = (page: Page, atLeast: number) =>
 const rowOf = (page: Page, worker: string) => page.locator('#workers tbody tr', { hasText: worker });
 
 describe('the page of a run', { skip: noBrowser }, () => {
-  const directory = temporaryDirectory({ after });
+  const directory = temporaryDirectory();
   const running: Running[] = [];
   let browser: Browser;
   let url = '';

@@ -135,7 +135,7 @@ describe('the run history', () => {
 
 describe('metrics.jsonl', () => {
   it('survives a resumed run, a torn line and its own loss', async (test) => {
-    const directory = temporaryDirectory(test);
+    const directory = temporaryDirectory();
     const runUntil = async (until: number, resume: boolean): Promise<RunHistory> => {
       const metrics = await testMetrics(directory);
       metrics.begin((await readPastRun(directory)).history.round);
@@ -162,8 +162,8 @@ describe('metrics.jsonl', () => {
       assert.deepEqual(rebuilt.series.columns[column], series.columns[column], column);
   });
 
-  it('notes an evaluation once, however many there are', async (test) => {
-    const directory = temporaryDirectory(test);
+  it('notes an evaluation once, however many there are', async () => {
+    const directory = temporaryDirectory();
     const open = await openSmallRun(directory);
     const counts = { rows: 1, correct: 0, classified: 1, lossSum: 1 };
     await open.log.append(
@@ -176,8 +176,8 @@ describe('metrics.jsonl', () => {
     assert.deepEqual((await readPastRun(directory)).missing, []);
   });
 
-  it('does not grow with the square of the workers that leave at once', async (test) => {
-    const directory = temporaryDirectory(test);
+  it('does not grow with the square of the workers that leave at once', async () => {
+    const directory = temporaryDirectory();
     const metrics = await openMetrics({ directory, run: RUN, now: () => 1e12, onError: assert.ifError });
     metrics.begin(0);
     const wire = { up: 0, down: 0 };
@@ -193,8 +193,8 @@ describe('metrics.jsonl', () => {
     assert([...history.workers.values()].every(({ state }) => state === 'left'));
   });
 
-  it("that cannot be written is told once and let go, and so are TensorBoard's files", async (test) => {
-    const directory = temporaryDirectory(test);
+  it("that cannot be written is told once and let go, and so are TensorBoard's files", async () => {
+    const directory = temporaryDirectory();
     const errors: string[] = [];
     const onError = (error: Error): void => void errors.push((error as NodeJS.ErrnoException).code ?? error.message);
     const metrics = await openMetrics({ directory, run: RUN, now: () => 1e12, onError });
@@ -208,8 +208,8 @@ describe('metrics.jsonl', () => {
     assert.deepEqual(errors.sort(), ['EEXIST', 'EISDIR']);
   });
 
-  it('may end within a character', async (test) => {
-    const directory = temporaryDirectory(test);
+  it('may end within a character', async () => {
+    const directory = temporaryDirectory();
     const metrics = await testMetrics(directory);
     metrics.begin(0);
     metrics.onReport({ kind: 'waiting', reason: 'for worker-1, …' }, { up: 0, down: 0 });
@@ -229,7 +229,7 @@ describe('metrics.jsonl', () => {
     ['a line that is no JSON', (whole: Buffer) => Buffer.concat([Buffer.from('{\n'), whole])],
   ] as const)
     it(`with ${what} is set aside and made again from the round log`, async (test) => {
-      const directory = temporaryDirectory(test);
+      const directory = temporaryDirectory();
       const trainer = await testTrainer(test, { directory, rounds: 12 });
       await protocolWorker(trainer.address, { name: 'w', config: trainer.config });
       await trainer.result;
@@ -257,7 +257,7 @@ describe('metrics.jsonl', () => {
     });
 
   it('notes the rounds that a killed trainer had committed and not noted', async (test) => {
-    const directory = temporaryDirectory(test);
+    const directory = temporaryDirectory();
     const trainer = await testTrainer(test, { directory, rounds: 12 });
     await protocolWorker(trainer.address, { name: 'w', config: trainer.config });
     await trainer.result;

@@ -29,8 +29,8 @@ const contentAt = (round: number) => ({
 });
 
 describe('a checkpoint', () => {
-  it('that does not verify is passed over for the one before', async (test) => {
-    const parent = temporaryDirectory(test);
+  it('that does not verify is passed over for the one before', async () => {
+    const parent = temporaryDirectory();
     for (const round of [1, 2]) await writeCheckpoint(parent, contentAt(round), 3, false);
     const [older, newer] = [1, 2].map((round) => join(parent, checkpointName(round)));
     assert.equal(await newestCheckpoint(parent), newer);
@@ -41,23 +41,23 @@ describe('a checkpoint', () => {
     await assert.rejects(adapterDirectory(newer!), /checkpoint .*: damaged \(.*sha-256/);
   });
 
-  it('stays when it is the newest, beyond round 999,999 too', async (test) => {
-    const parent = temporaryDirectory(test);
+  it('stays when it is the newest, beyond round 999,999 too', async () => {
+    const parent = temporaryDirectory();
     const old = await writeCheckpoint(parent, contentAt(999_500), 1, false);
     const newest = await writeCheckpoint(parent, contentAt(1_000_000), 1, false);
     assert.deepEqual([await newestCheckpoint(parent), existsSync(old)], [newest, false]);
   });
 
-  it('that does not verify is written anew', async (test) => {
-    const parent = temporaryDirectory(test);
+  it('that does not verify is written anew', async () => {
+    const parent = temporaryDirectory();
     const directory = await writeCheckpoint(parent, contentAt(1), 3, false);
     appendFileSync(join(directory, 'trainer_state.json'), 'x');
     await writeCheckpoint(parent, contentAt(1), 3, false);
     assert.equal(await checkpointProblem(directory), undefined);
   });
 
-  it('of another run is written anew', async (test) => {
-    const parent = temporaryDirectory(test);
+  it('of another run is written anew', async () => {
+    const parent = temporaryDirectory();
     await writeCheckpoint(parent, contentAt(1), 3, false);
     const content = contentAt(1);
     const theta = content.replica.theta.map((element) => element + 1);
@@ -66,15 +66,15 @@ describe('a checkpoint', () => {
     assert.deepEqual(readPeftAdapter(directory, config.adapter.modules).matrices, theta);
   });
 
-  it('stays beside those of later rounds that an older round log knows nothing of', async (test) => {
-    const parent = temporaryDirectory(test);
+  it('stays beside those of later rounds that an older round log knows nothing of', async () => {
+    const parent = temporaryDirectory();
     for (const round of [7, 8, 9]) await writeCheckpoint(parent, contentAt(round), 3, false);
     const directory = await writeCheckpoint(parent, contentAt(2), 3, false);
     assert.equal(await checkpointProblem(directory), undefined);
   });
 
-  it('takes away what a killed process left half written', async (test) => {
-    const parent = temporaryDirectory(test);
+  it('takes away what a killed process left half written', async () => {
+    const parent = temporaryDirectory();
     for (const left of [`.${checkpointName(1)}.999999999.partial`, '.best.999999999.partial'])
       mkdirSync(join(parent, left));
     await writeCheckpoint(parent, contentAt(2), 3, true);

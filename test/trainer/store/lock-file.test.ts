@@ -15,7 +15,7 @@ const module = new URL('../../../trainer/store/lock-file.ts', import.meta.url).p
 /** Short, so that nothing is waited for long; many beats lie in one wait, as they should. */
 const TIMES = { beatMs: 20, deadAfterMs: 1_000 };
 
-const lockFile = (test: Cleanup): string => join(temporaryDirectory(test), 'trainer.lock');
+const lockFile = (): string => join(temporaryDirectory(), 'trainer.lock');
 
 /** @returns what was said */
 async function take(test: Cleanup, file: string): Promise<string[]> {
@@ -53,7 +53,7 @@ async function foreignHolder(test: Cleanup, file: string): Promise<ChildProcess>
 
 describe('the lock of a run directory', () => {
   it('lets one writer in at a time', async (test) => {
-    const file = lockFile(test);
+    const file = lockFile();
     const lock = await takeLock(file, assert.fail);
     await assert.rejects(takeLock(file, assert.fail), {
       exitCode: 5,
@@ -64,20 +64,20 @@ describe('the lock of a run directory', () => {
   });
 
   it('is taken at once from a process that was killed', async (test) => {
-    const file = lockFile(test);
+    const file = lockFile();
     leaveLock(file);
     assert.deepEqual(await take(test, file), []);
   });
 
   it('is taken from a process that was killed as it took the lock of another', async (test) => {
-    const file = lockFile(test);
+    const file = lockFile();
     leaveLock(file);
     leaveLock(`${file}.takeover`);
     assert.deepEqual(await take(test, file), []);
   });
 
   it('is not held by another process that has the number of the one that took it', async (test) => {
-    const file = lockFile(test);
+    const file = lockFile();
     leaveLock(file);
     const [host, pid, _, ...where] = readlinkSync(file).split(' ');
     assert.notEqual(pid, String(process.ppid));
@@ -87,9 +87,9 @@ describe('the lock of a run directory', () => {
   });
 
   it('is not taken by the second of two that find the same dead holder', async (test) => {
-    const file = lockFile(test);
+    const file = lockFile();
     leaveLock(file);
-    const winner = lockFile(test);
+    const winner = lockFile();
     await take(test, winner);
     const holder = readlinkSync(winner);
     const read = test.mock.method(fs, 'readlinkSync');
@@ -108,8 +108,8 @@ describe('the lock of a run directory', () => {
     assert.equal(fs.readlinkSync(file), holder);
   });
 
-  it('that is none, or of another version, is refused with what to do', async (test) => {
-    const file = lockFile(test);
+  it('that is none, or of another version, is refused with what to do', async () => {
+    const file = lockFile();
     writeFileSync(file, '');
     await assert.rejects(takeLock(file, assert.fail), {
       exitCode: 5,
@@ -123,8 +123,8 @@ describe('the lock of a run directory', () => {
     });
   });
 
-  it('is missed by its holder when the directory is removed or another process has it', async (test) => {
-    const file = lockFile(test);
+  it('is missed by its holder when the directory is removed or another process has it', async () => {
+    const file = lockFile();
     const lock = await takeLock(file, assert.fail);
     lock.check();
     unlinkSync(file);
@@ -140,7 +140,7 @@ describe('the lock of a process of another PID namespace and the same host name'
   skip: whyNoPidNamespaces(),
 }, () => {
   it('is not taken as long as that lives', async (test: TestContext) => {
-    const file = lockFile(test);
+    const file = lockFile();
     await foreignHolder(test, file);
     const holder = readlinkSync(file);
     await assert.rejects(take(test, file), { exitCode: 5, message: new RegExp(`on ${hostname()} writes this run`) });
@@ -148,7 +148,7 @@ describe('the lock of a process of another PID namespace and the same host name'
   });
 
   it('is taken once it was killed and gave no sign of life for a time', async (test: TestContext) => {
-    const file = lockFile(test);
+    const file = lockFile();
     const holder = await foreignHolder(test, file);
     holder.kill('SIGKILL');
     await once(holder, 'exit');
@@ -158,7 +158,7 @@ describe('the lock of a process of another PID namespace and the same host name'
   });
 
   it('is not waited for by a process that is stopped', async (test: TestContext) => {
-    const file = lockFile(test);
+    const file = lockFile();
     const holder = await foreignHolder(test, file);
     holder.kill('SIGKILL');
     await once(holder, 'exit');

@@ -8,8 +8,8 @@ import { checkpointsOf } from '../../../trainer/store/open-run.ts';
 import { close, openSmallRun } from '../../support/open-small-run.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
-it('a run that begins where another was takes none of its adapters for the best', async (test) => {
-  const directory = temporaryDirectory(test);
+it('a run that begins where another was takes none of its adapters for the best', async () => {
+  const directory = temporaryDirectory();
   const best = join(checkpointsOf(directory), 'best');
   mkdirSync(checkpointsOf(directory));
   symlinkSync('round-000001', best);
@@ -19,7 +19,7 @@ it('a run that begins where another was takes none of its adapters for the best'
 
 for (const resume of [false, true])
   it(`a run whose log could not be begun is begun anew, ${resume ? 'with' : 'without'} --resume`, async (test) => {
-    const directory = temporaryDirectory(test);
+    const directory = temporaryDirectory();
     const handle = await open(directory);
     const writev = test.mock.method(Object.getPrototypeOf(handle), 'writev');
     await handle.close();

@@ -58,8 +58,8 @@ describe('a round log', () => {
     }
   });
 
-  it('takes no more once it was removed', async (test) => {
-    const file = join(temporaryDirectory(test), 'round.log');
+  it('takes no more once it was removed', async () => {
+    const file = join(temporaryDirectory(), 'round.log');
     const log = await createRoundLog(file, header);
     await log.append([joined(0)]);
     unlinkSync(file);
@@ -67,8 +67,8 @@ describe('a round log', () => {
     await log.close();
   });
 
-  it('refuses damage before valid frames and says where', async (test) => {
-    const file = join(temporaryDirectory(test), 'round.log');
+  it('refuses damage before valid frames and says where', async () => {
+    const file = join(temporaryDirectory(), 'round.log');
     const log = await createRoundLog(file, header);
     const { size } = statSync(file);
     await log.append([joined(0), joined(1), joined(2)]);
@@ -80,8 +80,8 @@ describe('a round log', () => {
     assert.equal(tail.position, size);
   });
 
-  it('is cut at a torn tail, counted, and goes on behind it', async (test) => {
-    const file = join(temporaryDirectory(test), 'round.log');
+  it('is cut at a torn tail, counted, and goes on behind it', async () => {
+    const file = join(temporaryDirectory(), 'round.log');
     const log = await createRoundLog(file, header);
     await log.append([joined(0), joined(1)]);
     await log.close();
@@ -103,8 +103,8 @@ describe('a round log', () => {
     assert.throws(() => encodeLogFrame(0, Buffer.alloc(MAX_LOG_FRAME_BYTES + 1)), { exitCode: 2, message: /at most/ });
   });
 
-  it('of more than 2 GiB is read', async (test) => {
-    const file = join(temporaryDirectory(test), 'round.log');
+  it('of more than 2 GiB is read', async () => {
+    const file = join(temporaryDirectory(), 'round.log');
     const log = await createRoundLog(file, header);
     await log.append([joined(0)]);
     await log.close();
@@ -122,8 +122,8 @@ describe('a round log', () => {
   });
 
   it('is not there where its header could not be written', async (test) => {
-    const file = join(temporaryDirectory(test), 'round.log');
-    const handle = await open(temporaryDirectory(test));
+    const file = join(temporaryDirectory(), 'round.log');
+    const handle = await open(temporaryDirectory());
     const writev = test.mock.method(Object.getPrototypeOf(handle), 'writev');
     await handle.close();
     writev.mock.mockImplementationOnce(async () => {

@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { appendFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { EXIT, OperatingError } from '../../../proto/operating-error.ts';
 import { Ledger } from '../../../worker/privacy/ledger.ts';
 import { PrivacyBudget } from '../../../worker/privacy/privacy-budget.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
-const parent = temporaryDirectory({ after });
+const parent = temporaryDirectory();
 const open = (name: string, shard = 0, shards = 1): Ledger =>
   Ledger.open({ directory: join(parent, name), shard, shards });
 const fileOf = (name: string): string => join(parent, name, 'shard-0-of-1.jsonl');
