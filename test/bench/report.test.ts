@@ -63,12 +63,12 @@ test('a marked table is written from the results, with the machine, and nothing 
   assert.deepEqual([lines[0], lines.at(-2)], ['before', 'after']);
   assert.ok(
     lines.includes(
-      '| 64  | no  | 1.00    | 1.40      | 1.21        | 4.05         | 1.87           | 348 B   | 2.37 kB   |',
+      '| spsa      | 64  | no  | 1.00    | 1.40      | 1.21        | 4.05         | 1.87           | 348 B   | 2.37 kB   |',
     ),
   );
   assert.ok(
     lines.includes(
-      '| 64  | yes | 1.00    | 1.82      | 1.21        | 4.05         | 1.87           | 348 B   | 2.37 kB   |',
+      '| spsa      | 64  | yes | 1.00    | 1.82      | 1.21        | 4.05         | 1.87           | 348 B   | 2.37 kB   |',
     ),
   );
   assert.match(

@@ -86,12 +86,11 @@ describe('onebyte generate', () => {
 });
 
 describe('onebyte eval --generate', () => {
-  it('counts the rows whose completion is the likeliest continuation', async (t) => {
+  it('counts the rows whose completion is the likeliest continuation', async () => {
     const [{ text }] = jsonLines(
       (await runOnebyte('generate', ...ADAPTED, '--max-tokens', '3', '--prompt', 'the film was', '--json')).stdout,
     );
     const data = rowsFile(
-      t,
       { prompt: 'the film was', completion: text },
       { prompt: 'the film was', completion: `${text} and more` },
       { prompt: 'the film was', completion: ' a film' },
