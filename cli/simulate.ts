@@ -232,10 +232,22 @@ function table(s: Summary, since: string): string {
   const part = (x: number | undefined): string => (x === undefined ? '–' : percent(x));
   const loss = (x: number | undefined): string => (x === undefined ? '–' : x.toFixed(3));
   const same = new Set(s.replicaDigests).size === 1;
+  /** Than one token. */
+  const longer = s.lossPerTokenAfter !== s.lossAfter;
   const rows: [string, string][] = [
     ['test accuracy', `${part(s.accuracyBefore)} before, ${part(s.accuracyAfter)} after`],
-    ['test loss', `${loss(s.lossBefore)} before, ${loss(s.lossAfter)} after; of a row, summed over its completion`],
-    ['  of a token', `${loss(s.lossPerTokenBefore)} before, ${loss(s.lossPerTokenAfter)} after`],
+    [
+      'test loss',
+      `${loss(s.lossBefore)} before, ${loss(s.lossAfter)} after${longer ? '; of a row, summed over its completion' : ''}`,
+    ],
+    ...(longer
+      ? [
+          ['  of a token', `${loss(s.lossPerTokenBefore)} before, ${loss(s.lossPerTokenAfter)} after`] as [
+            string,
+            string,
+          ],
+        ]
+      : []),
     ['rounds', `${s.rounds}`],
     ['gradient bytes', `${s.gradients} applied, ${s.payloadBytesUp} sent${since}`],
     ['on the wire', `${bytes(s.wireBytesUp)} up, ${bytes(s.wireBytesDown)} down, all workers together${since}`],

@@ -40,9 +40,10 @@ export function figuresOf({ rows, correct, classified, lossSum, tokens }: Counts
   };
 }
 
-/** `0.585 a row, 0.293 a token`: a person is told which of the two a loss is. */
+/** `0.585 a row, 0.293 a token`: a person is told which of the two a loss is; `0.585` where rows are of one token. */
 export function lossText({ loss, lossPerToken }: Omit<Figures, 'accuracy'>, digits: number): string {
   if (loss === undefined) return 'not finite';
+  if (lossPerToken === loss) return loss.toFixed(digits);
   return `${loss.toFixed(digits)} a row${lossPerToken === undefined ? '' : `, ${lossPerToken.toFixed(digits)} a token`}`;
 }
 

@@ -14,6 +14,7 @@ describe('the loss of an evaluation', () => {
     const { loss, lossPerToken } = figuresOf(evaluationOf(1, [counts(), counts({ lossSum: 4, tokens: 8 })]));
     assert.deepEqual([loss, lossPerToken], [1.5, 0.5]);
     assert.equal(lossText({ loss, lossPerToken }, 3), '1.500 a row, 0.500 a token');
+    assert.equal(lossText(figuresOf(evaluationOf(1, [counts({ tokens: 4 })])), 3), '2.000');
   });
 
   it('is told per row alone where one member or an old log does not count tokens', () => {
