@@ -21,7 +21,7 @@ export function allPlots(results: Results): ReadonlyMap<string, Plot> {
     });
   if (bandwidth) plots.set('rounds', roundsPlot(bandwidth));
   for (const table of TABLES) {
-    const rows = learning?.rows.filter((row) => row.table === table) ?? [];
+    const rows = learning.get(table)?.rows.filter((row) => row.table === table) ?? [];
     if (rows.length > 0)
       plots.set(`learning-${table}`, {
         title: `${table}: dev accuracy, mean of the seeds`,

@@ -6,6 +6,7 @@ import { usageError } from '../../proto/operating-error.ts';
 import type { AgreementBench } from '../agreement.ts';
 import type { BandwidthBench } from '../bandwidth.ts';
 import type { LearningBench } from '../learning.ts';
+import type { TableName } from '../learning-tables.ts';
 import type { ProtocolBench } from '../protocol.ts';
 import type { QualityBench } from '../quality.ts';
 import type { StepsBench } from '../steps.ts';
@@ -33,7 +34,8 @@ export type ResultFile = z.infer<typeof ResultFile>;
 export interface Results {
   readonly files: readonly ResultFile[];
   readonly bandwidth?: Measured<BandwidthBench>;
-  readonly learning?: Measured<LearningBench>;
+  /** By table: each may have been measured alone. */
+  readonly learning: ReadonlyMap<TableName, Measured<LearningBench>>;
   readonly protocol?: Measured<Pick<ProtocolBench, 'rows' | 'settings'>>;
   readonly quality?: Measured<QualityBench>;
   readonly steps?: Measured<StepsBench>;
@@ -41,11 +43,14 @@ export interface Results {
 }
 type Measured<Bench> = Pick<ResultFile, 'benchmark' | 'command' | 'date' | 'machine'> & Bench;
 
-/** The latest file of each benchmark in `directory`. @throws OperatingError (usage) that names the file and the key */
+/** The latest file of each benchmark in `directory`, of learning that of each table. @throws OperatingError (usage) that names the file and the key */
 export function readResults(directory: string): Results {
   const names = existsSync(directory) ? readdirSync(directory).filter((name) => name.endsWith('.json')) : [];
   const files = names.sort().map((name) => readResult(join(directory, name)));
-  return { files, ...Object.fromEntries(files.map((file) => [file.benchmark, file])) };
+  files.sort((a, b) => a.date.localeCompare(b.date));
+  const learning = files.filter(({ benchmark }) => benchmark === 'learning') as unknown as Measured<LearningBench>[];
+  const byTable = learning.flatMap((file) => file.rows.map(({ table }) => [table, file] as const));
+  return { files, ...Object.fromEntries(files.map((file) => [file.benchmark, file])), learning: new Map(byTable) };
 }
 
 function readResult(file: string): ResultFile {

@@ -185,9 +185,9 @@ const LEARNING: { readonly [table in TableName]: { readonly caption: string; rea
   cap: { caption: 'Gradients of a round, and the exponent of cap/n above the cap', column: 'gradients n, factor' },
 };
 
-function learningTable(table: TableName, { learning }: Results): Table {
+function learningTable(table: TableName, results: Results): Table {
+  const learning = results.learning.get(table);
   const rows = (learning?.rows ?? []).filter((row) => row.table === table);
-  const measured = rows.length > 0;
   const rounds = (row: LearningRow | undefined): number | undefined => row?.to90?.rounds.mean;
   const speedUp = (row: LearningRow): string => {
     const [first, own] = [rounds(rows[0]), rounds(row)];
@@ -223,7 +223,7 @@ function learningTable(table: TableName, { learning }: Results): Table {
       `Every run has ${table === 'cap' ? `${rows[0]?.rounds} rounds, over which the learning rate decays` : `${short(learning?.budget ?? 0)} directions at a constant learning rate`}; accuracy and loss on the dev split at its end. Speed-up: rounds to 90 % beside those of the first line.`,
     ],
     command: commandOf('learning'),
-    ...from(measured ? learning : undefined),
+    ...from(learning),
   };
 }
 
