@@ -13,15 +13,8 @@ import {
 import { contributionsPerRound, DIGEST_EVERY, MAX_NOTICE_LENGTH, MAX_RECENT_RECORDS } from '../../proto/limits.ts';
 import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
 import { peerText } from '../../proto/peer-text.ts';
-import {
-  type Measured,
-  NO_LOSSES,
-  type Task,
-  type TaskResult,
-  type WorkerEffect,
-  type WorkerEvent,
-  type WorkerState,
-} from './state.ts';
+import { heartbeat, onBudget, onLosses } from './heartbeat.ts';
+import type { Task, TaskResult, WorkerEffect, WorkerEvent, WorkerState } from './state.ts';
 
 /** Waits between attempts to reach the trainer, ms: doubled each time, with a jitter of half. */
 const FIRST_BACKOFF_MS = 250;
@@ -236,37 +229,6 @@ function onComputed(state: WorkerState, result: TaskResult): WorkerEffect[] {
     case 'evaluate':
       return isOurs ? [{ kind: 'send', message: { $case: 'evaluation', value: result.counts } }] : [];
   }
-}
-
-/** A person is told once that the budget is spent. */
-function onBudget(state: WorkerState, { privacy }: Measured): WorkerEffect[] {
-  const isNews = privacy?.exhausted === true && state.privacy?.exhausted !== true;
-  state.privacy = privacy;
-  return isNews ? [{ kind: 'report', report: { kind: 'spent', worker: state.worker!, privacy } }] : [];
-}
-
-/**
- * Heartbeats tell of what was lost since the last; one goes with each digest. The first loss that a trainer hears of does not wait for
- * either. A worker with a privacy budget tells nothing: what rows lose tells of them.
- */
-function onLosses(state: WorkerState, { losses }: Measured): WorkerEffect[] {
-  if (losses === undefined || !Number.isFinite(losses.lossSum) || state.terms!.isPrivate) return [];
-  const { lossSum, rows, tokens } = state.untold;
-  state.untold = {
-    lossSum: lossSum + losses.lossSum,
-    rows: rows + losses.rows,
-    tokens: tokens + losses.tokens,
-  };
-  return state.toldLosses ? [] : [heartbeat(state)];
-}
-
-function heartbeat(state: WorkerState): WorkerEffect {
-  const { privacy, untold } = state;
-  state.untold = NO_LOSSES;
-  if (untold.rows === 0) return { kind: 'send', message: { $case: 'heartbeat', value: { privacy } } };
-  state.toldLosses = true;
-  const trainingLoss = { perRow: untold.lossSum / untold.rows, perToken: untold.lossSum / untold.tokens };
-  return { kind: 'send', message: { $case: 'heartbeat', value: { privacy, trainingLoss } } };
 }
 
 /** `isOurs`: of this stream. The replica has moved in any case; a digest of it is owed to the stream that sent the record. */
