@@ -230,43 +230,30 @@ function summarise(
 /** @param since what bytes are counted from, where it is not the beginning of the run */
 function table(s: Summary, since: string): string {
   const part = (x: number | undefined): string => (x === undefined ? '–' : percent(x));
-  const loss = (x: number | undefined): string => (x === undefined ? '–' : x.toFixed(3));
+  const loss = (x: number | undefined, lossPerToken: number | undefined): string =>
+    x === undefined ? '–' : lossText({ loss: x, lossPerToken }, 3);
   const same = new Set(s.replicaDigests).size === 1;
-  /** Than one token. */
-  const longer = s.lossPerTokenAfter !== s.lossAfter;
-  const rows: [string, string][] = [
+  const rows: readonly (readonly [string, string | undefined])[] = [
     ['test accuracy', `${part(s.accuracyBefore)} before, ${part(s.accuracyAfter)} after`],
     [
       'test loss',
-      `${loss(s.lossBefore)} before, ${loss(s.lossAfter)} after${longer ? '; of a row, summed over its completion' : ''}`,
+      `${loss(s.lossBefore, s.lossPerTokenBefore)} before, ${loss(s.lossAfter, s.lossPerTokenAfter)} after`,
     ],
-    ...(longer
-      ? [
-          ['  of a token', `${loss(s.lossPerTokenBefore)} before, ${loss(s.lossPerTokenAfter)} after`] as [
-            string,
-            string,
-          ],
-        ]
-      : []),
     ['rounds', `${s.rounds}`],
     ['gradient bytes', `${s.gradients} applied, ${s.payloadBytesUp} sent${since}`],
     ['on the wire', `${bytes(s.wireBytesUp)} up, ${bytes(s.wireBytesDown)} down, all workers together${since}`],
     ['time', duration(s.seconds)],
+    ['restarts', s.restarts > 0 ? `${s.restarts}` : undefined],
     [
       'replicas',
       `${s.replicaDigests.length} ${same ? 'hold the same adapter' : 'DIFFER'}: ${s.adapterDigest.slice(0, 16)}…`,
     ],
     ['checkpoint', s.checkpointDir ?? '–'],
-    ...(s.best
-      ? [
-          [
-            'best on dev',
-            `${s.best.checkpoint}: test accuracy ${part(s.best.accuracy)}, loss ${lossText(s.best, 3)}`,
-          ] satisfies [string, string],
-        ]
-      : []),
+    [
+      'best on dev',
+      s.best && `${s.best.checkpoint}: test accuracy ${part(s.best.accuracy)}, loss ${lossText(s.best, 3)}`,
+    ],
     ['round log', s.roundLog],
   ];
-  if (s.restarts > 0) rows.splice(7, 0, ['restarts', `${s.restarts}`]);
-  return rows.map(([name, value]) => `${name.padEnd(15)}${value}\n`).join('');
+  return rows.map(([name, value]) => (value === undefined ? '' : `${name.padEnd(15)}${value}\n`)).join('');
 }
