@@ -36,9 +36,7 @@ describe('the page of a run', { skip: noBrowser }, () => {
   };
   const startTrainer = (...flags: string[]): Running => {
     const quick = ['leaseMs=2000', 'heartbeatMs=400', 'startWorkers=2', 'evaluateEvery=5'];
-    // Many rows: the slower the machine, the more rounds there would be to draw.
-    const learning = ['learning.decayRounds=0', 'learning.rows=32'];
-    const settings = [...quick.map((setting) => `trainer.${setting}`), 'data.shards=2', ...learning];
+    const settings = [...quick.map((setting) => `trainer.${setting}`), 'data.shards=2', 'learning.decayRounds=0'];
     const set = settings.flatMap((setting) => ['--set', setting]);
     return start('trainer', runFile, '--rounds', '100000', '--out', join(directory, 'run'), ...set, ...flags);
   };
