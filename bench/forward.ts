@@ -78,16 +78,16 @@ export async function benchForward(options: ForwardBenchOptions): Promise<Forwar
     { provider: options.provider ?? 'cpu', threads, quantize, precision },
   );
   const { provider } = adapted.chosen;
-  await adapted.losses(minibatch, MEMORY_ADAPTERS, await perturbed(layout, MEMORY_ADAPTERS));
+  await (await perturbed(adapted, layout, MEMORY_ADAPTERS))(minibatch);
   const peakRssMiB = Math.round(process.resourceUsage().maxRSS / 1024);
 
   const plain = await createForward(model, undefined, { provider, threads, quantize, precision });
-  const scratch = await perturbed(layout, adapters);
+  const perturbedLosses = await perturbed(adapted, layout, adapters);
   const many = rowsOf(model, adapters * rows, tokens, completion);
   const seconds = { adapters: [] as number[], none: [] as number[] };
   for (let run = 0; run < runs; run++) {
-    seconds.adapters.push(await secondsOf(adapted, minibatch, adapters, scratch));
-    seconds.none.push(await secondsOf(plain, many, 1));
+    seconds.adapters.push(await secondsOf(() => perturbedLosses(minibatch)));
+    seconds.none.push(await secondsOf(() => plain.losses(many, 1)));
   }
   await adapted.close();
   await plain.close();
@@ -140,27 +140,29 @@ function rowsOf(model: BaseModel, rows: number, tokens: number, completion: numb
   });
 }
 
-/** Two-sided perturbations of a run's first adapter, as a worker makes them. */
-async function perturbed(layout: AdapterLayout, adapters: number): Promise<Float32Array> {
-  const scratch = new Float32Array(adapters * layout.elements);
+/** Losses under two-sided perturbations of a run's first adapter, which are made beforehand as a worker makes them. */
+async function perturbed(
+  forward: Forward,
+  layout: AdapterLayout,
+  adapters: number,
+): Promise<(rows: readonly TokenRow[]) => Promise<unknown>> {
   const theta = initialAdapter(1, layout.modules);
-  const perturbation = {
-    layout,
-    theta,
-    roundKey: roundKey(seedKey(1), 0, 0),
-    firstDirection: 0,
-    directions: adapters / 2,
-    step: Math.fround(1e-2),
-    stripes: 1,
-    sides: 'both',
-  } as const;
-  await referenceBackend.perturb(perturbation, scratch);
-  return scratch;
+  const [key, step, directions] = [roundKey(seedKey(1), 0, 0), Math.fround(1e-2), adapters / 2];
+  if (forward.signed) {
+    const signs = await referenceBackend.signs(key, 0, directions, layout.elements);
+    const z = { signs, firstBlocks: new Array<number>(directions).fill(0), stripes: 1 };
+    const moves = z.firstBlocks.flatMap((_, direction) => [step, -step].map((step) => ({ direction, step })));
+    return (rows) => forward.lossesAround(rows, theta, z, moves);
+  }
+  const scratch = new Float32Array(adapters * layout.elements);
+  const perturbation = { layout, theta, roundKey: key, firstDirection: 0, directions, step, stripes: 1 } as const;
+  await referenceBackend.perturb({ ...perturbation, sides: 'both' }, scratch);
+  return (rows) => forward.losses(rows, adapters, scratch);
 }
 
-async function secondsOf(forward: Forward, rows: readonly TokenRow[], adapters: number, scratch?: Float32Array) {
+async function secondsOf(pass: () => Promise<unknown>) {
   const begin = performance.now();
-  await forward.losses(rows, adapters, scratch);
+  await pass();
   return (performance.now() - begin) / 1000;
 }
 

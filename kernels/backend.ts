@@ -86,6 +86,11 @@ export interface Backend {
     directions: number,
     stripes: number,
   ): Promise<Float64Array>;
+  /**
+   * The sign bits of `directions` directions of d `elements`, 64 for each block, used or not: `[K · blocks · 8]` bytes, direction by
+   * direction. Bit i & 7 of byte i >> 3 is element i's: 0 for +1, 1 for −1. What no stripe uses is for the reader to leave out.
+   */
+  signs(roundKey: WordPair, firstDirection: number, directions: number, elements: number): Promise<Uint8Array>;
   /** Ends threads and devices. */
   close(): Promise<void>;
 }

@@ -7,6 +7,9 @@ import { threefry, type WordPair } from './threefry.ts';
 /** Elements of a block: the 64 bits of one Threefry output. */
 export const BLOCK = 64;
 
+/** Blocks that d elements take; the last may have bits to spare. */
+export const blocksOf = (d: number): number => Math.ceil(d / BLOCK);
+
 /** Throws unless `stripes` is allowed for `d` elements: 64·m ≤ d, so that each direction has a non-zero element. */
 export function assertStripes(stripes: number, d: number): void {
   assert(
@@ -68,6 +71,13 @@ export function dotDirection(vector: Float32Array, key: WordPair, index: number,
     }
   });
   return sum;
+}
+
+/** The words of all blocks of direction `index`, `[2 · blocks]`: in memory, bit i & 7 of byte i >> 3 is element i's. */
+export function signWords(key: WordPair, index: number, d: number): Uint32Array {
+  const words = new Uint32Array(2 * blocksOf(d));
+  forEachBlock(key, index, d, 1, (first, word0, word1) => words.set([word0, word1], (2 * first) / BLOCK));
+  return words;
 }
 
 /** z of direction `index` under `key`: bit i&63 of block i>>6, bit 0 → +1, 1 → −1, unused blocks 0. `[d]` */

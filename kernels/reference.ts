@@ -1,7 +1,7 @@
 /** The plain TypeScript backend: short rather than fast, and the judge of all others. */
 import { scratchOffset } from './adapter-layout.ts';
 import { adaptersOf, assertExactSum, assertScratch, type Backend, type Perturbation, type Term } from './backend.ts';
-import { addDirection, direction, dotDirection } from './direction.ts';
+import { addDirection, direction, dotDirection, signWords } from './direction.ts';
 
 export const referenceBackend: Backend = {
   name: 'reference',
@@ -32,6 +32,11 @@ export const referenceBackend: Backend = {
     return Float64Array.from({ length: directions }, (_, k) =>
       dotDirection(gradient, roundKey, firstDirection + k, stripes),
     );
+  },
+
+  async signs(roundKey, firstDirection, directions, elements) {
+    const words = Array.from({ length: directions }, (_, k) => signWords(roundKey, firstDirection + k, elements));
+    return Buffer.concat(words.map(({ buffer }) => new Uint8Array(buffer)));
   },
 
   async close() {},

@@ -22,6 +22,10 @@ export async function selfCheck(backend: Backend): Promise<string | undefined> {
   const theta = initialAdapter(SEED, MODULES);
   const key = roundKey(seedKey(SEED), 3, 5);
   const terms: Term[] = QS.map((q, direction) => ({ roundKey: key, direction, q }));
+  const [signs, wanted] = await Promise.all(
+    [backend, referenceBackend].map((backend) => backend.signs(key, 2 ** 32 - 3, 3, layout.elements)),
+  );
+  if (Buffer.compare(signs!, wanted!) !== 0) return 'signs differ from the reference';
   for (const stripes of [1, 4]) {
     const expected = theta.slice();
     const actual = backend.allocate(theta.length);

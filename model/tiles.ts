@@ -17,20 +17,26 @@ export interface TilePlan {
   readonly adapters: number;
 }
 
-/**
- * All rows together where they fit under one adapter; then as many adapters as fit.
- * @param perLabel float32 elements that a label position takes in the same run, where the head is part of it
- */
+/** Float32 elements. */
+interface Room {
+  /** Of activations at once. */
+  readonly limit?: number | undefined;
+  /** That a label position takes in the same run, where the head is part of it. */
+  readonly perLabel?: number;
+  /** That each adapter takes, whatever the rows. */
+  readonly perAdapter?: number;
+}
+
+/** All rows together where they fit under one adapter; then as many adapters as fit. */
 export function planTiles(
   architecture: Architecture,
   rows: readonly TokenRow[],
   adapters: number,
-  limit = activationLimit(architecture),
-  perLabel = 0,
+  { limit = activationLimit(architecture), perLabel = 0, perAdapter = 0 }: Room = {},
 ): TilePlan {
   const costs = { perToken: perToken(architecture), perPair: scoresPerPair(architecture), perLabel };
   const tiles = rowTiles(rows, costs, limit);
-  const largest = Math.max(...tiles.map(({ elements }) => elements));
+  const largest = perAdapter + Math.max(...tiles.map(({ elements }) => elements));
   return {
     rows: tiles.map(({ rows }) => rows),
     adapters: Math.min(adapters, Math.max(1, Math.floor(limit / largest))),

@@ -6,7 +6,7 @@ import asc from 'assemblyscript/asc';
 
 const root = new URL('..', import.meta.url).pathname;
 const target = process.argv[2] ?? join(root, 'kernels/simd/gen/module.ts');
-const sources = ['sum', 'apply', 'perturb', 'project'].map((name) => `kernels/simd/assembly/${name}.ts`);
+const sources = ['sum', 'apply', 'perturb', 'project', 'signs'].map((name) => `kernels/simd/assembly/${name}.ts`);
 const options = ['--runtime', 'stub', '--enable', 'simd', '-O3', '--noAssert', '--importMemory', '--noExportMemory'];
 const { error, stderr, binary } = await compile([...sources, ...options, '--disableWarning', '112', '--baseDir', root]);
 if (error) throw new Error(`asc: ${error.message}\n${stderr}`);

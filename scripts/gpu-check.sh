@@ -31,7 +31,8 @@ pack() {
   rm "$runtime/libonnxruntime_providers_cuda.so"
   # Only what runs on Linux x64.
   rm -rf node_modules/onnxruntime-node/bin/napi-v*/{darwin,win32,linux/arm64} node_modules/webgpu/dist/{darwin*,win32*,linux-arm64}
-  rm -rf node_modules/gpu.js/node_modules/webgpu
+  rm -rf node_modules/gpu.js/node_modules/webgpu node_modules/{gl,node-gyp}
+  find node_modules/tokenizers -name '*.node' ! -name '*linux-x64-gnu.node' -delete
   find node_modules \( -name '*.map' -o -name '*.md' \) -delete
   cp "$(node -p process.execPath)" node
   tar cf - node node_modules | xz -T2 -6 >"$out/app.tar.xz"

@@ -1,8 +1,9 @@
 /** The gpu.js backend: directions, θ ± step·z, S and dot products on the device; θ −= scale·S on the host, in float64. */
 import { type AdapterLayout, scratchOffset } from '../adapter-layout.ts';
 import { adaptersOf, assertExactSum, assertScratch, type Backend, type Perturbation, type Term } from '../backend.ts';
-import { BLOCK } from '../direction.ts';
+import { BLOCK, blocksOf } from '../direction.ts';
 import { firstBlockOf } from '../random-keys.ts';
+import { referenceBackend } from '../reference.ts';
 import { type TermClass, termClasses } from '../term-classes.ts';
 import { type GpuDevice, type GpuMode, openGpu, type TermRow, termRow } from './device.ts';
 
@@ -31,6 +32,9 @@ export async function gpuBackend(mode: GpuMode): Promise<Backend> {
       return project(device, gradient, terms, stripes);
     },
 
+    // Two words a block, of which the device would have to send each back.
+    signs: referenceBackend.signs,
+
     close: () => device.close(),
   };
 }
@@ -39,7 +43,7 @@ const powerOfTwoAbove = (n: number): number => 2 ** Math.ceil(Math.log2(n));
 
 /** The first of each tile's blocks among first, first + stripes, …, and how many follow. */
 function tiles(d: number, first: number, stripes: number): { first: number; count: number }[] {
-  const used = Math.ceil((Math.ceil(d / BLOCK) - first) / stripes);
+  const used = Math.ceil((blocksOf(d) - first) / stripes);
   const cut: { first: number; count: number }[] = [];
   for (let k = 0; k < used; k += TILE_BLOCKS)
     cut.push({ first: first + k * stripes, count: Math.min(TILE_BLOCKS, used - k) });

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { MAX_DIRECTIONS } from '../../proto/limits.ts';
 import { type AdapterTensor, scratchOffset } from '../adapter-layout.ts';
 import { adaptersOf, assertScratch, type Perturbation } from '../backend.ts';
-import { BLOCK } from '../direction.ts';
+import { BLOCK, blocksOf } from '../direction.ts';
 import { firstBlockOf } from '../random-keys.ts';
+import type { WordPair } from '../threefry.ts';
 import { SIMD_MODULE_BASE64 } from './gen/module.ts';
 import { assertPlanFits, type Plan, prepareTerm, RUN_TERMS, TERM_BYTES } from './plan.ts';
 import type { ProjectedPart, Projection } from './projection.ts';
@@ -14,6 +15,8 @@ export const UNIT_BLOCKS = 256;
 const UNIT_BYTES = UNIT_BLOCKS * BLOCK * 4;
 /** Elements of θ that `perturb` takes through all directions at a time: they stay in the first-level cache. */
 const TILE = 4096;
+/** The two words of a block. */
+const SIGN_BYTES = BLOCK / 8;
 
 // Byte offsets in the memory. Nothing lies at 0: address 0 stands for "no minus side".
 const WORK = 1024;
@@ -56,6 +59,7 @@ interface Exports {
     tables: number,
     work: number,
   ): void;
+  signBlocks(target: number, term: number, first: number, count: number, work: number): void;
 }
 
 /** Blocks first, first + stride, …, `count` of them (at most UNIT_BLOCKS). */
@@ -183,6 +187,22 @@ export class SimdInstance {
       if (!inPlace) for (const [side, array] of targets.entries()) array.set(written[side]!);
     });
     if (p.sides === 'plus') target(p.directions).set(theta);
+  }
+
+  /** As `Backend.signs`. */
+  signs(roundKey: WordPair, firstDirection: number, directions: number, elements: number): Uint8Array {
+    const [blocks, most] = [blocksOf(elements), UNIT_BYTES / SIGN_BYTES];
+    const signs = new Uint8Array(directions * blocks * SIGN_BYTES);
+    this.#projection = undefined; // its terms are overwritten
+    for (let k = 0; k < directions; k++) {
+      prepareTerm(new DataView(this.#memory), TERM, roundKey, firstDirection + k);
+      for (let first = 0; first < blocks; first += most) {
+        const count = Math.min(most, blocks - first);
+        this.#exports.signBlocks(TILES, TERM, first, count, WORK);
+        signs.set(new Uint8Array(this.#memory, TILES, count * SIGN_BYTES), (k * blocks + first) * SIGN_BYTES);
+      }
+    }
+    return signs;
   }
 
   /** sums `[directions]` ← Σ gradientᵢ·zᵢ over the elements of the part's blocks, for each direction. */

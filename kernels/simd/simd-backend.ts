@@ -95,6 +95,8 @@ export function simdBackend(threads: number): Backend {
     project: (gradient, roundKey, firstDirection, directions, stripes) =>
       inTurn(() => project(gradient, planProjection(roundKey, firstDirection, directions, stripes))),
 
+    signs: (...directions) => inTurn(async () => own.signs(...directions)),
+
     async close() {
       await last;
       await pool?.close();

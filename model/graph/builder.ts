@@ -17,7 +17,12 @@ export type Value = string;
 
 export type Attribute = number | string | readonly number[] | { readonly float: number };
 
-const ELEMENT_TYPES = { float32: DataType.FLOAT, int64: DataType.INT64, bool: DataType.BOOL } as const;
+const ELEMENT_TYPES = {
+  float32: DataType.FLOAT,
+  int64: DataType.INT64,
+  uint8: DataType.UINT8,
+  bool: DataType.BOOL,
+} as const;
 const WEIGHT_TYPES: Readonly<Record<string, DataType>> = {
   U8: DataType.UINT8,
   F32: DataType.FLOAT,
@@ -25,8 +30,9 @@ const WEIGHT_TYPES: Readonly<Record<string, DataType>> = {
   BF16: DataType.BFLOAT16,
 };
 
-/** ONNX's number of the element type int8, for attributes. */
+/** ONNX's numbers of element types, for attributes. */
 export const INT8: number = DataType.INT8;
+export const INT32: number = DataType.INT32;
 
 /** Operators of ONNX Runtime that are not in the ONNX standard. */
 const MICROSOFT = 'com.microsoft';
@@ -174,6 +180,11 @@ export class GraphBuilder {
   /** A float32 vector of `size` equal elements. */
   filled(value: number, size: number): Value {
     return this.constant(`f_${value}_${size}`, DataType.FLOAT, [size], new Float32Array(size).fill(value));
+  }
+
+  /** A float32 matrix. */
+  matrix(name: Value, rows: number, columns: number, values: Float32Array): Value {
+    return this.constant(name, DataType.FLOAT, [rows, columns], values);
   }
 
   /** A tensor as stored, in its stored dtype. */

@@ -5,7 +5,7 @@ import type { Value } from './builder.ts';
 import { adjoints, type Dual } from './dual.ts';
 import { lossOf } from './head.ts';
 import { ModelGraph } from './model-graph.ts';
-import { type SerializedGraph, takeAdapters, tokenIds, trunkParts } from './trunk.ts';
+import { givenMatrix, type SerializedGraph, takeAdapters, tokenIds, trunkParts } from './trunk.ts';
 
 /** Names of the gradient's outputs. */
 export const gradientOutput = (matrix: 'A' | 'B', module: number): string => `g${matrix}${module}`;
@@ -21,9 +21,9 @@ export function gradientGraph(model: BaseModel, layout: AdapterLayout, remakes: 
   const g = new ModelGraph(model, {});
   const { graph } = g;
   const variables = new Map<Dual, { name: string; shape: readonly number[] }>();
-  takeAdapters(g, layout, (value, matrix, module, shape) => {
-    const variable = { value, terms: [] };
-    variables.set(variable, { name: gradientOutput(matrix, module), shape });
+  takeAdapters(g, layout, (tensor) => {
+    const variable = { value: givenMatrix(g, tensor), terms: [] };
+    variables.set(variable, { name: gradientOutput(tensor.matrix, tensor.module), shape: tensor.shape });
     return variable;
   });
   const way = (remake: boolean) => (): Value[] => {

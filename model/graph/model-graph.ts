@@ -30,6 +30,8 @@ export interface GraphOptions {
   readonly int8?: Int8Weights | undefined;
   /** Undefined: a graph without directions. */
   readonly tangents?: TangentPrecision | undefined;
+  /** Adapters and directions are made of sign bits (made-adapters.ts), not inputs. */
+  readonly signed?: boolean | undefined;
   /** Keys and values of tokens that were read before are inputs, those of the tokens that are read outputs. Not with derivatives. */
   readonly cached?: boolean | undefined;
 }

@@ -1,5 +1,5 @@
 /** The model up to its last hidden state: embedding, layers, final norm. One graph for G adapters and any rows. */
-import type { AdapterLayout } from '../../kernels/adapter-layout.ts';
+import type { AdapterLayout, AdapterTensor } from '../../kernels/adapter-layout.ts';
 import type { Layer, Sublayer } from '../architecture.ts';
 import type { BaseModel } from '../base-model.ts';
 import { attention } from './attention.ts';
@@ -7,6 +7,7 @@ import type { Value } from './builder.ts';
 import { add, type Dual, linearly, scaled } from './dual.ts';
 import { feedForward } from './feed-forward.ts';
 import { linear } from './linear.ts';
+import { directionMatrices, perturbedMatrices, thetaMatrices } from './made-adapters.ts';
 import { type GraphOptions, ModelGraph } from './model-graph.ts';
 import { normalization } from './normalization.ts';
 
@@ -25,6 +26,7 @@ export const tangentInput = (matrix: 'A' | 'B', module: number): string => `d${m
  * adapters. Output: hidden `[G, L, embedding size]`, the head's input at the L label positions.
  * With tangents G is 1, the trained matrices have tangents `[K, …]` as inputs too, and where the input differentiate (bool
  * `[1]`) holds a second output is tangents `[K, L, embedding size]`, the derivatives of hidden along the K directions.
+ * Signed, the trained matrices and their tangents are made of θ and sign bits, the inputs that made-adapters.ts names.
  * With a cache G is 1, and `cacheInputs` of every attention and keys `[B, S]`, places in the cache and behind it, are inputs too.
  */
 export function trunkGraph(
@@ -34,29 +36,44 @@ export function trunkGraph(
 ): SerializedGraph {
   const g = new ModelGraph(model, options);
   const { graph, architecture } = g;
-  takeAdapters(g, layout, (value, matrix, module, [rows, columns]) => {
-    if (options.tangents === undefined) return { value };
-    return { value, tangent: graph.input(tangentInput(matrix, module), 'float32', ['K', rows, columns]) };
-  });
+  takeAdapters(g, layout, trainedMatrices(g, layout, options));
   const x = trunkParts(g).reduce((x, part) => closed(g, part(x)), tokenIds(g));
   graph.output(x.value, 'hidden', ['G', 'L', architecture.embedding.size]);
   if (x.tangent) graph.output(x.tangent, 'tangents', ['K', 'L', architecture.embedding.size]);
   return { bytes: graph.serialize(), weightsDirectory: graph.weightsDirectory };
 }
 
-/** Makes the adapters' matrices inputs of the graph; `trained` says how those that are trained are differentiated. */
+/** Gives the modules their matrices: `trained` those that are trained, inputs of the graph the others. */
 export function takeAdapters(
   { graph, adapters }: ModelGraph,
   layout: AdapterLayout | undefined,
-  trained: (value: Value, matrix: 'A' | 'B', module: number, shape: readonly [number, number]) => Dual,
+  trained: (tensor: AdapterTensor, index: number) => Dual,
 ): void {
-  layout?.modules.forEach(({ name, rank, fanIn, fanOut, scale }, module) => {
-    const input = (matrix: 'A' | 'B', isTrained: boolean, ...shape: [number, number]): Dual => {
-      const value = graph.input(adapterInput(matrix, module), 'float32', [isTrained ? 'G' : 1, ...shape]);
-      return isTrained ? trained(value, matrix, module, shape) : { value };
-    };
-    const a = input('A', layout.train === 'both', rank, fanIn);
-    adapters.set(name, { a, b: input('B', true, fanOut, rank), rank, scale });
+  const matrices = new Map(
+    layout?.tensors.map((tensor, i) => [adapterInput(tensor.matrix, tensor.module), trained(tensor, i)]),
+  );
+  layout?.modules.forEach(({ name, rank, fanIn, scale }, module) => {
+    const [a, b] = [adapterInput('A', module), adapterInput('B', module)];
+    const frozen = (): Dual => ({ value: graph.input(a, 'float32', [1, rank, fanIn]) });
+    adapters.set(name, { a: matrices.get(a) ?? frozen(), b: matrices.get(b)!, rank, scale });
+  });
+}
+
+/** The value of a trained matrix that is an input, `[G, rows, columns]`. */
+export const givenMatrix = ({ graph }: ModelGraph, { matrix, module, shape }: AdapterTensor): Value =>
+  graph.input(adapterInput(matrix, module), 'float32', ['G', ...shape]);
+
+/** Trained matrices with their tangents, if those are wanted, as inputs or made of sign bits. */
+function trainedMatrices(g: ModelGraph, layout: AdapterLayout | undefined, { tangents, signed }: GraphOptions) {
+  const { graph } = g;
+  if (layout !== undefined && signed) {
+    const values = (tangents === undefined ? perturbedMatrices : thetaMatrices)(graph, layout);
+    const directions = tangents && directionMatrices(graph, layout);
+    return (_: AdapterTensor, i: number): Dual => ({ value: values[i]!, tangent: directions?.[i] });
+  }
+  return (tensor: AdapterTensor): Dual => ({
+    value: givenMatrix(g, tensor),
+    tangent: tangents && graph.input(tangentInput(tensor.matrix, tensor.module), 'float32', ['K', ...tensor.shape]),
   });
 }
 

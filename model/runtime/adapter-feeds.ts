@@ -2,6 +2,7 @@
 import { Tensor } from 'onnxruntime-node';
 import { type AdapterLayout, scratchOffset } from '../../kernels/adapter-layout.ts';
 import { adapterInput } from '../graph/trunk.ts';
+import { type Move, moveFeeds, type SignedDirections, thetaFeed } from './signed-feeds.ts';
 
 export interface ForwardAdapter {
   readonly layout: AdapterLayout;
@@ -23,6 +24,32 @@ export function trainedFeeds(
     feeds[inputOf(tensor.matrix, tensor.module)] = new Tensor('float32', view, [count, ...tensor.shape]);
   }
   return feeds;
+}
+
+/** Adapters of a pass, of which a run takes some. */
+export interface AdapterSource {
+  readonly count: number;
+  feeds(first: number, count: number): Record<string, Tensor>;
+}
+
+/** The `copies` perturbed adapters in `scratch`. */
+export const givenAdapters = (layout: AdapterLayout, scratch: Float32Array, copies: number): AdapterSource => ({
+  count: copies,
+  feeds: (first, count) => trainedFeeds(layout, adapterInput, scratch, { copies, first, count }),
+});
+
+/** θ + step·z for each of `moves`. */
+export function signedAdapters(
+  layout: AdapterLayout,
+  theta: Float32Array,
+  z: SignedDirections,
+  moves: readonly Move[],
+): AdapterSource {
+  const shared = thetaFeed(layout, theta);
+  return {
+    count: moves.length,
+    feeds: (first, count) => ({ ...shared, ...moveFeeds(layout, z, moves.slice(first, first + count)) }),
+  };
 }
 
 /** The matrices that stay as they are. */

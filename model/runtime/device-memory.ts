@@ -1,5 +1,16 @@
 /** What happens where a device's memory does not hold a pass: the pass is cut into smaller ones, as far as that goes. */
+import { nvidiaMemory } from '../../platform/nvidia.ts';
 import { usageError } from '../../proto/operating-error.ts';
+import type { SessionOptions } from './session.ts';
+
+/** Activations of a pass take an eighth of a device's memory; the rest is for weights, what kernels need, and other workers. */
+const PASSES_PER_DEVICE = 8;
+
+/** Float32 elements of activations at once on the provider's device; undefined where tiles.ts says it, by the CPU's caches. */
+export function activationsOf({ provider, device }: Pick<SessionOptions, 'provider' | 'device'>): number | undefined {
+  const bytes = provider === 'cuda' ? nvidiaMemory(device ?? 0) : undefined;
+  return bytes === undefined ? undefined : bytes / PASSES_PER_DEVICE / Float32Array.BYTES_PER_ELEMENT;
+}
 
 /** As ONNX Runtime's allocators (BFC arena), CUDA, Dawn and the C++ library say it. */
 const MESSAGES =

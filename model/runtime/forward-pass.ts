@@ -7,14 +7,33 @@ import { adapterInput, tangentInput } from '../graph/trunk.ts';
 import { int64, type PackedRows, packRows } from '../packing.ts';
 import { activationLimit, directionsLimit, planTiles, type TilePlan } from '../tiles.ts';
 import type { TokenRow } from '../token-row.ts';
-import { type ForwardAdapter, frozenFeeds, trainedFeeds } from './adapter-feeds.ts';
+import {
+  type AdapterSource,
+  type ForwardAdapter,
+  frozenFeeds,
+  givenAdapters,
+  signedAdapters,
+  trainedFeeds,
+} from './adapter-feeds.ts';
 import { withinMemory } from './device-memory.ts';
 import { addUp, type Tile } from './label-sums.ts';
+import { noDirection, type SignedDirections } from './signed-feeds.ts';
 
-/** Float32 elements of logits that exist at once: 32 MiB. */
-const MAX_LOGITS_ELEMENTS = 2 ** 23;
+/** Float32 elements of logits that exist at once: 32 MiB, or a quarter of what activations may take. */
+const MIN_LOGITS_ELEMENTS = 2 ** 23;
+const ACTIVATIONS_PER_LOGIT = 4;
+/** Adapters that are made of sign bits are there several times while they are made: signs, sums, matrices, halves. */
+const COPIES_OF_MADE = 3;
+const NO_DIRECTIONS: SignedDirections = { signs: new Uint8Array(), firstBlocks: [], stripes: 1 };
 /** Float32 elements of activations below which a pass is cut no further: 64 KiB, one short row of any model. */
 const SMALLEST_ACTIVATIONS = 2 ** 14;
+
+interface PassOptions {
+  readonly tangents: boolean;
+  /** Whether the trunk makes its adapters of sign bits. */
+  readonly signed: boolean;
+  readonly maxActivationElements: number | undefined;
+}
 
 export class ForwardPass {
   private readonly model: BaseModel;
@@ -22,6 +41,7 @@ export class ForwardPass {
   private readonly trunk: InferenceSession;
   private readonly headFor: (output: HeadOutput) => Promise<InferenceSession>;
   private readonly tangents: boolean;
+  private readonly signed: boolean;
   private maxActivationElements: number | undefined;
 
   constructor(
@@ -29,14 +49,14 @@ export class ForwardPass {
     adapter: ForwardAdapter | undefined,
     trunk: InferenceSession,
     headFor: (output: HeadOutput) => Promise<InferenceSession>,
-    tangents: boolean,
-    maxActivationElements: number | undefined,
+    { tangents, signed, maxActivationElements }: PassOptions,
   ) {
     this.model = model;
     this.adapter = adapter;
     this.trunk = trunk;
     this.headFor = headFor;
     this.tangents = tangents;
+    this.signed = signed;
     this.maxActivationElements = maxActivationElements;
   }
 
@@ -52,9 +72,9 @@ export class ForwardPass {
     return result;
   }
 
-  async losses(rows: readonly TokenRow[], adapters: number, scratch?: Float32Array): Promise<Float64Array> {
-    const losses = new Float64Array(adapters * rows.length);
-    await this.eachTile(rows, adapters, scratch, async (hidden, packed, tile) => {
+  async losses(rows: readonly TokenRow[], adapters: AdapterSource): Promise<Float64Array> {
+    const losses = new Float64Array(adapters.count * rows.length);
+    await this.eachTile(rows, adapters, async (hidden, packed, tile) => {
       const targets = Array.from({ length: tile.adapters }, () => packed.targets).flat();
       const { nll } = await this.head(hidden, targets, false);
       addUp(nll, rows, tile, losses);
@@ -62,12 +82,12 @@ export class ForwardPass {
     return losses;
   }
 
-  async logits(rows: readonly TokenRow[], adapters: number, scratch?: Float32Array): Promise<Float32Array> {
+  async logits(rows: readonly TokenRow[], adapters: AdapterSource): Promise<Float32Array> {
     const { vocabularySize } = this.model;
     const { size } = this.model.architecture.embedding;
-    const logits = new Float32Array(adapters * rows.length * vocabularySize);
+    const logits = new Float32Array(adapters.count * rows.length * vocabularySize);
     const head = await this.headFor('logits');
-    await this.eachTile(rows, adapters, scratch, async (hidden, _packed, tile) => {
+    await this.eachTile(rows, adapters, async (hidden, _packed, tile) => {
       let label = 0;
       for (let g = 0; g < tile.adapters; g++)
         for (const row of tile.rows) {
@@ -84,12 +104,11 @@ export class ForwardPass {
   async slopes(
     rows: readonly TokenRow[],
     theta: Float32Array,
-    directions: Float32Array,
+    directions: Float32Array | SignedDirections,
     losses?: Float64Array,
   ): Promise<Float64Array> {
     assert(this.tangents && this.adapter !== undefined, 'a forward pass made with tangents');
-    const { layout } = this.adapter;
-    const count = directions.length / layout.elements;
+    const { count, feeds } = this.alongDirections(theta, directions);
     const slopes = new Float64Array(count * rows.length);
     const plan = this.planDirections(rows, count);
     for (const tileRows of plan.rows) {
@@ -102,8 +121,8 @@ export class ForwardPass {
         const output = await this.trunk.run({
           ...packed.feeds,
           differentiate: bool(true),
-          ...this.adapterFeeds(theta, 1, 0, 1),
-          ...trainedFeeds(layout, tangentInput, directions, { copies: count, first, count: taken }),
+          ...feeds(first, taken),
+          ...frozenFeeds(this.adapter),
         });
         const { nll, slope } = await this.head(output.hidden!.data as Float32Array, packed.targets, true);
         const products = rowProducts(output.tangents!.data as Float32Array, slope, packed.targets.length * taken);
@@ -115,53 +134,76 @@ export class ForwardPass {
   }
 
   plan(rows: readonly TokenRow[], adapters: number): TilePlan {
-    return planTiles(this.model.architecture, rows, adapters, this.maxActivationElements);
+    return this.planWithin(rows, adapters, activationLimit(this.model.architecture));
   }
 
   planDirections(rows: readonly TokenRow[], directions: number): TilePlan {
-    const limit = this.maxActivationElements ?? directionsLimit(this.model.architecture);
-    return planTiles(this.model.architecture, rows, directions, limit);
+    return this.planWithin(rows, directions, directionsLimit(this.model.architecture));
+  }
+
+  private planWithin(rows: readonly TokenRow[], adapters: number, limit: number): TilePlan {
+    const perAdapter = this.signed ? COPIES_OF_MADE * this.adapter!.layout.elements : 0;
+    return planTiles(this.model.architecture, rows, adapters, {
+      limit: this.maxActivationElements ?? limit,
+      perAdapter,
+    });
+  }
+
+  /** Adapters as they lie in `scratch` `[G · d]`, tensor-major: one, where the trunk makes others of sign bits. */
+  adapters(adapters: number, scratch: Float32Array | undefined): AdapterSource {
+    if (this.adapter === undefined || scratch === undefined) {
+      assert(adapters === 1 && this.adapter === undefined, 'one adapter, without a layout');
+      return { count: 1, feeds: () => ({}) };
+    }
+    const { layout } = this.adapter;
+    assert.equal(scratch.length, adapters * layout.elements, 'scratch holds G adapters of d elements');
+    assert(adapters === 1 || !(this.tangents || this.signed), 'one adapter, with tangents or of sign bits');
+    if (this.tangents) {
+      const { feeds } = this.alongDirections(scratch, this.signed ? NO_DIRECTIONS : new Float32Array());
+      return { count: 1, feeds: () => feeds(0, 0) };
+    }
+    if (this.signed) return signedAdapters(layout, scratch, noDirection(layout), [{ direction: 0, step: 0 }]);
+    return givenAdapters(layout, scratch, adapters);
+  }
+
+  /** θ, and directions from the first on. */
+  private alongDirections(theta: Float32Array, directions: Float32Array | SignedDirections): AdapterSource {
+    const { layout } = this.adapter!;
+    if (!(directions instanceof Float32Array)) {
+      const moves = directions.firstBlocks.map((_, direction) => ({ direction, step: 1 }));
+      return signedAdapters(layout, theta, directions, moves);
+    }
+    const copies = directions.length / layout.elements;
+    const at = trainedFeeds(layout, adapterInput, theta, { copies: 1, first: 0, count: 1 });
+    const along = (first: number, count: number) =>
+      trainedFeeds(layout, tangentInput, directions, { copies, first, count });
+    return { count: copies, feeds: (first, count) => ({ ...at, ...along(first, count) }) };
   }
 
   /** Runs the trunk tile by tile; `use` gets the hidden states `[G, L, size]` of each. */
   private async eachTile(
     rows: readonly TokenRow[],
-    adapters: number,
-    scratch: Float32Array | undefined,
+    adapters: AdapterSource,
     use: (hidden: Float32Array, packed: PackedRows, tile: Tile) => Promise<void>,
   ): Promise<void> {
-    const elements = this.adapter?.layout.elements ?? 0;
-    assert.equal(scratch?.length ?? 0, adapters * elements, 'scratch holds G adapters of d elements');
-    assert(
-      (this.adapter !== undefined && !this.tangents) || adapters === 1,
-      'one adapter, without a layout or with tangents',
-    );
-    const plan = this.plan(rows, adapters);
+    const plan = this.plan(rows, adapters.count);
     for (const tileRows of plan.rows) {
       const packed = packRows(
         tileRows.map((row) => rows[row]!),
         this.model.architecture,
       );
-      for (let first = 0; first < adapters; first += plan.adapters) {
-        const tile = { rows: tileRows, firstAdapter: first, adapters: Math.min(plan.adapters, adapters - first) };
+      for (let first = 0; first < adapters.count; first += plan.adapters) {
+        const taken = Math.min(plan.adapters, adapters.count - first);
+        const tile = { rows: tileRows, firstAdapter: first, adapters: taken };
         const output = await this.trunk.run({
           ...packed.feeds,
-          ...this.adapterFeeds(scratch, adapters, tile.firstAdapter, tile.adapters),
-          ...(this.tangents && { differentiate: bool(false), ...this.noTangents() }),
+          ...adapters.feeds(first, taken),
+          ...(this.adapter && frozenFeeds(this.adapter)),
+          ...(this.tangents && { differentiate: bool(false) }),
         });
         await use(output.hidden!.data as Float32Array, packed, tile);
       }
     }
-  }
-
-  private noTangents(): Record<string, Tensor> {
-    return trainedFeeds(this.adapter!.layout, tangentInput, new Float32Array(), { copies: 0, first: 0, count: 0 });
-  }
-
-  private adapterFeeds(scratch: Float32Array | undefined, copies: number, first: number, count: number) {
-    if (this.adapter === undefined || scratch === undefined) return {};
-    const trained = trainedFeeds(this.adapter.layout, adapterInput, scratch, { copies, first, count });
-    return { ...trained, ...frozenFeeds(this.adapter) };
   }
 
   /** `hidden` `[M, size]` to nll `[M]`, and slope `[M, size]` if wanted, in pieces that bound the memory of the logits. */
@@ -172,7 +214,8 @@ export class ForwardPass {
   ): Promise<{ nll: Float32Array; slope: Float32Array }> {
     const { size } = this.model.architecture.embedding;
     const head = await this.headFor(this.tangents ? 'slope' : 'nll');
-    const piece = Math.max(1, Math.floor(MAX_LOGITS_ELEMENTS / this.model.vocabularySize));
+    const elements = Math.max(MIN_LOGITS_ELEMENTS, (this.maxActivationElements ?? 0) / ACTIVATIONS_PER_LOGIT);
+    const piece = Math.max(1, Math.floor(elements / this.model.vocabularySize));
     const nll = new Float32Array(targets.length);
     const slope = new Float32Array(slopes ? hidden.length : 0);
     for (let from = 0; from < targets.length; from += piece) {

@@ -8,14 +8,16 @@ import type { Precision } from '../graph/precision.ts';
 import { trunkGraph } from '../graph/trunk.ts';
 import { int8Weights } from '../int8-weights.ts';
 import type { TokenRow } from '../token-row.ts';
-import type { ForwardAdapter } from './adapter-feeds.ts';
+import { type ForwardAdapter, signedAdapters } from './adapter-feeds.ts';
 import type { ChosenProvider } from './choose-provider.ts';
+import { activationsOf } from './device-memory.ts';
 import { ForwardPass } from './forward-pass.ts';
 import { checkInt8, sessionFor } from './forward-session.ts';
 import { GradientPass } from './gradient-pass.ts';
 import type { Provider } from './provider.ts';
 import { explainLoss } from './self-check.ts';
 import { createSession, type SessionOptions } from './session.ts';
+import type { Move, SignedDirections } from './signed-feeds.ts';
 
 export interface ForwardOptions {
   readonly provider: Provider | 'auto';
@@ -34,6 +36,8 @@ export interface ForwardOptions {
   readonly longestRow?: number;
   /** Float32 elements of activations at once, by estimate; see tiles.ts for the default. */
   readonly maxActivationElements?: number;
+  /** Whether the graph makes perturbed adapters and directions of sign bits. Default: on provider cuda. */
+  readonly signed?: boolean;
   /** Where ONNX Runtime leaves its profiles (profile.ts); undefined: none. */
   readonly profileDirectory?: string;
 }
@@ -46,15 +50,24 @@ export interface Forward {
    * G is 1 and there is no scratch. Blocks the calling thread.
    */
   losses(rows: readonly TokenRow[], adapters: number, scratch?: Float32Array): Promise<Float64Array>;
+  /** Whether perturbed adapters and directions are given as sign bits: then `losses` and `logits` take θ alone. */
+  readonly signed: boolean;
+  /** As `losses`, under θ + step·z for each of `moves` along `z`: `[moves · rows]`. For a forward pass that is signed. */
+  lossesAround(
+    rows: readonly TokenRow[],
+    theta: Float32Array,
+    z: SignedDirections,
+    moves: readonly Move[],
+  ): Promise<Float64Array>;
   /**
    * Directional derivatives of each row's loss at θ `[d]`, `[K · rows]`, direction by direction: exact but for rounding, by
-   * forward-mode differentiation. `directions` `[K · d]` is tensor-major like `scratch`. `losses` `[rows]`, if given, is filled with
+   * forward-mode differentiation. `directions` are sign bits, or `[K · d]`, tensor-major like `scratch`. `losses` `[rows]`, if given, is filled with
    * the losses at θ, which come along. For a forward pass made with `tangents`.
    */
   slopes(
     rows: readonly TokenRow[],
     theta: Float32Array,
-    directions: Float32Array,
+    directions: Float32Array | SignedDirections,
     losses?: Float64Array,
   ): Promise<Float64Array>;
   /**
@@ -101,16 +114,26 @@ export async function createForward(
   // The head first: reading its table takes more memory for a moment than all else.
   await headFor(tangents === undefined ? 'nll' : 'slope');
   const kind = { arena: true, shared: tangents === 'float32' };
-  const trunk = await createSession(trunkGraph(model, adapter?.layout, { int8, tangents }), session, kind);
-  const pass = new ForwardPass(model, adapter, trunk, headFor, tangents !== undefined, options.maxActivationElements);
+  const signed = adapter !== undefined && (options.signed ?? session.provider === 'cuda');
+  const trunk = await createSession(trunkGraph(model, adapter?.layout, { int8, tangents, signed }), session, kind);
+  const pass = new ForwardPass(model, adapter, trunk, headFor, {
+    tangents: tangents !== undefined,
+    signed,
+    maxActivationElements: options.maxActivationElements ?? activationsOf(session),
+  });
   return checked(model, elements, {
     chosen,
-    losses: (rows, adapters, scratch) => pass.fitting(() => pass.losses(rows, adapters, scratch)),
+    signed,
+    losses: (rows, adapters, scratch) => pass.fitting(() => pass.losses(rows, pass.adapters(adapters, scratch))),
+    lossesAround(rows, theta, z, moves) {
+      assert(signed && adapter !== undefined, 'adapters that are made of sign bits');
+      return pass.fitting(() => pass.losses(rows, signedAdapters(adapter.layout, theta, z, moves)));
+    },
     slopes: (rows, theta, directions, losses) => pass.fitting(() => pass.slopes(rows, theta, directions, losses)),
     gradient: () => assert.fail('a forward pass made with gradients'),
     adaptersPerRun: (rows, adapters) => pass.plan(rows, adapters).adapters,
     directionsPerRun: (rows, directions) => pass.planDirections(rows, directions).adapters,
-    logits: (rows, adapters, scratch) => pass.logits(rows, adapters, scratch),
+    logits: (rows, adapters, scratch) => pass.logits(rows, pass.adapters(adapters, scratch)),
     close: async () => {
       for (const session of [trunk, ...heads.values()]) await session.release();
     },
@@ -126,10 +149,13 @@ async function reversible(
   options: ForwardOptions,
 ): Promise<Forward> {
   assert(adapter !== undefined, 'a gradient is by an adapter');
-  const pass = await GradientPass.create(model, adapter, session, options);
+  const { maxActivationElements = activationsOf(session) } = options;
+  const pass = await GradientPass.create(model, adapter, session, { ...options, maxActivationElements });
   const otherPass = (): never => assert.fail('a forward pass made without gradients');
   return {
     chosen,
+    signed: false,
+    lossesAround: otherPass,
     losses(rows, adapters, theta) {
       assert.equal(adapters, 1, 'one adapter, with gradients');
       return pass.losses(rows, theta!);

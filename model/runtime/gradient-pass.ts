@@ -68,7 +68,8 @@ export class GradientPass {
   async losses(rows: readonly TokenRow[], theta: Float32Array): Promise<Float64Array> {
     const { architecture, vocabularySize } = this.model;
     const losses = new Float64Array(rows.length);
-    for (const tile of planTiles(architecture, rows, 1, this.plan.maxActivationElements, vocabularySize).rows) {
+    const room = { limit: this.plan.maxActivationElements, perLabel: vocabularySize };
+    for (const tile of planTiles(architecture, rows, 1, room).rows) {
       const { nll } = await this.run(this.pack(rows, tile), theta, {});
       addLosses(nll!, rows, tile, losses);
     }

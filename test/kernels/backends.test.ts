@@ -229,6 +229,15 @@ for (const { name, make, cases, skip } of backends)
       await checkProjection(someFloats(new Float32Array(130_003)), 64, 1, PROJECTION_ERROR);
     });
 
+    it('makes the sign bits of the reference, of one block and of more than a unit of work', async () => {
+      for (const d of [1, 64, 65, 64 * 17, 600_001]) {
+        const key = roundKey(seedKey(pick(SEEDS)), below(1000), below(1000));
+        const range = [key, pick([0, below(1000), 2 ** 32 - 9]), pick([1, 3]), d] as const;
+        const [actual, expected] = [await backend.signs(...range), await referenceBackend.signs(...range)];
+        assert(Buffer.compare(actual, expected) === 0, `${d} elements`);
+      }
+    });
+
     it('perturbs θ to the bytes of the reference at any layout, stripes and sides', async () => {
       for (let i = 0; i < cases; i++) {
         const p = somePerturbation(someLayout(pick([3, 70, 900])));
@@ -276,6 +285,21 @@ describe('a projection', () => {
       }),
     );
     for (const products of others) assert.deepEqual(products, expected);
+  });
+});
+
+describe('sign bits', () => {
+  it('are those of the directions', async () => {
+    const [key, d] = [roundKey(seedKey(5), 3, 1), 150];
+    const signs = await referenceBackend.signs(key, 7, 2, d);
+    for (const k of [0, 1]) {
+      const bytes = signs.subarray((k * signs.length) / 2);
+      const z = direction(key, 7 + k, d, 1);
+      assert.deepEqual(
+        Int8Array.from(z, (_, i) => ((bytes[i >> 3]! >> (i & 7)) & 1 ? -1 : 1)),
+        z,
+      );
+    }
   });
 });
 

@@ -2,8 +2,11 @@
  * Estimator `forward`: g = ∇L·z by forward-mode differentiation (Baydin et al. 2022), what finite differences tend to as
  * ε → 0: their step is ε√m, so the scale is one.
  */
+
+import type { SignedDirections } from '../../model/runtime/signed-feeds.ts';
 import type { Estimator, EstimatorContext, Measurement } from './estimator.ts';
 import { inPasses, meanOf, meanOverRows } from './passes.ts';
+import { signedDirections } from './signed-directions.ts';
 
 export const forward: Estimator = {
   async project(context, measurement) {
@@ -18,12 +21,15 @@ export const forward: Estimator = {
   },
 };
 
-/** z of each direction, `[K · d]`, tensor-major: what a step of 1 from an adapter of zeros arrives at. */
+/** z of each direction, as sign bits or `[K · d]`, tensor-major: what a step of 1 from an adapter of zeros arrives at. */
 async function directionsOf(
-  { learning, layout, backend, scratch }: EstimatorContext,
-  { roundKey, firstDirection, directions }: Measurement,
+  context: EstimatorContext,
+  measurement: Measurement,
   zeros: Float32Array,
-): Promise<Float32Array> {
+): Promise<Float32Array | SignedDirections> {
+  if (context.forward.signed) return signedDirections(context, measurement);
+  const { learning, layout, backend, scratch } = context;
+  const { roundKey, firstDirection, directions } = measurement;
   const stripes = learning.directionStripes;
   const z = scratch.take(directions * layout.elements);
   const steps = { layout, theta: zeros, roundKey, firstDirection, directions, step: 1, stripes } as const;

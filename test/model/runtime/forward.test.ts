@@ -143,12 +143,14 @@ describe('short rows', () => {
 describe('a pass that is too large for one run', () => {
   it('is cut over adapters first, then over rows of similar length, each row once', () => {
     const rows = [50, 10, 49, 11, 12].map((tokens) => completionRow(new Array(tokens).fill(1), 1));
-    const whole = planTiles(llama.architecture, rows, 32, 2 ** 30);
+    const whole = planTiles(llama.architecture, rows, 32, { limit: 2 ** 30 });
     assert.deepEqual(whole, { rows: [[0, 1, 2, 3, 4]], adapters: 32 });
-    const fewer = planTiles(llama.architecture, rows, 32, 300_000);
+    const fewer = planTiles(llama.architecture, rows, 32, { limit: 300_000 });
     assert.equal(fewer.rows.length, 1);
     assert(fewer.adapters > 1 && fewer.adapters < 32);
-    const tiny = planTiles(llama.architecture, rows, 32, 30_000);
+    const tiny = planTiles(llama.architecture, rows, 32, { limit: 30_000 });
+    const large = planTiles(llama.architecture, rows, 32, { limit: 300_000, perAdapter: 290_000 });
+    assert.deepEqual([large.rows.length, large.adapters], [1, 1]);
     assert.deepEqual(tiny, { rows: [[1, 3, 4], [2], [0]], adapters: 1 });
   });
   it('gives the same losses and logits', async () => {

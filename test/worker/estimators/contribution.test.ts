@@ -32,11 +32,13 @@ function along(scratch: Float32Array, adapters: number, g: number): number {
 /** Loss of every row: slope · θ, plus the row's first completion id. */
 function linearLoss(adaptersPerRun: number): Forward {
   return {
+    signed: false,
     chosen: { provider: 'cpu', place: 'cpu', reason: 'no model at all' },
     adaptersPerRun: (_, adapters) => Math.min(adapters, adaptersPerRun),
     directionsPerRun: (_, directions) => Math.min(directions, adaptersPerRun),
     async slopes(batch, theta, directions, losses) {
       losses?.set(batch.map(({ ids }) => ids[1]! + along(theta, 1, 0)));
+      assert(directions instanceof Float32Array);
       const count = directions.length / theta.length;
       return Float64Array.from({ length: count * batch.length }, (_, i) =>
         along(directions, count, Math.floor(i / batch.length)),
@@ -52,6 +54,7 @@ function linearLoss(adaptersPerRun: number): Forward {
         return batch[i % batch.length]!.ids[1]! + along(scratch!, adapters, g);
       });
     },
+    lossesAround: () => Promise.reject(new Error('not used')),
     logits: () => Promise.reject(new Error('not used')),
     close: async () => {},
   };

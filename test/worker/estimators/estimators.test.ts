@@ -7,7 +7,7 @@ import { seedKey } from '../../../kernels/random-keys.ts';
 import { referenceBackend } from '../../../kernels/reference.ts';
 import { initialReplica } from '../../../kernels/replica.ts';
 import { openBaseModel } from '../../../model/base-model.ts';
-import { createForward } from '../../../model/runtime/forward.ts';
+import { createForward, type ForwardOptions } from '../../../model/runtime/forward.ts';
 import { DECODED_512 } from '../../../proto/e4m3.ts';
 import { Learning } from '../../../proto/run-config.ts';
 import { derivativesOf } from '../../../settings/worker-settings.ts';
@@ -24,10 +24,13 @@ const rows = fixtures()
   .golden.examples.map(rowOf);
 
 /** Decoded gradient bytes of one contribution, and what its rows lost. */
-async function measure(settings: Partial<Learning>): Promise<{ gradients: number[]; loss: number }> {
+async function measure(
+  settings: Partial<Learning>,
+  how: Partial<ForwardOptions> = {},
+): Promise<{ gradients: number[]; loss: number }> {
   const learning = Learning.parse({ directions: 6, ...settings });
   const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
-  const forward = await createForward(model, { layout }, { ...options, ...derivativesOf(learning, options) });
+  const forward = await createForward(model, { layout }, { ...options, ...derivativesOf(learning, options), ...how });
   const rule = { ...learning, decayRounds: 0, seedKey: seedKey(5) };
   const scratch = new Scratch(referenceBackend);
   const context = { learning, rule, layout, backend: referenceBackend, forward, scratch, worker: 3 };
@@ -61,6 +64,23 @@ describe('exact derivatives', () => {
           assert(Math.abs(g - spsa[j]!) <= Math.abs(spsa[j]!) / 8 + 2 ** -9, `direction ${j}: ${g}, spsa ${spsa[j]}`);
         });
       });
+});
+
+describe('adapters that the graph makes of sign bits', () => {
+  // Runs of a few adapters, so that a run takes some of the directions.
+  for (const estimator of ['spsa', 'oneSided', 'forward'] as const)
+    for (const directionStripes of [1, 4] as const)
+      for (const maxActivationElements of [undefined, 60_000])
+        it(`measure what those that are given do, to the bit (${estimator}, stripes ${directionStripes}, at most ${maxActivationElements})`, async () => {
+          const settings = { estimator, directionStripes };
+          const given = await measure(settings, { signed: false });
+          const made = await measure(settings, {
+            signed: true,
+            ...(maxActivationElements && { maxActivationElements }),
+          });
+          assert.deepEqual(made.gradients, given.gradients);
+          assert(Math.abs(made.loss / given.loss - 1) < 1e-6, `${made.loss}, given ${given.loss}`);
+        });
 });
 
 describe('the loss that comes along', () => {
