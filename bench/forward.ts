@@ -8,6 +8,7 @@ import { type BaseModel, openBaseModel } from '../model/base-model.ts';
 import { createForward, type Forward, type ForwardOptions } from '../model/runtime/forward.ts';
 import { type OperatorCount, profilePass } from '../model/runtime/profile.ts';
 import type { Provider } from '../model/runtime/provider.ts';
+import { noDirection } from '../model/runtime/signed-feeds.ts';
 import { completionRow, type TokenRow } from '../model/token-row.ts';
 import { benchDirections, type DirectionsRow } from './directions.ts';
 import { describeMachine, type Machine } from './machine.ts';
@@ -122,7 +123,7 @@ async function offProvider(
     await losses.close();
     if (options.quantize !== 'none') return;
     const slopes = await createForward(model, { layout }, { ...options, profileDirectory, tangents: 'float32' });
-    await slopes.slopes(rows, theta, theta);
+    await slopes.slopes(rows, theta, slopes.signed ? noDirection(layout) : theta);
     await slopes.close();
     const gradients = await createForward(model, { layout }, { ...options, profileDirectory, gradients: true });
     await gradients.gradient(rows, theta);

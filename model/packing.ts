@@ -145,7 +145,7 @@ export function int64(values: readonly number[], shape: readonly number[]): Tens
 /** The lowest float32: what transformers adds, and far below any score. */
 const HIDDEN = -3.4028234663852886e38;
 
-/** Where a row lies in the lines of a mask `[B, 1, 1, T, S]`. */
+/** Where a row lies in the lines of a mask `[B, 1, T, S]`. */
 export interface MaskedRow {
   readonly line: number;
   readonly firstQuery: number;
@@ -178,7 +178,7 @@ export function maskFeeds(
         const end = past + query + 1;
         mask.fill(0, at + Math.max(0, end - (window ?? end)), at + end);
       }
-    feeds[maskName(window)] = new Tensor('float32', mask, [count, 1, 1, T, S]);
+    feeds[maskName(window)] = new Tensor('float32', mask, [count, 1, T, S]);
   }
   return feeds;
 }

@@ -15,7 +15,7 @@ export function attention(g: ModelGraph, description: Attention, x: Dual, kept: 
   const { heads, keyValueHeads, softcap } = description;
   const [q, k, v] = project(g, description, x);
   const shared = heads / keyValueHeads;
-  // The heads that share a key stand beside it: [G, B, keyValueHeads, shared, T, D] against [G, B, keyValueHeads, 1, T, D].
+  // The queries of all heads that share a key are rows of one product: [G, B, keyValueHeads, shared · T, D] by [G, B, keyValueHeads, T, D].
   const turned = positioned(g, description, q!, heads, description.queryNorm);
   const query = headsFirst(g, turned, shared, description, g.padding());
   const cache = cacheInputs(description);
@@ -24,7 +24,7 @@ export function attention(g: ModelGraph, description: Attention, x: Dual, kept: 
   const key = remembered(positioned(g, description, k!, keyValueHeads, description.keyNorm), cache.key);
   const plain = scoresOf(graph, query, key, description);
   const scores = softcap === undefined ? plain : g.softcapped(plain, softcap);
-  const mixed = mix(g, scores, g.mask(description.window), remembered(v!, cache.value), description);
+  const mixed = mix(g, scores, g.mask(description.window, shared), remembered(v!, cache.value));
   const merged = linearly(
     graph,
     mixed,
@@ -34,7 +34,7 @@ export function attention(g: ModelGraph, description: Attention, x: Dual, kept: 
   return linear(g, description.output, merged);
 }
 
-/** S = scale·q·kᵀ, `[G, B, keyValueHeads, shared, T, T]`. */
+/** S = scale·q·kᵀ, `[G, B, keyValueHeads, shared · T, T]`. */
 function scoresOf(graph: GraphBuilder, query: Dual, key: Dual, description: Attention): Dual {
   const { scale } = description;
   const product = (q: Value, k: Value): Value =>
@@ -42,11 +42,7 @@ function scoresOf(graph: GraphBuilder, query: Dual, key: Dual, description: Atte
   const scaled = (x: Value): Value => graph.node('Mul', [x, graph.scalar(scale)]);
   return derived(graph, product(query.value, key.value), [
     [query, (dq) => product(dq, key.value), (dS) => scaled(graph.node('MatMul', [dS, key.value]))],
-    [
-      key,
-      (dk) => product(query.value, dk),
-      (dS) => scaled(overShared(graph, graph.node('MatMul', [turned(graph, dS), query.value]), description)),
-    ],
+    [key, (dk) => product(query.value, dk), (dS) => scaled(graph.node('MatMul', [turned(graph, dS), query.value]))],
   ]);
 }
 
@@ -54,7 +50,7 @@ function scoresOf(graph: GraphBuilder, query: Dual, key: Dual, description: Atte
  * y = P·v, P = softmax(S + mask). With M = P∘dS the tangent of P is M − P·Σ M (sums over a row), so
  * dy = M·v − (Σ M)·y + P·dv. In reverse S̄ = P∘(ȳ·vᵀ − Σ ȳ∘y), since Σ P∘(ȳ·vᵀ) = Σ ȳ∘y, and v̄ = Pᵀ·ȳ.
  */
-function mix({ graph }: ModelGraph, scores: Dual, mask: Value, v: Dual, description: Attention): Dual {
+function mix({ graph }: ModelGraph, scores: Dual, mask: Value, v: Dual): Dual {
   const weights = graph.node('Softmax', [graph.node('Add', [scores.value, mask])], { axis: -1 });
   const value = graph.node('MatMul', [weights, v.value]);
   const sums = (x: Value): Value => graph.node('ReduceSum', [x, graph.integers([-1])], { keepdims: 1 });
@@ -69,20 +65,12 @@ function mix({ graph }: ModelGraph, scores: Dual, mask: Value, v: Dual, descript
   };
   return derived(graph, value, [
     [scores, pushScores, pullScores],
-    [
-      v,
-      (dv) => graph.node('MatMul', [weights, dv]),
-      (dy) => overShared(graph, graph.node('MatMul', [turned(graph, weights), dy]), description),
-    ],
+    [v, (dv) => graph.node('MatMul', [weights, dv]), (dy) => graph.node('MatMul', [turned(graph, weights), dy])],
   ]);
 }
 
-/** Each of `[G, B, keyValueHeads, shared, rows, columns]`, transposed. */
-const turned = (graph: GraphBuilder, x: Value): Value => graph.node('Transpose', [x], { perm: [0, 1, 2, 3, 5, 4] });
-
-/** What the heads that share a key say of it, added up: `[G, B, keyValueHeads, 1, T, D]`. */
-const overShared = (graph: GraphBuilder, x: Value, { heads, keyValueHeads }: Attention): Value =>
-  heads === keyValueHeads ? x : graph.node('ReduceSum', [x, graph.integers([3])], { keepdims: 1 });
+/** Each of `[G, B, keyValueHeads, rows, columns]`, transposed. */
+const turned = (graph: GraphBuilder, x: Value): Value => graph.node('Transpose', [x], { perm: [0, 1, 2, 4, 3] });
 
 /** q, k and v, each `[G, N, its heads · D]`. */
 function project(g: ModelGraph, { projections, heads, keyValueHeads, headSize }: Attention, x: Dual): Dual[] {
@@ -130,7 +118,7 @@ function rotated(g: ModelGraph, index: number, rope: Rope, x: Dual, heads: numbe
   );
 }
 
-/** Packed `[G, N, heads · D]` to `[G, B, heads / shared, shared, T, D]` at `places`. */
+/** Packed `[G, N, heads · D]` to `[G, B, heads / shared, shared · T, D]` at `places`. */
 function headsFirst({ graph }: ModelGraph, x: Dual, shared: number, description: Attention, places: Choice): Dual {
   return linearly(
     graph,
@@ -140,14 +128,16 @@ function headsFirst({ graph }: ModelGraph, x: Dual, shared: number, description:
   );
 }
 
-/** `[G, B, T, heads · D]` to `[G, B, keyValueHeads, shared, T, D]`. */
+/** `[G, B, T, heads · D]` to `[G, B, keyValueHeads, shared · T, D]`. */
 function perHead(graph: GraphBuilder, x: Value, shared: number, { keyValueHeads, headSize }: Attention): Value {
-  const apart = graph.node('Reshape', [x, graph.integers([0, 0, 0, keyValueHeads, shared, headSize])]);
-  return graph.node('Transpose', [apart], { perm: [0, 1, 3, 4, 2, 5] });
+  const apart = graph.node('Reshape', [x, graph.integers([0, 0, 0, keyValueHeads * shared, headSize])]);
+  const byHead = graph.node('Transpose', [apart], { perm: [0, 1, 3, 2, 4] });
+  return shared === 1 ? byHead : graph.node('Reshape', [byHead, graph.integers([0, 0, keyValueHeads, -1, headSize])]);
 }
 
-/** `[G, B, keyValueHeads, shared, T, D]` to `[G, B·T, heads · D]`. */
+/** `[G, B, keyValueHeads, shared · T, D]` to `[G, B·T, heads · D]`. */
 function tokensFirst(graph: GraphBuilder, x: Value, heads: number, { headSize }: Attention): Value {
-  const tokens = graph.node('Transpose', [x], { perm: [0, 1, 4, 2, 3, 5] });
+  const byHead = graph.node('Reshape', [x, graph.integers([0, 0, heads, -1, headSize])]);
+  const tokens = graph.node('Transpose', [byHead], { perm: [0, 1, 3, 2, 4] });
   return graph.node('Reshape', [tokens, graph.integers([0, -1, heads * headSize])]);
 }

@@ -107,6 +107,11 @@ export class GraphBuilder {
     return value;
   }
 
+  /** Makes nodes that belong to the graph itself, whatever branch asks for them: every branch may read what they make. */
+  outside<T>(make: () => T): T {
+    return this.into(this.nodes, make);
+  }
+
   /** Makes nodes that belong to a branch; `endBranch` gives their result back to the graph. */
   inBranch<T>(make: () => T): T {
     return this.into(this.branch, make);
@@ -208,7 +213,7 @@ export class GraphBuilder {
   /** A tensor in float32: as stored, or cast (once, when the session is made). Every branch may read it. */
   weight(weight: WeightTensor): Value {
     const value = this.storedWeight(weight);
-    return weight.dtype === 'F32' ? value : this.into(this.nodes, () => this.cast(value));
+    return weight.dtype === 'F32' ? value : this.outside(() => this.cast(value));
   }
 
   /** `value` in float32. */

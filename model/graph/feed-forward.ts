@@ -1,7 +1,7 @@
 /** The feed-forward sublayer: gated, or a plain activation between two layers. */
 import type { Activation, FeedForward } from '../architecture.ts';
 import { activate, activationSlope } from './activation.ts';
-import type { GraphBuilder, Value } from './builder.ts';
+import type { Value } from './builder.ts';
 import { type Dual, derived, split } from './dual.ts';
 import { linear, linears } from './linear.ts';
 import type { ModelGraph } from './model-graph.ts';
@@ -16,23 +16,29 @@ function inner(g: ModelGraph, input: FeedForward['input'], activation: Activatio
   if ('gateUp' in input) {
     const half = input.gateUp.fanOut / 2;
     const [gate, up] = split(graph, linear(g, input.gateUp, x), [half, half]);
-    return gated(graph, activation, gate!, up!);
+    return gated(g, activation, gate!, up!);
   }
   if ('gate' in input) {
     const [gate, up] = linears(g, [input.gate, input.up], x);
-    return gated(graph, activation, gate!, up!);
+    return gated(g, activation, gate!, up!);
   }
   const up = linear(g, input.up, x);
-  const slope = (): Value => activationSlope(graph, activation, up.value);
+  const slope = (): Value => halfable(g, activationSlope(graph, activation, up.value));
   return derived(graph, activate(graph, activation, up.value), [[up, (dx) => graph.node('Mul', [slope(), dx])]]);
 }
 
 /** act(gate)·up, with tangent act′(gate)·up·dgate + act(gate)·dup. */
-function gated(graph: GraphBuilder, activation: Activation, gate: Dual, up: Dual): Dual {
+function gated(g: ModelGraph, activation: Activation, gate: Dual, up: Dual): Dual {
+  const { graph } = g;
   const active = activate(graph, activation, gate.value);
-  const slope = (): Value => graph.node('Mul', [activationSlope(graph, activation, gate.value), up.value]);
+  const slope = (): Value => halfable(g, graph.node('Mul', [activationSlope(graph, activation, gate.value), up.value]));
   return derived(graph, graph.node('Mul', [active, up.value]), [
     [gate, (dx) => graph.node('Mul', [slope(), dx])],
     [up, (dx) => graph.node('Mul', [active, dx])],
   ]);
+}
+
+function halfable(g: ModelGraph, value: Value): Value {
+  g.halfable.push(value);
+  return value;
 }

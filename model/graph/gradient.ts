@@ -5,7 +5,7 @@ import type { Value } from './builder.ts';
 import { adjoints, type Dual } from './dual.ts';
 import { lossOf } from './head.ts';
 import { ModelGraph } from './model-graph.ts';
-import { givenMatrix, type SerializedGraph, takeAdapters, tokenIds, trunkParts } from './trunk.ts';
+import { givenMatrix, type SerializedGraph, serialized, takeAdapters, tokenIds, trunkParts } from './trunk.ts';
 
 /** Names of the gradient's outputs. */
 export const gradientOutput = (matrix: 'A' | 'B', module: number): string => `g${matrix}${module}`;
@@ -38,7 +38,7 @@ export function gradientGraph(model: BaseModel, layout: AdapterLayout, remakes: 
   graph.output(outputs[0]!, 'nll', ['L', 1]);
   for (const [i, { name, shape }] of [...variables.values()].entries())
     graph.output(outputs[1 + i]!, name, [1, ...shape]);
-  return { bytes: graph.serialize(), weightsDirectory: graph.weightsDirectory };
+  return serialized(g);
 }
 
 /** nll alone. */

@@ -4,7 +4,7 @@ import type { Int8Weights } from '../int8-weights.ts';
 import type { Value } from './builder.ts';
 import { adjoints, type Dual, scaled } from './dual.ts';
 import { ModelGraph } from './model-graph.ts';
-import type { SerializedGraph } from './trunk.ts';
+import { type SerializedGraph, serialized } from './trunk.ts';
 
 /** What the head gives: logits, nll, or nll and what it changes by with the hidden state. */
 export type HeadOutput = 'logits' | 'nll' | 'slope';
@@ -29,7 +29,7 @@ export function headGraph(model: BaseModel, output: HeadOutput, int8?: Int8Weigh
       graph.output(ended!, 'slope', ['M', embedding.size]);
     }
   }
-  return { bytes: graph.serialize(), weightsDirectory: graph.weightsDirectory };
+  return serialized(g);
 }
 
 function logitsOf(g: ModelGraph, hidden: Dual): Dual {

@@ -41,6 +41,8 @@ export class ModelGraph {
   readonly architecture: Architecture;
   /** By the layer's name. */
   readonly adapters = new Map<string, AdapterInputs>();
+  /** Values that a linear layer or a gate may read in fewer bits: matrices of adapters, slopes of activations. */
+  readonly halfable: Value[] = [];
   private readonly model: BaseModel;
   private readonly int8: Int8Weights | undefined;
   private readonly tangents: TangentPrecision | undefined;
@@ -166,9 +168,18 @@ export class ModelGraph {
     return this.graph.node('Gather', [x, index], { axis: 1 });
   }
 
-  /** Added to the scores, `[B, 1, 1, T, T]` (`S` keys with a cache): 0 where a query (row) may see a key (column), else the lowest float32. */
-  mask(window: number | undefined): Value {
-    return this.graph.input(maskName(window), 'float32', ['B', 1, 1, 'T', this.cached ? 'S' : 'T']);
+  /**
+   * Added to the scores of `shared` heads, `[B, 1, shared · T, T]` (`S` keys with a cache): 0 where a query (row) may see a key
+   * (column), else the lowest float32.
+   */
+  mask(window: number | undefined, shared: number): Value {
+    const { graph } = this;
+    const mask = graph.input(maskName(window), 'float32', ['B', 1, 'T', this.cached ? 'S' : 'T']);
+    if (shared === 1) return mask;
+    const heads = new Array<Value>(shared).fill(mask);
+    return graph.once(`${mask} of ${shared} heads`, () =>
+      graph.outside(() => graph.node('Concat', heads, { axis: 2 })),
+    );
   }
 
   /** cos and sin of each packed token, `[N, rotated / 2]`. */

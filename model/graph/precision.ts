@@ -1,10 +1,11 @@
 /**
- * Products with base weights in fewer bits than float32: both factors are rounded, sums are float32, and the product is rounded
- * where a device gives it so. All else stays float32: the residual stream, norms, softmax, the adapter's own products, and the
- * head, since a rounded logit would be off by more than two close losses differ.
+ * Passes in fewer bits than float32. In half precision a linear layer multiplies so, with base weights and with the adapter's
+ * matrices, and what it gives stays so until something else needs it: through sums of such products, an activation, the product
+ * of a gate, the rotation of queries and keys. Each value is rounded, sums within a product are float32. All else is float32: the
+ * residual stream, norms, scores, softmax, and the head, since a rounded logit would be off by more than two close losses differ.
  */
-import { TensorProto_DataType as DataType } from '../../formats/gen/onnx.ts';
-import type { Value } from './builder.ts';
+import { TensorProto_DataType as DataType, type NodeProto } from '../../formats/gen/onnx.ts';
+import { nodeOf, type Value } from './builder.ts';
 import { type GraphRewriter, rewritten } from './rewriter.ts';
 
 /** tf32: factors of 8 + 10 bits of exponent and fraction, where an NVIDIA GPU multiplies float32 so. */
@@ -21,44 +22,130 @@ const TF32_SPLIT = 2 ** 13 + 1;
 
 export interface PrecisionOptions {
   readonly precision: Precision;
-  /** The device computes in float32, and operands and products are rounded to what another one would hold. */
+  /** The device computes in float32, and values are rounded to what another one would hold. */
   readonly emulated: boolean;
   /** Name of the stored tensor that stays float32: the head's. */
   readonly head: string;
 }
 
-/** The graph with the products of base weights in that precision; base weights are held in it, and cast once at most. */
-export function inPrecision(model: Uint8Array, { precision, emulated, head }: PrecisionOptions): Uint8Array {
+/**
+ * The graph in that precision; base weights are held in it, and cast once at most.
+ * @param halfable values that a linear layer or a gate may read in fewer bits: matrices of adapters, slopes of activations
+ */
+export function inPrecision(
+  model: Uint8Array,
+  halfable: readonly Value[],
+  { precision, emulated, head }: PrecisionOptions,
+): Uint8Array {
   const type = TYPES[precision];
-  if (precision === 'float32' || (type === undefined && !emulated)) return model;
+  if (type !== undefined) {
+    const halves = new Halves(type, emulated, head, halfable);
+    return rewritten(model, (graph, node) => halves.place(graph, node));
+  }
+  if (precision === 'float32' || !emulated) return model;
   return rewritten(model, (graph, node) => {
-    if (node.opType !== 'FusedMatMul' && node.opType !== 'MatMul') return false;
-    const factors = node.input.slice(0, 2);
-    const weights = factors.flatMap((value) => graph.weight(value) ?? []);
-    if (weights.length === 0 || weights.some(({ name }) => name === head)) return false;
-    if (type === undefined) graph.place({ ...node, input: factors.map((value) => truncated(graph, value)) });
-    else {
-      const rounded = factors.map((value) => halved(graph, value, type));
-      const input = emulated ? rounded.map((value) => widened(graph, value)) : rounded;
-      const product = `${node.output[0]!}_product`;
-      graph.place({ ...node, name: product, input, output: [product] });
-      const half = emulated ? graph.node('Cast', [product], { to: type }) : product;
-      graph.replace(node, 'Cast', [half], { to: DataType.FLOAT });
-    }
+    if (!isProduct(node) || !node.input.some((value) => isBaseWeight(graph, value, head))) return false;
+    graph.place({ ...node, input: node.input.map((value) => truncated(graph, value)) });
     return true;
   });
 }
 
-/** `value` in the half type: a weight that is stored in it as it is, made else once a session, any other value once a pass. */
-function halved(graph: GraphRewriter, value: Value, to: DataType): Value {
-  const weight = graph.weight(value);
-  if (weight === undefined) return graph.once('Cast', value, { to });
-  return weight.dataType === to ? weight.name : graph.once('Cast', weight.name, { to });
-}
+const isProduct = ({ opType }: NodeProto): boolean => opType === 'FusedMatMul' || opType === 'MatMul';
 
-const widened = (graph: GraphRewriter, value: Value): Value => graph.once('Cast', value, { to: DataType.FLOAT });
+function isBaseWeight(graph: GraphRewriter, value: Value, head: string): boolean {
+  const weight = graph.weight(value);
+  return weight !== undefined && weight.name !== head;
+}
 
 function truncated(graph: GraphRewriter, value: Value): Value {
   const large = graph.node('Mul', [value, graph.scalar(TF32_SPLIT)]);
   return graph.node('Sub', [large, graph.node('Sub', [large, value])]);
+}
+
+/** Operators that move elements of their first input, or of all, and make no others. */
+const MOVES = new Set(['Concat', 'Expand', 'Gather', 'Reshape', 'Slice', 'Split', 'Squeeze', 'Transpose', 'Unsqueeze']);
+const ACTIVATIONS = new Set(['Gelu', 'QuickGelu', 'Relu']);
+
+/** What of a graph is in half precision, node by node. */
+class Halves {
+  private readonly type: DataType;
+  private readonly emulated: boolean;
+  private readonly head: string;
+  /** Values that a rewritten node gives in half precision, by the name that they had. Emulated: rounded, in float32. */
+  private readonly halves = new Map<Value, Value>();
+  /** What is made in float32 and read in half precision: also what moving elements makes of it. */
+  private readonly halfable: Set<Value>;
+  /** What activations give. */
+  private readonly active = new Set<Value>();
+
+  constructor(type: DataType, emulated: boolean, head: string, halfable: readonly Value[]) {
+    this.type = type;
+    this.emulated = emulated;
+    this.head = head;
+    this.halfable = new Set(halfable);
+  }
+
+  /** A rule of the rewriter. */
+  place(graph: GraphRewriter, node: NodeProto): boolean {
+    const first = node.input[0]!;
+    const isRead = (value: Value): boolean => this.halfable.has(value) || isBaseWeight(graph, value, this.head);
+    const isHalf = (value: Value): boolean => this.halves.has(value);
+    if (isProduct(node)) {
+      if (node.input.some(isRead)) return this.inHalf(graph, node, [0, 1]);
+    } else if (MOVES.has(node.opType)) {
+      const moved = node.opType === 'Concat' ? node.input : [first];
+      const isMoved = moved.every((value) => this.halfable.has(value));
+      if (isMoved) for (const output of node.output) this.halfable.add(output);
+      if (isMoved || moved.every(isHalf)) return this.inHalf(graph, node, [...moved.keys()]);
+    } else if (node.opType === 'RotaryEmbedding' && isHalf(first)) {
+      // x, position, cos, sin.
+      return this.inHalf(graph, node, [0, 2, 3]);
+    } else if (ACTIVATIONS.has(node.opType) && this.halves.has(first)) {
+      this.active.add(node.output[0]!);
+      return this.inHalf(graph, node, [0]);
+    } else if (node.opType === 'Shape' && this.halves.has(first)) {
+      graph.place({ ...node, input: [this.halves.get(first)!] });
+      return true;
+    }
+    if (!node.input.some(isHalf)) return false;
+    const isGate =
+      node.opType === 'Mul' && node.input.some((value) => this.active.has(value) || this.halfable.has(value));
+    if ((node.opType === 'Add' || isGate) && node.input.every((value) => isHalf(value) || isRead(value)))
+      return this.inHalf(graph, node, [0, 1]);
+    graph.place({ ...node, input: node.input.map((value) => this.whole(graph, value)) });
+    return true;
+  }
+
+  /** `node` with those of its inputs and all outputs in half precision. */
+  private inHalf(graph: GraphRewriter, node: NodeProto, inputs: readonly number[]): true {
+    const input = node.input.map((value, i) => (inputs.includes(i) ? this.half(graph, value) : value));
+    const output = node.output.map((value) => `${value}_half`);
+    const rounds = this.emulated && !MOVES.has(node.opType);
+    const given = rounds ? output.map((value) => `${value}_exact`) : output;
+    graph.place({ ...node, name: given[0]!, input, output: given });
+    node.output.forEach((value, i) => {
+      if (rounds) {
+        const half = graph.node('Cast', [given[i]!], { to: this.type });
+        graph.place(nodeOf('Cast', [half], [output[i]!], { to: DataType.FLOAT }));
+      }
+      this.halves.set(value, output[i]!);
+    });
+    return true;
+  }
+
+  /** `value` in half precision: a weight that is stored so as it is, made else once a session, any other value once a pass. */
+  private half(graph: GraphRewriter, value: Value): Value {
+    const known = this.halves.get(value);
+    if (known !== undefined) return known;
+    const weight = graph.weight(value);
+    const source = weight?.name ?? value;
+    const half = weight?.dataType === this.type ? source : graph.once('Cast', source, { to: this.type });
+    return this.emulated ? graph.once('Cast', half, { to: DataType.FLOAT }) : half;
+  }
+
+  private whole(graph: GraphRewriter, value: Value): Value {
+    const half = this.halves.get(value);
+    if (half === undefined) return value;
+    return this.emulated ? half : graph.once('Cast', half, { to: DataType.FLOAT });
+  }
 }

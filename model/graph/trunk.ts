@@ -15,7 +15,16 @@ import { normalization } from './normalization.ts';
 export interface SerializedGraph {
   readonly bytes: Uint8Array;
   readonly weightsDirectory: string;
+  /** Values that may be read in fewer bits (precision.ts). */
+  readonly halfable: readonly Value[];
 }
+
+/** The finished graph. */
+export const serialized = ({ graph, halfable }: ModelGraph): SerializedGraph => ({
+  bytes: graph.serialize(),
+  weightsDirectory: graph.weightsDirectory,
+  halfable,
+});
 
 /** Names of a module's adapter inputs, and of their tangents. */
 export const adapterInput = (matrix: 'A' | 'B', module: number): string => `${matrix}${module}`;
@@ -40,12 +49,12 @@ export function trunkGraph(
   const x = trunkParts(g).reduce((x, part) => closed(g, part(x)), tokenIds(g));
   graph.output(x.value, 'hidden', ['G', 'L', architecture.embedding.size]);
   if (x.tangent) graph.output(x.tangent, 'tangents', ['K', 'L', architecture.embedding.size]);
-  return { bytes: graph.serialize(), weightsDirectory: graph.weightsDirectory };
+  return serialized(g);
 }
 
 /** Gives the modules their matrices: `trained` those that are trained, inputs of the graph the others. */
 export function takeAdapters(
-  { graph, adapters }: ModelGraph,
+  { graph, adapters, halfable }: ModelGraph,
   layout: AdapterLayout | undefined,
   trained: (tensor: AdapterTensor, index: number) => Dual,
 ): void {
@@ -55,7 +64,10 @@ export function takeAdapters(
   layout?.modules.forEach(({ name, rank, fanIn, scale }, module) => {
     const [a, b] = [adapterInput('A', module), adapterInput('B', module)];
     const frozen = (): Dual => ({ value: graph.input(a, 'float32', [1, rank, fanIn]) });
-    adapters.set(name, { a: matrices.get(a) ?? frozen(), b: matrices.get(b)!, rank, scale });
+    const inputs = { a: matrices.get(a) ?? frozen(), b: matrices.get(b)!, rank, scale };
+    adapters.set(name, inputs);
+    for (const { value, tangent } of [inputs.a, inputs.b])
+      halfable.push(value, ...(tangent === undefined ? [] : [tangent]));
   });
 }
 

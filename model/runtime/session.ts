@@ -31,7 +31,8 @@ export async function createSession(
 ): Promise<InferenceSession> {
   const { provider, device = 0, rounding } = options;
   const emulated = provider === 'cpu';
-  const rounded = rounding === undefined ? graph.bytes : inPrecision(graph.bytes, { ...rounding, emulated });
+  const rounded =
+    rounding === undefined ? graph.bytes : inPrecision(graph.bytes, graph.halfable, { ...rounding, emulated });
   return InferenceSession.create(provider === 'webgpu' ? loweredForWebGpu(rounded) : rounded, {
     executionProviders: [provider === 'cuda' ? { name: provider, deviceId: device } : provider],
     ...(options.profileDirectory !== undefined && {

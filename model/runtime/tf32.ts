@@ -16,7 +16,7 @@ export async function multipliesInFloat32(options: SessionOptions): Promise<bool
   const graph = new GraphBuilder([]);
   const [x, ones] = ['x', 'ones'].map((name) => graph.input(name, 'float32', [SIZE, SIZE]));
   graph.output(graph.node('FusedMatMul', [x!, ones!]), 'y', [SIZE, SIZE]);
-  const serialized = { bytes: graph.serialize(), weightsDirectory: graph.weightsDirectory };
+  const serialized = { bytes: graph.serialize(), weightsDirectory: graph.weightsDirectory, halfable: [] };
   const session = await createSession(serialized, options, { arena: false, shared: false });
   const matrix = (values: (row: number, column: number) => number): Tensor => {
     const elements = Float32Array.from({ length: SIZE * SIZE }, (_, i) => values(Math.floor(i / SIZE), i % SIZE));

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { InferenceSession } from 'onnxruntime-node';
-import { TensorProto_DataType as DataType, ModelProto } from '../../formats/gen/onnx.ts';
+import { TensorProto_DataType as DataType, ModelProto, type NodeProto } from '../../formats/gen/onnx.ts';
 import { openBaseModel } from '../../model/base-model.ts';
 import { headGraph } from '../../model/graph/head.ts';
 import { inPrecision, type Precision } from '../../model/graph/precision.ts';
@@ -62,36 +62,69 @@ describe('the CPU provider in another precision', () => {
       });
 });
 
+/** What reads the product of a linear layer. */
+const NEXT: Readonly<Record<string, string>> = {
+  q: 'RotaryEmbedding',
+  k: 'RotaryEmbedding',
+  v: 'Gather',
+  o: 'Cast',
+  gate: 'QuickGelu',
+  up: 'Mul',
+  down: 'Cast',
+};
+
 describe('a graph in half precision', () => {
   const model = openBaseModel(join(tinyReviews, 'model'));
   const head = model.weights.get(model.architecture.head.name)!.name;
+  const llama = openBaseModel(join(golden, 'models/llama'));
 
   it('reads stored half-precision weights as they are, but for norms and the head', () => {
-    const { bytes } = trunkGraph(model, undefined, {});
+    const { bytes, halfable } = trunkGraph(model, undefined, {});
     const { node, initializer } = ModelProto.decode(
-      inPrecision(bytes, { precision: 'bfloat16', emulated: false, head }),
+      inPrecision(bytes, halfable, { precision: 'bfloat16', emulated: false, head }),
     ).graph!;
     const products = node.filter(
       ({ opType, input }) => opType === 'FusedMatMul' && initializer.some(({ name }) => name === input[1]),
     );
     assert.equal(products.length, 7 * model.architecture.layers.length);
+    const made = (value: string): string => node.find((node) => node.output[0] === value)!.opType;
+    const used = (value: string): string[] =>
+      node.filter(({ input }) => input.includes(value)).map(({ opType }) => opType);
     for (const { input, output } of products) {
       assert.equal(initializer.find(({ name }) => name === input[1])!.dataType, DataType.BFLOAT16);
-      const cast = node.find((node) => node.output[0] === input[0])!;
-      assert.deepEqual([cast.opType, cast.attribute[0]!.i], ['Cast', DataType.BFLOAT16]);
-      assert(
-        node.some(
-          (node) => node.opType === 'Cast' && node.input[0] === output[0] && node.attribute[0]!.i === DataType.FLOAT,
-        ),
-      );
+      // What the gate made goes on in half precision, and all else begins and ends in float32.
+      const isDown = input[1]!.includes('down_proj');
+      assert.equal(made(input[0]!), isDown ? 'Mul' : 'Cast');
+      const [, layer] = /(\w+)_proj/.exec(input[1]!)!;
+      assert.deepEqual(used(output[0]!), [NEXT[layer!]]);
     }
     // Three projections read one normalized state: it is cast once.
     assert.equal(new Set(products.map(({ input }) => input[0])).size, 4 * model.architecture.layers.length);
     const { bytes: whole } = headGraph(model, 'nll');
     assert.deepEqual(
-      Buffer.from(inPrecision(whole, { precision: 'bfloat16', emulated: false, head })),
+      Buffer.from(inPrecision(whole, [], { precision: 'bfloat16', emulated: false, head })),
       Buffer.from(ModelProto.encode(ModelProto.decode(whole)).finish()),
     );
+  });
+
+  it("multiplies by the adapter's matrices in it, and adds that to what the weights gave", () => {
+    const { layout } = readFixtureAdapter(join(golden, 'models/llama/adapter'), llama);
+    for (const signed of [false, true]) {
+      const { bytes, halfable } = trunkGraph(llama, layout, { signed });
+      const { node } = ModelProto.decode(inPrecision(bytes, halfable, { precision: 'float16', emulated: false, head }))
+        .graph!;
+      const made = (value: string | undefined): NodeProto => node.find(({ output }) => output.includes(value!))!;
+      // y = x·Wᵀ + (x·Aᵀ)·Bᵀ: the sum and both its terms are halves.
+      const sums = node.filter(
+        ({ opType, input }) => opType === 'Add' && input.every((value) => value.endsWith('_half')),
+      );
+      assert.equal(sums.length, layout.modules.length);
+      for (const { input } of sums) {
+        const [product, expanded] = input.map(made);
+        assert.deepEqual([product!.opType, expanded!.opType], ['FusedMatMul', 'FusedMatMul']);
+        assert.equal(made(expanded!.input[1]).opType, 'Cast');
+      }
+    }
   });
 
   it('gives what its emulation gives, where ONNX Runtime multiplies halves', async () => {
@@ -99,7 +132,7 @@ describe('a graph in half precision', () => {
     const rows = [{ ids: [5, 6, 7, 8, 9], labels: [3, 4] }];
     const { feeds } = packRows(rows, model.architecture);
     const hidden = async (emulated: boolean) => {
-      const bytes = inPrecision(graph.bytes, { precision: 'float16', emulated, head });
+      const bytes = inPrecision(graph.bytes, graph.halfable, { precision: 'float16', emulated, head });
       const session = await InferenceSession.create(bytes, {
         executionProviders: ['cpu'],
         logSeverityLevel: 3,
