@@ -23,7 +23,7 @@ function inner(g: ModelGraph, input: FeedForward['input'], activation: Activatio
     return gated(g, activation, gate!, up!);
   }
   const up = linear(g, input.up, x);
-  const slope = (): Value => halfable(g, activationSlope(graph, activation, up.value));
+  const slope = (): Value => g.readInHalf(activationSlope(graph, activation, up.value));
   return derived(graph, activate(graph, activation, up.value), [[up, (dx) => graph.node('Mul', [slope(), dx])]]);
 }
 
@@ -31,14 +31,10 @@ function inner(g: ModelGraph, input: FeedForward['input'], activation: Activatio
 function gated(g: ModelGraph, activation: Activation, gate: Dual, up: Dual): Dual {
   const { graph } = g;
   const active = activate(graph, activation, gate.value);
-  const slope = (): Value => halfable(g, graph.node('Mul', [activationSlope(graph, activation, gate.value), up.value]));
+  const slope = (): Value =>
+    g.readInHalf(graph.node('Mul', [activationSlope(graph, activation, gate.value), up.value]));
   return derived(graph, graph.node('Mul', [active, up.value]), [
     [gate, (dx) => graph.node('Mul', [slope(), dx])],
     [up, (dx) => graph.node('Mul', [active, dx])],
   ]);
-}
-
-function halfable(g: ModelGraph, value: Value): Value {
-  g.halfable.push(value);
-  return value;
 }

@@ -41,7 +41,7 @@ export class ModelGraph {
   readonly architecture: Architecture;
   /** By the layer's name. */
   readonly adapters = new Map<string, AdapterInputs>();
-  /** Values that a linear layer or a gate may read in fewer bits: matrices of adapters, slopes of activations. */
+  /** Values that may be read in fewer bits: matrices of adapters, slopes of activations, tangents that are normalized. */
   readonly halfable: Value[] = [];
   private readonly model: BaseModel;
   private readonly int8: Int8Weights | undefined;
@@ -56,6 +56,12 @@ export class ModelGraph {
     this.architecture = model.architecture;
     const quantized = [...(int8?.values() ?? [])].map((weight) => weight.quantized);
     this.graph = new GraphBuilder([...model.weights.values(), ...quantized]);
+  }
+
+  /** Says of `value` that it may be read in fewer bits (precision.ts). */
+  readInHalf(value: Value): Value {
+    this.halfable.push(value);
+    return value;
   }
 
   /** A tensor of the description in float32. */

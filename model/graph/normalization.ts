@@ -16,7 +16,7 @@ export function normalization(g: ModelGraph, norm: Normalization, x: Dual): Dual
   const times = (a: Value, b: Value): Value => graph.node('Mul', [a, b]);
   const derivative = [
     x,
-    (dx: Value) => turned(g, norm, x.value, dx, (inverse) => times(weight, inverse)),
+    (dx: Value) => turned(g, norm, x.value, g.readInHalf(dx), (inverse) => times(weight, inverse)),
     (dy: Value) => turned(g, norm, x.value, times(weight, dy), (inverse) => inverse),
   ] as const;
   if (norm.kind === 'rms')
@@ -30,18 +30,22 @@ export function normalization(g: ModelGraph, norm: Normalization, x: Dual): Dual
  * r is made anew: WebGPU's normalizations do not give it as their other output (ONNX Runtime 1.30, rms).
  */
 function turned(
-  { graph }: ModelGraph,
+  g: ModelGraph,
   { kind, epsilon }: Normalization,
   x: Value,
   dx: Value,
   factorOf: (inverse: Value) => Value,
 ): Value {
+  const { graph } = g;
   const mean = (x: Value): Value => graph.node('ReduceMean', [x, graph.integers([-1])], { keepdims: 1 });
   const times = (a: Value, b: Value): Value => graph.node('Mul', [a, b]);
-  const [c, dc] = kind === 'rms' ? [x, dx] : [x, dx].map((x) => graph.node('Sub', [x, mean(x)]));
+  const minus = (a: Value, b: Value): Value => graph.node('Sub', [a, b]);
+  const [c, dc] = kind === 'rms' ? [x, dx] : [x, dx].map((x) => minus(x, mean(x)));
   const square = graph.node('Add', [mean(times(c!, c!)), graph.scalar(epsilon)]);
   const inverse = graph.node('Reciprocal', [graph.node('Sqrt', [square])]);
   const unit = times(c!, inverse);
-  const along = times(unit, mean(times(unit, dc!)));
-  return times(factorOf(inverse), graph.node('Sub', [dc!, along]));
+  const factor = factorOf(inverse);
+  // What depends on x alone is made once for all directions.
+  const [direct, along] = [factor, times(factor, unit)].map((value) => g.readInHalf(value));
+  return minus(times(direct!, dc!), times(along!, mean(times(g.readInHalf(unit), dc!))));
 }

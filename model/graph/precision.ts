@@ -44,13 +44,13 @@ export function inPrecision(
   }
   if (precision === 'float32' || !emulated) return model;
   return rewritten(model, (graph, node) => {
-    if (!isProduct(node) || !node.input.some((value) => isBaseWeight(graph, value, head))) return false;
+    if (!PRODUCTS.has(node.opType) || !node.input.some((value) => isBaseWeight(graph, value, head))) return false;
     graph.place({ ...node, input: node.input.map((value) => truncated(graph, value)) });
     return true;
   });
 }
 
-const isProduct = ({ opType }: NodeProto): boolean => opType === 'FusedMatMul' || opType === 'MatMul';
+const PRODUCTS = new Set(['FusedMatMul', 'MatMul']);
 
 function isBaseWeight(graph: GraphRewriter, value: Value, head: string): boolean {
   const weight = graph.weight(value);
@@ -64,7 +64,6 @@ function truncated(graph: GraphRewriter, value: Value): Value {
 
 /** Operators that move elements of their first input, or of all, and make no others. */
 const MOVES = new Set(['Concat', 'Expand', 'Gather', 'Reshape', 'Slice', 'Split', 'Squeeze', 'Transpose', 'Unsqueeze']);
-const ACTIVATIONS = new Set(['Gelu', 'QuickGelu', 'Relu']);
 
 /** What of a graph is in half precision, node by node. */
 class Halves {
@@ -73,10 +72,8 @@ class Halves {
   private readonly head: string;
   /** Values that a rewritten node gives in half precision, by the name that they had. Emulated: rounded, in float32. */
   private readonly halves = new Map<Value, Value>();
-  /** What is made in float32 and read in half precision: also what moving elements makes of it. */
+  /** What a product, or a factor of elements, may be: what moving elements makes of such values, and what activations give, too. */
   private readonly halfable: Set<Value>;
-  /** What activations give. */
-  private readonly active = new Set<Value>();
 
   constructor(type: DataType, emulated: boolean, head: string, halfable: readonly Value[]) {
     this.type = type;
@@ -87,33 +84,50 @@ class Halves {
 
   /** A rule of the rewriter. */
   place(graph: GraphRewriter, node: NodeProto): boolean {
-    const first = node.input[0]!;
-    const isRead = (value: Value): boolean => this.halfable.has(value) || isBaseWeight(graph, value, this.head);
-    const isHalf = (value: Value): boolean => this.halves.has(value);
-    if (isProduct(node)) {
-      if (node.input.some(isRead)) return this.inHalf(graph, node, [0, 1]);
-    } else if (MOVES.has(node.opType)) {
-      const moved = node.opType === 'Concat' ? node.input : [first];
-      const isMoved = moved.every((value) => this.halfable.has(value));
-      if (isMoved) for (const output of node.output) this.halfable.add(output);
-      if (isMoved || moved.every(isHalf)) return this.inHalf(graph, node, [...moved.keys()]);
-    } else if (node.opType === 'RotaryEmbedding' && isHalf(first)) {
-      // x, position, cos, sin.
-      return this.inHalf(graph, node, [0, 2, 3]);
-    } else if (ACTIVATIONS.has(node.opType) && this.halves.has(first)) {
-      this.active.add(node.output[0]!);
-      return this.inHalf(graph, node, [0]);
-    } else if (node.opType === 'Shape' && this.halves.has(first)) {
-      graph.place({ ...node, input: [this.halves.get(first)!] });
-      return true;
-    }
-    if (!node.input.some(isHalf)) return false;
-    const isGate =
-      node.opType === 'Mul' && node.input.some((value) => this.active.has(value) || this.halfable.has(value));
-    if ((node.opType === 'Add' || isGate) && node.input.every((value) => isHalf(value) || isRead(value)))
-      return this.inHalf(graph, node, [0, 1]);
-    graph.place({ ...node, input: node.input.map((value) => this.whole(graph, value)) });
+    const inputs = this.inputsInHalf(graph, node);
+    if (inputs !== undefined) return this.inHalf(graph, node, inputs);
+    if (!node.input.some((value) => this.halves.has(value))) return false;
+    // A shape is the same in any precision.
+    const read = (value: Value): Value =>
+      node.opType === 'Shape' ? this.halves.get(value)! : this.whole(graph, value);
+    graph.place({ ...node, input: node.input.map(read) });
     return true;
+  }
+
+  /** Which inputs of `node` are read in half precision; undefined where it stays in float32. */
+  private inputsInHalf(graph: GraphRewriter, { opType, input, output }: NodeProto): readonly number[] | undefined {
+    const first = input[0]!;
+    const isHalf = (value: Value): boolean => this.halves.has(value);
+    const isMade = (value: Value): boolean => isHalf(value) || this.halfable.has(value);
+    const isRead = (value: Value): boolean => this.halfable.has(value) || isBaseWeight(graph, value, this.head);
+    const all = [...input.keys()];
+    if (PRODUCTS.has(opType)) return input.some(isRead) ? all : undefined;
+    if (MOVES.has(opType)) {
+      const moved = opType === 'Concat' ? input : [first];
+      const areMade = moved.every((value) => this.halfable.has(value));
+      if (areMade) for (const value of output) this.halfable.add(value);
+      return areMade || moved.every(isHalf) ? [...moved.keys()] : undefined;
+    }
+    const areHalves = input.every((value) => isHalf(value) || isRead(value));
+    switch (opType) {
+      case 'Gelu':
+      case 'QuickGelu':
+      case 'Relu':
+        if (isHalf(first)) this.halfable.add(output[0]!);
+        return isHalf(first) ? [0] : undefined;
+      case 'RotaryEmbedding': // x, position, cos, sin
+        return isHalf(first) ? [0, 2, 3] : undefined;
+      case 'ReduceMean':
+        return isMade(first) ? [0] : undefined;
+      case 'Add':
+        return areHalves && input.some(isHalf) ? all : undefined;
+      case 'Sub':
+        return input.every(isMade) ? all : undefined;
+      case 'Mul':
+        return areHalves && input.some((value) => this.halfable.has(value)) ? all : undefined;
+      default:
+        return undefined;
+    }
   }
 
   /** `node` with those of its inputs and all outputs in half precision. */
