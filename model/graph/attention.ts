@@ -22,7 +22,7 @@ export function attention(g: ModelGraph, description: Attention, x: Dual, kept: 
   const remembered = (x: Dual, input: string): Dual =>
     headsFirst(g, g.remembered(x, input, cache.size), 1, description, g.keyPlaces());
   const key = remembered(positioned(g, description, k!, keyValueHeads, description.keyNorm), cache.key);
-  const plain = scoresOf(graph, query, key, description);
+  const plain = scoresOf(g, query, key, description);
   const scores = softcap === undefined ? plain : g.softcapped(plain, softcap);
   const mixed = mix(g, scores, g.mask(description.window, shared), remembered(v!, cache.value));
   const merged = linearly(
@@ -35,29 +35,37 @@ export function attention(g: ModelGraph, description: Attention, x: Dual, kept: 
 }
 
 /** S = scale·q·kᵀ, `[G, B, keyValueHeads, shared · T, T]`. */
-function scoresOf(graph: GraphBuilder, query: Dual, key: Dual, description: Attention): Dual {
+function scoresOf(g: ModelGraph, query: Dual, key: Dual, description: Attention): Dual {
+  const { graph } = g;
   const { scale } = description;
   const product = (q: Value, k: Value): Value =>
     graph.node('FusedMatMul', [q, k], { transB: 1, alpha: { float: scale } });
   const scaled = (x: Value): Value => graph.node('Mul', [x, graph.scalar(scale)]);
   return derived(graph, product(query.value, key.value), [
-    [query, (dq) => product(dq, key.value), (dS) => scaled(graph.node('MatMul', [dS, key.value]))],
-    [key, (dk) => product(query.value, dk), (dS) => scaled(graph.node('MatMul', [turned(graph, dS), query.value]))],
+    [query, (dq) => product(dq, g.copyInHalf(key.value)), (dS) => scaled(graph.node('MatMul', [dS, key.value]))],
+    [
+      key,
+      (dk) => product(g.copyInHalf(query.value), dk),
+      (dS) => scaled(graph.node('MatMul', [turned(graph, dS), query.value])),
+    ],
   ]);
 }
 
 /**
  * y = P·v, P = softmax(S + mask). With M = P∘dS the tangent of P is M − P·Σ M (sums over a row), so
  * dy = M·v − (Σ M)·y + P·dv. In reverse S̄ = P∘(ȳ·vᵀ − Σ ȳ∘y), since Σ P∘(ȳ·vᵀ) = Σ ȳ∘y, and v̄ = Pᵀ·ȳ.
+ * A tangent is no difference of two close values, so that of scores may be rounded where scores may not.
  */
-function mix({ graph }: ModelGraph, scores: Dual, mask: Value, v: Dual): Dual {
+function mix(g: ModelGraph, scores: Dual, mask: Value, v: Dual): Dual {
+  const { graph } = g;
   const weights = graph.node('Softmax', [graph.node('Add', [scores.value, mask])], { axis: -1 });
   const value = graph.node('MatMul', [weights, v.value]);
   const sums = (x: Value): Value => graph.node('ReduceSum', [x, graph.integers([-1])], { keepdims: 1 });
   const times = (a: Value, b: Value): Value => graph.node('Mul', [a, b]);
   const pushScores = (dS: Value): Value => {
-    const changes = times(weights, dS);
-    return graph.node('Sub', [graph.node('MatMul', [changes, v.value]), times(sums(changes), value)]);
+    const changes = times(g.copyInHalf(weights), dS);
+    const moved = graph.node('MatMul', [changes, g.copyInHalf(v.value)]);
+    return graph.node('Sub', [moved, times(sums(changes), g.copyInHalf(value))]);
   };
   const pullScores = (dy: Value): Value => {
     const along = graph.node('MatMul', [dy, turned(graph, v.value)]);
@@ -65,7 +73,11 @@ function mix({ graph }: ModelGraph, scores: Dual, mask: Value, v: Dual): Dual {
   };
   return derived(graph, value, [
     [scores, pushScores, pullScores],
-    [v, (dv) => graph.node('MatMul', [weights, dv]), (dy) => graph.node('MatMul', [turned(graph, weights), dy])],
+    [
+      v,
+      (dv) => graph.node('MatMul', [g.copyInHalf(weights), dv]),
+      (dy) => graph.node('MatMul', [turned(graph, weights), dy]),
+    ],
   ]);
 }
 

@@ -5,6 +5,7 @@
 import type { AdapterLayout } from '../../kernels/adapter-layout.ts';
 import { BLOCK, blocksOf } from '../../kernels/direction.ts';
 import { type GraphBuilder, INT32, type Value } from './builder.ts';
+import type { ModelGraph } from './model-graph.ts';
 
 /** Names of the inputs: θ in blocks, and what `withSigns` reads. */
 export const THETA = 'theta';
@@ -16,18 +17,19 @@ export const STEPS = 'steps';
 export type Matrices = readonly Value[];
 
 /** θ, input `[1, blocks, 64]` with zeros behind its d elements, as matrices `[1, …]`. */
-export function thetaMatrices(graph: GraphBuilder, layout: AdapterLayout): Matrices {
-  return matricesOf(graph, layout, thetaInput(graph, layout));
+export function thetaMatrices(g: ModelGraph, layout: AdapterLayout): Matrices {
+  return matricesOf(g, layout, thetaInput(g.graph, layout));
 }
 
 /** θ + step·z for G adapters, as matrices `[G, …]`; inputs: theta and those of `signedSteps`. */
-export function perturbedMatrices(graph: GraphBuilder, layout: AdapterLayout): Matrices {
-  return matricesOf(graph, layout, graph.node('Add', [thetaInput(graph, layout), signedSteps(graph, layout, 'G')]));
+export function perturbedMatrices(g: ModelGraph, layout: AdapterLayout): Matrices {
+  const { graph } = g;
+  return matricesOf(g, layout, graph.node('Add', [thetaInput(graph, layout), signedSteps(graph, layout, 'G')]));
 }
 
 /** step·z for K directions, as matrices `[K, …]`. */
-export function directionMatrices(graph: GraphBuilder, layout: AdapterLayout): Matrices {
-  return matricesOf(graph, layout, signedSteps(graph, layout, 'K'));
+export function directionMatrices(g: ModelGraph, layout: AdapterLayout): Matrices {
+  return matricesOf(g, layout, signedSteps(g.graph, layout, 'K'));
 }
 
 const thetaInput = (graph: GraphBuilder, { elements }: AdapterLayout): Value =>
@@ -57,12 +59,16 @@ const signTable = (graph: GraphBuilder): Value =>
   );
 
 /** `[count, blocks, 64]` cut into the layout's matrices. */
-function matricesOf(graph: GraphBuilder, { tensors, elements }: AdapterLayout, values: Value): Matrices {
+function matricesOf(g: ModelGraph, { tensors, elements }: AdapterLayout, values: Value): Matrices {
+  const { graph } = g;
   // In units that all have whole: ONNX Runtime keeps a number for each place of the axis that it cuts.
   const unit = tensors.reduce((unit, { elements }) => greatestCommonDivisor(unit, elements), BLOCK);
   const rest = blocksOf(elements) * BLOCK - elements;
   const sizes = [...tensors.map(({ elements }) => elements), ...(rest > 0 ? [rest] : [])].map((size) => size / unit);
-  const units = graph.node('Reshape', [values, graph.integers([0, sizes.reduce((sum, size) => sum + size), unit])]);
+  const units = graph.node('Reshape', [
+    g.readInHalf(values),
+    graph.integers([0, sizes.reduce((sum, size) => sum + size), unit]),
+  ]);
   const parts = graph.nodeWithOutputs('Split', [units, graph.integers(sizes)], sizes.length, { axis: 1 });
   return tensors.map(({ shape }, i) => graph.node('Reshape', [parts[i]!, graph.integers([0, ...shape])]));
 }

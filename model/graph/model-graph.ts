@@ -64,6 +64,11 @@ export class ModelGraph {
     return value;
   }
 
+  /** `value` for those who may read it in fewer bits, beside others who may not. */
+  copyInHalf(value: Value): Value {
+    return this.readInHalf(this.graph.node('Identity', [value]));
+  }
+
   /** A tensor of the description in float32. */
   weight(name: string): Value {
     return this.graph.once(name, () => this.graph.weight(this.weightTensor(name)));

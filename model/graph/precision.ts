@@ -1,8 +1,9 @@
 /**
  * Passes in fewer bits than float32. In half precision a linear layer multiplies so, with base weights and with the adapter's
  * matrices, and what it gives stays so until something else needs it: through sums of such products, an activation, the product
- * of a gate, the rotation of queries and keys. Each value is rounded, sums within a product are float32. All else is float32: the
- * residual stream, norms, scores, softmax, and the head, since a rounded logit would be off by more than two close losses differ.
+ * of a gate, the rotation of queries and keys. Tangents are halves in norms and attention too. Each value is rounded, sums within a
+ * product are float32. All else is float32: the residual stream, norms, scores, softmax, and the head, since a rounded logit would be
+ * off by more than two close losses differ.
  */
 import { TensorProto_DataType as DataType, type NodeProto } from '../../formats/gen/onnx.ts';
 import { nodeOf, type Value } from './builder.ts';
@@ -118,6 +119,7 @@ class Halves {
       case 'RotaryEmbedding': // x, position, cos, sin
         return isHalf(first) ? [0, 2, 3] : undefined;
       case 'ReduceMean':
+      case 'ReduceSum':
         return isMade(first) ? [0] : undefined;
       case 'Add':
         return areHalves && input.some(isHalf) ? all : undefined;

@@ -79,8 +79,8 @@ export const givenMatrix = ({ graph }: ModelGraph, { matrix, module, shape }: Ad
 function trainedMatrices(g: ModelGraph, layout: AdapterLayout | undefined, { tangents, signed }: GraphOptions) {
   const { graph } = g;
   if (layout !== undefined && signed) {
-    const values = (tangents === undefined ? perturbedMatrices : thetaMatrices)(graph, layout);
-    const directions = tangents && directionMatrices(graph, layout);
+    const values = (tangents === undefined ? perturbedMatrices : thetaMatrices)(g, layout);
+    const directions = tangents && directionMatrices(g, layout);
     return (_: AdapterTensor, i: number): Dual => ({ value: values[i]!, tangent: directions?.[i] });
   }
   return (tensor: AdapterTensor): Dual => ({

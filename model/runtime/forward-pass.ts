@@ -24,6 +24,8 @@ const MIN_LOGITS_ELEMENTS = 2 ** 23;
 const ACTIVATIONS_PER_LOGIT = 4;
 /** Adapters that are made of sign bits are there several times while they are made: signs, sums, matrices, halves. */
 const COPIES_OF_MADE = 3;
+/** Length of the directions that tangents are made along: along a whole one they may leave float16. A power of two rounds nothing. */
+const SIGNED_STEP = 2 ** -8;
 const NO_DIRECTIONS: SignedDirections = { signs: new Uint8Array(), firstBlocks: [], stripes: 1 };
 /** Float32 elements of activations below which a pass is cut no further: 64 KiB, one short row of any model. */
 const SMALLEST_ACTIVATIONS = 2 ** 14;
@@ -126,6 +128,7 @@ export class ForwardPass {
         });
         const { nll, slope } = await this.head(output.hidden!.data as Float32Array, packed.targets, true);
         const products = rowProducts(output.tangents!.data as Float32Array, slope, packed.targets.length * taken);
+        if (this.signed) for (let i = 0; i < products.length; i++) products[i]! /= SIGNED_STEP;
         addUp(products, rows, { rows: tileRows, firstAdapter: first, adapters: taken }, slopes);
         if (losses) addUp(nll, rows, { rows: tileRows, firstAdapter: 0, adapters: 1 }, losses);
       }
@@ -170,7 +173,7 @@ export class ForwardPass {
   private alongDirections(theta: Float32Array, directions: Float32Array | SignedDirections): AdapterSource {
     const { layout } = this.adapter!;
     if (!(directions instanceof Float32Array)) {
-      const moves = directions.firstBlocks.map((_, direction) => ({ direction, step: 1 }));
+      const moves = directions.firstBlocks.map((_, direction) => ({ direction, step: SIGNED_STEP }));
       return signedAdapters(layout, theta, directions, moves);
     }
     const copies = directions.length / layout.elements;

@@ -21,13 +21,13 @@ const cpu = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 
 /**
  * Relative, of a loss and of the slopes of three rows. A factor or product of b bits is off by 2^−b at most, of a few hundred in a
- * layer that partly cancel: measured over the families 2e-4, 3e-3 and 4e-4 for losses, and 0.03, 0.09 and 0.008 for slopes, where
- * kinks of relu (opt) add most.
+ * layer that partly cancel: measured over the families 2e-4, 3e-3 and 4e-4 for losses, and 0.03, 0.13 and 0.024 for slopes, where
+ * kinks of relu (opt) add most, and positions that turn nothing (smollm3). A byte rounds by 0.06.
  */
 const TOLERANCES = {
   tf32: { loss: 5e-4, slope: 0.06 },
   bfloat16: { loss: 6e-3, slope: 0.2 },
-  float16: { loss: 1e-3, slope: 0.02 },
+  float16: { loss: 1e-3, slope: 0.04 },
 } as const;
 
 describe('the CPU provider in another precision', () => {
@@ -122,7 +122,7 @@ describe('a graph in half precision', () => {
       for (const { input } of sums) {
         const [product, expanded] = input.map(made);
         assert.deepEqual([product!.opType, expanded!.opType], ['FusedMatMul', 'FusedMatMul']);
-        assert.equal(made(expanded!.input[1]).opType, 'Cast');
+        assert.equal(made(expanded!.input[1]).opType, signed ? 'Reshape' : 'Cast');
       }
     }
   });
