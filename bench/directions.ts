@@ -17,28 +17,31 @@ import { median } from './statistics.ts';
 export interface DirectionsRow {
   readonly estimator: Learning['estimator'];
   readonly precision: 'float32' | 'int8';
+  /** Rows of the minibatch. */
+  readonly rows: number;
   /** K of the contributions. */
   readonly directions: number;
   /** Directions × rows of the minibatch, of the fastest run. */
   readonly rowDirectionsPerSecond: number;
   readonly medianRowDirectionsPerSecond: number;
-  /** Median over that of spsa. */
+  /** Median over that of spsa with as many rows. */
   readonly ratio: number;
 }
 
 /** K of `backward`, whose cost hardly depends on it. */
 const BACKWARD_DIRECTIONS = 256;
 
-/** Runs of all estimators, alternating, on one minibatch at a run's first adapter. int8 where the CPU has it. */
+/** Runs of all estimators, alternating, on each of the minibatches at a run's first adapter. int8 where the CPU has it. */
 export async function benchDirections(
   model: BaseModel,
   layout: AdapterLayout,
-  rows: readonly TokenRow[],
+  minibatches: readonly (readonly TokenRow[])[],
   directions: number,
   runs: number,
   options: ForwardOptions,
 ): Promise<DirectionsRow[]> {
   const { backend } = await selectBackend('auto', options.threads);
+  // Only the CPU has it, whose own precision is float32.
   const exact = options.precision === undefined || options.precision === 'float32';
   const int8 = options.provider === 'cpu' && exact && (await hasExactInt8());
   const sides = [
@@ -63,25 +66,31 @@ export async function benchDirections(
       precision,
       directions,
       forward,
-      measure: () => measureContribution(context, replica, 0, rows),
+      measure: (rows: readonly TokenRow[]) => measureContribution(context, replica, 0, rows),
     });
   }
-  const seconds = measured.map(() => [] as number[]);
-  for (let run = 0; run < runs; run++)
-    for (const [i, { measure }] of measured.entries()) {
-      const begin = performance.now();
-      await measure();
-      seconds[i]!.push((performance.now() - begin) / 1000);
-    }
+  const table: DirectionsRow[] = [];
+  for (const rows of minibatches) {
+    const seconds = measured.map(() => [] as number[]);
+    for (let run = 0; run < runs; run++)
+      for (const [i, { measure }] of measured.entries()) {
+        const begin = performance.now();
+        await measure(rows);
+        seconds[i]!.push((performance.now() - begin) / 1000);
+      }
+    const medians = measured.map(({ directions }, i) => (directions * rows.length) / median(seconds[i]!));
+    for (const [i, { estimator, precision, directions }] of measured.entries())
+      table.push({
+        estimator,
+        precision,
+        rows: rows.length,
+        directions,
+        rowDirectionsPerSecond: (directions * rows.length) / Math.min(...seconds[i]!),
+        medianRowDirectionsPerSecond: medians[i]!,
+        ratio: medians[i]! / medians[0]!,
+      });
+  }
   for (const { forward } of measured) await forward.close();
   await backend.close();
-  const medians = measured.map(({ directions }, i) => (directions * rows.length) / median(seconds[i]!));
-  return measured.map(({ estimator, precision, directions }, i) => ({
-    estimator,
-    precision,
-    directions,
-    rowDirectionsPerSecond: (directions * rows.length) / Math.min(...seconds[i]!),
-    medianRowDirectionsPerSecond: medians[i]!,
-    ratio: medians[i]! / medians[0]!,
-  }));
+  return table;
 }

@@ -22,8 +22,8 @@ export interface ForwardBenchOptions
   readonly adapters?: number;
   /** Rank of the adapter on every linear layer. Default 8. */
   readonly rank?: number;
-  /** Rows of a minibatch. Default 4. */
-  readonly rows?: number;
+  /** Rows of a minibatch: of the first of them passes are made, with each the estimators are measured. Default 4. */
+  readonly rows?: readonly number[];
   /** Tokens of a row that pass the trunk, and how many tokens are predicted at its end. Default 64 and 4. */
   readonly tokens?: number;
   readonly completion?: number;
@@ -65,9 +65,18 @@ export interface ForwardBench {
 const MEMORY_ADAPTERS = 16;
 
 export async function benchForward(options: ForwardBenchOptions): Promise<ForwardBench> {
-  const { adapters = 32, rank = 8, rows = 4, tokens = 64, completion = 4, directions = 16, runs = 5 } = options;
+  const {
+    adapters = 32,
+    rank = 8,
+    rows: sizes = [4],
+    tokens = 64,
+    completion = 4,
+    directions = 16,
+    runs = 5,
+  } = options;
+  const rows = sizes[0]!;
   const { profile = true } = options;
-  const { threads = availableParallelism(), quantize = 'none', precision = 'float32' } = options;
+  const { threads = availableParallelism(), quantize = 'none', precision } = options;
   const machine = describeMachine();
   const model = openBaseModel(options.model);
   const modules = model.linearModules.map(({ name, fanIn, fanOut }) => ({ name, fanIn, fanOut, rank, scale: 2 }));
@@ -93,8 +102,9 @@ export async function benchForward(options: ForwardBenchOptions): Promise<Forwar
   await adapted.close();
   await plain.close();
   const settings = { provider, threads, quantize, precision };
+  const minibatches = sizes.map((rows) => rowsOf(model, rows, tokens, completion));
   const estimators =
-    quantize === 'none' ? await benchDirections(model, layout, minibatch, directions, runs, settings) : [];
+    quantize === 'none' ? await benchDirections(model, layout, minibatches, directions, runs, settings) : [];
   const count = adapters * rows * tokens;
   const measured = (['adapters', 'none'] as const).map((what) => rowOf(what, count, seconds[what]));
   return {
@@ -104,7 +114,10 @@ export async function benchForward(options: ForwardBenchOptions): Promise<Forwar
     ratio: measured[0]!.tokensPerSecond / measured[1]!.tokensPerSecond,
     peakRssMiB,
     weightsMiB: Math.round(weightElements(model) / 2 ** 18),
-    settings: { model: options.model, adapters, rank, rows, tokens, completion, directions, runs, ...settings },
+    settings: {
+      ...{ model: options.model, adapters, rank, rows, tokens, completion, directions, runs, ...settings },
+      precision: adapted.chosen.precision,
+    },
     machine,
   };
 }

@@ -93,12 +93,13 @@ const forward = benchmark(
 )
   .requiredOption('--model <dir>', 'model directory or org/name')
   .option('--adapters <n>', 'adapters in one forward pass, even (32)', wholeNumber)
+  .option('--rows <n>', 'rows of a minibatch (4); given again, estimators are measured with each', wholeNumbers)
   .option('--directions <K>', 'directions of one contribution (16)', wholeNumber)
   .option('--runs <n>', 'runs of each side (5)', wholeNumber)
   .option('--threads <n>', 'threads', wholeNumber)
   .option('--quantize <how>', 'none or int8')
   .addOption(new Option('--provider <name>', 'what runs the pass (cpu)').choices(PROVIDERS))
-  .addOption(new Option('--precision <name>', 'of products with base weights (float32)').choices(PRECISIONS))
+  .addOption(new Option('--precision <name>', 'what linear layers multiply in (by provider)').choices(PRECISIONS))
   .option('--no-profile', 'do not ask where the nodes of a pass run');
 
 const steps = benchmark(

@@ -26,7 +26,7 @@ pack() {
   ONEBYTE_WHEEL="${ONEBYTE_WHEEL:-}" bash "$here/install-cuda.sh" "$work" >&2
   local runtime; runtime="$(ls -d node_modules/onnxruntime-node/bin/napi-v*/linux/x64)"
   python3 "$here/gpu/keep_architecture.py" "$runtime/libonnxruntime_providers_cuda.so" cuda.so "$architecture"
-  xz -T2 -3 -c cuda.so >"$out/libonnxruntime_providers_cuda.so.xz"
+  xz -T0 -6 -c cuda.so >"$out/libonnxruntime_providers_cuda.so.xz"
   mv "$runtime/libonnxruntime_providers_shared.so" "$out/"
   rm "$runtime/libonnxruntime_providers_cuda.so"
   # Only what runs on Linux x64.
@@ -35,7 +35,7 @@ pack() {
   find node_modules/tokenizers -name '*.node' ! -name '*linux-x64-gnu.node' -delete
   find node_modules \( -name '*.map' -o -name '*.md' \) -delete
   cp "$(node -p process.execPath)" node
-  tar cf - node node_modules | xz -T2 -6 >"$out/app.tar.xz"
+  tar cf - node node_modules | xz -T0 -6 >"$out/app.tar.xz"
   mkdir -p "$out/project/test/golden" "$out/project/examples"
   cp -r "$project/test/golden/models" "$out/project/test/golden/"
   cp -r "$project/examples/smollm2-sentiment" "$out/project/examples/"

@@ -29,8 +29,10 @@ export const WorkerSettings = z.strictObject({
   provider: z.enum(PROVIDERS).default('auto').describe('what runs the forward pass'),
   precision: z
     .enum(PRECISIONS)
-    .default('float32')
-    .describe('products with base weights; half-precision weights stay as stored on a GPU, all else is float32'),
+    .optional()
+    .describe(
+      'what linear layers multiply in; default: float16 on provider cuda, or bfloat16 with estimator backward, else float32',
+    ),
   device: z
     .int()
     .min(0)

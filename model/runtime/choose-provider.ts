@@ -20,6 +20,7 @@ function named(provider: Provider, device: number | undefined, precision: Precis
 
 export interface ChosenProvider {
   readonly provider: Provider;
+  readonly precision: Precision;
   /** With its device and precision, for a table: `cuda:1 in bfloat16`. */
   readonly place: string;
   /** One line for the user: what is taken, and the figures. */
@@ -46,28 +47,38 @@ const LONGEST = 5;
 export async function chooseProvider(
   wanted: Provider | 'auto',
   model: BaseModel,
-  options: Omit<SessionOptions, 'provider'>,
+  { threads, device, precisionOn }: Machine,
 ): Promise<ChosenProvider> {
-  const { device } = options;
-  const precision = options.rounding?.precision ?? 'float32';
+  const taken = (provider: Provider, reason: (place: string) => string): ChosenProvider => {
+    const precision = precisionOn(provider);
+    const place = named(provider, device, precision);
+    return { provider, precision, place, reason: reason(place) };
+  };
   if (wanted !== 'auto') {
-    checkPrecision(wanted, precision);
+    checkPrecision(wanted, precisionOn(wanted));
     checkDevice(wanted, device);
     await requireProvider(wanted);
-    const place = named(wanted, device, precision);
-    return { provider: wanted, place, reason: `${place}, as asked` };
+    return taken(wanted, (place) => `${place}, as asked`);
   }
-  const gpus = gpuProviders().filter((provider) => PRECISIONS[provider].includes(precision));
+  const gpus = gpuProviders().filter((provider) => PRECISIONS[provider].includes(precisionOn(provider)));
   if (gpus.includes('cuda')) checkDevice('cuda', device);
-  if (gpus.length === 0) {
-    const place = named('cpu', device, precision);
-    return { provider: 'cpu', place, reason: `${place}: the system shows no GPU` };
-  }
-  const measure = (provider: Provider): Promise<number> => secondsOfPass(model, { ...options, provider });
-  const { provider, reason } = await fastestOf([...gpus, 'cpu'], measure);
-  const place = named(provider, device, precision);
-  return { provider, place, reason: `${place}, ${reason}` };
+  if (gpus.length === 0) return taken('cpu', (place) => `${place}: the system shows no GPU`);
+  const { provider, reason } = await fastestOf([...gpus, 'cpu'], (provider) =>
+    secondsOfPass(model, { provider, threads, device, rounding: roundingOf(model, precisionOn(provider)) }),
+  );
+  return taken(provider, (place) => `${place}, ${reason}`);
 }
+
+/** What a forward pass may use, whatever the provider. */
+interface Machine extends Pick<SessionOptions, 'threads' | 'device'> {
+  /** What linear layers multiply in, by provider. */
+  readonly precisionOn: (provider: Provider) => Precision;
+}
+
+export const roundingOf = ({ weights, architecture }: BaseModel, precision: Precision) => ({
+  precision,
+  head: weights.get(architecture.head.name)!.name,
+});
 
 /** What each provider multiplies in. The CPU emulates: it rounds, and multiplies in float32. */
 const PRECISIONS: Readonly<Record<Provider, readonly Precision[]>> = {
@@ -100,7 +111,7 @@ function checkDevice(provider: Provider, device: number | undefined): void {
 export async function fastestOf(
   candidates: readonly Provider[],
   measure: Measure,
-): Promise<Omit<ChosenProvider, 'place'>> {
+): Promise<Pick<ChosenProvider, 'provider' | 'reason'>> {
   const figures: string[] = [];
   let best: { provider: Provider; seconds: number } | undefined;
   for (const [i, provider] of candidates.entries())

@@ -2,7 +2,8 @@
 import { turnOffTf32 } from '../../platform/nvidia.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import type { BaseModel } from '../base-model.ts';
-import { chooseProvider } from './choose-provider.ts';
+import type { Precision } from '../graph/precision.ts';
+import { chooseProvider, roundingOf } from './choose-provider.ts';
 import type { ForwardOptions } from './forward.ts';
 import { hasExactInt8 } from './int8-support.ts';
 import type { Provider } from './provider.ts';
@@ -10,18 +11,28 @@ import type { SessionOptions } from './session.ts';
 import { checkFloat32 } from './tf32.ts';
 
 /** The provider, and what its sessions have in common. */
-export async function sessionFor(
-  model: BaseModel,
-  { precision = 'float32', threads, device, ...options }: ForwardOptions,
-) {
-  if (precision !== 'float32' && (options.quantize === 'int8' || options.tangents === 'int8'))
+export async function sessionFor(model: BaseModel, { threads, device, profileDirectory, ...options }: ForwardOptions) {
+  if (options.precision !== 'tf32') turnOffTf32();
+  const precisionOn = (provider: Provider): Precision => precisionOf(provider, options);
+  const chosen = await chooseProvider(options.provider, model, { threads, device, precisionOn });
+  const { provider, precision } = chosen;
+  const session: SessionOptions = { provider, threads, device, rounding: roundingOf(model, precision) };
+  if (provider !== 'cpu') await checkFloat32(precision, session);
+  return { chosen, session: { ...session, profileDirectory } };
+}
+
+type Products = Pick<ForwardOptions, 'precision' | 'quantize' | 'tangents' | 'gradients'>;
+
+/**
+ * The precision that is asked for, or the provider's own: of those that agree with float32 as well as a byte can tell, CUDA's fastest.
+ * A gradient's elements may be smaller than float16 has (docs/gpu.md).
+ */
+function precisionOf(provider: Provider, { precision, quantize, tangents, gradients }: Products): Precision {
+  const eight = quantize === 'int8' || tangents === 'int8';
+  if (eight && precision !== undefined && precision !== 'float32')
     throw usageError(`worker.precision ${precision}: products in 8 bits have no other; set worker.precision: float32`);
-  if (precision !== 'tf32') turnOffTf32();
-  const rounding = { precision, head: model.weights.get(model.architecture.head.name)!.name };
-  const chosen = await chooseProvider(options.provider, model, { threads, device, rounding });
-  const session: SessionOptions = { provider: chosen.provider, threads, device, rounding };
-  if (chosen.provider !== 'cpu') await checkFloat32(precision, session);
-  return { chosen, session: { ...session, profileDirectory: options.profileDirectory } };
+  if (precision !== undefined || provider !== 'cuda' || eight) return precision ?? 'float32';
+  return gradients ? 'bfloat16' : 'float16';
 }
 
 export async function checkInt8(provider: Provider): Promise<void> {

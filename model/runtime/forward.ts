@@ -24,7 +24,7 @@ export interface ForwardOptions {
   /** Threads of the CPU provider. */
   readonly threads: number;
   readonly quantize: 'none' | 'int8';
-  /** How products with base weights are rounded; not together with 8 bits. Default: float32. */
+  /** What linear layers multiply in; not together with 8 bits. Default: float16 on cuda, bfloat16 there with gradients, else float32. */
   readonly precision?: Precision | undefined;
   /** Which GPU provider cuda takes. Default: 0. */
   readonly device?: number | undefined;

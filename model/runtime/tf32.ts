@@ -7,12 +7,12 @@ import type { Precision } from '../graph/precision.ts';
 import { createSession, type SessionOptions } from './session.ts';
 
 /** One in float32 whose last bits TF32 drops. */
-const FINE = 1 + 2 ** -12;
+export const FINE = 1 + 2 ** -12;
 /** Large enough for tensor cores. */
 const SIZE = 64;
 
-/** Whether a product on the provider keeps all bits of its factors. */
-export async function multipliesInFloat32(options: SessionOptions): Promise<boolean> {
+/** What the provider makes of FINE times one: FINE where a product keeps all bits of its factors. */
+export async function fineProduct(options: SessionOptions): Promise<number> {
   const graph = new GraphBuilder([]);
   const [x, ones] = ['x', 'ones'].map((name) => graph.input(name, 'float32', [SIZE, SIZE]));
   graph.output(graph.node('FusedMatMul', [x!, ones!]), 'y', [SIZE, SIZE]);
@@ -24,17 +24,18 @@ export async function multipliesInFloat32(options: SessionOptions): Promise<bool
   };
   const { y } = await session.run({ x: matrix(() => FINE), ones: matrix((row, column) => (row === column ? 1 : 0)) });
   await session.release();
-  return (y!.data as Float32Array).every((value) => value === FINE);
+  return (y!.data as Float32Array).find((value) => value !== FINE) ?? FINE;
 }
 
 /** @throws OperatingError (usage) where float32 is asked for and the provider multiplies otherwise */
 export async function checkFloat32(
   precision: Precision,
   options: SessionOptions,
-  check = multipliesInFloat32,
+  product = fineProduct,
 ): Promise<void> {
-  if (precision === 'tf32' || (await check(options))) return;
+  const made = precision === 'tf32' ? FINE : await product(options);
+  if (made === FINE) return;
   throw usageError(
-    `worker.precision ${precision}: provider ${options.provider} rounds the factors of float32 products to TF32 (${TF32_OVERRIDE} is ${process.env[TF32_OVERRIDE] ?? 'not set'}); start with ${TF32_OVERRIDE}=0, or set worker.precision: tf32`,
+    `worker.precision ${precision}: provider ${options.provider} rounds the factors of float32 products to TF32 (it makes ${made} of ${FINE} x 1; ${TF32_OVERRIDE} is ${process.env[TF32_OVERRIDE] ?? 'not set'}); start with ${TF32_OVERRIDE}=0, or set worker.precision: tf32`,
   );
 }

@@ -211,50 +211,72 @@ function randomModel(name, shape) {
   return directory;
 }
 
+/** Precisions whose rates are measured; undefined: what a worker takes by itself. */
+const MEASURED = dry ? [undefined] : { '135M': [undefined], '1.2B': [undefined] };
+const ESTIMATORS = ['spsa', 'forward', 'backward'];
+
+/** Rates of the shape, each estimator's at the best of two minibatches, and PyTorch's at the best of its own and of its dtypes. */
 async function shapeRates(name, shape) {
   const model = randomModel(name, shape);
   const rows = [];
   const sizes = dry
     ? ['--adapters', '2', '--directions', '2', '--runs', '1']
-    : ['--adapters', '32', '--directions', '16', '--runs', '3'];
-  const quick = ['--no-profile', '--json'];
-  for (const [provider, precisions] of Object.entries(PROVIDERS))
-    for (const precision of provider === 'webgpu' ? [] : precisions) {
-      const out = await withPeak(() =>
-        run('bench', 'forward', '--model', model, '--provider', provider, '--precision', precision, ...sizes, ...quick),
-      );
-      say(`${name}, ${provider}, ${precision}: ${out.error ?? 'measured'}`);
-      rows.push(
-        out.error !== undefined
-          ? { shape: name, provider, precision, error: out.error }
-          : {
-              shape: name,
-              provider,
-              precision,
-              withAdapters: Math.round(out.rows[0].tokensPerSecond),
-              without: Math.round(out.rows[1].tokensPerSecond),
-              ratio: Number(out.ratio.toFixed(2)),
-              ...Object.fromEntries(
-                out.directions.map(({ estimator, precision, rowDirectionsPerSecond }) => [
-                  `${estimator}${precision === 'float32' ? '' : ` ${precision}`}`,
-                  Math.round(rowDirectionsPerSecond),
-                ]),
-              ),
-              deviceMiB: out.deviceMiB,
-            },
-      );
+    : ['--adapters', '32', '--rows', '4', '--rows', '64', '--directions', '16', '--runs', '3'];
+  const provider = dry ? 'cpu' : 'cuda';
+  for (const precision of dry ? MEASURED : MEASURED[name]) {
+    const asked = precision === undefined ? [] : ['--precision', precision];
+    const out = await withPeak(() =>
+      run('bench', 'forward', '--model', model, '--provider', provider, ...asked, ...sizes, '--no-profile', '--json'),
+    );
+    say(`${name}, ${provider}, ${precision ?? 'its own precision'}: ${out.error ?? 'measured'}`);
+    if (out.error !== undefined) {
+      rows.push({ shape: name, provider, precision, error: out.error });
+      continue;
     }
+    const best = (estimator) =>
+      Math.max(...out.directions.filter((row) => row.estimator === estimator).map((row) => row.rowDirectionsPerSecond));
+    rows.push({
+      shape: name,
+      provider,
+      precision: precision ?? `its own (${out.settings.precision})`,
+      withAdapters: Math.round(out.rows[0].tokensPerSecond),
+      without: Math.round(out.rows[1].tokensPerSecond),
+      ratio: Number(out.ratio.toFixed(2)),
+      ...Object.fromEntries(ESTIMATORS.map((estimator) => [estimator, Math.round(best(estimator))])),
+      deviceMiB: out.deviceMiB,
+      each: out.directions,
+    });
+  }
   const torch = dry
     ? { skipped: 'dry run' }
-    : await jsonOf('python3', [join(here, 'mezo_rates.py'), model, '64', name === '135M' ? '0.8' : '1.2']);
+    : await jsonOf('python3', [join(here, 'mezo_rates.py'), model, '64', '0.5']);
   say(`${name}, PyTorch: ${torch.error ?? torch.skipped ?? 'measured'}`);
   rmSync(model, { recursive: true });
   const best = torch.rates && Math.max(...Object.values(torch.rates).flatMap((rates) => Object.values(rates)));
   if (best)
     for (const row of rows)
-      for (const estimator of ['spsa', 'forward', 'backward'])
+      for (const estimator of ESTIMATORS)
         if (row[estimator]) row[`${estimator}/PyTorch`] = Number((row[estimator] / best).toFixed(2));
   return { rows, torch: best ? { ...torch, best } : torch };
+}
+
+/** Whole runs of the SmolLM2 example on the GPU: accuracy of the test split, and seconds. */
+async function exampleRun(file) {
+  const example = join(project, 'examples/smollm2-sentiment');
+  if (dry) return { skipped: 'dry run' };
+  if (!existsSync(join(example, 'model'))) return { skipped: 'no weights in examples/smollm2-sentiment/model' };
+  const start = performance.now();
+  const out = await run(
+    'simulate',
+    join(example, file),
+    '--set',
+    'worker.provider=cuda',
+    '--out',
+    join(work, file),
+    '--json',
+  );
+  say(`SmolLM2, ${file}: ${out.error ?? 'done'}`);
+  return { ...out, wholeSeconds: (performance.now() - start) / 1000 };
 }
 
 const models = join(project, 'test/golden/models');
@@ -271,7 +293,7 @@ const fixtures = [];
 const next = async () => {
   for (let taken = cases.shift(); taken !== undefined; taken = cases.shift()) fixtures.push(await fixture(...taken));
 };
-await Promise.all(Array.from({ length: dry ? 1 : 6 }, next));
+await Promise.all(Array.from({ length: dry ? 1 : 8 }, next));
 say(`fixtures: ${fixtures.filter(({ ok }) => ok).length} of ${fixtures.length} within their tolerances`);
 // The graph of the shapes below, small: where its nodes run does not depend on the size.
 const offProvider = {};
@@ -283,18 +305,13 @@ for (const provider of Object.keys(PROVIDERS)) {
 }
 const shapes = {};
 for (const [name, shape] of Object.entries(dry ? { tiny: TINY } : SHAPES)) shapes[name] = await shapeRates(name, shape);
-const example = join(project, 'examples/smollm2-sentiment');
-const backward = join(example, 'backward.yaml');
-const smollm2 =
-  dry || !existsSync(backward) || !existsSync(join(example, 'model'))
-    ? { skipped: dry ? 'dry run' : 'no backward.yaml or no weights in examples/smollm2-sentiment/model' }
-    : await run('simulate', backward, '--set', 'worker.provider=cuda', '--out', join(work, 'smollm2'), '--json');
+const smollm2 = { spsa: await exampleRun('run.yaml'), backward: await exampleRun('backward.yaml') };
 rmSync(work, { recursive: true, force: true });
 
 const rates = Object.values(shapes).flatMap(({ rows }) => rows);
 const wrong = fixtures.filter(({ ok }) => !ok);
 console.table(wrong.length === 0 ? [{ fixtures: fixtures.length, wrong: 0 }] : wrong);
-console.table(rates);
+console.table(rates.map(({ each: _, ...row }) => row));
 const torch = Object.fromEntries(Object.entries(shapes).map(([name, { torch }]) => [name, torch]));
 process.stdout.write(
   `${JSON.stringify({ dryRun: dry, seconds: seconds(), fixtures, offProvider, rates, torch, smollm2 })}\n`,

@@ -11,7 +11,7 @@ import { inPrecision, type Precision } from '../../model/graph/precision.ts';
 import { trunkGraph } from '../../model/graph/trunk.ts';
 import { packRows } from '../../model/packing.ts';
 import { createForward } from '../../model/runtime/forward.ts';
-import { checkFloat32, multipliesInFloat32 } from '../../model/runtime/tf32.ts';
+import { checkFloat32, FINE, fineProduct } from '../../model/runtime/tf32.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
 import { fixtures, rowsOf } from '../support/golden-models.ts';
 import { tinyReviews } from '../support/onebyte.ts';
@@ -155,14 +155,14 @@ describe('a graph in half precision', () => {
 
 describe('float32', () => {
   it('is float32 on the CPU', async () => {
-    assert.equal(await multipliesInFloat32({ provider: 'cpu', threads: 1 }), true);
+    assert.equal(await fineProduct({ provider: 'cpu', threads: 1 }), FINE);
   });
   it('is refused where the provider rounds factors, unless that was asked for', async () => {
     const options = { provider: 'cuda', threads: 1 } as const;
-    const rounds = async (): Promise<boolean> => false;
+    const rounds = async (): Promise<number> => 1;
     await assert.rejects(
       checkFloat32('float32', options, rounds),
-      /worker.precision float32: provider cuda rounds .* NVIDIA_TF32_OVERRIDE=0, or set worker.precision: tf32/,
+      /worker.precision float32: provider cuda rounds .*it makes 1 of 1.000244140625 x 1; .*NVIDIA_TF32_OVERRIDE=0, or set worker.precision: tf32/,
     );
     await checkFloat32('tf32', options, rounds);
   });

@@ -35,8 +35,13 @@ describe('auto', () => {
     await assert.rejects(failing, /cpu fails/);
   });
   it('measures nothing where the system shows no GPU', { skip: gpuProviders().length > 0 }, async () => {
-    const chosen = await chooseProvider('auto', model, { threads: 1 });
-    assert.deepEqual(chosen, { provider: 'cpu', place: 'cpu', reason: 'cpu: the system shows no GPU' });
+    const chosen = await chooseProvider('auto', model, { threads: 1, precisionOn: () => 'float32' });
+    assert.deepEqual(chosen, {
+      provider: 'cpu',
+      precision: 'float32',
+      place: 'cpu',
+      reason: 'cpu: the system shows no GPU',
+    });
   });
   it('does not take a GPU that is slower than the CPU', {
     skip: reason === undefined ? false : `no adapter here: ${reason}`,

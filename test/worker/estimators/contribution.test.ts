@@ -33,7 +33,7 @@ function along(scratch: Float32Array, adapters: number, g: number): number {
 function linearLoss(adaptersPerRun: number): Forward {
   return {
     signed: false,
-    chosen: { provider: 'cpu', place: 'cpu', reason: 'no model at all' },
+    chosen: { provider: 'cpu', precision: 'float32', place: 'cpu', reason: 'no model at all' },
     adaptersPerRun: (_, adapters) => Math.min(adapters, adaptersPerRun),
     directionsPerRun: (_, directions) => Math.min(directions, adaptersPerRun),
     async slopes(batch, theta, directions, losses) {
