@@ -41,14 +41,15 @@ export function packRows(rows: readonly TokenRow[], architecture: Architecture):
   const labels: number[] = [];
   const targets: number[] = [];
   const copies: number[] = [];
-  const known = new Map<string, number>();
+  const known = new Map<number, number>();
+  const { maxPositions, vocabularySize } = architecture;
   rows.forEach(({ ids, labels: predicted }, row) => {
     // What lies before the first token: nothing, or the row's length where that turns the positions.
     let token = architecture.ropes.some(dependsOnLength) ? -ids.length : -1;
     let next = 0;
     for (let position = 0; position < predicted.at(-1)!; position++) {
       // A token is known by what lies before it and by itself: rows that begin alike share their first tokens.
-      const key = `${token} ${ids[position]!}`;
+      const key = (token + maxPositions) * vocabularySize + ids[position]!;
       const place = lines.begin[row]! + position;
       token = known.get(key) ?? tokens.push({ id: ids[position]!, position, place, length: ids.length }) - 1;
       known.set(key, token);

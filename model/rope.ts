@@ -80,14 +80,27 @@ export const dependsOnLength = ({ scaling }: Rope): boolean =>
 export const turnsAnewAt = ({ scaling }: Rope): number | undefined =>
   scaling.type === 'longrope' ? scaling.originalMaxPositions + 1 : undefined;
 
+/** More than a row has tokens. */
+const LENGTHS = 2 ** 26;
+
 /** cos and sin `[N, rotated / 2]` of N tokens. */
 export function ropeTables(rope: Rope, tokens: readonly RowPosition[]): { cos: Float32Array; sin: Float32Array } {
   const half = rope.rotated / 2;
   const cos = new Float32Array(tokens.length * half);
   const sin = new Float32Array(tokens.length * half);
   const ofLength = new Map<number, ReturnType<typeof ropeFrequencies>>();
+  // Rows stand side by side, so most tokens turn as another before them does.
+  const turnedAt = new Map<number, number>();
   let at = 0;
   for (const { position, length } of tokens) {
+    const turn = position * LENGTHS + (dependsOnLength(rope) ? length : 0);
+    const like = turnedAt.get(turn);
+    if (like !== undefined) {
+      for (const table of [cos, sin]) table.copyWithin(at, like, like + half);
+      at += half;
+      continue;
+    }
+    turnedAt.set(turn, at);
     const { frequencies, factor } = ofLength.get(length) ?? ropeFrequencies(rope, length);
     ofLength.set(length, { frequencies, factor });
     for (const frequency of frequencies) {
