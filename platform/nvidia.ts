@@ -17,7 +17,7 @@ export function nvidiaGpus(env: NodeJS.ProcessEnv = process.env, devices = '/dev
 export function nvidiaMemory(device: number, env: NodeJS.ProcessEnv = process.env): number | undefined {
   const name = env.CUDA_VISIBLE_DEVICES?.split(',')[device]?.trim() ?? String(device);
   const query = ['--query-gpu=memory.total', '--format=csv,noheader,nounits', '-i', name];
-  const { stdout } = spawnSync('nvidia-smi', query, { encoding: 'utf8' });
+  const { stdout } = spawnSync('nvidia-smi', query, { encoding: 'utf8', env });
   const mebibytes = Number.parseInt(stdout ?? '', 10);
   return Number.isNaN(mebibytes) ? undefined : mebibytes * 2 ** 20;
 }

@@ -1,7 +1,7 @@
 /** Which provider `auto` stands for: the one that runs this model fastest here, by a short pass on each. */
 import { Tensor } from 'onnxruntime-node';
 import { adapterLayout } from '../../kernels/adapter-layout.ts';
-import { nvidiaGpus } from '../../platform/nvidia.ts';
+import { nvidiaGpus, nvidiaMemory } from '../../platform/nvidia.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import { adaptableLinears } from '../architecture.ts';
 import type { BaseModel } from '../base-model.ts';
@@ -12,16 +12,19 @@ import type { TokenRow } from '../token-row.ts';
 import { gpuProviders, type Provider, requireProvider } from './provider.ts';
 import { createSession, type SessionOptions } from './session.ts';
 
-/** For the user: `cuda:1 in bfloat16`. */
+/** For the user: `cuda:1 (80 GiB) in bfloat16`. */
 function named(provider: Provider, device: number | undefined, precision: Precision): string {
-  const place = provider === 'cuda' ? `${provider}:${device ?? 0}` : provider;
+  const place = provider === 'cuda' ? `${provider}:${device ?? 0}${memoryText(nvidiaMemory(device ?? 0))}` : provider;
   return precision === 'float32' ? place : `${place} in ${precision}`;
 }
+
+const memoryText = (bytes: number | undefined): string =>
+  bytes === undefined ? '' : ` (${Math.round(bytes / 2 ** 30)} GiB)`;
 
 export interface ChosenProvider {
   readonly provider: Provider;
   readonly precision: Precision;
-  /** With its device and precision, for a table: `cuda:1 in bfloat16`. */
+  /** With its device, the device's memory and the precision, for a table: `cuda:1 (80 GiB) in bfloat16`. */
   readonly place: string;
   /** One line for the user: what is taken, and the figures. */
   readonly reason: string;

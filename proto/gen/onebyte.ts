@@ -73,7 +73,7 @@ export interface Hello {
   noEvaluation?:
     | boolean
     | undefined;
-  /** What the worker's forward pass runs on, as it says itself: `cpu`, `cuda:1 in bfloat16`. */
+  /** What the worker's forward pass runs on, as it says itself: `cpu`, `cuda:1 (80 GiB) in float16`. */
   computesOn?: string | undefined;
 }
 

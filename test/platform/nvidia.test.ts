@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { nvidiaGpus, turnOffTf32 } from '../../platform/nvidia.ts';
+import { nvidiaGpus, nvidiaMemory, turnOffTf32 } from '../../platform/nvidia.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 it('counts the device files, and of those what CUDA_VISIBLE_DEVICES leaves', () => {
@@ -14,6 +14,17 @@ it('counts the device files, and of those what CUDA_VISIBLE_DEVICES leaves', () 
   assert.equal(nvidiaGpus({}, devices), 3);
   assert.equal(nvidiaGpus({ CUDA_VISIBLE_DEVICES: '0, 2' }, devices), 2);
   assert.equal(nvidiaGpus({ CUDA_VISIBLE_DEVICES: '' }, devices), 0);
+});
+
+it("reads a device's memory from the driver's nvidia-smi, and knows nothing where there is none", () => {
+  const bin = temporaryDirectory();
+  assert.equal(nvidiaMemory(0, { PATH: bin }), undefined);
+  // As nvidia-smi answers, a number of MiB for the GPU behind -i, and no number where it is not there.
+  const script = `#!/bin/sh\ncase "$*" in *"-i 2") echo 81559;; *) echo No devices were found;; esac\n`;
+  writeFileSync(join(bin, 'nvidia-smi'), script, { mode: 0o755 });
+  assert.equal(nvidiaMemory(2, { PATH: bin }), 81559 * 2 ** 20);
+  assert.equal(nvidiaMemory(1, { PATH: bin, CUDA_VISIBLE_DEVICES: '0, 2' }), 81559 * 2 ** 20);
+  assert.equal(nvidiaMemory(0, { PATH: bin }), undefined);
 });
 
 it('turns TF32 off unless the user has set it', () => {
