@@ -4,40 +4,33 @@ import type { BaseModel } from '../base-model.ts';
 import type { Value } from './builder.ts';
 import { adjoints, type Dual } from './dual.ts';
 import { lossOf } from './head.ts';
+import { thetaMatrices } from './made-adapters.ts';
 import { ModelGraph } from './model-graph.ts';
-import { givenMatrix, type SerializedGraph, serialized, takeAdapters, tokenIds, trunkParts } from './trunk.ts';
-
-/** Names of the gradient's outputs. */
-export const gradientOutput = (matrix: 'A' | 'B', module: number): string => `g${matrix}${module}`;
+import { type SerializedGraph, serialized, takeAdapters, tokenIds, trunkParts } from './trunk.ts';
 
 /**
- * Inputs: those of the trunk for one adapter and those of the head, differentiate (bool `[1]`), and what the transposes of the
- * trunk's choices need: copies `[E]`, copyOf `[N, E]`, isFirst `[B, T, 1]`, labelOf `[N, L]`; with `remakes` also remake (bool `[1]`).
- * Outputs: nll `[L, 1]` in nats; where differentiate holds the gradient of the sum of nll by each trained matrix, `[1, …]` in its
- * shape, else empty.
+ * Inputs: theta (made-adapters.ts), those of the trunk but for the trained matrices, those of the head, differentiate (bool `[1]`),
+ * and what the transposes of the trunk's choices need: copies `[E]`, copyOf `[N, E]`, isFirst `[B, T, 1]`, labelOf `[N, L]`; with `remakes` also remake (bool `[1]`).
+ * Outputs: nll `[L, 1]` in nats; where differentiate holds gradient `[1, d]`, of the sum of nll by θ, else empty.
  * @param remakes whether a run may choose, by remake, to make a part's values again when it is gone back through
  */
 export function gradientGraph(model: BaseModel, layout: AdapterLayout, remakes: boolean): SerializedGraph {
   const g = new ModelGraph(model, {});
   const { graph } = g;
-  const variables = new Map<Dual, { name: string; shape: readonly number[] }>();
-  takeAdapters(g, layout, (tensor) => {
-    const variable = { value: givenMatrix(g, tensor), terms: [] };
-    variables.set(variable, { name: gradientOutput(tensor.matrix, tensor.module), shape: tensor.shape });
-    return variable;
-  });
+  const variables = thetaMatrices(g, layout).map((value): Dual => ({ value, terms: [] }));
+  takeAdapters(g, layout, (_, i) => variables[i]!);
   const way = (remake: boolean) => (): Value[] => {
     const { nll, gradients } = thereAndBack(g, remake);
-    return [nll, ...[...variables.keys()].map((variable) => gradients.get(variable)!)];
+    const flat = variables.map((matrix) => graph.node('Reshape', [gradients.get(matrix)!, graph.integers([1, -1])]));
+    return [nll, graph.node('Concat', flat, { axis: 1 })];
   };
   const outputs = graph.choose(
     g.differentiate(),
     remakes ? () => graph.choose(graph.input('remake', 'bool', [1]), way(true), way(false)) : way(false),
-    () => [there(g), ...[...variables].map(() => graph.nothing())],
+    () => [there(g), graph.nothing()],
   );
   graph.output(outputs[0]!, 'nll', ['L', 1]);
-  for (const [i, { name, shape }] of [...variables.values()].entries())
-    graph.output(outputs[1 + i]!, name, [1, ...shape]);
+  graph.output(outputs[1]!, 'gradient', [1, layout.elements]);
   return serialized(g);
 }
 

@@ -4,8 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { TensorProto_DataType as DataType } from '../../formats/gen/onnx.ts';
-import type { Value } from './builder.ts';
+import { nodeOf, type Value } from './builder.ts';
 import { type GraphRewriter, numbersOf, type Rule, rewritten } from './rewriter.ts';
+
+/** Buffers that a kernel may have beside one more: WebGPU promises eight in all (maxStorageBuffersPerShaderStage). */
+const MOST_BUFFERS = 7;
 
 /** The same function of the same inputs in operators that WebGPU has. */
 export function loweredForWebGpu(model: Uint8Array): Uint8Array {
@@ -39,6 +42,32 @@ const RULES: Readonly<Record<string, Rule>> = {
     const holds = (comparison: string): Value =>
       graph.node('Cast', [graph.node(comparison, [x, graph.scalar(0)])], { to: DataType.FLOAT });
     return graph.replace(node, 'Sub', [holds('Greater'), holds('Less')]);
+  },
+  /** Parts one by one, where they are more than a kernel can write. */
+  Split(graph, node) {
+    if (node.output.length <= MOST_BUFFERS) return false;
+    const [x, sizes] = node.input as [Value, Value];
+    const { axis } = { axis: 0, ...numbersOf(node) };
+    let from = 0;
+    graph.integersOf(sizes).forEach((size, i) => {
+      const range = [from, from + size].map((place) => graph.integers([place]));
+      graph.place(nodeOf('Slice', [x, ...range, graph.integers([axis])], [node.output[i]!]));
+      from += size;
+    });
+    return true;
+  },
+  /** A few at a time, and what comes of that likewise, where they are more than a kernel can read. */
+  Concat(graph, node) {
+    if (node.input.length <= MOST_BUFFERS) return false;
+    const { axis } = { axis: 0, ...numbersOf(node) };
+    let parts: readonly Value[] = node.input;
+    while (parts.length > MOST_BUFFERS) {
+      const groups = Array.from({ length: Math.ceil(parts.length / MOST_BUFFERS) }, (_, i) =>
+        parts.slice(i * MOST_BUFFERS, (i + 1) * MOST_BUFFERS),
+      );
+      parts = groups.map((group) => (group.length === 1 ? group[0]! : graph.node('Concat', group, { axis })));
+    }
+    return graph.replace(node, 'Concat', parts, { axis });
   },
   /** Rows of a table in half precision, whatever the adapter has of it: of one in float32. */
   Gather(graph, node) {

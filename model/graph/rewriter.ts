@@ -68,6 +68,14 @@ export class GraphRewriter {
     return this.stored.get(value);
   }
 
+  /** The numbers of a constant that `integers` of a builder made. */
+  integersOf(value: Value): number[] {
+    const tensor = this.stored.get(value);
+    assert(tensor?.dataType === DataType.INT64, `${value} is a constant of integers`);
+    const { buffer, byteOffset, length } = Uint8Array.from(tensor.rawData);
+    return Array.from(new BigInt64Array(buffer, byteOffset, length / BigInt64Array.BYTES_PER_ELEMENT), Number);
+  }
+
   /** One node with one output. */
   node(opType: string, inputs: readonly Value[], attributes: Attributes = {}): Value {
     return this.nodeIn(this.scopes.at(-1)!, opType, inputs, attributes);

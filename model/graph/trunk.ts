@@ -71,10 +71,6 @@ export function takeAdapters(
   });
 }
 
-/** The value of a trained matrix that is an input, `[G, rows, columns]`. */
-export const givenMatrix = ({ graph }: ModelGraph, { matrix, module, shape }: AdapterTensor): Value =>
-  graph.input(adapterInput(matrix, module), 'float32', ['G', ...shape]);
-
 /** Trained matrices with their tangents, if those are wanted, as inputs or made of sign bits. */
 function trainedMatrices(g: ModelGraph, layout: AdapterLayout | undefined, { tangents, signed }: GraphOptions) {
   const { graph } = g;
@@ -84,7 +80,7 @@ function trainedMatrices(g: ModelGraph, layout: AdapterLayout | undefined, { tan
     return (_: AdapterTensor, i: number): Dual => ({ value: values[i]!, tangent: directions?.[i] });
   }
   return (tensor: AdapterTensor): Dual => ({
-    value: givenMatrix(g, tensor),
+    value: graph.input(adapterInput(tensor.matrix, tensor.module), 'float32', ['G', ...tensor.shape]),
     tangent: tangents && graph.input(tangentInput(tensor.matrix, tensor.module), 'float32', ['K', ...tensor.shape]),
   });
 }

@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict';
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import type { BaseModel } from '../base-model.ts';
-import { gradientGraph, gradientOutput } from '../graph/gradient.ts';
-import { adapterInput } from '../graph/trunk.ts';
+import { gradientGraph } from '../graph/gradient.ts';
 import { int64, noTransposes, type PackedRows, packRows } from '../packing.ts';
 import { keepsRows, planGradient, planTiles } from '../tiles.ts';
 import type { TokenRow } from '../token-row.ts';
-import { type ForwardAdapter, frozenFeeds, trainedFeeds } from './adapter-feeds.ts';
+import { type ForwardAdapter, frozenFeeds } from './adapter-feeds.ts';
 import { addUp } from './label-sums.ts';
 import { createSession, type SessionOptions } from './session.ts';
+import { thetaFeed } from './signed-feeds.ts';
 
 /** As in ForwardOptions. */
 interface Limits {
@@ -83,10 +83,8 @@ export class GradientPass {
     for (const tile of planGradient(this.model.architecture, rows, this.plan.maxActivationElements)) {
       const outputs = await this.run(this.pack(rows, tile.rows), theta, { differentiate: true, remake: tile.remake });
       if (losses) addLosses(outputs.nll!, rows, tile.rows, losses);
-      for (const { matrix, module, offset } of layout.tensors) {
-        const part = outputs[gradientOutput(matrix, module)]!.data as Float32Array;
-        for (let i = 0; i < part.length; i++) gradient[offset + i]! += part[i]! / rows.length;
-      }
+      const part = outputs.gradient!.data as Float32Array;
+      for (let i = 0; i < part.length; i++) gradient[i]! += part[i]! / rows.length;
     }
     return gradient;
   }
@@ -108,7 +106,7 @@ export class GradientPass {
       targets: int64(targets, [targets.length, 1]),
       differentiate: bool(differentiate),
       ...(this.plan.remakes && { remake: bool(remake) }),
-      ...trainedFeeds(layout, adapterInput, theta, { copies: 1, first: 0, count: 1 }),
+      ...thetaFeed(layout, theta),
       ...frozenFeeds(this.adapter),
     });
   }

@@ -69,6 +69,36 @@ describe('a graph for WebGPU', () => {
       }
     });
 
+  it('cuts and joins what is more than a kernel has buffers for', async () => {
+    const graph = new GraphBuilder([]);
+    const sizes = Array.from({ length: 60 }, (_, i) => 1 + (i % 3));
+    const total = sizes.reduce((sum, size) => sum + size);
+    const parts = graph.nodeWithOutputs(
+      'Split',
+      [graph.input('x', 'float32', [2, total]), graph.integers(sizes)],
+      sizes.length,
+      { axis: 1 },
+    );
+    graph.output(graph.node('Concat', parts.reverse(), { axis: 1 }), 'y', [2, total]);
+    const lowered = loweredForWebGpu(graph.serialize());
+    for (const { input, output } of ModelProto.decode(lowered).graph!.node) assert(input.length + output.length <= 8);
+    const x = new Tensor(
+      'float32',
+      Float32Array.from({ length: 2 * total }, (_, i) => i),
+      [2, total],
+    );
+    const [before, after] = await Promise.all(
+      [graph.serialize(), lowered].map(async (bytes) => {
+        const session = await InferenceSession.create(bytes, { executionProviders: ['cpu'], logSeverityLevel: 3 });
+        const { y } = await session.run({ x });
+        await session.release();
+        return y!.data;
+      }),
+    );
+    assert.deepEqual(after, before);
+    assert.notDeepEqual(after, x.data);
+  });
+
   it('gives what it gave before', async () => {
     const graph = new GraphBuilder([]);
     const [x, y] = ['x', 'y'].map((name) => graph.input(name, 'float32', [2, 3, 4]));
