@@ -55,14 +55,15 @@ export async function createContinuation(
   };
   return {
     chosen,
-    continueRows: (prompts, choose) => new Rows(model, { trunk, head, adapterFeeds }, prompts).finish(choose),
+    continueRows: (prompts, choose) =>
+      new Rows(model, { ...chosen, trunk, head, adapterFeeds }, prompts).finish(choose),
     async close() {
       for (const session of [trunk, head]) await session.release();
     },
   };
 }
 
-interface Sessions {
+interface Sessions extends Pick<ChosenProvider, 'precision'> {
   readonly trunk: InferenceSession;
   readonly head: InferenceSession;
   readonly adapterFeeds: Readonly<Record<string, Tensor>> | undefined;
@@ -121,7 +122,7 @@ class Rows {
 
   /** The next tokens of `rows`, at most a piece of each: logits `[rows, V]` behind the last one read. */
   private async read(rows: readonly Row[]): Promise<Float32Array> {
-    const { trunk, head, adapterFeeds } = this.sessions;
+    const { trunk, head, adapterFeeds, precision } = this.sessions;
     const counts = rows.map(({ ids, read }) => Math.min(MAX_READ, ids.length - read.length));
     const feeds = { ...packNext(rows, counts, this.past, this.model.architecture), ...adapterFeeds };
     for (const cache of this.cache) feeds[cache.input] = cache.tensor();
@@ -132,7 +133,7 @@ class Rows {
     });
     const flat = new Tensor('float32', hidden!.data as Float32Array, hidden!.dims.slice(1));
     const logits = (await head.run({ hidden: flat })).logits!.data as Float32Array;
-    if (!Number.isFinite(logits[0])) throw explainLoss(this.model, logits[0]!);
+    if (!Number.isFinite(logits[0])) throw explainLoss(this.model, logits[0]!, precision);
     return logits;
   }
 }

@@ -174,7 +174,7 @@ async function checked(model: BaseModel, elements: number, forward: Forward): Pr
   const [loss] = await forward.losses([{ ids: [0, 0], labels: [1] }], 1, new Float32Array(elements));
   if (Number.isFinite(loss)) return forward;
   await forward.close();
-  throw explainLoss(model, loss!);
+  throw explainLoss(model, loss!, forward.chosen.precision);
 }
 
 function checkAdapter(model: BaseModel, adapter: ForwardAdapter | undefined): void {

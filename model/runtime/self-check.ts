@@ -2,13 +2,14 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { type OperatingError, usageError } from '../../proto/operating-error.ts';
 import type { BaseModel, WeightTensor } from '../base-model.ts';
+import type { Precision } from '../graph/precision.ts';
 
 const CHUNK_BYTES = 2 ** 22;
 /** All exponent bits set: infinity or NaN. */
 const EXPONENTS: Readonly<Record<string, number>> = { F32: 0x7f800000, BF16: 0x7f80, F16: 0x7c00 };
 
-/** An error for a model whose loss is `loss`: names the first tensor with an infinite weight or NaN. */
-export function explainLoss(model: BaseModel, loss: number): OperatingError {
+/** An error for a model whose loss is `loss` in that precision: names the first tensor with an infinite weight or NaN. */
+export function explainLoss(model: BaseModel, loss: number, precision: Precision): OperatingError {
   for (const tensor of new Set(model.weights.values())) {
     const found = firstNotFinite(tensor);
     if (found !== undefined)
@@ -16,7 +17,11 @@ export function explainLoss(model: BaseModel, loss: number): OperatingError {
         `${tensor.file}: tensor ${tensor.name} holds ${found.nan ? 'NaN' : 'an infinity'} at element ${found.element}`,
       );
   }
-  return usageError(`${model.directory}: the loss of two tokens is ${loss}, though every weight is finite`);
+  const beyond =
+    precision === 'float16'
+      ? ' (worker.precision float16 holds magnitudes up to 65,504, which this model seems to leave; set worker.precision: bfloat16)'
+      : '';
+  return usageError(`${model.directory}: the loss of two tokens is ${loss}, though every weight is finite${beyond}`);
 }
 
 function firstNotFinite({ file, dtype, offset, bytes }: WeightTensor): { element: number; nan: boolean } | undefined {

@@ -146,6 +146,24 @@ describe('a forward pass', () => {
   });
 });
 
+describe('a forward pass in float16', () => {
+  it('says what to set where activations leave it', async () => {
+    const copy = copyOf(llama);
+    const { file, offset, bytes } = openBaseModel(copy).weights.get('model.layers.1.mlp.up_proj.weight')!;
+    const written = readFileSync(file);
+    for (let at = offset; at < offset + bytes; at += 4) written.writeFloatLE(written.readFloatLE(at) * 2 ** 18, at);
+    writeFileSync(file, written);
+    const model = openBaseModel(copy);
+    const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
+    await assert.rejects(createForward(model, undefined, { ...options, precision: 'float16' }), {
+      exitCode: 2,
+      message: /every weight is finite \(worker.precision float16 holds .*set worker.precision: bfloat16\)/,
+    });
+    const forward = await createForward(model, undefined, { ...options, precision: 'bfloat16' });
+    await forward.close();
+  });
+});
+
 describe('the fingerprint of a base model', () => {
   it('is the same for the same tensors in another layout of files, and changes with any byte', async () => {
     const first = await fingerprintBaseModel(openBaseModel(llama));
