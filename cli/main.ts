@@ -22,7 +22,9 @@ Exit codes:
   )
   .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage));
 
-for (const command of COMMANDS) {
+const wanted = process.argv[2];
+const loads = wanted !== undefined && Object.hasOwn(COMMANDS, wanted) ? [COMMANDS[wanted]!] : Object.values(COMMANDS);
+for (const command of await Promise.all(loads.map((load) => load()))) {
   for (const each of [command, ...command.commands])
     each.exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage));
   program.addCommand(command);

@@ -1,6 +1,5 @@
 /** The standard gRPC health service on a plaintext port of its own: what Kubernetes probes ask. It tells nothing else. */
 import * as grpc from '@grpc/grpc-js';
-import { HealthImplementation } from 'grpc-health-check';
 import { joinAddress, splitAddress } from '../platform/address.ts';
 import { usageError } from '../proto/operating-error.ts';
 
@@ -34,6 +33,8 @@ export async function withHealth<Result>(
 export async function startHealth(listen: string | undefined): Promise<Health> {
   if (listen === undefined) return { address: undefined, ready: () => {}, close: () => {} };
   const { host } = splitAddress(listen);
+  // Few processes are asked for it, and it takes a while to load.
+  const { HealthImplementation } = await import('grpc-health-check');
   const health = new HealthImplementation({ '': 'SERVING', [READY_SERVICE]: 'NOT_SERVING' });
   const server = new grpc.Server({ 'grpc.max_receive_message_length': 4096, 'grpc.max_concurrent_streams': 16 });
   health.addToServer(server);

@@ -10,7 +10,9 @@ const leaves = (command: Command, above = ''): [string, Command][] => {
   return command.commands.length === 0 ? [[name, command]] : command.commands.flatMap((each) => leaves(each, name));
 };
 
-for (const [name, command] of COMMANDS.flatMap((each) => leaves(each)))
+const commands = await Promise.all(Object.values(COMMANDS).map((load) => load()));
+
+for (const [name, command] of commands.flatMap((each) => leaves(each)))
   it(`the help of onebyte${name} shows --json and an example of itself`, () => {
     let help = '';
     const writeOut = (text: string): void => {
@@ -21,3 +23,10 @@ for (const [name, command] of COMMANDS.flatMap((each) => leaves(each)))
     assert.match(help, new RegExp(`^Example:\\n +onebyte${name}\\b`, 'm'));
     assert.doesNotMatch(help, /undefined/);
   });
+
+it('knows each command by the name that it is loaded by', () => {
+  assert.deepEqual(
+    commands.map((command) => command.name()),
+    Object.keys(COMMANDS),
+  );
+});
