@@ -117,17 +117,19 @@ export function noteRecord(
 
 /** Makes `normaliser.round` the open round. */
 export function openRound(state: TrainerState, atMs: number): void {
-  const { round } = state.normaliser;
+  const { normaliser, recovery, rules } = state;
+  const { round } = normaliser;
   state.pending = [];
   state.pendingGradients = 0;
   state.stillMissing = 0;
   state.answers.clear();
   const ready = readyMembers(state).length;
-  state.sharers = Math.max(1, ready, round === 0 ? state.rules.settings.startWorkers : 0);
+  const toCome = round === 0 ? rules.settings.startWorkers : 0;
+  state.sharers = Math.max(1, ready, toCome, recovery?.awaited.size ?? 0);
   state.openedMs = atMs;
   state.deadlineMs = deadlineOf(state);
   state.openings.set(round, atMs);
-  state.openings.delete(round - state.rules.learning.maxStaleness - 2);
+  state.openings.delete(round - rules.learning.maxStaleness - 2);
 }
 
 function afterRound(state: TrainerState, done: boolean, atMs: number): Effect[] {
@@ -166,13 +168,17 @@ export function finishWhenDone(state: TrainerState): Effect[] {
   ];
 }
 
-/** The trainer's last effects: the members are told and leave the log, so that nobody waits for them when it is opened again. */
+/**
+ * The trainer's last effects. The members are told; where the run is over they leave the log too, so that nobody waits for them when it is
+ * opened again. Those of a trainer that drains come back to the next, which waits for them as after any restart.
+ */
 export function finish(state: TrainerState, exitCode: ExitCode, kind: Notice_Kind, reason: string): Effect[] {
   state.phase = 'done';
   state.lastWord = { kind, text: reason };
   const frames = [...state.members.keys()].map((worker) => ({
     frame: { $case: 'left' as const, value: { worker, reason } },
   }));
-  const leaves: Effect[] = frames.length > 0 && exitCode !== EXIT.durableStore ? [{ kind: 'append', frames }] : [];
+  const isOver = exitCode !== EXIT.drained && exitCode !== EXIT.durableStore;
+  const leaves: Effect[] = isOver && frames.length > 0 ? [{ kind: 'append', frames }] : [];
   return [...leaves, { kind: 'broadcast', message: notice(kind, reason) }, { kind: 'finish', exitCode, text: reason }];
 }

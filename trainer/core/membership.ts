@@ -55,7 +55,6 @@ export function onHello(state: TrainerState, { atMs, stream, origin, hello }: He
   });
   state.members.set(worker, member);
   state.workerOfStream.set(stream, worker);
-  state.recovery?.awaited.delete(hello.name);
   return [
     ...effects,
     ...welcome(state, member, stream, hello),
@@ -205,7 +204,10 @@ export function expelSilent(state: TrainerState, atMs: number): Effect[] {
   const { leaseMs, heartbeatMs } = state.rules.settings;
   const gapMs = atMs - state.lastTickMs;
   state.lastTickMs = atMs;
-  if (gapMs > heartbeatMs) for (const member of state.members.values()) member.lastHeardMs += gapMs;
+  if (gapMs > heartbeatMs) {
+    for (const member of state.members.values()) member.lastHeardMs += gapMs;
+    if (state.recovery) state.recovery.untilMs += gapMs;
+  }
   const silent = [...state.members.values()].filter(({ lastHeardMs }) => atMs - lastHeardMs > leaseMs);
   return silent.flatMap((member) => expel(state, member, 'silent', `not heard of for ${leaseMs} ms`, atMs));
 }

@@ -104,10 +104,14 @@ export interface Member {
   claim: { readonly rounds: number; gaveAll: boolean } | undefined;
 }
 
-/** The first moments of a trainer that opens an old log: no round closes before all who may know more were heard. */
+/**
+ * The first moments of a trainer that opens an old log: no round closes before those who were members have caught up again, or a
+ * lease has passed. Some of them may hold records that the log lost, and whoever is back first would be a quorum of itself.
+ */
 export interface Recovery {
-  readonly untilMs: number;
-  /** Names of those who were members when the log ended and have not come back. */
+  /** When their leases have run out, by the clock of the ticks: it stands still where the trainer did. */
+  untilMs: number;
+  /** Names of those who were members when the log ended, and have not left since. */
   readonly awaited: Set<string>;
   /** Rounds of the run for which a worker showed a record with a valid proof. */
   provenRounds: number;

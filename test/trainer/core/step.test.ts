@@ -83,6 +83,8 @@ const recordsOf = (effects: readonly Effect[]): Record[] =>
   effects
     .flatMap((effect) => (effect.kind === 'append' ? effect.frames : []))
     .flatMap(({ frame }) => (frame?.$case === 'record' ? [frame.value] : []));
+const framesOf = (effects: readonly Effect[]): (string | undefined)[] =>
+  effects.flatMap((effect) => (effect.kind === 'append' ? effect.frames.map(({ frame }) => frame?.$case) : []));
 const refusals = (effects: readonly Effect[]): string[] =>
   effects.flatMap((effect) => (effect.kind === 'refuse' ? [effect.refusal] : []));
 const notices = (effects: readonly Effect[]): Notice_Kind[] =>
@@ -684,6 +686,26 @@ describe('a trainer that has said its last word', () => {
     assert.equal(state.numbers.has('b'), false);
   });
 
+  it('leaves its members in the log where it drains, so that the next waits for them, and out of it where the run is over', () => {
+    const draining = trainer({ quorum: 'all' });
+    const done = trainer({}, 0, { rounds: 1 });
+    for (const state of [draining, done]) join(state, 'a', 1);
+    join(draining, 'b', 2);
+    step(draining, contribution(1, 0));
+    assert.deepEqual(framesOf(step(draining, { kind: 'drain', atMs: 5 })), []);
+    assert.deepEqual(framesOf(step(done, contribution(1, 0))), ['joined', 'record', 'left']);
+  });
+
+  it('closes the open round as it drains where a quorum answered, and not otherwise', () => {
+    const records = [1, 2].map((answers) => {
+      const state = trainer({ startWorkers: 3 });
+      for (const [stream, name] of ['a', 'b', 'c'].entries()) join(state, name, stream);
+      for (let stream = 0; stream < answers; stream++) step(state, contribution(stream, 0));
+      return recordsOf(step(state, { kind: 'drain', atMs: 5 })).length;
+    });
+    assert.deepEqual(records, [0, 1]);
+  });
+
   it('tells one that comes back that the run failed', () => {
     const state = doubting();
     deviations(state);
@@ -709,11 +731,11 @@ describe('a trainer that opens its log again', () => {
     recordOf(state.normaliser.round, 0, [
       { staleness: 0, worker: 0, firstDirection: 0, gradientBytes: Buffer.from([0x40]) },
     ]);
+  const joined = ['a', 'b', 'c'].map((name, worker) => ({
+    frame: { $case: 'joined' as const, value: { worker, name, membership: worker } },
+  }));
   const reopened = (devRows = 0): TrainerState => {
-    const frames = ['a', 'b', 'c'].map((name, worker) => ({
-      frame: { $case: 'joined' as const, value: { worker, name, membership: worker } },
-    }));
-    return restoreTrainer({ ...rulesOf(), devRows }, frames, undefined, 0);
+    return restoreTrainer({ ...rulesOf(), devRows }, joined, undefined, 0);
   };
   const ahead = (state: TrainerState): Effect[] =>
     step(state, {
@@ -784,10 +806,41 @@ describe('a trainer that opens its log again', () => {
     ahead(state);
     const later = { ...lost(state), round: 4 };
     step(state, { kind: 'recordGiven', atMs: 2, stream: 1, record: withProof(state.rules.runSecret, later) });
-    const effects = step(state, { kind: 'tick', atMs: 1_001 });
-    assert.deepEqual(
-      effects.flatMap((effect) => (effect.kind === 'finish' ? [effect.exitCode] : [])),
-      [5],
-    );
+    const effects = [600, 1_001].flatMap((atMs) => step(state, { kind: 'tick', atMs }));
+    assert.deepEqual(exitCodes(effects), [5]);
+  });
+
+  const back = (state: TrainerState, worker: number, name: string): Effect[] =>
+    join(state, name, worker, 1, { resumeSecret: resumeSecretOf(state.rules.runSecret, worker, name, worker) });
+
+  it('closes no round before all who were members have caught up again', () => {
+    const state = reopened();
+    back(state, 0, 'a');
+    back(state, 1, 'b');
+    const resumeSecret = resumeSecretOf(state.rules.runSecret, 2, 'c', 2);
+    step(state, { kind: 'hello', atMs: 1, stream: 2, origin: originOf(2), hello: hello('c', { resumeSecret }) });
+    const early = [contribution(0, 0), contribution(1, 0)].flatMap((event) => step(state, event));
+    assert.deepEqual(recordsOf(early), []);
+    step(state, { kind: 'digest', atMs: 2, stream: 2, digest: digest(0) });
+    assert.deepEqual(recordsOf(step(state, contribution(2, 0)))[0]?.workers, [0, 1, 2]);
+  });
+
+  it('goes on without those who have left since, or were away for a lease; its own pauses do not count', () => {
+    const state = reopened();
+    back(state, 0, 'a');
+    back(state, 1, 'b');
+    step(state, { kind: 'leave', atMs: 2, stream: 1, reason: 'drained' });
+    step(state, contribution(0, 0));
+    // Nobody could be heard for 60 s.
+    for (const atMs of [600, 60_600]) assert.deepEqual(recordsOf(step(state, { kind: 'tick', atMs })), []);
+    step(state, { kind: 'heartbeat', atMs: 60_700, stream: 0, heartbeat: {} });
+    assert.deepEqual(recordsOf(step(state, { kind: 'tick', atMs: 61_001 }))[0]?.workers, [0]);
+  });
+
+  it('leaves who is back first no more than its share of the record', () => {
+    const state = restoreTrainer(rulesOf({}, 1, { gradientsPerRecord: 6, directions: 6 }), joined, undefined, 0);
+    back(state, 0, 'a');
+    step(state, wide(0, 6));
+    assert.equal(state.pendingGradients, 2);
   });
 });
