@@ -101,7 +101,7 @@ export function spoilStep(bug: PlantedBug | undefined, state: TrainerState, even
       return [...effects, { kind: 'finish', exitCode: EXIT.durableStore, text: 'many say so' }];
   }
   if (bug === 'take those who are back first for all' && event.kind === 'hello')
-    state.recovery?.awaited.delete(event.hello.name);
+    state.former.names.delete(event.hello.name);
   if (bug === 'end memberships with the trainer' && event.kind === 'drain') {
     const workers = [...state.members.values()].flatMap(({ worker, isNamed }) => (isNamed ? [worker] : []));
     const frames = workers.map((worker) => ({

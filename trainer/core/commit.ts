@@ -3,11 +3,11 @@ import { absorb, clippedGradients, exponentInForce, liveGradients } from '../../
 import { meanTrainingLoss } from '../../proto/evaluation.ts';
 import { Notice_Kind, type Record } from '../../proto/gen/onebyte.ts';
 import { DIGEST_EVERY, MAX_RECENT_RECORDS } from '../../proto/limits.ts';
-import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
+import { EXIT } from '../../proto/operating-error.ts';
 import { entriesOf, type RecordEntry, recordOf } from '../../proto/record.ts';
 import { withProof } from '../../proto/record-proof.ts';
 import { startEvaluation } from './evaluation.ts';
-import { notice } from './notice.ts';
+import { finish } from './last-word.ts';
 import { chargeFor, deadlineOf, expectedMembers, quorumOf, readyMembers } from './quorum.ts';
 import { roundDetail } from './round-detail.ts';
 import type { Effect, Member, TrainerState } from './state.ts';
@@ -117,7 +117,7 @@ export function noteRecord(
 
 /** Makes `normaliser.round` the open round. */
 export function openRound(state: TrainerState, atMs: number): void {
-  const { normaliser, recovery, rules } = state;
+  const { normaliser, former, rules } = state;
   const { round } = normaliser;
   state.pending = [];
   state.pendingGradients = 0;
@@ -125,7 +125,7 @@ export function openRound(state: TrainerState, atMs: number): void {
   state.answers.clear();
   const ready = readyMembers(state).length;
   const toCome = round === 0 ? rules.settings.startWorkers : 0;
-  state.sharers = Math.max(1, ready, toCome, recovery?.awaited.size ?? 0);
+  state.sharers = Math.max(1, ready, toCome, former.names.size);
   state.openedMs = atMs;
   state.deadlineMs = deadlineOf(state);
   state.openings.set(round, atMs);
@@ -166,19 +166,4 @@ export function finishWhenDone(state: TrainerState): Effect[] {
       `${round} ${round === 1 ? 'round' : 'rounds'} done${stopReason === undefined ? '' : `: ${stopReason}`}`,
     ),
   ];
-}
-
-/**
- * The trainer's last effects. The members are told; where the run is over they leave the log too, so that nobody waits for them when it is
- * opened again. Those of a trainer that drains come back to the next, which waits for them as after any restart.
- */
-export function finish(state: TrainerState, exitCode: ExitCode, kind: Notice_Kind, reason: string): Effect[] {
-  state.phase = 'done';
-  state.lastWord = { kind, text: reason };
-  const frames = [...state.members.keys()].map((worker) => ({
-    frame: { $case: 'left' as const, value: { worker, reason } },
-  }));
-  const isOver = exitCode !== EXIT.drained && exitCode !== EXIT.durableStore;
-  const leaves: Effect[] = isOver && frames.length > 0 ? [{ kind: 'append', frames }] : [];
-  return [...leaves, { kind: 'broadcast', message: notice(kind, reason) }, { kind: 'finish', exitCode, text: reason }];
 }

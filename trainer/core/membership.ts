@@ -55,6 +55,7 @@ export function onHello(state: TrainerState, { atMs, stream, origin, hello }: He
   });
   state.members.set(worker, member);
   state.workerOfStream.set(stream, worker);
+  state.recovery?.awaited.delete(hello.name);
   return [
     ...effects,
     ...welcome(state, member, stream, hello),
@@ -201,13 +202,15 @@ export function onClosed(state: TrainerState, stream: StreamId): Effect[] {
 
 /** Members whose lease has run out leave. While the trainer itself stood still (a pause), nobody could be heard. */
 export function expelSilent(state: TrainerState, atMs: number): Effect[] {
+  const { former } = state;
   const { leaseMs, heartbeatMs } = state.rules.settings;
   const gapMs = atMs - state.lastTickMs;
   state.lastTickMs = atMs;
   if (gapMs > heartbeatMs) {
     for (const member of state.members.values()) member.lastHeardMs += gapMs;
-    if (state.recovery) state.recovery.untilMs += gapMs;
+    former.untilMs += gapMs;
   }
+  if (atMs >= former.untilMs) former.names.clear();
   const silent = [...state.members.values()].filter(({ lastHeardMs }) => atMs - lastHeardMs > leaseMs);
   return silent.flatMap((member) => expel(state, member, 'silent', `not heard of for ${leaseMs} ms`, atMs));
 }

@@ -1,12 +1,13 @@
 /**
- * After a restart: the members come back, and with them records that the log lost, or the trainer stops; none is made anew. A worker is
- * believed for the proofs of the records it shows, not for its word, so a liar costs itself its place and others a lease at most.
+ * After a restart: records that the log lost come back from workers, or the trainer stops; none is made anew. A worker is
+ * believed for the proofs of the records it shows, not for its word, so a liar costs itself its place and others nothing.
  */
 import { isDecodable } from '../../kernels/learning-rule.ts';
 import { Notice_Kind, type Record } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { isProven } from '../../proto/record-proof.ts';
-import { commitRecord, finish } from './commit.ts';
+import { commitRecord } from './commit.ts';
+import { finish } from './last-word.ts';
 import { tell } from './notice.ts';
 import { expel } from './removal.ts';
 import type { Effect, Member, TrainerState } from './state.ts';
@@ -28,9 +29,7 @@ export function onRecordGiven(state: TrainerState, member: Member, record: Recor
       `record ${round} of worker ${member.worker} does not follow on this log`,
       atMs,
     );
-  const effects = commitRecord(state, { ...record, proof: undefined }, atMs, undefined);
-  const given = [...state.members.values()].filter(({ claim }) => claim?.gaveAll && claim.rounds <= round + 1);
-  return [...effects, ...given.flatMap((other) => settle(state, other, round + 1, atMs))];
+  return commitRecord(state, { ...record, proof: undefined }, atMs, undefined);
 }
 
 /** A worker that was ahead has shown all it holds. True when the trainer now holds as much. */
@@ -43,17 +42,13 @@ export function isClaimSettled(state: TrainerState, member: Member): boolean {
 }
 
 /** Why no round may close yet; undefined when the past is settled. */
-export function reasonToRecover({ recovery, members, lastTickMs }: TrainerState): string | undefined {
-  if (!recovery || lastTickMs >= recovery.untilMs) return undefined;
-  const all = [...members.values()];
-  if (all.some(({ claim }) => claim && !claim.gaveAll)) return 'takes records back from workers';
-  const back = new Set(
-    all.flatMap(({ name, expectedFrom, claim }) => ((expectedFrom ?? claim) !== undefined ? [name] : [])),
-  );
-  const away = [...recovery.awaited].filter((name) => !back.has(name));
-  return away.length === 0
+export function reasonToRecover({ recovery, members, former, lastTickMs }: TrainerState): string | undefined {
+  if (!recovery || lastTickMs >= former.untilMs) return undefined;
+  if ([...members.values()].some(({ claim }) => claim && !claim.gaveAll)) return 'takes records back from workers';
+  const [name] = recovery.awaited;
+  return name === undefined
     ? undefined
-    : `waits for ${away.length} workers of before to catch up, at most for a lease (${away[0]}, …)`;
+    : `waits for ${recovery.awaited.size} workers of before, which may hold records that the log lost, at most for a lease (${name}, …)`;
 }
 
 /** Ends the recovery: a record that is known to exist and that nobody could give stops the trainer. */

@@ -5,9 +5,10 @@
  */
 import { Notice_Kind } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
-import { closeRound, finish, finishWhenDone } from './commit.ts';
+import { closeRound, finishWhenDone } from './commit.ts';
 import { onContribution } from './contributions.ts';
 import { expireRanges, onCounts } from './evaluation.ts';
+import { finish, stay } from './last-word.ts';
 import { expelOutvoted, expelSilent, onClosed, onDigest, onHeartbeat, onHello, onLeave } from './membership.ts';
 import { missingMembers, reasonToWait } from './quorum.ts';
 import { endRecovery, onRecordGiven, reasonToRecover } from './recovery.ts';
@@ -19,7 +20,7 @@ const WAIT_REPORT_MS = 10_000;
 
 /** Takes `event` in and returns the effects it asks for. `state` is updated in place. */
 export function step(state: TrainerState, event: Event): Effect[] {
-  if (state.phase === 'done') return event.kind === 'hello' ? onHello(state, event) : [];
+  if (state.phase === 'done') return [...(event.kind === 'hello' ? onHello(state, event) : []), ...stay(state, event)];
   if ('stream' in event && event.kind !== 'hello') {
     const member = memberOfStream(state, event.stream);
     if (!member) return [];

@@ -686,6 +686,30 @@ describe('a trainer that has said its last word', () => {
     assert.equal(state.numbers.has('b'), false);
   });
 
+  it('stays for a member that was away as the run ended until it has heard it and hung up, at most for a lease', () => {
+    const ended = (): { state: TrainerState; secret: Buffer; effects: Effect[] } => {
+      const state = trainer({ startWorkers: 2, deadlineCeilingMs: 300 }, 0, { rounds: 2 });
+      join(state, 'a', 1);
+      const secret = secretOf(join(state, 'b', 2));
+      for (const stream of [1, 2]) step(state, contribution(stream, 0));
+      step(state, { kind: 'closed', atMs: 2, stream: 2 });
+      step(state, contribution(1, 1));
+      return { state, secret, effects: step(state, { kind: 'tick', atMs: 400 }) };
+    };
+    const { state, secret, effects } = ended();
+    assert.deepEqual([notices(effects), exitCodes(effects)], [[Notice_Kind.RUN_DONE], []]);
+    const comes = (stream: number, resumeSecret: Buffer): Effect[] =>
+      step(state, { kind: 'hello', atMs: 500, stream, origin: originOf(stream), hello: hello('b', { resumeSecret }) });
+    const thief = [...comes(3, Buffer.alloc(16)), ...step(state, { kind: 'closed', atMs: 500, stream: 3 })];
+    assert.deepEqual([notices(thief), exitCodes(thief)], [[Notice_Kind.RUN_DONE], []]);
+    const told = comes(4, secret);
+    assert.deepEqual([notices(told), exitCodes(told)], [[Notice_Kind.RUN_DONE], []]);
+    assert.deepEqual(exitCodes(step(state, { kind: 'closed', atMs: 501, stream: 4 })), [0]);
+    const other = ended().state;
+    const later = [1_000, 1_002].map((atMs) => exitCodes(step(other, { kind: 'tick', atMs })));
+    assert.deepEqual(later, [[], [0]]);
+  });
+
   it('leaves its members in the log where it drains, so that the next waits for them, and out of it where the run is over', () => {
     const draining = trainer({ quorum: 'all' });
     const done = trainer({}, 0, { rounds: 1 });
@@ -813,16 +837,22 @@ describe('a trainer that opens its log again', () => {
   const back = (state: TrainerState, worker: number, name: string): Effect[] =>
     join(state, name, worker, 1, { resumeSecret: resumeSecretOf(state.rules.runSecret, worker, name, worker) });
 
-  it('closes no round before all who were members have caught up again', () => {
+  it('closes no round without a quorum of those who were members, also where they are back and have not caught up', () => {
     const state = reopened();
     back(state, 0, 'a');
-    back(state, 1, 'b');
-    const resumeSecret = resumeSecretOf(state.rules.runSecret, 2, 'c', 2);
-    step(state, { kind: 'hello', atMs: 1, stream: 2, origin: originOf(2), hello: hello('c', { resumeSecret }) });
-    const early = [contribution(0, 0), contribution(1, 0)].flatMap((event) => step(state, event));
-    assert.deepEqual(recordsOf(early), []);
-    step(state, { kind: 'digest', atMs: 2, stream: 2, digest: digest(0) });
-    assert.deepEqual(recordsOf(step(state, contribution(2, 0)))[0]?.workers, [0, 1, 2]);
+    for (const [stream, name] of ['b', 'c'].entries()) {
+      const resumeSecret = resumeSecretOf(state.rules.runSecret, stream + 1, name, stream + 1);
+      const event = {
+        kind: 'hello',
+        atMs: 1,
+        origin: originOf(stream + 1),
+        hello: hello(name, { resumeSecret }),
+      } as const;
+      step(state, { ...event, stream: stream + 1 });
+    }
+    assert.deepEqual(recordsOf(step(state, contribution(0, 0))), []);
+    step(state, { kind: 'digest', atMs: 2, stream: 1, digest: digest(0) });
+    assert.deepEqual(recordsOf(step(state, contribution(1, 0)))[0]?.workers, [0, 1]);
   });
 
   it('goes on without those who have left since, or were away for a lease; its own pauses do not count', () => {
