@@ -69,8 +69,10 @@ async function trouble(trainer: Survivor, workers: readonly Survivor[]): Promise
       isTrainerSpared = true;
       say('from here on workers alone are killed: does the trainer grow?');
     }
+    const victims = workers.filter(({ isMember }) => isMember);
     if (!isTrainerSpared && random() < TRAINER_KILLS) trainer.kill();
-    else workers[Math.floor(random() * workers.length)]!.kill();
+    // Were more of them away at once, for as long as a busy machine takes to start one, the hostile would be most of those who are there.
+    else if (victims.length > WORKERS / 2) victims[Math.floor(random() * victims.length)]!.kill();
     if (part() >= (told + 1) / 10) say(`${10 * ++told} %: ${heard.rounds} records heard, ${killsOf(trainer, workers)}`);
     if (isTrainerSpared && !trainer.isDown) sizes.push(sizeOf(trainer.running.process.pid!));
   }

@@ -78,12 +78,16 @@ export function commitRecord(
   return [...effects, ...afterRound(state, done, atMs)];
 }
 
-/** True when the entries are of a quorum of the members that rounds wait for, and of more than half of all there are. */
+/**
+ * True when the entries are of a quorum of the members that rounds wait for, and of more than half of all that there are and, as far as
+ * records are kept at hand, were: those who are left while the others are away do not end their run.
+ */
 function haveMostAbstained(state: TrainerState, entries: readonly RecordEntry[]): boolean {
   const members = expectedMembers(state);
   const said = new Set(entries.map(({ worker }) => worker));
   const abstained = members.filter(({ worker }) => said.has(worker)).length;
-  return abstained >= quorumOf(state, members.length) && 2 * abstained > state.members.size;
+  const all = new Set([...state.members.keys(), ...state.recent.flatMap(({ workers }) => workers)]);
+  return abstained >= quorumOf(state, members.length) && 2 * abstained > all.size;
 }
 
 /** Length of the round that ends, and the part of it that those who answered waited for others. */

@@ -558,6 +558,24 @@ describe('the trainer', () => {
     assert.deepEqual([recordsOf(effects).length, exitCodes(effects)], [5, []]);
   });
 
+  it('does not stop for records without a live byte of those who are left while most are away', () => {
+    const state = trainer({ startWorkers: 3 });
+    for (const [stream, name] of ['liar', 'b', 'c'].entries()) join(state, name, stream);
+    for (const stream of [0, 1, 2]) step(state, contribution(stream, 0));
+    for (const stream of [1, 2]) step(state, { kind: 'leave', atMs: 2, stream, reason: 'killed' });
+    const abstain = (measuredRound: number): Event => {
+      const gradientBytes = Buffer.of(0x7f);
+      return {
+        kind: 'contribution',
+        atMs: 3,
+        stream: 0,
+        contribution: { measuredRound, firstDirection: 0, gradientBytes },
+      };
+    };
+    const effects = [1, 2, 3, 4].flatMap((round) => step(state, abstain(round)));
+    assert.deepEqual([recordsOf(effects).length, exitCodes(effects)], [4, []]);
+  });
+
   it('stops with code 6 after three records in a row without one live byte', () => {
     const state = trainer();
     join(state, 'a', 1);
