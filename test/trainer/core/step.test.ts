@@ -773,12 +773,10 @@ describe('a trainer that opens its log again', () => {
     recordOf(state.normaliser.round, 0, [
       { staleness: 0, worker: 0, firstDirection: 0, gradientBytes: Buffer.from([0x40]) },
     ]);
-  const joined = ['a', 'b', 'c'].map((name, worker) => ({
-    frame: { $case: 'joined' as const, value: { worker, name, membership: worker } },
-  }));
-  const reopened = (devRows = 0): TrainerState => {
-    return restoreTrainer({ ...rulesOf(), devRows }, joined, undefined, 0);
-  };
+  const joined = (names: readonly string[]): LogFrame[] =>
+    names.map((name, worker) => ({ frame: { $case: 'joined', value: { worker, name, membership: worker } } }));
+  const reopened = (names = ['a', 'b', 'c'], devRows = 0): TrainerState =>
+    restoreTrainer({ ...rulesOf(), devRows }, joined(names), undefined, 0);
   const ahead = (state: TrainerState): Effect[] =>
     step(state, {
       kind: 'hello',
@@ -830,7 +828,7 @@ describe('a trainer that opens its log again', () => {
   });
 
   it('has another worker evaluate the rows of one that it refuses', () => {
-    const state = reopened(4);
+    const state = reopened(['a', 'b', 'c'], 4);
     for (const [worker, name] of ['a', 'b'].entries())
       join(state, name, worker + 1, 0, { resumeSecret: resumeSecretOf(state.rules.runSecret, worker, name, worker) });
     ahead(state);
@@ -855,38 +853,51 @@ describe('a trainer that opens its log again', () => {
   const back = (state: TrainerState, worker: number, name: string): Effect[] =>
     join(state, name, worker, 1, { resumeSecret: resumeSecretOf(state.rules.runSecret, worker, name, worker) });
 
+  /** `a` has caught up and answered; the other two or more are back and have not caught up. */
+  const isFirst = (state: TrainerState): Effect[] => {
+    back(state, 0, 'a');
+    for (const [stream, name] of ['a', 'b', 'c', 'd', 'e'].entries()) {
+      if (stream === 0 || !state.former.names.has(name)) continue;
+      const resumeSecret = resumeSecretOf(state.rules.runSecret, stream, name, stream);
+      step(state, { kind: 'hello', atMs: 1, stream, origin: originOf(stream), hello: hello(name, { resumeSecret }) });
+    }
+    return step(state, contribution(0, 0));
+  };
+
   it('closes no round without a quorum of those who were members, also where they are back and have not caught up', () => {
     const state = reopened();
-    back(state, 0, 'a');
-    for (const [stream, name] of ['b', 'c'].entries()) {
-      const resumeSecret = resumeSecretOf(state.rules.runSecret, stream + 1, name, stream + 1);
-      const event = {
-        kind: 'hello',
-        atMs: 1,
-        origin: originOf(stream + 1),
-        hello: hello(name, { resumeSecret }),
-      } as const;
-      step(state, { ...event, stream: stream + 1 });
-    }
-    assert.deepEqual(recordsOf(step(state, contribution(0, 0))), []);
+    assert.deepEqual(recordsOf(isFirst(state)), []);
     step(state, { kind: 'digest', atMs: 2, stream: 1, digest: digest(0) });
     assert.deepEqual(recordsOf(step(state, contribution(1, 0)))[0]?.workers, [0, 1]);
   });
 
-  it('goes on without those who have left since, or were away for a lease; its own pauses do not count', () => {
-    const state = reopened();
-    back(state, 0, 'a');
-    back(state, 1, 'b');
-    step(state, { kind: 'leave', atMs: 2, stream: 1, reason: 'drained' });
-    step(state, contribution(0, 0));
+  it('counts those who have left since in no quorum', () => {
+    const state = reopened(['a', 'b', 'c', 'd']);
+    assert.deepEqual(recordsOf(isFirst(state)), []);
+    const records = [1, 2].map((stream) =>
+      recordsOf(step(state, { kind: 'leave', atMs: 2, stream, reason: 'drained' })),
+    );
+    assert.deepEqual(
+      records.map(({ length }) => length),
+      [0, 1],
+    );
+  });
+
+  it('counts those who were members until a lease has passed, less its own pauses', () => {
+    const state = reopened(['a', 'b', 'c', 'd', 'e']);
+    assert.deepEqual(recordsOf(isFirst(state)), []);
     // Nobody could be heard for 60 s.
     for (const atMs of [600, 60_600]) assert.deepEqual(recordsOf(step(state, { kind: 'tick', atMs })), []);
-    step(state, { kind: 'heartbeat', atMs: 60_700, stream: 0, heartbeat: {} });
-    assert.deepEqual(recordsOf(step(state, { kind: 'tick', atMs: 61_001 }))[0]?.workers, [0]);
+    assert.deepEqual(recordsOf(step(state, { kind: 'tick', atMs: 61_000 }))[0]?.workers, [0]);
   });
 
   it('leaves who is back first no more than its share of the record', () => {
-    const state = restoreTrainer(rulesOf({}, 1, { gradientsPerRecord: 6, directions: 6 }), joined, undefined, 0);
+    const state = restoreTrainer(
+      rulesOf({}, 1, { gradientsPerRecord: 6, directions: 6 }),
+      joined(['a', 'b', 'c']),
+      undefined,
+      0,
+    );
     back(state, 0, 'a');
     step(state, wide(0, 6));
     assert.equal(state.pendingGradients, 2);
