@@ -36,12 +36,16 @@ export async function hostileMember(options: HostileMemberOptions): Promise<void
   for (let turn = options.first; !signal.aborted; turn++) {
     const [attack, act] = ATTACKS[turn % ATTACKS.length]!;
     options.onTurn?.(attack);
-    const over = AbortSignal.any([signal, AbortSignal.timeout(options.turnMs)]);
+    // A signal of AbortSignal.timeout that nothing but AbortSignal.any holds is collected before it fires.
+    const turnOver = new AbortController();
+    const timer = setTimeout(() => turnOver.abort(), options.turnMs);
+    const over = AbortSignal.any([signal, turnOver.signal]);
     while (!over.aborted) {
       await live(options, peer, memory, random, act, over).catch(() => {});
       // It was refused, the trainer is away, or its turn is over.
       if (!over.aborted) await delay(RETRY_MS);
     }
+    clearTimeout(timer);
   }
   peer.close();
 }

@@ -39,6 +39,8 @@ export class Survivor {
   readonly over: Promise<unknown>;
   /** Killed, and not started again yet. */
   isDown = false;
+  /** A worker: the trainer has welcomed it in this life. */
+  isMember = false;
   private readonly start: () => Running;
   private readonly downMs: () => number;
 
@@ -47,13 +49,25 @@ export class Survivor {
     this.name = name;
     this.start = start;
     this.downMs = downMs;
-    this.running = start();
+    this.running = this.begin();
     this.over = this.live();
+  }
+
+  private begin(): Running {
+    const running = this.start();
+    running.line(/"kind":"joined"/).then(
+      () => {
+        this.isMember = true;
+      },
+      () => {},
+    );
+    return running;
   }
 
   kill(): void {
     if (this.isDown) return;
     this.isDown = true;
+    this.isMember = false;
     this.kills++;
     this.running.process.kill('SIGKILL');
   }
@@ -65,7 +79,7 @@ export class Survivor {
       if (this.isDown) await delay(this.downMs());
       else return resultOf(this.name, finished);
       this.isDown = false;
-      this.running = this.start();
+      this.running = this.begin();
     }
   }
 }

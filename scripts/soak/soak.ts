@@ -62,11 +62,17 @@ async function trouble(trainer: Survivor, workers: readonly Survivor[]): Promise
   const part = (): number => (performance.now() - beginMs) / (minutes * 60_000);
   const sizes: Size[] = [];
   let told = 0;
+  let isTrainerSpared = false;
   while (part() < 1) {
     await delay(between(KILL_EVERY_MS.least, KILL_EVERY_MS.most));
-    const isTrainerSpared = part() >= TRAINER_KILLED_FOR;
+    if (!isTrainerSpared && part() >= TRAINER_KILLED_FOR) {
+      isTrainerSpared = true;
+      say('from here on workers alone are killed: does the trainer grow?');
+    }
+    const victims = workers.filter(({ isMember }) => isMember);
     if (!isTrainerSpared && random() < TRAINER_KILLS) trainer.kill();
-    else workers[Math.floor(random() * workers.length)]!.kill();
+    // Were more of them away at once, for as long as a busy machine takes to start one, the hostile would be most of those who are there.
+    else if (victims.length > WORKERS / 2) victims[Math.floor(random() * victims.length)]!.kill();
     if (part() >= (told + 1) / 10) say(`${10 * ++told} %: ${heard.rounds} records heard, ${killsOf(trainer, workers)}`);
     if (isTrainerSpared && !trainer.isDown) sizes.push(sizeOf(trainer.running.process.pid!));
   }

@@ -27,6 +27,8 @@ export const PLANTED_BUGS = [
   'wait for members that never answer',
   'give numbers away with the hello',
   'take forged records',
+  'take those who are back first for all',
+  'end memberships with the trainer',
 ] as const;
 export type PlantedBug = (typeof PLANTED_BUGS)[number];
 
@@ -97,6 +99,15 @@ export function spoilStep(bug: PlantedBug | undefined, state: TrainerState, even
     );
     if (same.length > 1 && same.length > state.members.size / 4)
       return [...effects, { kind: 'finish', exitCode: EXIT.durableStore, text: 'many say so' }];
+  }
+  if (bug === 'take those who are back first for all' && event.kind === 'hello')
+    state.former.names.delete(event.hello.name);
+  if (bug === 'end memberships with the trainer' && event.kind === 'drain') {
+    const workers = [...state.members.values()].flatMap(({ worker, isNamed }) => (isNamed ? [worker] : []));
+    const frames = workers.map((worker) => ({
+      frame: { $case: 'left' as const, value: { worker, reason: 'drained' } },
+    }));
+    return [{ kind: 'append', frames }, ...effects];
   }
   if (bug === 'give numbers away with the hello' && event.kind === 'hello') {
     const member = state.members.get(state.workerOfStream.get(event.stream) ?? -1);

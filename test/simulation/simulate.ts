@@ -1,4 +1,5 @@
 /** One simulated run from one seed: faults of every kind for a while, then none, then the run must end, and end right. */
+import seedrandom from 'seedrandom';
 import { EXIT } from '../../proto/operating-error.ts';
 import { Adversary } from './adversary.ts';
 import { Breach } from './invariants.ts';
@@ -10,6 +11,9 @@ import { PROGRESS_MS, ROUNDS, World } from './world.ts';
 
 /** The longest time that faults go on, virtual ms, and the round after which they stop. */
 const FAULTS_MS = 60_000;
+/** Part of the runs whose trainer is asked to go once, and the time until then at most, virtual ms. */
+const DRAINED = 0.3;
+const DRAIN_MS = 10_000;
 const FAULT_ROUNDS = 80;
 const TICK_MS = 25;
 /** After so long without faults, virtual ms, members have been heard often enough to tell how soon they answer. */
@@ -59,6 +63,8 @@ class Simulation {
     for (const adversary of this.adversaries) adversary.start();
     this.tick();
     this.nextFault();
+    const drains = seedrandom(`simulation/${world.seed}/drains`);
+    if (drains() < DRAINED) world.clock.after(drains() * DRAIN_MS, () => trainer.handle({ kind: 'drain' }));
     for (let events = 0; !trainer.exit; events++) {
       world.clock.step();
       world.invariants.check(events < MAX_EVENTS, 'the run goes on and on');

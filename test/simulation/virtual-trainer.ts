@@ -46,6 +46,8 @@ export class VirtualTrainer {
   private durableRounds = 0;
   private appended: Record[] = [];
   private flipped = false;
+  /** Names of the members, where the process was asked to go. */
+  private drained: string[] = [];
   private replica: ReplicaState;
   private replays: number[] = [];
   private replayed: ReplicaState | undefined;
@@ -110,7 +112,8 @@ export class VirtualTrainer {
     world.invariants.onReplica('a replay of the log', this.replica);
     this.state = restoreTrainer(world.rules, frames, this.replica, this.nowMs);
     spoilRestored(world.bug, this.state);
-    this.watch.onOpened(this.state);
+    this.watch.onOpened(this.state, new Set([...membersOf(frames), ...this.drained]));
+    this.drained = [];
     this.append([{ frame: { $case: 'epoch', value: { epoch: this.state.epoch } } }]);
     this.announceDigest();
   }
@@ -209,6 +212,7 @@ export class VirtualTrainer {
         return;
       case 'finish':
         this.exit = effect.exitCode === EXIT.drained ? undefined : effect;
+        this.drained = [...this.state!.members.values()].flatMap(({ name, isNamed }) => (isNamed ? [name] : []));
         this.state = undefined;
         network.endAll();
         break;
@@ -253,4 +257,13 @@ export class VirtualTrainer {
   private noteIssued({ message }: TrainerMessage): void {
     if (message?.$case === 'record') this.world.invariants.onIssued(message.value, this.durableRounds);
   }
+}
+
+/** Names of those who were members as the log ended. */
+function membersOf(frames: readonly LogFrame[]): string[] {
+  const present = new Map<number, string>();
+  for (const { frame } of frames)
+    if (frame?.$case === 'joined') present.set(frame.value.worker, frame.value.name);
+    else if (frame?.$case === 'left') present.delete(frame.value.worker);
+  return [...present.values()];
 }

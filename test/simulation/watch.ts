@@ -29,14 +29,22 @@ export class Watch {
   /** Members that were ready as the open round began. */
   private sharers = 1;
   private readonly missed = new Map<number, number>();
+  /** Names of those who were members when the trainer was opened again, less those who left since. */
+  private known = new Set<string>();
+  /** When their leases have run out, by the trainer's clock, less its pauses and leaps: nobody could be heard meanwhile. */
+  private leasesEndMs = 0;
 
   constructor(world: World) {
     this.world = world;
   }
 
-  onOpened(state: TrainerState): void {
-    this.sharers = state.normaliser.round === 0 ? this.world.rules.settings.startWorkers : 1;
+  /** @param known names of those who were members before */
+  onOpened(state: TrainerState, known: Set<string>): void {
+    const toCome = state.normaliser.round === 0 ? this.world.rules.settings.startWorkers : 1;
+    this.sharers = Math.max(toCome, known.size);
     this.missed.clear();
+    this.known = known;
+    this.leasesEndMs = state.lastTickMs + this.world.rules.settings.leaseMs;
   }
 
   onStream(stream: StreamId, isHonest: boolean): void {
@@ -45,6 +53,8 @@ export class Watch {
 
   before(state: TrainerState, event: Event): Before {
     const { round } = state.normaliser;
+    const gapMs = event.kind === 'tick' ? event.atMs - state.lastTickMs : 0;
+    if (gapMs > this.world.rules.settings.heartbeatMs) this.leasesEndMs += gapMs;
     const ready = [...state.members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined);
     const due = ready.filter(({ expectedFrom }) => expectedFrom! <= round);
     const member = 'stream' in event ? state.members.get(state.workerOfStream.get(event.stream) ?? -1) : undefined;
@@ -61,10 +71,12 @@ export class Watch {
   }
 
   after(before: Before, state: TrainerState, event: Event, effects: readonly Effect[]): void {
-    this.checkHello(before, event, effects);
+    if (state.phase !== 'done') this.checkHello(before, event, effects);
     this.checkHonest(before, state, event, effects);
+    for (const effect of effects)
+      if (effect.kind === 'report' && effect.report.kind === 'left') this.known.delete(effect.report.name);
     for (const effect of effects) {
-      if (effect.kind === 'append') this.checkFrames(before, state, effect, effects, event);
+      if (effect.kind === 'append') this.checkFrames(before, state, effect, effects);
       if (effect.kind !== 'report' || effect.report.kind !== 'round') continue;
       const { trainingLoss, detail } = effect.report;
       const loss = trainingLoss?.perRow ?? 0;
@@ -126,7 +138,6 @@ export class Watch {
     state: TrainerState,
     { frames }: Extract<Effect, { kind: 'append' }>,
     effects: readonly Effect[],
-    event: Event,
   ): void {
     const isRegular = !effects.some(
       ({ kind, ...effect }) => 'report' in effect && kind === 'report' && effect.report.kind === 'recovered',
@@ -137,7 +148,7 @@ export class Watch {
         const mayBe = correct <= classified && classified <= rows && !(lossSum < 0);
         this.check(mayBe, `an evaluation says ${correct} of ${classified} of ${rows} rows, loss ${lossSum}`);
       }
-      if (frame?.$case !== 'record' || !isRegular || event.kind === 'drain') continue;
+      if (frame?.$case !== 'record' || !isRegular) continue;
       const shares = new Map<number, number>();
       for (const { worker, gradientBytes } of entriesOf(frame.value))
         shares.set(worker, (shares.get(worker) ?? 0) + gradientBytes.length);
@@ -156,7 +167,20 @@ export class Watch {
         before.round === 0 || shares.size >= least,
         `record ${before.round} is of ${shares.size} of ${due} members`,
       );
+      this.checkKnown(before.round, shares.size, state.lastTickMs);
     }
+  }
+
+  /** After a restart, as long as their leases run, each record is of a quorum of those who were members before. */
+  private checkKnown(round: number, members: number, nowMs: number): void {
+    const { quorum } = this.world.rules.settings;
+    const { size } = this.known;
+    // All means all that have caught up, among machines that trust each other. A third may have kept others waiting since.
+    const least = quorum === 'all' ? 1 : Math.ceil(quorum * (size - Math.floor(size / 3)));
+    this.check(
+      round === 0 || nowMs >= this.leasesEndMs || members >= least,
+      `record ${round} is of ${members} members; ${size} were there before the restart`,
+    );
   }
 
   /** Members that do not answer are not waited for long, unless more than a third are silent at once. */

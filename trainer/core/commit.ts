@@ -3,11 +3,11 @@ import { absorb, clippedGradients, exponentInForce, liveGradients } from '../../
 import { meanTrainingLoss } from '../../proto/evaluation.ts';
 import { Notice_Kind, type Record } from '../../proto/gen/onebyte.ts';
 import { DIGEST_EVERY, MAX_RECENT_RECORDS } from '../../proto/limits.ts';
-import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
+import { EXIT } from '../../proto/operating-error.ts';
 import { entriesOf, type RecordEntry, recordOf } from '../../proto/record.ts';
 import { withProof } from '../../proto/record-proof.ts';
 import { startEvaluation } from './evaluation.ts';
-import { notice } from './notice.ts';
+import { finish } from './last-word.ts';
 import { chargeFor, deadlineOf, expectedMembers, quorumOf, readyMembers } from './quorum.ts';
 import { roundDetail } from './round-detail.ts';
 import type { Effect, Member, TrainerState } from './state.ts';
@@ -78,12 +78,16 @@ export function commitRecord(
   return [...effects, ...afterRound(state, done, atMs)];
 }
 
-/** True when the entries are of a quorum of the members that rounds wait for, and of more than half of all there are. */
+/**
+ * True when the entries are of a quorum of the members that rounds wait for, and of more than half of all that there are and, as far as
+ * records are kept at hand, were: those who are left while the others are away do not end their run.
+ */
 function haveMostAbstained(state: TrainerState, entries: readonly RecordEntry[]): boolean {
   const members = expectedMembers(state);
   const said = new Set(entries.map(({ worker }) => worker));
   const abstained = members.filter(({ worker }) => said.has(worker)).length;
-  return abstained >= quorumOf(state, members.length) && 2 * abstained > state.members.size;
+  const all = new Set([...state.members.keys(), ...state.recent.flatMap(({ workers }) => workers)]);
+  return abstained >= quorumOf(state, members.length) && 2 * abstained > all.size;
 }
 
 /** Length of the round that ends, and the part of it that those who answered waited for others. */
@@ -117,17 +121,19 @@ export function noteRecord(
 
 /** Makes `normaliser.round` the open round. */
 export function openRound(state: TrainerState, atMs: number): void {
-  const { round } = state.normaliser;
+  const { normaliser, former, rules } = state;
+  const { round } = normaliser;
   state.pending = [];
   state.pendingGradients = 0;
   state.stillMissing = 0;
   state.answers.clear();
   const ready = readyMembers(state).length;
-  state.sharers = Math.max(1, ready, round === 0 ? state.rules.settings.startWorkers : 0);
+  const toCome = round === 0 ? rules.settings.startWorkers : 0;
+  state.sharers = Math.max(1, ready, toCome, former.names.size);
   state.openedMs = atMs;
   state.deadlineMs = deadlineOf(state);
   state.openings.set(round, atMs);
-  state.openings.delete(round - state.rules.learning.maxStaleness - 2);
+  state.openings.delete(round - rules.learning.maxStaleness - 2);
 }
 
 function afterRound(state: TrainerState, done: boolean, atMs: number): Effect[] {
@@ -164,15 +170,4 @@ export function finishWhenDone(state: TrainerState): Effect[] {
       `${round} ${round === 1 ? 'round' : 'rounds'} done${stopReason === undefined ? '' : `: ${stopReason}`}`,
     ),
   ];
-}
-
-/** The trainer's last effects: the members are told and leave the log, so that nobody waits for them when it is opened again. */
-export function finish(state: TrainerState, exitCode: ExitCode, kind: Notice_Kind, reason: string): Effect[] {
-  state.phase = 'done';
-  state.lastWord = { kind, text: reason };
-  const frames = [...state.members.keys()].map((worker) => ({
-    frame: { $case: 'left' as const, value: { worker, reason } },
-  }));
-  const leaves: Effect[] = frames.length > 0 && exitCode !== EXIT.durableStore ? [{ kind: 'append', frames }] : [];
-  return [...leaves, { kind: 'broadcast', message: notice(kind, reason) }, { kind: 'finish', exitCode, text: reason }];
 }

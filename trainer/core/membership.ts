@@ -202,10 +202,15 @@ export function onClosed(state: TrainerState, stream: StreamId): Effect[] {
 
 /** Members whose lease has run out leave. While the trainer itself stood still (a pause), nobody could be heard. */
 export function expelSilent(state: TrainerState, atMs: number): Effect[] {
+  const { former } = state;
   const { leaseMs, heartbeatMs } = state.rules.settings;
   const gapMs = atMs - state.lastTickMs;
   state.lastTickMs = atMs;
-  if (gapMs > heartbeatMs) for (const member of state.members.values()) member.lastHeardMs += gapMs;
+  if (gapMs > heartbeatMs) {
+    for (const member of state.members.values()) member.lastHeardMs += gapMs;
+    former.untilMs += gapMs;
+  }
+  if (atMs >= former.untilMs) former.names.clear();
   const silent = [...state.members.values()].filter(({ lastHeardMs }) => atMs - lastHeardMs > leaseMs);
   return silent.flatMap((member) => expel(state, member, 'silent', `not heard of for ${leaseMs} ms`, atMs));
 }

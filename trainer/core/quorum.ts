@@ -49,6 +49,13 @@ export function expectedMembers(state: TrainerState): Member[] {
 export const missingMembers = (state: TrainerState, members: readonly Member[] = expectedMembers(state)): Member[] =>
   members.filter(({ worker }) => !state.answers.has(worker));
 
+/** Names of members of before a restart beside `members`: while their leases run they count in a quorum as those who are back do. */
+function awayOf({ former, rules: { settings } }: TrainerState, members: readonly Member[]): string[] {
+  if (settings.quorum === 'all' || former.names.size === 0) return [];
+  const back = new Set(members.map(({ name }) => name));
+  return [...former.names].filter((name) => !back.has(name));
+}
+
 /** The open round closes without the answer of these members. */
 export function chargeFor(missing: readonly Member[]): void {
   for (const member of missing) member.credit = Math.max(-MAX_CREDIT, member.credit - WAIT_COST);
@@ -81,15 +88,17 @@ export function reasonToWait(state: TrainerState, atMs: number): string | undefi
   const members = expectedMembers(state);
   const missing = missingMembers(state, members);
   state.stillMissing = missing.length;
-  if (missing.length === 0) return undefined;
-  const names = missing.slice(0, 5).map(({ name }) => name);
-  const waitingFor = `round ${round} waits for ${missing.length} of ${members.length} workers (${names.join(', ')}${missing.length > 5 ? ', …' : ''})`;
+  const away = awayOf(state, due);
+  const quorum = quorumOf(state, members.length + away.length);
+  if (missing.length === 0 && members.length >= quorum) return undefined;
+  const names = [...missing.map(({ name }) => name), ...away];
+  const waitingFor = `round ${round} waits for ${names.length} of ${members.length + away.length} workers (${names.slice(0, 5).join(', ')}${names.length > 5 ? ', …' : ''})`;
   if (settings.quorum === 'all') return waitingFor;
-  const quorum = quorumOf(state, members.length);
   const isOver = atMs - state.openedMs >= state.deadlineMs;
   if (members.length - missing.length >= quorum) return isOver ? undefined : waitingFor;
   // Where those who were there as the round opened do not answer, those who came since may do.
   const ready = readyMembers(state);
   const answered = ready.filter(({ worker }) => state.answers.has(worker)).length;
-  return isOver && answered >= quorumOf(state, ready.length) ? undefined : `${waitingFor}; ${quorum} must answer`;
+  const least = quorumOf(state, ready.length + awayOf(state, ready).length);
+  return isOver && answered >= least ? undefined : `${waitingFor}; ${quorum} must answer`;
 }

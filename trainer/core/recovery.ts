@@ -6,7 +6,8 @@ import { isDecodable } from '../../kernels/learning-rule.ts';
 import { Notice_Kind, type Record } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { isProven } from '../../proto/record-proof.ts';
-import { commitRecord, finish } from './commit.ts';
+import { commitRecord } from './commit.ts';
+import { finish } from './last-word.ts';
 import { tell } from './notice.ts';
 import { expel } from './removal.ts';
 import type { Effect, Member, TrainerState } from './state.ts';
@@ -41,13 +42,13 @@ export function isClaimSettled(state: TrainerState, member: Member): boolean {
 }
 
 /** Why no round may close yet; undefined when the past is settled. */
-export function reasonToRecover({ recovery, members }: TrainerState, atMs: number): string | undefined {
-  if (!recovery || atMs >= recovery.untilMs) return undefined;
+export function reasonToRecover({ recovery, members, former, lastTickMs }: TrainerState): string | undefined {
+  if (!recovery || lastTickMs >= former.untilMs) return undefined;
   if ([...members.values()].some(({ claim }) => claim && !claim.gaveAll)) return 'takes records back from workers';
   const [name] = recovery.awaited;
   return name === undefined
     ? undefined
-    : `${recovery.awaited.size} workers of before may hold records that the log lost (${name}, …)`;
+    : `waits for ${recovery.awaited.size} workers of before, which may hold records that the log lost, at most for a lease (${name}, …)`;
 }
 
 /** Ends the recovery: a record that is known to exist and that nobody could give stops the trainer. */

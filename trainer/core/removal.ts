@@ -10,6 +10,7 @@ export const refuse = (stream: StreamId, refusal: Refusal, text: string): Effect
 export function remove(state: TrainerState, member: Member, reason: string, atMs: number): Effect[] {
   const { worker, name, isNamed } = member;
   state.members.delete(worker);
+  state.former.names.delete(name);
   if (member.stream !== undefined) state.workerOfStream.delete(member.stream);
   if (state.numbers.get(name) !== worker) state.heard.delete(worker);
   const left: Effect = { kind: 'append', frames: [{ frame: { $case: 'left', value: { worker, reason } } }] };

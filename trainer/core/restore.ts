@@ -46,6 +46,7 @@ export function restoreTrainer(
     lastTickMs: atMs,
     recent: [],
     recovery: undefined,
+    former: { names: new Set(), untilMs: atMs + rules.settings.leaseMs },
     deviations: new Map(),
     doubt: undefined,
     idleFraction: 0,
@@ -61,8 +62,8 @@ export function restoreTrainer(
     else if (frame?.$case === 'record') noteRecord(state, frame.value);
   }
   state.nextMembership = state.epoch * 2 ** 32;
-  if (frames.length > 0)
-    state.recovery = { untilMs: atMs + rules.settings.leaseMs, awaited: new Set(present.values()), provenRounds: 0 };
+  for (const name of present.values()) state.former.names.add(name);
+  if (frames.length > 0) state.recovery = { awaited: new Set(state.former.names), provenRounds: 0 };
   if (state.normaliser.round >= rules.rounds) state.phase = 'finalEvaluation';
   openRound(state, atMs);
   return state;

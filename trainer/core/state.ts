@@ -7,7 +7,6 @@ import type {
   Heartbeat,
   Hello,
   LogFrame,
-  Notice,
   PrivacyBudget,
   Record,
   ReplicaDigest,
@@ -18,6 +17,7 @@ import type { ExitCode } from '../../proto/operating-error.ts';
 import type { RecordEntry } from '../../proto/record.ts';
 import type { TrainerSettings } from '../../settings/trainer-settings.ts';
 import type { ArrivalTimes } from './deadline.ts';
+import type { LastWord } from './last-word.ts';
 import type { RoundDetail } from './round-detail.ts';
 import type { Progress } from './stopping.ts';
 
@@ -106,11 +106,21 @@ export interface Member {
 
 /** The first moments of a trainer that opens an old log: no round closes before all who may know more were heard. */
 export interface Recovery {
-  readonly untilMs: number;
   /** Names of those who were members when the log ended and have not come back. */
   readonly awaited: Set<string>;
   /** Rounds of the run for which a worker showed a record with a valid proof. */
   provenRounds: number;
+}
+
+/**
+ * Those who were members when the log ended: their leases run on from the restart. As long as they do, no round closes without a
+ * quorum of them, so that those who are back first are none by themselves.
+ */
+export interface Former {
+  /** Less those who left since; empty once the leases have run out. */
+  readonly names: Set<string>;
+  /** When the leases run out; later by what the trainer stood still. */
+  untilMs: number;
 }
 
 /** What one member was asked, and what it said. */
@@ -151,7 +161,7 @@ export interface TrainerState {
   readonly epoch: number;
   phase: Phase;
   /** What the members were told as the trainer ended, and every hello since; undefined until then. */
-  lastWord: Notice | undefined;
+  lastWord: LastWord | undefined;
   /** The replica state beside θ; `normaliser.round` is the open round. */
   normaliser: Normaliser;
   /** The number of every name that ever contributed; these numbers are never given to others. */
@@ -197,6 +207,7 @@ export interface TrainerState {
   /** The last records, oldest first: what a worker that is a little behind is sent. */
   recent: Record[];
   recovery: Recovery | undefined;
+  readonly former: Former;
   /** Digests that differ from the trainer's: round → worker → digest (hex). */
   readonly deviations: Map<number, Map<number, string>>;
   /** The digest (hex) that most members hold after `round` records, and the log is asked about. */

@@ -5,9 +5,10 @@
  */
 import { Notice_Kind } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
-import { closeRound, finish, finishWhenDone } from './commit.ts';
+import { closeRound, finishWhenDone } from './commit.ts';
 import { onContribution } from './contributions.ts';
 import { expireRanges, onCounts } from './evaluation.ts';
+import { finish, stay } from './last-word.ts';
 import { expelOutvoted, expelSilent, onClosed, onDigest, onHeartbeat, onHello, onLeave } from './membership.ts';
 import { missingMembers, reasonToWait } from './quorum.ts';
 import { endRecovery, onRecordGiven, reasonToRecover } from './recovery.ts';
@@ -19,7 +20,7 @@ const WAIT_REPORT_MS = 10_000;
 
 /** Takes `event` in and returns the effects it asks for. `state` is updated in place. */
 export function step(state: TrainerState, event: Event): Effect[] {
-  if (state.phase === 'done') return event.kind === 'hello' ? onHello(state, event) : [];
+  if (state.phase === 'done') return [...(event.kind === 'hello' ? onHello(state, event) : []), ...stay(state, event)];
   if ('stream' in event && event.kind !== 'hello') {
     const member = memberOfStream(state, event.stream);
     if (!member) return [];
@@ -80,7 +81,7 @@ function afterAnswer(state: TrainerState, isAnswered: boolean, atMs: number): Ef
 /** Closes the open round if it may close, or says why the trainer waits. */
 function advance(state: TrainerState, atMs: number): Effect[] {
   if (state.phase === 'done') return [];
-  const recovering = reasonToRecover(state, atMs);
+  const recovering = reasonToRecover(state);
   if (recovering === undefined && state.recovery) return [...endRecovery(state, atMs), ...advance(state, atMs)];
   if (state.phase === 'finalEvaluation') return finishWhenDone(state);
   const reason = recovering ?? reasonToWait(state, atMs);
@@ -90,10 +91,10 @@ function advance(state: TrainerState, atMs: number): Effect[] {
   return [{ kind: 'report', report: { kind: 'waiting', reason } }];
 }
 
-/** The trainer is asked to go: what the open round holds is committed if it may be, then a checkpoint. */
+/** The trainer is asked to go: what the open round holds is committed where a quorum answered, then a checkpoint. */
 function onDrain(state: TrainerState, atMs: number): Effect[] {
-  const { settings } = state.rules;
-  const mayClose = state.phase === 'training' && !state.recovery && settings.quorum !== 'all';
+  const hasQuorum = reasonToWait(state, Number.POSITIVE_INFINITY) === undefined;
+  const mayClose = state.phase === 'training' && !state.recovery && hasQuorum;
   const effects = mayClose && state.pending.length > 0 ? closeRound(state, atMs) : [];
   if (effects.some(({ kind }) => kind === 'finish')) return effects;
   const { round } = state.normaliser;

@@ -5,7 +5,7 @@
  */
 import { Notice_Kind, type ReplicaDigest } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
-import { finish } from './commit.ts';
+import { finish } from './last-word.ts';
 import { tell } from './notice.ts';
 import { voices } from './quorum.ts';
 import { expel, refuse, remove } from './removal.ts';

@@ -83,6 +83,8 @@ const recordsOf = (effects: readonly Effect[]): Record[] =>
   effects
     .flatMap((effect) => (effect.kind === 'append' ? effect.frames : []))
     .flatMap(({ frame }) => (frame?.$case === 'record' ? [frame.value] : []));
+const framesOf = (effects: readonly Effect[]): (string | undefined)[] =>
+  effects.flatMap((effect) => (effect.kind === 'append' ? effect.frames.map(({ frame }) => frame?.$case) : []));
 const refusals = (effects: readonly Effect[]): string[] =>
   effects.flatMap((effect) => (effect.kind === 'refuse' ? [effect.refusal] : []));
 const notices = (effects: readonly Effect[]): Notice_Kind[] =>
@@ -556,6 +558,24 @@ describe('the trainer', () => {
     assert.deepEqual([recordsOf(effects).length, exitCodes(effects)], [5, []]);
   });
 
+  it('does not stop for records without a live byte of those who are left while most are away', () => {
+    const state = trainer({ startWorkers: 3 });
+    for (const [stream, name] of ['liar', 'b', 'c'].entries()) join(state, name, stream);
+    for (const stream of [0, 1, 2]) step(state, contribution(stream, 0));
+    for (const stream of [1, 2]) step(state, { kind: 'leave', atMs: 2, stream, reason: 'killed' });
+    const abstain = (measuredRound: number): Event => {
+      const gradientBytes = Buffer.of(0x7f);
+      return {
+        kind: 'contribution',
+        atMs: 3,
+        stream: 0,
+        contribution: { measuredRound, firstDirection: 0, gradientBytes },
+      };
+    };
+    const effects = [1, 2, 3, 4].flatMap((round) => step(state, abstain(round)));
+    assert.deepEqual([recordsOf(effects).length, exitCodes(effects)], [4, []]);
+  });
+
   it('stops with code 6 after three records in a row without one live byte', () => {
     const state = trainer();
     join(state, 'a', 1);
@@ -684,6 +704,50 @@ describe('a trainer that has said its last word', () => {
     assert.equal(state.numbers.has('b'), false);
   });
 
+  it('stays for a member that was away as the run ended until it has heard it and hung up, at most for a lease', () => {
+    const ended = (): { state: TrainerState; secret: Buffer; effects: Effect[] } => {
+      const state = trainer({ startWorkers: 2, deadlineCeilingMs: 300 }, 0, { rounds: 2 });
+      join(state, 'a', 1);
+      const secret = secretOf(join(state, 'b', 2));
+      for (const stream of [1, 2]) step(state, contribution(stream, 0));
+      step(state, { kind: 'closed', atMs: 2, stream: 2 });
+      step(state, contribution(1, 1));
+      return { state, secret, effects: step(state, { kind: 'tick', atMs: 400 }) };
+    };
+    const { state, secret, effects } = ended();
+    assert.deepEqual([notices(effects), exitCodes(effects)], [[Notice_Kind.RUN_DONE], []]);
+    const comes = (stream: number, resumeSecret: Buffer): Effect[] =>
+      step(state, { kind: 'hello', atMs: 500, stream, origin: originOf(stream), hello: hello('b', { resumeSecret }) });
+    const thief = [...comes(3, Buffer.alloc(16)), ...step(state, { kind: 'closed', atMs: 500, stream: 3 })];
+    assert.deepEqual([notices(thief), exitCodes(thief)], [[Notice_Kind.RUN_DONE], []]);
+    const told = comes(4, secret);
+    assert.deepEqual([notices(told), exitCodes(told)], [[Notice_Kind.RUN_DONE], []]);
+    assert.deepEqual(exitCodes(step(state, { kind: 'closed', atMs: 501, stream: 4 })), [0]);
+    const other = ended().state;
+    const later = [1_000, 1_002].map((atMs) => exitCodes(step(other, { kind: 'tick', atMs })));
+    assert.deepEqual(later, [[], [0]]);
+  });
+
+  it('leaves its members in the log where it drains, so that the next waits for them, and out of it where the run is over', () => {
+    const draining = trainer({ quorum: 'all' });
+    const done = trainer({}, 0, { rounds: 1 });
+    for (const state of [draining, done]) join(state, 'a', 1);
+    join(draining, 'b', 2);
+    step(draining, contribution(1, 0));
+    assert.deepEqual(framesOf(step(draining, { kind: 'drain', atMs: 5 })), []);
+    assert.deepEqual(framesOf(step(done, contribution(1, 0))), ['joined', 'record', 'left']);
+  });
+
+  it('closes the open round as it drains where a quorum answered, and not otherwise', () => {
+    const records = [1, 2].map((answers) => {
+      const state = trainer({ startWorkers: 3 });
+      for (const [stream, name] of ['a', 'b', 'c'].entries()) join(state, name, stream);
+      for (let stream = 0; stream < answers; stream++) step(state, contribution(stream, 0));
+      return recordsOf(step(state, { kind: 'drain', atMs: 5 })).length;
+    });
+    assert.deepEqual(records, [0, 1]);
+  });
+
   it('tells one that comes back that the run failed', () => {
     const state = doubting();
     deviations(state);
@@ -709,12 +773,10 @@ describe('a trainer that opens its log again', () => {
     recordOf(state.normaliser.round, 0, [
       { staleness: 0, worker: 0, firstDirection: 0, gradientBytes: Buffer.from([0x40]) },
     ]);
-  const reopened = (devRows = 0): TrainerState => {
-    const frames = ['a', 'b', 'c'].map((name, worker) => ({
-      frame: { $case: 'joined' as const, value: { worker, name, membership: worker } },
-    }));
-    return restoreTrainer({ ...rulesOf(), devRows }, frames, undefined, 0);
-  };
+  const joined = (names: readonly string[]): LogFrame[] =>
+    names.map((name, worker) => ({ frame: { $case: 'joined', value: { worker, name, membership: worker } } }));
+  const reopened = (names = ['a', 'b', 'c'], devRows = 0): TrainerState =>
+    restoreTrainer({ ...rulesOf(), devRows }, joined(names), undefined, 0);
   const ahead = (state: TrainerState): Effect[] =>
     step(state, {
       kind: 'hello',
@@ -766,7 +828,7 @@ describe('a trainer that opens its log again', () => {
   });
 
   it('has another worker evaluate the rows of one that it refuses', () => {
-    const state = reopened(4);
+    const state = reopened(['a', 'b', 'c'], 4);
     for (const [worker, name] of ['a', 'b'].entries())
       join(state, name, worker + 1, 0, { resumeSecret: resumeSecretOf(state.rules.runSecret, worker, name, worker) });
     ahead(state);
@@ -784,10 +846,60 @@ describe('a trainer that opens its log again', () => {
     ahead(state);
     const later = { ...lost(state), round: 4 };
     step(state, { kind: 'recordGiven', atMs: 2, stream: 1, record: withProof(state.rules.runSecret, later) });
-    const effects = step(state, { kind: 'tick', atMs: 1_001 });
-    assert.deepEqual(
-      effects.flatMap((effect) => (effect.kind === 'finish' ? [effect.exitCode] : [])),
-      [5],
+    const effects = [600, 1_001].flatMap((atMs) => step(state, { kind: 'tick', atMs }));
+    assert.deepEqual(exitCodes(effects), [5]);
+  });
+
+  const back = (state: TrainerState, worker: number, name: string): Effect[] =>
+    join(state, name, worker, 1, { resumeSecret: resumeSecretOf(state.rules.runSecret, worker, name, worker) });
+
+  /** `a` has caught up and answered; the other two or more are back and have not caught up. */
+  const isFirst = (state: TrainerState): Effect[] => {
+    back(state, 0, 'a');
+    for (const [stream, name] of ['a', 'b', 'c', 'd', 'e'].entries()) {
+      if (stream === 0 || !state.former.names.has(name)) continue;
+      const resumeSecret = resumeSecretOf(state.rules.runSecret, stream, name, stream);
+      step(state, { kind: 'hello', atMs: 1, stream, origin: originOf(stream), hello: hello(name, { resumeSecret }) });
+    }
+    return step(state, contribution(0, 0));
+  };
+
+  it('closes no round without a quorum of those who were members, also where they are back and have not caught up', () => {
+    const state = reopened();
+    assert.deepEqual(recordsOf(isFirst(state)), []);
+    step(state, { kind: 'digest', atMs: 2, stream: 1, digest: digest(0) });
+    assert.deepEqual(recordsOf(step(state, contribution(1, 0)))[0]?.workers, [0, 1]);
+  });
+
+  it('counts those who have left since in no quorum', () => {
+    const state = reopened(['a', 'b', 'c', 'd']);
+    assert.deepEqual(recordsOf(isFirst(state)), []);
+    const records = [1, 2].map((stream) =>
+      recordsOf(step(state, { kind: 'leave', atMs: 2, stream, reason: 'drained' })),
     );
+    assert.deepEqual(
+      records.map(({ length }) => length),
+      [0, 1],
+    );
+  });
+
+  it('counts those who were members until a lease has passed, less its own pauses', () => {
+    const state = reopened(['a', 'b', 'c', 'd', 'e']);
+    assert.deepEqual(recordsOf(isFirst(state)), []);
+    // Nobody could be heard for 60 s.
+    for (const atMs of [600, 60_600]) assert.deepEqual(recordsOf(step(state, { kind: 'tick', atMs })), []);
+    assert.deepEqual(recordsOf(step(state, { kind: 'tick', atMs: 61_000 }))[0]?.workers, [0]);
+  });
+
+  it('leaves who is back first no more than its share of the record', () => {
+    const state = restoreTrainer(
+      rulesOf({}, 1, { gradientsPerRecord: 6, directions: 6 }),
+      joined(['a', 'b', 'c']),
+      undefined,
+      0,
+    );
+    back(state, 0, 'a');
+    step(state, wide(0, 6));
+    assert.equal(state.pendingGradients, 2);
   });
 });
