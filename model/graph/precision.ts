@@ -18,6 +18,8 @@ const TYPES: Readonly<Partial<Record<Precision, DataType>>> = {
   float16: DataType.FLOAT16,
 };
 
+export const isHalf = (precision: Precision): boolean => TYPES[precision] !== undefined;
+
 /** x·(2¹³ + 1) − (x·(2¹³ + 1) − x) keeps the upper 11 of the 24 bits of x (Veltkamp's splitting). */
 const TF32_SPLIT = 2 ** 13 + 1;
 

@@ -4,7 +4,7 @@ import type { InferenceSession } from 'onnxruntime-node';
 import type { BaseModel } from '../base-model.ts';
 import { type HeadOutput, headGraph } from '../graph/head.ts';
 import type { TangentPrecision } from '../graph/model-graph.ts';
-import type { Precision } from '../graph/precision.ts';
+import { isHalf, type Precision } from '../graph/precision.ts';
 import { trunkGraph } from '../graph/trunk.ts';
 import { int8Weights } from '../int8-weights.ts';
 import type { TokenRow } from '../token-row.ts';
@@ -36,7 +36,7 @@ export interface ForwardOptions {
   readonly longestRow?: number;
   /** Float32 elements of activations at once, by estimate; see tiles.ts for the default. */
   readonly maxActivationElements?: number;
-  /** Whether the graph makes perturbed adapters and directions of sign bits. Default: on provider cuda. */
+  /** Whether the graph makes perturbed adapters and directions of sign bits. Default: on provider cuda, and where that is emulated. */
   readonly signed?: boolean;
   /** Where ONNX Runtime leaves its profiles (profile.ts); undefined: none. */
   readonly profileDirectory?: string;
@@ -114,7 +114,7 @@ export async function createForward(
   // The head first: reading its table takes more memory for a moment than all else.
   await headFor(tangents === undefined ? 'nll' : 'slope');
   const kind = { arena: true, shared: tangents === 'float32' };
-  const signed = adapter !== undefined && (options.signed ?? session.provider === 'cuda');
+  const signed = adapter !== undefined && (options.signed ?? (session.provider === 'cuda' || isHalf(chosen.precision)));
   const trunk = await createSession(trunkGraph(model, adapter?.layout, { int8, tangents, signed }), session, kind);
   const pass = new ForwardPass(model, adapter, trunk, headFor, {
     tangents: tangents !== undefined,

@@ -5,6 +5,11 @@ import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { InferenceSession } from 'onnxruntime-node';
 import { TensorProto_DataType as DataType, ModelProto, type NodeProto } from '../../formats/gen/onnx.ts';
+import { adapterLayout } from '../../kernels/adapter-layout.ts';
+import { direction } from '../../kernels/direction.ts';
+import { initialAdapter } from '../../kernels/initial-adapter.ts';
+import { roundKey, seedKey } from '../../kernels/random-keys.ts';
+import { referenceBackend } from '../../kernels/reference.ts';
 import { openBaseModel } from '../../model/base-model.ts';
 import { headGraph } from '../../model/graph/head.ts';
 import { inPrecision, type Precision } from '../../model/graph/precision.ts';
@@ -44,7 +49,7 @@ describe('the CPU provider in another precision', () => {
         const direction = adapter.theta.map((_, i) => (i % 3 === 0 ? 1 : -1));
         const measure = async (precision: Precision) => {
           const plain = await createForward(model, adapter, { ...cpu, precision });
-          const dual = await createForward(model, adapter, { ...cpu, precision, tangents: 'float32' });
+          const dual = await createForward(model, adapter, { ...cpu, precision, tangents: 'float32', signed: false });
           const measured = {
             losses: await plain.losses(rows, 1, adapter.theta),
             slopes: await dual.slopes(rows, adapter.theta, direction),
@@ -150,6 +155,30 @@ describe('a graph in half precision', () => {
         `${i}: ${real[i]}, emulated ${value}`,
       );
     });
+  });
+});
+
+describe('tangents in float16', () => {
+  it('are made along shorter directions, since along whole ones they leave it', async () => {
+    const llama = openBaseModel(join(golden, 'models/llama'));
+    // Where B is 0 a scale moves no value, but every tangent.
+    const modules = llama.linearModules.map((linear) => ({ ...linear, rank: 2, scale: 2 ** 16 }));
+    const adapter = { layout: adapterLayout(modules) };
+    const theta = initialAdapter(1, modules);
+    const rows = rowsOf(fixtures().find(({ name }) => name === 'llama')!.golden);
+    const [key, elements] = [roundKey(seedKey(1), 0, 0), adapter.layout.elements];
+    const z = { signs: await referenceBackend.signs(key, 0, 2, elements), firstBlocks: [0, 0], stripes: 1 };
+    const whole = direction(key, 0, elements, 1);
+    const slopes = async (precision: Precision, signed: boolean) => {
+      const forward = await createForward(llama, adapter, { ...cpu, precision, tangents: 'float32', signed });
+      const slopes = await forward.slopes(rows, theta, signed ? z : Float32Array.from(whole));
+      await forward.close();
+      return slopes.subarray(0, rows.length);
+    };
+    assert((await slopes('float16', false)).some((slope) => !Number.isFinite(slope)));
+    const [rounded, exact] = [await slopes('float16', true), await slopes('float32', false)];
+    const difference = Math.hypot(...rounded.map((slope, row) => slope - exact[row]!));
+    assert(difference < TOLERANCES.float16.slope * Math.hypot(...exact), `${rounded}, expected ${exact}`);
   });
 });
 
