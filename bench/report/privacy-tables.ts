@@ -78,7 +78,7 @@ function memberTable(results: Results, example = TINY): Table {
       row.allowed === undefined ? '–' : percent(row.allowed, 0),
     ]),
     notes: [
-      `${rows[0]?.asked} members and as many strangers. Area: the chance that a member scores above a stranger; guessing gives 0.50. Advantage: largest difference of true and false positives, over all thresholds; guessing reaches ${percent(1.36 * Math.sqrt(2 / (rows[0]?.asked ?? 1)), 0)} in one of twenty such samples.`,
+      `${rows[0]?.asked} members and as many strangers. Area: the chance that a member scores above a stranger; guessing gives 0.50. Advantage: largest difference of true and false positives, over all thresholds; guessing reaches ${percent(1.22 * Math.sqrt(2 / (rows[0]?.asked ?? 1)), 0)} in one of twenty such samples.`,
     ],
   };
 }
@@ -132,6 +132,10 @@ function costTable(results: Results, by: 'directions' | 'shard', example = TINY)
     const row = rows.findLast((each) => each[by] === line && each.epsilon === epsilon);
     return row ? `${percentSpread(row.accuracy)}; ${short(row.loss.mean)}` : '–';
   };
+  const noise = epsilons.flatMap((epsilon) => {
+    const row = rows.find((each) => each.epsilon === epsilon);
+    return epsilon && row ? [`${short(row.noise)} for ε ${epsilon}`] : [];
+  });
   const seeds = Math.min(...files.map((file) => file.seeds));
   return {
     name,
@@ -142,7 +146,7 @@ function costTable(results: Results, by: 'directions' | 'shard', example = TINY)
     ],
     rows: lines.map((line) => [String(line), ...epsilons.map((epsilon) => cell(line, epsilon))]),
     notes: [
-      `${seeds} seed${seeds === 1 ? '' : 's'}; ${rows[0]?.workers} workers, ${rows[0]?.rows} expected rows a minibatch, ${rows[0]?.rounds} rounds, clip ${files[0]?.clip}.`,
+      `${seeds} seed${seeds === 1 ? '' : 's'}; ${rows[0]?.workers} workers, ${rows[0]?.rows} expected rows a minibatch, ${rows[0]?.rounds} rounds, clip ${files[0]?.clip}${by === 'directions' ? `; noise of the sum, in clips: ${noise.join(', ')}` : ''}.`,
     ],
     command: `onebyte bench privacy --json > bench/results/${name}.json`,
     ...(files[0] && { from: { ...files[0], command: files.map(({ command }) => command).join('; ') } }),

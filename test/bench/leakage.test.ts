@@ -37,7 +37,7 @@ describe('the membership attack', () => {
 
   it('stays within what ε allows where its noise is added', () => {
     const most = advantage(...play(1));
-    // Guessing reaches 1.36·√(2 / 20) = 43 % in one of twenty such samples; ε = 1 allows 46 %.
+    // Guessing reaches 1.22·√(2 / 20) = 39 % in one of twenty such samples; ε = 1 allows 46 %.
     assert(most < allowedAdvantage(1), `${most}`);
   });
 

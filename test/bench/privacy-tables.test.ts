@@ -40,13 +40,14 @@ describe('the cost of budgets', () => {
   ]);
 
   it('is one table of all files of an example, a line for each K, a column for each ε', () => {
-    const { head, rows, from } = tableOf(results, 'privacy-directions');
+    const { head, rows, from, notes } = tableOf(results, 'privacy-directions');
     assert.deepEqual(head, ['K', 'no budget', 'ε 4']);
     assert.deepEqual(rows, [
       ['16', '–', '60.0 ± 1.0 %; 0.25'],
       ['256', '100.0 ± 1.0 %; 0.25', '90.0 ± 1.0 %; 0.25'],
     ]);
     assert.equal(from!.command, 'one; two');
+    assert.match(notes[0]!, /^3 seeds; 4 workers, .* in clips: 1 for ε 4\.$/);
   });
 
   it('is another table by the rows of a worker, of the largest K', () => {
@@ -107,6 +108,6 @@ describe('what attacks found', () => {
       ['192 B', 'none', '0.60', '20 %', '–'],
       ['192 B', '1', '0.60', '20 %', '46 %'],
     ]);
-    assert.match(table.notes[0]!, /50 members.* 27 % in one of twenty/);
+    assert.match(table.notes[0]!, /50 members.* 24 % in one of twenty/);
   });
 });
