@@ -162,7 +162,7 @@ export function leakagePlot({ leakage }: Results): Plot | undefined {
   if (which.length === 0) return undefined;
   const sizes = [...new Set(which.map((row) => row.rows))];
   return {
-    title: 'Bytes seen of a minibatch → what was found; last point: its whole float32 gradient',
+    title: 'Bytes seen of a minibatch → what was found; last: the whole gradient',
     x: { label: 'bytes', logarithmic: true },
     y: { label: 'found, %' },
     lines: [
