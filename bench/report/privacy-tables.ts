@@ -20,6 +20,7 @@ export const privacyTables = (results: Results): Table[] => [
 const TINY = 'tiny-reviews';
 const SMOLLM2 = 'smollm2-sentiment';
 const suffix = (example: string): string => (example === TINY ? '' : `-${example}`);
+const onExample = (example: string): string => (example === TINY ? '' : ` --example examples/${example}`);
 
 type Attack = LeakageRow['attack'];
 
@@ -27,11 +28,10 @@ type Attack = LeakageRow['attack'];
 function measured({ leakage }: Results, attack: Attack, example = TINY) {
   const file = leakage.findLast((each) => each.example === example && each.rows.some((row) => row.attack === attack));
   const name = `leakage-${attack}${suffix(example)}`;
-  const on = example === TINY ? '' : ` --example examples/${example}`;
   return {
     name,
     rows: file?.rows.filter((row) => row.attack === attack) ?? [],
-    command: `onebyte bench leakage --only ${attack}${on} --json > bench/results/${name}.json`,
+    command: `onebyte bench leakage --only ${attack}${onExample(example)} --json > bench/results/${name}.json`,
     ...(file && { from: file }),
   };
 }
@@ -148,7 +148,7 @@ function costTable(results: Results, by: 'directions' | 'shard', example = TINY)
     notes: [
       `${seeds} seed${seeds === 1 ? '' : 's'}; ${rows[0]?.workers} workers, ${rows[0]?.rows} expected rows a minibatch, ${rows[0]?.rounds} rounds, clip ${files[0]?.clip}${by === 'directions' ? `; noise of the sum, in clips: ${noise.join(', ')}` : ''}.`,
     ],
-    command: `onebyte bench privacy --json > bench/results/${name}.json`,
+    command: `onebyte bench privacy${by === 'shard' ? ' --shard 125' : ''}${onExample(example)} --json > bench/results/${name}.json`,
     ...(files[0] && { from: { ...files[0], command: files.map(({ command }) => command).join('; ') } }),
   };
 }

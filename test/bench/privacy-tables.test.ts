@@ -64,8 +64,12 @@ describe('the cost of budgets', () => {
     assert.deepEqual(tableOf(results, 'privacy-directions-smollm2-sentiment').rows, [['256', '80.0 ± 1.0 %; 0.25']]));
 
   it('says what to type where nothing is measured', () => {
-    const { from, command } = tableOf(resultsOf([]), 'privacy-shard');
-    assert.deepEqual([from, command], [undefined, 'onebyte bench privacy --json > bench/results/privacy-shard.json']);
+    const { from, command } = tableOf(resultsOf([]), 'privacy-directions-smollm2-sentiment');
+    assert.equal(from, undefined);
+    assert.equal(
+      command,
+      'onebyte bench privacy --example examples/smollm2-sentiment --json > bench/results/privacy-directions-smollm2-sentiment.json',
+    );
   });
 });
 
