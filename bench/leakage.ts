@@ -4,6 +4,7 @@
  */
 import { basename } from 'node:path';
 import seedrandom from 'seedrandom';
+import { usageError } from '../proto/operating-error.ts';
 import { gradientBytes, measureGradients } from '../worker/estimators/contribution.ts';
 import { Lab } from './lab.ts';
 import { canaries } from './leakage/canaries.ts';
@@ -43,6 +44,7 @@ export interface LeakageBench {
 
 export async function benchLeakage(options: LeakageOptions): Promise<LeakageBench> {
   const { example, attacks = ['which', 'member', 'text', 'canary'], trials = 3, epsilons, onRow } = options;
+  if (trials < 1) throw usageError(`${trials} repetitions of each attack: expected at least 1`);
   const machine = describeMachine();
   const lab = await Lab.open(example);
   const rows: LeakageRow[] = [];

@@ -3,6 +3,7 @@
  * all others that it might have been is its exposure (Carlini et al. 2019, "The Secret Sharer").
  */
 import seedrandom from 'seedrandom';
+import type { Forward } from '../../model/runtime/forward.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { completionLoss } from '../../worker/objectives/completion-loss.ts';
 import type { Lab } from '../lab.ts';
@@ -47,17 +48,8 @@ export async function canaries(
         { ...trial, workers },
         { epsilon, clip: CLIP, rounds: RUN.decayRounds },
       );
-      const { forward } = worker!.context;
-      for (const { row, copies } of planted) {
-        const own = row.ids.slice(-TOKENS);
-        const all = words.flatMap((first) => words.map((second) => [first, second]));
-        const candidates = [own, ...all.filter((other) => String(other) !== String(own))];
-        const rows = candidates.map((completion) => ({ ...row, ids: [...row.ids.slice(0, -TOKENS), ...completion] }));
-        const losses: number[] = [];
-        for (let i = 0; i < rows.length; i += WORDS)
-          losses.push(...(await forward.losses(rows.slice(i, i + WORDS), 1, theta)));
-        exposures.get(copies)!.push(exposure(losses));
-      }
+      for (const { row, copies } of planted)
+        exposures.get(copies)!.push(exposure(await lossesOf(row, words, worker!.context.forward, theta)));
     }
     for (const [copies, bits] of exposures)
       tell({
@@ -81,6 +73,23 @@ function newCanaries(texts: readonly TokenRow[], words: readonly number[], rando
     const secret = Array.from({ length: TOKENS }, () => words[Math.floor(random() * words.length)]!);
     return { row: { ids: [...ids.slice(0, -TOKENS), ...secret], labels }, copies };
   });
+}
+
+/** Of the row with its own completion, nats, and with each other one. */
+async function lossesOf(
+  row: TokenRow,
+  words: readonly number[],
+  forward: Forward,
+  theta: Float32Array,
+): Promise<number[]> {
+  const own = row.ids.slice(-TOKENS);
+  const all = words.flatMap((first) => words.map((second) => [first, second]));
+  const candidates = [own, ...all.filter((other) => String(other) !== String(own))];
+  const rows = candidates.map((completion) => ({ ...row, ids: [...row.ids.slice(0, -TOKENS), ...completion] }));
+  const losses: number[] = [];
+  for (let i = 0; i < rows.length; i += WORDS)
+    losses.push(...(await forward.losses(rows.slice(i, i + WORDS), 1, theta)));
+  return losses;
 }
 
 /** Bits: log2 of the number of completions less log2 of the rank of the first. @param losses of all, nats */
