@@ -2,9 +2,12 @@
  * `onebyte bench leakage`: attacks on one worker's rows as a participant would make them who sees all records: it holds θ, makes every
  * direction, and measures any row that it can think of. Beside each, the same attack on the whole gradient that averaging would send.
  */
+import { basename } from 'node:path';
 import seedrandom from 'seedrandom';
+import { usageError } from '../proto/operating-error.ts';
 import { gradientBytes, measureGradients } from '../worker/estimators/contribution.ts';
 import { Lab } from './lab.ts';
+import { canaries } from './leakage/canaries.ts';
 import { membership } from './leakage/membership.ts';
 import { reconstruction } from './leakage/reconstruction.ts';
 import { differentRows, type LeakageRow, meanOf, shuffled, valuesOf } from './leakage/seen.ts';
@@ -17,8 +20,10 @@ export interface LeakageOptions {
   readonly example: string;
   /** Default: all. */
   readonly attacks?: readonly LeakageRow['attack'][];
-  /** Repetitions of each attack on a minibatch. Default 3. */
+  /** Repetitions of each attack. Default 3. */
   readonly trials?: number;
+  /** Of `member` and `canary`, 0: no budget. Default: 0, 8, 4, 1, and what is beside them. */
+  readonly epsilons?: readonly number[];
   readonly onRow?: (row: LeakageRow) => void;
 }
 
@@ -30,8 +35,16 @@ const MOST = COUNTS.at(-1)!;
 /** Two forward passes each: no more of them than shows that both estimators tell the same. */
 const MOST_SPSA = 256;
 
-export async function benchLeakage(options: LeakageOptions): Promise<{ rows: LeakageRow[]; machine: Machine }> {
-  const { example, attacks = ['which', 'member', 'text'], trials = 3, onRow } = options;
+export interface LeakageBench {
+  /** Name of the example's directory. */
+  readonly example: string;
+  readonly rows: readonly LeakageRow[];
+  readonly machine: Machine;
+}
+
+export async function benchLeakage(options: LeakageOptions): Promise<LeakageBench> {
+  const { example, attacks = ['which', 'member', 'text', 'canary'], trials = 3, epsilons, onRow } = options;
+  if (trials < 1) throw usageError(`${trials} repetitions of each attack: expected at least 1`);
   const machine = describeMachine();
   const lab = await Lab.open(example);
   const rows: LeakageRow[] = [];
@@ -41,12 +54,13 @@ export async function benchLeakage(options: LeakageOptions): Promise<{ rows: Lea
   };
   try {
     if (attacks.includes('which')) await whichRows(lab, trials, tell);
-    if (attacks.includes('member')) await membership(lab, tell);
+    if (attacks.includes('member')) await membership(lab, trials, tell, epsilons);
     if (attacks.includes('text')) await reconstruction(lab, trials, tell);
+    if (attacks.includes('canary')) await canaries(lab, trials, tell, epsilons);
   } finally {
     await lab.close();
   }
-  return { rows, machine };
+  return { example: basename(example), rows, machine };
 }
 
 /**
@@ -72,7 +86,7 @@ async function whichRows(lab: Lab, trials: number, tell: (row: LeakageRow) => vo
     }
     for (const rows of MINIBATCHES) {
       const note = (estimator: string, bytes: number, part: number): void => {
-        const key = JSON.stringify({ estimator, rows, seen: `${bytes} B` });
+        const key = JSON.stringify({ estimator, rows, bytes });
         parts.set(key, [...(parts.get(key) ?? []), part]);
       };
       for (const worker of [context, spsa]) {
@@ -87,7 +101,7 @@ async function whichRows(lab: Lab, trials: number, tell: (row: LeakageRow) => vo
     }
   }
   for (const [key, of] of parts) {
-    const { rows, ...what } = JSON.parse(key) as Pick<LeakageRow, 'estimator' | 'rows' | 'seen'>;
+    const { rows, ...what } = JSON.parse(key) as Pick<LeakageRow, 'estimator' | 'rows' | 'bytes'>;
     tell({ attack: 'which', ...what, rows, found: mean(of), chance: rows / CANDIDATES });
   }
 }

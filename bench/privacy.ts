@@ -1,9 +1,9 @@
 /** `onebyte bench privacy`: what a privacy budget costs in accuracy. In one process: real model, kernels and mechanism, no network. */
-import { applyRecord } from '../kernels/replica.ts';
-import type { RecordEntry } from '../proto/record.ts';
-import { Lab, nextRecord, type Trial } from './lab.ts';
+import { basename } from 'node:path';
+import type { Learning } from '../proto/run-config.ts';
+import { Lab } from './lab.ts';
 import { describeMachine, type Machine } from './machine.ts';
-import { mechanismOf, privateEntry } from './private-worker.ts';
+import { trainPrivately } from './private-worker.ts';
 import { rounded } from './rounded.ts';
 import { type MeanAndSpread, spread } from './statistics.ts';
 
@@ -16,6 +16,8 @@ export interface PrivacyBenchOptions {
   readonly directions?: number;
   /** Default 4, of which each has a quarter of the rows. */
   readonly workers?: number;
+  /** Of each worker, at most; the others are left out. Default: all. */
+  readonly shard?: number;
   /** Expected rows of a minibatch. Default 25. */
   readonly rows?: number;
   /** Default 40. */
@@ -23,6 +25,8 @@ export interface PrivacyBenchOptions {
   /** Largest root mean square of a row's slopes, nats. Default 2. */
   readonly clip?: number;
   readonly learningRate?: number;
+  /** Default 0. */
+  readonly capExponent?: Learning['capExponent'];
   /** Default 3. */
   readonly seeds?: number;
   readonly onRow?: (row: PrivacyRow) => void;
@@ -45,10 +49,21 @@ export interface PrivacyRow {
   readonly seconds: number;
 }
 
-export async function benchPrivacy(
-  options: PrivacyBenchOptions,
-): Promise<{ rows: PrivacyRow[]; seeds: number; clip: number; machine: Machine }> {
+export interface PrivacyBench {
+  /** Name of the example's directory. */
+  readonly example: string;
+  readonly rows: readonly PrivacyRow[];
+  readonly seeds: number;
+  readonly clip: number;
+  readonly machine: Machine;
+}
+
+export async function benchPrivacy(options: PrivacyBenchOptions): Promise<PrivacyBench> {
   const { epsilons = [0, 8, 4, 2, 1], seeds = 3, clip = 2, onRow } = options;
+  const { directions = 256, workers = 4, rows: expected = 25, rounds = 40 } = options;
+  const { learningRate = 2e-3, capExponent = 0.5, shard: most = Number.POSITIVE_INFINITY } = options;
+  const estimator = 'backward';
+  const learning = { directions, rows: expected, learningRate, capExponent, decayRounds: rounds, estimator } as const;
   const machine = describeMachine();
   const lab = await Lab.open(options.example);
   const dev = await lab.read('dev.jsonl');
@@ -57,18 +72,11 @@ export async function benchPrivacy(
     for (const epsilon of epsilons) {
       const begun = performance.now();
       const ends: { accuracy?: number | undefined; loss: number }[] = [];
-      const { directions = 256, workers = 4, rows: expected = 25, rounds = 40, learningRate = 2e-3 } = options;
-      const learning = {
-        directions,
-        rows: expected,
-        learningRate,
-        decayRounds: rounds,
-        estimator: 'backward',
-      } as const;
       let setting = { shard: 0, noise: 0 };
       for (let seed = 1; seed <= seeds; seed++) {
         const trial = await lab.begin({ seed, workers, learning });
-        const run = await train(lab, trial, { epsilon, clip, rounds });
+        const shards = trial.workers.map((worker) => ({ ...worker, shard: worker.shard.slice(0, most) }));
+        const run = await trainPrivately(lab, { ...trial, workers: shards }, { epsilon, clip, rounds });
         setting = run;
         ends.push(await trial.evaluate(run.theta, dev));
       }
@@ -84,24 +92,5 @@ export async function benchPrivacy(
   } finally {
     await lab.close();
   }
-  return { rows, seeds, clip, machine };
-}
-
-/** A run in which all workers have the same budget; without one rows are drawn in the same way. */
-async function train(
-  lab: Lab,
-  { rule, workers, ...start }: Trial,
-  { epsilon, clip, rounds }: { epsilon: number; clip: number; rounds: number },
-): Promise<{ theta: Float32Array; shard: number; noise: number }> {
-  const { rows } = workers[0]!.context.learning;
-  // Shards differ by a row at most: the smallest has the largest rate.
-  const size = Math.min(...workers.map(({ shard }) => shard.length));
-  const mechanism = mechanismOf(epsilon, clip, { size, rows }, rounds);
-  let { replica } = start;
-  for (let round = 0; round < rounds; round++) {
-    const entries: RecordEntry[] = [];
-    for (const { context, shard } of workers) entries.push(await privateEntry(context, replica, shard, mechanism));
-    replica = await applyRecord(replica, rule, nextRecord(replica, entries), lab.backend);
-  }
-  return { theta: replica.theta, shard: size, noise: mechanism.noise };
+  return { example: basename(options.example), rows, seeds, clip, machine };
 }

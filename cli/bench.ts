@@ -154,34 +154,52 @@ const hostile = benchmark(
   .option('--turns <n>', 'turns with hostile members, and as many without (4)', wholeNumber)
   .option('--seconds <n>', 'length of a turn (10)', wholeNumber);
 
+interface LeakageFlags {
+  readonly only?: NonNullable<LeakageOptions['attacks']>[number];
+  readonly epsilon?: readonly number[];
+}
 const leakage = benchmark(
   'leakage',
   'attacks on the rows of a worker by who sees its bytes, and by who sees its whole gradient',
   '--only which',
-  async ({ only, ...flags }: LeakageOptions & { readonly only?: NonNullable<LeakageOptions['attacks']>[number] }) => {
+  async ({ only, epsilon, ...flags }: LeakageOptions & LeakageFlags) => {
     const { benchLeakage } = await import('../bench/leakage.ts');
-    return benchLeakage({ ...flags, ...(only && { attacks: [only] }), onRow });
+    return benchLeakage({ ...flags, ...(only && { attacks: [only] }), ...(epsilon && { epsilons: epsilon }), onRow });
   },
 )
   .addOption(example('train and dev.jsonl'))
-  .addOption(new Option('--only <attack>', 'this attack alone').choices(['which', 'member', 'text']))
-  .option('--trials <n>', 'repetitions of each attack on a minibatch (3)', wholeNumber);
+  .addOption(new Option('--only <attack>', 'this attack alone').choices(['which', 'member', 'text', 'canary']))
+  .option('--trials <n>', 'repetitions of each attack (3)', wholeNumber)
+  .option('--epsilon <number...>', 'of member and canary: these budgets alone, 0: none', notNegatives);
 
+interface PrivacyFlags {
+  readonly epsilon?: readonly number[];
+  readonly capExponent?: string;
+}
 const privacy = benchmark(
   'privacy',
   'what a privacy budget of every worker costs in accuracy',
   '--epsilon 0 4',
-  async ({ epsilon, ...flags }: PrivacyBenchOptions & { readonly epsilon?: readonly number[] }) => {
+  async ({ epsilon, capExponent: given, ...flags }: Omit<PrivacyBenchOptions, 'capExponent'> & PrivacyFlags) => {
     const { benchPrivacy } = await import('../bench/privacy.ts');
-    return benchPrivacy({ ...flags, ...(epsilon && { epsilons: epsilon }), onRow });
+    const capExponent =
+      given === undefined ? undefined : (Number(given) as NonNullable<PrivacyBenchOptions['capExponent']>);
+    return benchPrivacy({
+      ...flags,
+      ...(epsilon && { epsilons: epsilon }),
+      ...(capExponent !== undefined && { capExponent }),
+      onRow,
+    });
   },
 )
   .addOption(example('train and dev.jsonl'))
   .option('--epsilon <number...>', 'budgets of each run, 0: none (0 8 4 2 1)', notNegatives)
   .option('--directions <n>', 'K (256)', wholeNumber)
   .option('--workers <n>', 'workers, each with its part of the rows (4)', wholeNumber)
+  .option('--shard <n>', 'rows of each worker, the others are left out (all)', wholeNumber)
   .option('--rows <n>', 'expected rows of a minibatch (25)', wholeNumber)
   .option('--rounds <n>', 'rounds (40)', wholeNumber)
+  .addOption(new Option('--cap-exponent <c>', 'learning.capExponent (0.5)').choices(['0', '0.25', '0.5', '0.75', '1']))
   .option('--clip <nats>', 'largest root mean square of the slopes of one row (2)', notNegative)
   .option('--seeds <n>', 'run seeds 1, 2, … (3)', wholeNumber);
 
@@ -242,7 +260,7 @@ interface ReportFlags {
 
 const report = new Command('report')
   .description(
-    'write the tables of README.md, docs/benchmarks.md and docs/scale.md and the plots in docs/plots anew from result files, and one HTML page of all',
+    'write the tables of README.md and of docs/benchmarks.md, scale.md and privacy.md and the plots in docs/plots anew from result files, and one HTML page of all',
   )
   .option('--results <dir>', 'result files: last lines of onebyte bench … --json', 'bench/results')
   .option('--page <file>', 'HTML page to write', 'bench/results/report.html')
@@ -254,7 +272,7 @@ const report = new Command('report')
       const { benchReport } = await import('../bench/report.ts');
       const written = benchReport({
         ...flags,
-        documents: ['README.md', 'docs/benchmarks.md', 'docs/scale.md'],
+        documents: ['README.md', 'docs/benchmarks.md', 'docs/scale.md', 'docs/privacy.md'],
         plots: 'docs/plots',
       });
       if (flags.json) printJson({ written });

@@ -3,18 +3,17 @@
  * Gradients"). Tokens are searched one position after another, since a participant may measure any row that it can think of.
  */
 import seedrandom from 'seedrandom';
-import { completionRow, type TokenRow } from '../../model/token-row.ts';
+import type { TokenRow } from '../../model/token-row.ts';
 import { gradientBytes, measureGradients } from '../../worker/estimators/contribution.ts';
-import { completionLoss } from '../../worker/objectives/completion-loss.ts';
 import type { Lab } from '../lab.ts';
 import { mean } from '../statistics.ts';
 import { type LeakageRow, shuffled, valuesOf } from './seen.ts';
+import { commonWords, TOKENS, WORDS, withUnknown } from './words.ts';
 
-const COUNTS = [4, 16, 64, 256] as const;
-/** Unknown tokens, the words tried for each, and how often each position is gone through. */
-const TOKENS = 2;
-const WORDS = 64;
+const COUNTS = [1, 4, 16, 64, 256, 1024, 2048] as const;
+/** How often each position is gone through, and from how many guesses: the nearest end counts. */
 const SWEEPS = 2;
+const STARTS = 3;
 
 type Measure = (row: TokenRow) => Promise<Float32Array | Float64Array>;
 
@@ -41,29 +40,13 @@ export async function reconstruction(lab: Lab, trials: number, tell: (row: Leaka
       attack: 'text',
       estimator: directions === undefined ? 'averaging' : 'backward',
       rows: 1,
-      seen: `${directions ?? 4 * context.layout.elements} B`,
+      bytes: directions ?? 4 * context.layout.elements,
       found: mean(parts),
       chance: 1 / WORDS,
     });
   }
 }
 
-/** The tokens that the dev split, which all know, uses most. */
-async function commonWords(lab: Lab): Promise<number[]> {
-  const counts = new Map<number, number>();
-  for (const example of (await lab.read('dev.jsonl')).examples)
-    for (const id of completionLoss.trainingRow(example).ids) counts.set(id, (counts.get(id) ?? 0) + 1);
-  return [...counts]
-    .sort((a, b) => b[1] - a[1])
-    .slice(0, WORDS)
-    .map(([id]) => id);
-}
-
-/** A row whose completion is its last tokens before the verdict ("… . It was great"). */
-const withUnknown = ({ ids }: TokenRow): TokenRow => {
-  const text = ids.slice(0, -4);
-  return completionRow(text, text.length - TOKENS);
-};
 const isOf =
   (words: readonly number[]) =>
   ({ ids, labels: [firstCompletion] }: TokenRow): boolean =>
@@ -71,24 +54,44 @@ const isOf =
 
 /** Part of the unknown tokens of `target` that the search finds. */
 async function search(
-  { ids, labels }: TokenRow,
+  target: TokenRow,
   sent: Float32Array | Float64Array,
   words: readonly number[],
   measure: Measure,
   random: () => number,
 ): Promise<number> {
-  const firstCompletion = labels[0]!;
-  const guess = [...ids.slice(0, firstCompletion), ...shuffled(words, random).slice(0, TOKENS)];
+  const firstCompletion = target.labels[0]!;
+  const ends: Guess[] = [];
+  for (let start = 0; start < STARTS; start++) {
+    const ids = [...target.ids.slice(0, firstCompletion), ...shuffled(words, random).slice(0, TOKENS)];
+    ends.push(await descend({ ...target, ids }, sent, words, measure));
+  }
+  const { ids } = ends.reduce((best, end) => (end.far < best.far ? end : best));
+  return mean(target.ids.slice(firstCompletion).map((id, i) => (id === ids[firstCompletion + i] ? 1 : 0)));
+}
+
+interface Guess {
+  readonly ids: readonly number[];
+  /** Squared distance of what it would have sent from what was sent. */
+  readonly far: number;
+}
+
+/** Changes one unknown token after the other to the word that comes nearest to what was sent. */
+async function descend(
+  { ids, labels }: TokenRow,
+  sent: Float32Array | Float64Array,
+  words: readonly number[],
+  measure: Measure,
+): Promise<Guess> {
+  let best: Guess = { ids, far: Number.POSITIVE_INFINITY };
   for (let sweep = 0; sweep < SWEEPS; sweep++)
-    for (let at = firstCompletion; at < ids.length; at++) {
-      let best = { word: guess[at]!, far: Number.POSITIVE_INFINITY };
+    for (const at of labels)
       for (const word of words) {
-        const slopes = await measure({ ids: guess.with(at, word), labels });
+        const guess = best.ids.with(at, word);
+        const slopes = await measure({ ids: guess, labels });
         let far = 0;
         for (const [k, value] of sent.entries()) far += (value - slopes[k]!) ** 2;
-        if (far < best.far) best = { word, far };
+        if (far < best.far) best = { ids: guess, far };
       }
-      guess[at] = best.word;
-    }
-  return mean(ids.slice(firstCompletion).map((id, i) => (id === guess[firstCompletion + i] ? 1 : 0)));
+  return best;
 }

@@ -7,22 +7,33 @@ import { DECODED_512, STEPS_PER_UNIT } from '../../proto/e4m3.ts';
 import { mean } from '../statistics.ts';
 
 export interface LeakageRow {
-  /** which: which of 32 rows are in the minibatch; member: is a row in the shard; text: the two tokens of a completion. */
-  readonly attack: 'which' | 'member' | 'text';
+  /**
+   * which: which of 32 rows are in the minibatch; member: is a row in the shard; text: the two tokens of a completion; canary: what the
+   * final adapter has learnt by heart.
+   */
+  readonly attack: 'which' | 'member' | 'text' | 'canary';
+  /** `averaging`: the whole float32 gradient was seen. */
   readonly estimator: string;
   /** ε of the worker, δ 1e-5; absent without a budget. */
   readonly epsilon?: number;
   /** Rows of the minibatch. */
   readonly rows: number;
-  /** What the attacker saw of this worker. */
-  readonly seen: string;
-  /** Part of the rows or tokens that were found; of `member`, the area under the curve of true against false positives. */
+  /** What the attacker saw of this worker; absent: the final adapter alone. */
+  readonly bytes?: number;
+  /**
+   * Part of the rows or tokens that were found; of `member`, the area under the curve of true against false positives; of `canary`, the
+   * part that is likelier than all other completions.
+   */
   readonly found: number;
   /** What guessing finds. */
   readonly chance: number;
-  /** Of `member`: largest difference of true and false positives, and the largest that ε allows. */
+  /** Of `member`: largest difference of true and false positives, the largest that ε allows, and members as many as strangers. */
   readonly advantage?: number;
   readonly allowed?: number;
+  readonly asked?: number;
+  /** Of `canary`: copies in one worker's rows, and mean exposure, bits. */
+  readonly copies?: number;
+  readonly exposure?: number;
 }
 
 /** The projected gradients that bytes of the replica's round stand for. */

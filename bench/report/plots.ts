@@ -1,6 +1,7 @@
 /** The plots of the report, from results alone. */
 import { TABLES } from '../learning-tables.ts';
 import type { Plot } from './plot.ts';
+import { leakagePlot } from './privacy-tables.ts';
 import type { Results } from './results.ts';
 
 /** By the table that they stand under. */
@@ -20,6 +21,8 @@ export function allPlots(results: Results): ReadonlyMap<string, Plot> {
       })),
     });
   if (bandwidth) plots.set('rounds', roundsPlot(bandwidth));
+  const leakage = leakagePlot(results);
+  if (leakage) plots.set('leakage-which', leakage);
   for (const table of TABLES) {
     const rows = learning.get(table)?.rows.filter((row) => row.table === table) ?? [];
     if (rows.length > 0)

@@ -5,8 +5,10 @@ import { z } from 'zod';
 import { usageError } from '../../proto/operating-error.ts';
 import type { AgreementBench } from '../agreement.ts';
 import type { BandwidthBench } from '../bandwidth.ts';
+import type { LeakageBench } from '../leakage.ts';
 import type { LearningBench } from '../learning.ts';
 import type { TableName } from '../learning-tables.ts';
+import type { PrivacyBench } from '../privacy.ts';
 import type { ProtocolBench } from '../protocol.ts';
 import type { QualityBench } from '../quality.ts';
 import type { StepsBench } from '../steps.ts';
@@ -40,6 +42,9 @@ export interface Results {
   readonly quality?: Measured<QualityBench>;
   readonly steps?: Measured<StepsBench>;
   readonly agreement?: Measured<Pick<AgreementBench, 'rows'>>;
+  /** All files, the latest last: attacks, examples and budgets may have been measured apart. */
+  readonly leakage: readonly Measured<LeakageBench>[];
+  readonly privacy: readonly Measured<PrivacyBench>[];
 }
 type Measured<Bench> = Pick<ResultFile, 'benchmark' | 'command' | 'date' | 'machine'> & Bench;
 
@@ -48,9 +53,14 @@ export function readResults(directory: string): Results {
   const names = existsSync(directory) ? readdirSync(directory).filter((name) => name.endsWith('.json')) : [];
   const files = names.sort().map((name) => readResult(join(directory, name)));
   files.sort((a, b) => a.date.localeCompare(b.date));
-  const learning = files.filter(({ benchmark }) => benchmark === 'learning') as unknown as Measured<LearningBench>[];
-  const byTable = learning.flatMap((file) => file.rows.map(({ table }) => [table, file] as const));
-  return { files, ...Object.fromEntries(files.map((file) => [file.benchmark, file])), learning: new Map(byTable) };
+  const allOf = <Bench>(name: string): Measured<Bench>[] =>
+    files.filter(({ benchmark }) => benchmark === name) as unknown as Measured<Bench>[];
+  const byTable = allOf<LearningBench>('learning').flatMap((file) =>
+    file.rows.map(({ table }) => [table, file] as const),
+  );
+  const latest = Object.fromEntries(files.map((file) => [file.benchmark, file]));
+  const [leakage, privacy] = [allOf<LeakageBench>('leakage'), allOf<PrivacyBench>('privacy')];
+  return { files, ...latest, learning: new Map(byTable), leakage, privacy };
 }
 
 function readResult(file: string): ResultFile {

@@ -6,6 +6,7 @@ import { TABLES, type TableName } from '../learning-tables.ts';
 import type { QualityRow } from '../quality.ts';
 import { spread } from '../statistics.ts';
 import { bitRate, byteCount, duration, percent, percentSpread, short, spreadOf } from './format.ts';
+import { privacyTables } from './privacy-tables.ts';
 import type { Results } from './results.ts';
 import { scaleTable } from './scale.ts';
 import type { Table } from './table.ts';
@@ -19,6 +20,7 @@ export const allTables = (results: Results): Table[] => [
   agreementTable(results),
   protocolTable(results),
   scaleTable(results),
+  ...privacyTables(results),
 ];
 
 const commandOf = (benchmark: string): string => `onebyte bench ${benchmark} --json > bench/results/${benchmark}.json`;
