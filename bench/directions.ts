@@ -5,6 +5,7 @@ import { seedKey } from '../kernels/random-keys.ts';
 import { initialReplica } from '../kernels/replica.ts';
 import { selectBackend } from '../kernels/select-backend.ts';
 import type { BaseModel } from '../model/base-model.ts';
+import type { Precision } from '../model/graph/precision.ts';
 import { createForward, type ForwardOptions } from '../model/runtime/forward.ts';
 import { hasExactInt8 } from '../model/runtime/int8-support.ts';
 import type { TokenRow } from '../model/token-row.ts';
@@ -16,7 +17,8 @@ import { median } from './statistics.ts';
 
 export interface DirectionsRow {
   readonly estimator: Learning['estimator'];
-  readonly precision: 'float32' | 'int8';
+  /** What linear layers multiplied in; int8: products of tangents. */
+  readonly precision: Precision | 'int8';
   /** Rows of the minibatch. */
   readonly rows: number;
   /** K of the contributions. */
@@ -63,7 +65,7 @@ export async function benchDirections(
     const replica = initialReplica(rule, initialAdapter(1, layout.modules));
     measured.push({
       estimator,
-      precision,
+      precision: precision === 'int8' ? precision : forward.chosen.precision,
       directions,
       forward,
       measure: (rows: readonly TokenRow[]) => measureContribution(context, replica, 0, rows),

@@ -100,7 +100,8 @@ export function keepsRows(architecture: Architecture, tokens: number, limit = ke
   return planGradient(architecture, [longest], limit).every(({ remake }) => !remake);
 }
 
-const keptLimit = (architecture: Architecture): number =>
+/** Float32 elements that a gradient keeps, where nothing else is said. */
+export const keptLimit = (architecture: Architecture): number =>
   Math.max(MIN_KEPT_ELEMENTS, weights(architecture) / WEIGHTS_PER_KEPT);
 
 /** What all layers keep, and logits with what the head makes of them. */

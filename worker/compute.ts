@@ -17,6 +17,7 @@ import { derivativesOf, ownLearning, type WorkerSettings } from '../settings/wor
 import type { DataReport, Measured } from './core/state.ts';
 import { measureContribution } from './estimators/contribution.ts';
 import type { EstimatorContext } from './estimators/estimator.ts';
+import { stepLength } from './estimators/perturbed-losses.ts';
 import { Scratch } from './estimators/scratch.ts';
 import { completionLoss } from './objectives/completion-loss.ts';
 import { PrivateShard } from './privacy/private-shard.ts';
@@ -82,7 +83,8 @@ export class Compute {
   /** Loads model and kernels. @throws OperatingError usage: wrong model, data or settings */
   static async create(options: ComputeOptions): Promise<Compute> {
     const { config, modelDirectory, settings, threads } = options;
-    const derivatives = derivativesOf(ownLearning(config.learning, settings), settings);
+    const learning = ownLearning(config.learning, settings);
+    const derivatives = derivativesOf(learning, settings);
     for (const file of [...options.trainFiles, options.devFile]) if (file !== undefined) checkRows(file, config.data);
     const model = openBaseModel(modelDirectory);
     const fingerprint = await fingerprintBaseModel(model);
@@ -101,6 +103,7 @@ export class Compute {
     const forward = await createForward(model, adapter, {
       ...settings,
       ...derivatives,
+      step: derivatives.tangents || derivatives.gradients ? undefined : stepLength({ learning }),
       longestRow: config.data.maxLength,
       threads,
     });

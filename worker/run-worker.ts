@@ -7,7 +7,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import seedrandom from 'seedrandom';
 import { deferred } from '../platform/deferred.ts';
-import { turnOffTf32 } from '../platform/nvidia.ts';
+import { prepareCuda } from '../platform/nvidia.ts';
 import type { ReplicaDigest } from '../proto/gen/onebyte.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
@@ -216,7 +216,7 @@ class RunningWorker {
       await this.options.checkConfig(parsed);
       if (this.state.phase === 'over') throw new OperatingError(EXIT.drained, 'drained');
       // Here, and not in its thread: what a thread sets does not reach the libraries.
-      if (this.options.compute.settings.precision !== 'tf32') turnOffTf32();
+      prepareCuda(this.options.compute.settings.precision === 'tf32');
       this.compute = startCompute();
       const report = await this.compute.create({ config: parsed, ...this.options.compute });
       this.config = { json, parsed, computesOn: report.computesOn };

@@ -1,9 +1,9 @@
 /**
  * Passes in fewer bits than float32. In half precision a linear layer multiplies so, with base weights and with the adapter's
  * matrices, and what it gives stays so until something else needs it: through sums of such products, an activation, the product
- * of a gate, the rotation of queries and keys. Tangents are halves in norms and attention too. Each value is rounded, sums within a
- * product are float32. All else is float32: the residual stream, norms, scores, softmax, and the head, since a rounded logit would be
- * off by more than two close losses differ.
+ * of a gate, the rotation of queries and keys. Tangents are halves from one layer to the next. Each value is rounded, sums within a
+ * product are float32. All other values are float32: the residual stream, norms, scores, softmax, and the head, since a rounded logit
+ * would be off by more than two close losses differ.
  */
 import { TensorProto_DataType as DataType, type NodeProto } from '../../formats/gen/onnx.ts';
 import { nodeOf, type Value } from './builder.ts';
@@ -55,9 +55,10 @@ export function inPrecision(
 
 const PRODUCTS = new Set(['FusedMatMul', 'MatMul']);
 
+/** A stored tensor but the head's; no number that stands in the graph. */
 function isBaseWeight(graph: GraphRewriter, value: Value, head: string): boolean {
   const weight = graph.weight(value);
-  return weight !== undefined && weight.name !== head;
+  return weight !== undefined && weight.name !== head && weight.dims.length > 0;
 }
 
 function truncated(graph: GraphRewriter, value: Value): Value {

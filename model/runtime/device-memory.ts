@@ -5,11 +5,16 @@ import type { SessionOptions } from './session.ts';
 
 /** Activations of a pass take an eighth of a device's memory; the rest is for weights, what kernels need, and other workers. */
 const PASSES_PER_DEVICE = 8;
+/** Taken for the memory of a GPU that does not tell it. */
+const USUAL_MEMORY = 2 ** 33;
+/** Of which one value takes half at most: CUDA kernels of ONNX Runtime count elements in 31 bits. */
+const MOST_ELEMENTS = 2 ** 32;
 
 /** Float32 elements of activations at once on the provider's device; undefined where tiles.ts says it, by the CPU's caches. */
 export function activationsOf({ provider, device }: Pick<SessionOptions, 'provider' | 'device'>): number | undefined {
-  const bytes = provider === 'cuda' ? nvidiaMemory(device ?? 0) : undefined;
-  return bytes === undefined ? undefined : bytes / PASSES_PER_DEVICE / Float32Array.BYTES_PER_ELEMENT;
+  if (provider !== 'cuda') return undefined;
+  const bytes = nvidiaMemory(device ?? 0) ?? USUAL_MEMORY;
+  return Math.min(MOST_ELEMENTS, bytes / PASSES_PER_DEVICE / Float32Array.BYTES_PER_ELEMENT);
 }
 
 /** As ONNX Runtime's allocators (BFC arena), CUDA, Dawn and the C++ library say it. */
@@ -42,4 +47,27 @@ export async function withinMemory<T>(
         { cause: error },
       );
     }
+}
+
+/** Float32 elements of activations below which a pass is cut no further: 64 KiB, one short row of any model. */
+const SMALLEST_ACTIVATIONS = 2 ** 14;
+
+/** How many float32 elements of activations a pass has at once. */
+export class ActivationRoom {
+  /** Undefined: as tiles.ts says. */
+  limit: number | undefined;
+
+  constructor(limit: number | undefined) {
+    this.limit = limit;
+  }
+
+  /** `run`, in smaller pieces from now on where the device's memory does not hold the ones so far. usual: the limit where none is set. */
+  async fitting<T>(usual: number, run: () => Promise<T>): Promise<T> {
+    const first = this.limit ?? usual;
+    const { result } = await withinMemory(first, SMALLEST_ACTIVATIONS, (elements) => {
+      if (elements < first) this.limit = elements;
+      return run();
+    });
+    return result;
+  }
 }

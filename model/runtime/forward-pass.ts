@@ -15,7 +15,7 @@ import {
   signedAdapters,
   trainedFeeds,
 } from './adapter-feeds.ts';
-import { withinMemory } from './device-memory.ts';
+import { ActivationRoom } from './device-memory.ts';
 import { addUp, type Tile } from './label-sums.ts';
 import { noDirection, type SignedDirections } from './signed-feeds.ts';
 
@@ -24,11 +24,9 @@ const MIN_LOGITS_ELEMENTS = 2 ** 23;
 const ACTIVATIONS_PER_LOGIT = 4;
 /** Adapters that are made of sign bits are there several times while they are made: signs, sums, matrices, halves. */
 const COPIES_OF_MADE = 3;
-/** Length of the directions that tangents are made along: along a whole one they may leave float16. A power of two rounds nothing. */
+/** Length of the directions that tangents are made along: along a whole one they may leave float16. A power of two changes no other bit. */
 const SIGNED_STEP = 2 ** -8;
 const NO_DIRECTIONS: SignedDirections = { signs: new Uint8Array(), firstBlocks: [], stripes: 1 };
-/** Float32 elements of activations below which a pass is cut no further: 64 KiB, one short row of any model. */
-const SMALLEST_ACTIVATIONS = 2 ** 14;
 
 interface PassOptions {
   readonly tangents: boolean;
@@ -44,7 +42,7 @@ export class ForwardPass {
   private readonly headFor: (output: HeadOutput) => Promise<InferenceSession>;
   private readonly tangents: boolean;
   private readonly signed: boolean;
-  private maxActivationElements: number | undefined;
+  private readonly room: ActivationRoom;
 
   constructor(
     model: BaseModel,
@@ -59,19 +57,13 @@ export class ForwardPass {
     this.headFor = headFor;
     this.tangents = tangents;
     this.signed = signed;
-    this.maxActivationElements = maxActivationElements;
+    this.room = new ActivationRoom(maxActivationElements);
   }
 
   /** `run`, in smaller pieces from now on where the device's memory does not hold the ones so far. */
-  async fitting<T>(run: () => Promise<T>): Promise<T> {
+  fitting<T>(run: () => Promise<T>): Promise<T> {
     const { architecture } = this.model;
-    const first = this.maxActivationElements;
-    const limit = first ?? (this.tangents ? directionsLimit(architecture) : activationLimit(architecture));
-    const { result } = await withinMemory(limit, SMALLEST_ACTIVATIONS, (elements) => {
-      if (elements < limit) this.maxActivationElements = elements;
-      return run();
-    });
-    return result;
+    return this.room.fitting(this.tangents ? directionsLimit(architecture) : activationLimit(architecture), run);
   }
 
   async losses(rows: readonly TokenRow[], adapters: AdapterSource): Promise<Float64Array> {
@@ -110,6 +102,11 @@ export class ForwardPass {
     losses?: Float64Array,
   ): Promise<Float64Array> {
     assert(this.tangents && this.adapter !== undefined, 'a forward pass made with tangents');
+    assert.equal(
+      this.signed,
+      !(directions instanceof Float32Array),
+      'sign bits where the pass makes directions of them',
+    );
     const { count, feeds } = this.alongDirections(theta, directions);
     const slopes = new Float64Array(count * rows.length);
     const plan = this.planDirections(rows, count);
@@ -145,11 +142,10 @@ export class ForwardPass {
   }
 
   private planWithin(rows: readonly TokenRow[], adapters: number, limit: number): TilePlan {
+    // By the CPU's caches adapters do not count.
+    if (this.room.limit === undefined) return planTiles(this.model.architecture, rows, adapters, { limit });
     const perAdapter = this.signed ? COPIES_OF_MADE * this.adapter!.layout.elements : 0;
-    return planTiles(this.model.architecture, rows, adapters, {
-      limit: this.maxActivationElements ?? limit,
-      perAdapter,
-    });
+    return planTiles(this.model.architecture, rows, adapters, { limit: this.room.limit, perAdapter });
   }
 
   /** Adapters as they lie in `scratch` `[G · d]`, tensor-major: one, where the trunk makes others of sign bits. */
@@ -217,7 +213,7 @@ export class ForwardPass {
   ): Promise<{ nll: Float32Array; slope: Float32Array }> {
     const { size } = this.model.architecture.embedding;
     const head = await this.headFor(this.tangents ? 'slope' : 'nll');
-    const elements = Math.max(MIN_LOGITS_ELEMENTS, (this.maxActivationElements ?? 0) / ACTIVATIONS_PER_LOGIT);
+    const elements = Math.max(MIN_LOGITS_ELEMENTS, (this.room.limit ?? 0) / ACTIVATIONS_PER_LOGIT);
     const piece = Math.max(1, Math.floor(elements / this.model.vocabularySize));
     const nll = new Float32Array(targets.length);
     const slope = new Float32Array(slopes ? hidden.length : 0);

@@ -1,5 +1,5 @@
 /** Where a forward pass runs: the provider, and what its sessions have in common. */
-import { turnOffTf32 } from '../../platform/nvidia.ts';
+import { prepareCuda } from '../../platform/nvidia.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import type { BaseModel } from '../base-model.ts';
 import type { Precision } from '../graph/precision.ts';
@@ -12,7 +12,7 @@ import { checkFloat32 } from './tf32.ts';
 
 /** The provider, and what its sessions have in common. */
 export async function sessionFor(model: BaseModel, { threads, device, profileDirectory, ...options }: ForwardOptions) {
-  if (options.precision !== 'tf32') turnOffTf32();
+  prepareCuda(options.precision === 'tf32');
   const precisionOn = (provider: Provider): Precision => precisionOf(provider, options);
   const chosen = await chooseProvider(options.provider, model, { threads, device, precisionOn });
   const { provider, precision } = chosen;
@@ -21,18 +21,25 @@ export async function sessionFor(model: BaseModel, { threads, device, profileDir
   return { chosen, session: { ...session, profileDirectory } };
 }
 
-type Products = Pick<ForwardOptions, 'precision' | 'quantize' | 'tangents' | 'gradients'>;
+type Products = Pick<ForwardOptions, 'precision' | 'quantize' | 'tangents' | 'gradients' | 'step'>;
+
+/** The shortest finite step that float16 is taken for unasked: at 1e-2 it adds nothing to the error, at 1e-3 half of it, at 3e-4 it is most of it. */
+const LEAST_FLOAT16_STEP = 3e-3;
 
 /**
  * The precision that is asked for, or the provider's own: of those that agree with float32 as well as a byte can tell, CUDA's fastest.
  * A gradient's elements may be smaller than float16 has (docs/gpu.md).
  */
-function precisionOf(provider: Provider, { precision, quantize, tangents, gradients }: Products): Precision {
+export function precisionOf(
+  provider: Provider,
+  { precision, quantize, tangents, gradients, step = LEAST_FLOAT16_STEP }: Products,
+): Precision {
   const eight = quantize === 'int8' || tangents === 'int8';
   if (eight && precision !== undefined && precision !== 'float32')
     throw usageError(`worker.precision ${precision}: products in 8 bits have no other; set worker.precision: float32`);
   if (precision !== undefined || provider !== 'cuda' || eight) return precision ?? 'float32';
-  return gradients ? 'bfloat16' : 'float16';
+  if (gradients) return 'bfloat16';
+  return step < LEAST_FLOAT16_STEP ? 'float32' : 'float16';
 }
 
 export async function checkInt8(provider: Provider): Promise<void> {

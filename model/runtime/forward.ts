@@ -32,6 +32,8 @@ export interface ForwardOptions {
   readonly tangents?: TangentPrecision | undefined;
   /** Whether gradients are wanted; not together with tangents or `quantize`. */
   readonly gradients?: boolean | undefined;
+  /** Length of the finite steps along which losses are compared; undefined: none are. A short one drowns in half precision. */
+  readonly step?: number | undefined;
   /** Tokens of the longest row of which a gradient is wanted. Default: what the model reaches. */
   readonly longestRow?: number;
   /** Float32 elements of activations at once, by estimate; see tiles.ts for the default. */

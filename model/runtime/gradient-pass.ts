@@ -4,9 +4,10 @@ import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import type { BaseModel } from '../base-model.ts';
 import { gradientGraph } from '../graph/gradient.ts';
 import { int64, noTransposes, type PackedRows, packRows } from '../packing.ts';
-import { keepsRows, planGradient, planTiles } from '../tiles.ts';
+import { activationLimit, keepsRows, keptLimit, planGradient, planTiles } from '../tiles.ts';
 import type { TokenRow } from '../token-row.ts';
 import { type ForwardAdapter, frozenFeeds } from './adapter-feeds.ts';
+import { ActivationRoom } from './device-memory.ts';
 import { addUp } from './label-sums.ts';
 import { createSession, type SessionOptions } from './session.ts';
 import { thetaFeed } from './signed-feeds.ts';
@@ -20,7 +21,7 @@ interface Limits {
 interface Plan {
   /** Whether the graph can make activations again. */
   readonly remakes: boolean;
-  readonly maxActivationElements: number | undefined;
+  readonly room: ActivationRoom;
 }
 
 /** What one run of the graph does. */
@@ -57,7 +58,7 @@ export class GradientPass {
     const remakes = !keepsRows(model.architecture, longestRow, maxActivationElements);
     const graph = gradientGraph(model, adapter.layout, remakes);
     const session = await createSession(graph, options, { arena: true, shared: true });
-    return new GradientPass(model, adapter, session, { remakes, maxActivationElements });
+    return new GradientPass(model, adapter, session, { remakes, room: new ActivationRoom(maxActivationElements) });
   }
 
   close(): Promise<void> {
@@ -65,10 +66,15 @@ export class GradientPass {
   }
 
   /** Losses `[rows]` under θ. */
-  async losses(rows: readonly TokenRow[], theta: Float32Array): Promise<Float64Array> {
+  losses(rows: readonly TokenRow[], theta: Float32Array): Promise<Float64Array> {
+    const usual = activationLimit(this.model.architecture);
+    return this.plan.room.fitting(usual, () => this.lossesOf(rows, theta));
+  }
+
+  private async lossesOf(rows: readonly TokenRow[], theta: Float32Array): Promise<Float64Array> {
     const { architecture, vocabularySize } = this.model;
     const losses = new Float64Array(rows.length);
-    const room = { limit: this.plan.maxActivationElements, perLabel: vocabularySize };
+    const room = { limit: this.plan.room.limit, perLabel: vocabularySize };
     for (const tile of planTiles(architecture, rows, 1, room).rows) {
       const { nll } = await this.run(this.pack(rows, tile), theta, {});
       addLosses(nll!, rows, tile, losses);
@@ -77,10 +83,19 @@ export class GradientPass {
   }
 
   /** ∇ of the rows' mean loss at θ `[d]`, float32 `[d]` in θ's order. Rows that do not fit together add up. `losses` `[rows]` is filled. */
-  async gradient(rows: readonly TokenRow[], theta: Float32Array, losses?: Float64Array): Promise<Float32Array> {
+  gradient(rows: readonly TokenRow[], theta: Float32Array, losses?: Float64Array): Promise<Float32Array> {
+    const usual = keptLimit(this.model.architecture);
+    return this.plan.room.fitting(usual, () => this.gradientOf(rows, theta, losses));
+  }
+
+  private async gradientOf(
+    rows: readonly TokenRow[],
+    theta: Float32Array,
+    losses: Float64Array | undefined,
+  ): Promise<Float32Array> {
     const { layout } = this.adapter;
     const gradient = new Float32Array(layout.elements);
-    for (const tile of planGradient(this.model.architecture, rows, this.plan.maxActivationElements)) {
+    for (const tile of planGradient(this.model.architecture, rows, this.plan.room.limit)) {
       const outputs = await this.run(this.pack(rows, tile.rows), theta, { differentiate: true, remake: tile.remake });
       if (losses) addLosses(outputs.nll!, rows, tile.rows, losses);
       const part = outputs.gradient!.data as Float32Array;

@@ -19,7 +19,7 @@ export function explainLoss(model: BaseModel, loss: number, precision: Precision
   }
   const beyond =
     precision === 'float16'
-      ? ' (worker.precision float16 holds magnitudes up to 65,504, which this model seems to leave; set worker.precision: bfloat16)'
+      ? ' (worker.precision float16 holds magnitudes up to 65,504, which this model seems to leave; set worker.precision: bfloat16, or float32 for finite differences)'
       : '';
   return usageError(`${model.directory}: the loss of two tokens is ${loss}, though every weight is finite${beyond}`);
 }

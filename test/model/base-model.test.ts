@@ -157,7 +157,8 @@ describe('a forward pass in float16', () => {
     const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
     await assert.rejects(createForward(model, undefined, { ...options, precision: 'float16' }), {
       exitCode: 2,
-      message: /every weight is finite \(worker.precision float16 holds .*set worker.precision: bfloat16\)/,
+      message:
+        /every weight is finite \(worker.precision float16 holds .*set worker.precision: bfloat16, or float32 for finite differences\)/,
     });
     const forward = await createForward(model, undefined, { ...options, precision: 'bfloat16' });
     await forward.close();

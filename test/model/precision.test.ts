@@ -16,6 +16,7 @@ import { inPrecision, type Precision } from '../../model/graph/precision.ts';
 import { trunkGraph } from '../../model/graph/trunk.ts';
 import { packRows } from '../../model/packing.ts';
 import { createForward } from '../../model/runtime/forward.ts';
+import { precisionOf } from '../../model/runtime/forward-session.ts';
 import { checkFloat32, FINE, fineProduct } from '../../model/runtime/tf32.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
 import { fixtures, rowsOf } from '../support/golden-models.ts';
@@ -194,6 +195,19 @@ describe('float32', () => {
       /worker.precision float32: provider cuda rounds .*it makes 1 of 1.000244140625 x 1; .*NVIDIA_TF32_OVERRIDE=0, or set worker.precision: tf32/,
     );
     await checkFloat32('tf32', options, rounds);
+  });
+});
+
+describe('the precision that is taken unasked', () => {
+  it('is half on CUDA, but for short finite steps and 8 bits, and float32 elsewhere', () => {
+    const products = { quantize: 'none' } as const;
+    assert.equal(precisionOf('cuda', products), 'float16');
+    assert.equal(precisionOf('cuda', { ...products, step: 1e-2 }), 'float16');
+    assert.equal(precisionOf('cuda', { ...products, step: 1e-3 }), 'float32');
+    assert.equal(precisionOf('cuda', { ...products, gradients: true }), 'bfloat16');
+    assert.equal(precisionOf('cuda', { quantize: 'int8' }), 'float32');
+    assert.equal(precisionOf('cuda', { ...products, step: 1e-3, precision: 'bfloat16' }), 'bfloat16');
+    for (const provider of ['cpu', 'webgpu'] as const) assert.equal(precisionOf(provider, products), 'float32');
   });
 });
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { nvidiaGpus, nvidiaMemory, turnOffTf32 } from '../../platform/nvidia.ts';
+import { nvidiaGpus, nvidiaMemory, prepareCuda } from '../../platform/nvidia.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 it('counts the device files, and of those what CUDA_VISIBLE_DEVICES leaves', () => {
@@ -27,11 +27,13 @@ it("reads a device's memory from the driver's nvidia-smi, and knows nothing wher
   assert.equal(nvidiaMemory(0, { PATH: bin }), undefined);
 });
 
-it('turns TF32 off unless the user has set it', () => {
+it('turns TF32 off unless it is wanted, and counts GPUs by the bus, unless the user has set it otherwise', () => {
   const env: NodeJS.ProcessEnv = {};
-  turnOffTf32(env);
-  assert.equal(env.NVIDIA_TF32_OVERRIDE, '0');
-  const own: NodeJS.ProcessEnv = { NVIDIA_TF32_OVERRIDE: '1' };
-  turnOffTf32(own);
-  assert.equal(own.NVIDIA_TF32_OVERRIDE, '1');
+  prepareCuda(true, env);
+  assert.deepEqual(env, { CUDA_DEVICE_ORDER: 'PCI_BUS_ID' });
+  prepareCuda(false, env);
+  assert.deepEqual(env, { CUDA_DEVICE_ORDER: 'PCI_BUS_ID', NVIDIA_TF32_OVERRIDE: '0' });
+  const own: NodeJS.ProcessEnv = { NVIDIA_TF32_OVERRIDE: '1', CUDA_DEVICE_ORDER: 'FASTEST_FIRST' };
+  prepareCuda(false, own);
+  assert.deepEqual(own, { NVIDIA_TF32_OVERRIDE: '1', CUDA_DEVICE_ORDER: 'FASTEST_FIRST' });
 });

@@ -6,7 +6,7 @@ import { meanOverRows } from './passes.ts';
 import { signedDirections } from './signed-directions.ts';
 
 /** ε√m: the length of the step along each non-zero element of a direction. */
-export const stepLength = ({ learning }: EstimatorContext): number =>
+export const stepLength = ({ learning }: Pick<EstimatorContext, 'learning'>): number =>
   learning.epsilon * Math.sqrt(learning.directionStripes);
 
 /** How many adapters one pass takes, of those that all directions of the measurement need. */

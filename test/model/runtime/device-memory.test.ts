@@ -1,7 +1,7 @@
 /** A pass that a device's memory does not hold. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { withinMemory } from '../../../model/runtime/device-memory.ts';
+import { ActivationRoom, activationsOf, withinMemory } from '../../../model/runtime/device-memory.ts';
 
 const refusal = 'Non-zero status code: bfc_arena.cc: Failed to allocate memory for requested buffer of size 734003200';
 
@@ -22,5 +22,22 @@ describe('a pass that memory does not hold', () => {
   it('is not what another error means', async () => {
     const failing = withinMemory(1024, 64, () => Promise.reject(new Error('invalid input name')));
     await assert.rejects(failing, { message: 'invalid input name' });
+  });
+});
+
+describe('the room of a pass', () => {
+  it('stays as small as one pass needed it', async () => {
+    const room = new ActivationRoom(undefined);
+    const holds = (elements: number) => async (): Promise<number> => {
+      if ((room.limit ?? 2 ** 20) > elements) throw new Error(refusal);
+      return room.limit!;
+    };
+    assert.equal(await room.fitting(2 ** 20, holds(2 ** 18)), 2 ** 18);
+    assert.equal(await room.fitting(2 ** 20, holds(2 ** 19)), 2 ** 18);
+  });
+  it('is what tiles say on the CPU, and some of the device elsewhere, known or not, below what kernels can count', () => {
+    assert.equal(activationsOf({ provider: 'cpu' }), undefined);
+    const elements = activationsOf({ provider: 'cuda', device: 0 })!;
+    assert(elements >= 2 ** 24 && elements <= 2 ** 32, `${elements}`);
   });
 });
