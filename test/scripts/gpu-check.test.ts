@@ -10,18 +10,20 @@ import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const bash = promisify(execFile);
 
-it('the dry run of gpu-check measures fixtures and rates in each precision, and ends with one line of JSON', async () => {
+it('the dry run of gpu-check evaluates fixtures in each precision, measures rates, and ends with one line of JSON', async () => {
   const { stdout } = await bash('bash', [join(root, 'scripts/gpu-check.sh'), '--dry-run']);
   const { dryRun, fixtures, offProvider, rates } = JSON.parse(stdout.trim().split('\n').at(-1)!);
   assert.equal(dryRun, true);
   assert.deepEqual(new Set(fixtures.map(({ ok }: { ok: boolean }) => ok)), new Set([true]));
+  const precisions = new Set(fixtures.map(({ precision }: { precision: string }) => precision));
+  assert.deepEqual(precisions, new Set(['float32', 'bfloat16', 'float16']));
   assert.deepEqual(offProvider, { cpu: [] });
-  const measured = rates.map(({ precision, spsa }: { precision: string; spsa: number }) => [precision, spsa > 0]);
-  assert.deepEqual(measured, [
-    ['float32', true],
-    ['bfloat16', true],
-    ['float16', true],
+  const estimators = ['spsa', 'forward', 'backward'];
+  const measured = rates.map((row: Record<string, number>) => [
+    row.precision,
+    estimators.every((name) => row[name]! > 0),
   ]);
+  assert.deepEqual(measured, [['its own (float32)', true]]);
 });
 
 it('install-cuda refuses a wheel of another version than onnxruntime-node', async () => {
