@@ -10,6 +10,9 @@ import { type OperatorCount, profilePass } from '../model/runtime/profile.ts';
 import type { Provider } from '../model/runtime/provider.ts';
 import { noDirection } from '../model/runtime/signed-feeds.ts';
 import { completionRow, type TokenRow } from '../model/token-row.ts';
+import { Learning } from '../proto/run-config.ts';
+import { movesOf, stepLength } from '../worker/estimators/perturbed-losses.ts';
+import { signedDirections } from '../worker/estimators/signed-directions.ts';
 import { benchDirections, type DirectionsRow } from './directions.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { median } from './statistics.ts';
@@ -161,16 +164,17 @@ async function perturbed(
   adapters: number,
 ): Promise<(rows: readonly TokenRow[]) => Promise<unknown>> {
   const theta = initialAdapter(1, layout.modules);
-  const [key, step, directions] = [roundKey(seedKey(1), 0, 0), Math.fround(1e-2), adapters / 2];
+  const context = { learning: Learning.parse({}), layout, backend: referenceBackend };
+  const part = { roundKey: roundKey(seedKey(1), 0, 0), firstDirection: 0, directions: adapters / 2 };
   if (forward.signed) {
-    const signs = await referenceBackend.signs(key, 0, directions, layout.elements);
-    const z = { signs, firstBlocks: new Array<number>(directions).fill(0), stripes: 1 };
-    const moves = z.firstBlocks.flatMap((_, direction) => [step, -step].map((step) => ({ direction, step })));
+    const z = await signedDirections(context, part);
+    const moves = movesOf(context, part.directions, 'both');
     return (rows) => forward.lossesAround(rows, theta, z, moves);
   }
   const scratch = new Float32Array(adapters * layout.elements);
-  const perturbation = { layout, theta, roundKey: key, firstDirection: 0, directions, step, stripes: 1 } as const;
-  await referenceBackend.perturb({ ...perturbation, sides: 'both' }, scratch);
+  const step = Math.fround(stepLength(context));
+  const { directionStripes: stripes } = context.learning;
+  await referenceBackend.perturb({ ...part, layout, theta, step, stripes, sides: 'both' }, scratch);
   return (rows) => forward.losses(rows, adapters, scratch);
 }
 

@@ -1,6 +1,7 @@
 /** The activation functions, each beside its slope. */
 import type { Activation } from '../architecture.ts';
-import type { GraphBuilder, Value } from './builder.ts';
+import type { GraphBuilder } from './builder.ts';
+import type { Value } from './onnx-parts.ts';
 
 const QUICK_GELU_ALPHA = 1.702;
 /** gelu_tanh: x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³))). */

@@ -3,11 +3,12 @@
  * one row or more and perhaps a rest. The mask hides from a row all but itself.
  */
 import type { Attention, Rope } from '../architecture.ts';
-import type { GraphBuilder, Value } from './builder.ts';
+import type { GraphBuilder } from './builder.ts';
 import { type Dual, derived, linearly, split } from './dual.ts';
 import { linear, linears } from './linear.ts';
 import { type Choice, cacheInputs, type ModelGraph } from './model-graph.ts';
 import { normalization } from './normalization.ts';
+import type { Value } from './onnx-parts.ts';
 
 /** `x` `[G, N, C]` to `[G, N', C]`: `kept` chooses N' tokens from the places `[B·T]`. */
 export function attention(g: ModelGraph, description: Attention, x: Dual, kept: Choice): Dual {

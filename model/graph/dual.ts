@@ -1,5 +1,6 @@
 /** Values of the graph with what they depend on, and the rules that differentiate them: forward along directions, and in reverse. */
-import type { GraphBuilder, Value } from './builder.ts';
+import type { GraphBuilder } from './builder.ts';
+import type { Value } from './onnx-parts.ts';
 
 /**
  * A value `[1, …]` of a graph that is differentiated. In a graph without derivatives it is its value `[G, …]` alone.

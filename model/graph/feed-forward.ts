@@ -1,10 +1,10 @@
 /** The feed-forward sublayer: gated, or a plain activation between two layers. */
 import type { Activation, FeedForward } from '../architecture.ts';
 import { activate, activationSlope } from './activation.ts';
-import type { Value } from './builder.ts';
 import { type Dual, derived, split } from './dual.ts';
 import { linear, linears } from './linear.ts';
 import type { ModelGraph } from './model-graph.ts';
+import type { Value } from './onnx-parts.ts';
 
 /** `x` `[G, N, C]` to `[G, N, C]`. */
 export function feedForward(g: ModelGraph, { input, down, activation }: FeedForward, x: Dual): Dual {

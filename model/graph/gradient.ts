@@ -1,11 +1,11 @@
 /** Reverse mode: the whole model, from token ids to the gradient of the loss by the adapter, in one graph. */
 import type { AdapterLayout } from '../../kernels/adapter-layout.ts';
 import type { BaseModel } from '../base-model.ts';
-import type { Value } from './builder.ts';
 import { adjoints, type Dual } from './dual.ts';
 import { lossOf } from './head.ts';
 import { thetaMatrices } from './made-adapters.ts';
 import { ModelGraph } from './model-graph.ts';
+import type { Value } from './onnx-parts.ts';
 import { type SerializedGraph, serialized, takeAdapters, tokenIds, trunkParts } from './trunk.ts';
 
 /**

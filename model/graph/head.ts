@@ -1,9 +1,9 @@
 /** The head: logits over the vocabulary at label positions, the negative log-likelihood of each label, and its slope. */
 import type { BaseModel } from '../base-model.ts';
 import type { Int8Weights } from '../int8-weights.ts';
-import type { Value } from './builder.ts';
 import { adjoints, type Dual, scaled } from './dual.ts';
 import { ModelGraph } from './model-graph.ts';
+import type { Value } from './onnx-parts.ts';
 import { type SerializedGraph, serialized } from './trunk.ts';
 
 /** What the head gives: logits, nll, or nll and what it changes by with the hidden state. */

@@ -3,7 +3,8 @@
  * weights has one, made when ONNX Runtime folds the constants of the session. Sums are exact integers.
  */
 import type { Linear } from '../architecture.ts';
-import { type GraphBuilder, INT8, type Value } from './builder.ts';
+import { type GraphBuilder, INT8 } from './builder.ts';
+import type { Value } from './onnx-parts.ts';
 
 /** Codes run from −127 to 127; those of the tangents are stored with 128 added. */
 const LARGEST = 127;

@@ -1,8 +1,9 @@
 /** Linear layers with their LoRA adapters: y = x·Wᵀ + bias + scale·(x·Aᵀ)·Bᵀ, W shared by all adapters of the batch. */
 import type { Linear } from '../architecture.ts';
-import type { GraphBuilder, Value } from './builder.ts';
+import type { GraphBuilder } from './builder.ts';
 import { add, type Dual, derived, split } from './dual.ts';
 import type { AdapterInputs, ModelGraph } from './model-graph.ts';
+import type { Value } from './onnx-parts.ts';
 
 /** `x` `[G, N, fanIn]` to `[G, N, fanOut]`. A is `[G, R, fanIn]`, B `[G, fanOut, R]`. */
 export function linear(g: ModelGraph, layer: Linear, x: Dual): Dual {

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { TensorProto_DataType as DataType } from '../../formats/gen/onnx.ts';
-import { nodeOf, type Value } from './builder.ts';
+import { nodeOf, type Value } from './onnx-parts.ts';
 import { type GraphRewriter, numbersOf, type Rule, rewritten } from './rewriter.ts';
 
 /** Buffers that a kernel may have beside one more: WebGPU promises eight in all (maxStorageBuffersPerShaderStage). */

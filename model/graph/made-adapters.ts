@@ -4,8 +4,9 @@
  */
 import type { AdapterLayout } from '../../kernels/adapter-layout.ts';
 import { BLOCK, blocksOf } from '../../kernels/direction.ts';
-import { type GraphBuilder, INT32, type Value } from './builder.ts';
+import { type GraphBuilder, INT32 } from './builder.ts';
 import type { ModelGraph } from './model-graph.ts';
+import type { Value } from './onnx-parts.ts';
 
 /** Names of the inputs: θ in blocks, and what `withSigns` reads. */
 export const THETA = 'theta';

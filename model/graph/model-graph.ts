@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import type { Architecture, Attention, Linear } from '../architecture.ts';
 import type { BaseModel } from '../base-model.ts';
 import { BLOCK, type Int8Weight, type Int8Weights, int8Parts } from '../int8-weights.ts';
-import { GraphBuilder, type Value } from './builder.ts';
+import { GraphBuilder } from './builder.ts';
 import { type Dual, derived } from './dual.ts';
 import { int8Product } from './int8-product.ts';
+import type { Value } from './onnx-parts.ts';
 
 /** The inputs of one adapted layer: A `[G, R, fanIn]`, B `[G, fanOut, R]` (or 1 in place of G, where all share it). */
 export interface AdapterInputs {

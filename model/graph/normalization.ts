@@ -1,8 +1,8 @@
 /** RMS and layer normalization over the last dimension. */
 import type { Normalization } from '../architecture.ts';
-import type { Value } from './builder.ts';
 import { type Dual, derived } from './dual.ts';
 import type { ModelGraph } from './model-graph.ts';
+import type { Value } from './onnx-parts.ts';
 
 /**
  * `x` `[…, size]` to the same shape. With c = x (rms) or x − mean x (layer), r = 1/√(mean c² + ε) and ĉ = r·c, and dc made of dx as

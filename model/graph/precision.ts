@@ -6,7 +6,7 @@
  * would be off by more than two close losses differ.
  */
 import { TensorProto_DataType as DataType, type NodeProto } from '../../formats/gen/onnx.ts';
-import { nodeOf, type Value } from './builder.ts';
+import { nodeOf, type Value } from './onnx-parts.ts';
 import { type GraphRewriter, rewritten } from './rewriter.ts';
 
 /** tf32: factors of 8 + 10 bits of exponent and fraction, where an NVIDIA GPU multiplies float32 so. */

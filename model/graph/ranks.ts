@@ -1,6 +1,6 @@
 /** How many dimensions the values of a graph have: what is needed to transpose one. */
 import type { GraphProto, NodeProto } from '../../formats/gen/onnx.ts';
-import type { Value } from './builder.ts';
+import type { Value } from './onnx-parts.ts';
 
 export class Ranks {
   private readonly ranks = new Map<Value, number>();

@@ -7,7 +7,7 @@ import {
   type NodeProto,
   type TensorProto,
 } from '../../formats/gen/onnx.ts';
-import { type Attribute, constantOf, nodeOf, type Value } from './builder.ts';
+import { type Attribute, constantOf, nodeOf, type Value } from './onnx-parts.ts';
 import { Ranks } from './ranks.ts';
 
 type Attributes = Readonly<Record<string, Attribute>>;

@@ -3,13 +3,13 @@ import type { AdapterLayout, AdapterTensor } from '../../kernels/adapter-layout.
 import type { Layer, Sublayer } from '../architecture.ts';
 import type { BaseModel } from '../base-model.ts';
 import { attention } from './attention.ts';
-import type { Value } from './builder.ts';
 import { add, type Dual, linearly, scaled } from './dual.ts';
 import { feedForward } from './feed-forward.ts';
 import { linear } from './linear.ts';
 import { directionMatrices, perturbedMatrices, thetaMatrices } from './made-adapters.ts';
 import { type GraphOptions, ModelGraph } from './model-graph.ts';
 import { normalization } from './normalization.ts';
+import type { Value } from './onnx-parts.ts';
 
 /** A serialized graph, and the directory that the locations of its weights are relative to. */
 export interface SerializedGraph {

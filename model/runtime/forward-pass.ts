@@ -68,9 +68,9 @@ export class ForwardPass {
 
   async losses(rows: readonly TokenRow[], adapters: AdapterSource): Promise<Float64Array> {
     const losses = new Float64Array(adapters.count * rows.length);
-    await this.eachTile(rows, adapters, async (hidden, packed, tile) => {
+    await this.eachTile(rows, adapters, false, async ({ hidden }, packed, tile) => {
       const targets = Array.from({ length: tile.adapters }, () => packed.targets).flat();
-      const { nll } = await this.head(hidden, targets, false);
+      const { nll } = await this.head(hidden!.data as Float32Array, targets, false);
       addUp(nll, rows, tile, losses);
     });
     return losses;
@@ -81,11 +81,12 @@ export class ForwardPass {
     const { size } = this.model.architecture.embedding;
     const logits = new Float32Array(adapters.count * rows.length * vocabularySize);
     const head = await this.headFor('logits');
-    await this.eachTile(rows, adapters, async (hidden, _packed, tile) => {
+    await this.eachTile(rows, adapters, false, async ({ hidden }, _packed, tile) => {
+      const states = hidden!.data as Float32Array;
       let label = 0;
       for (let g = 0; g < tile.adapters; g++)
         for (const row of tile.rows) {
-          const view = hidden.subarray(label * size, (label + 1) * size);
+          const view = states.subarray(label * size, (label + 1) * size);
           const output = await head.run({ hidden: new Tensor('float32', view, [1, size]) });
           const at = ((tile.firstAdapter + g) * rows.length + row) * vocabularySize;
           logits.set(output.logits!.data as Float32Array, at);
@@ -107,29 +108,15 @@ export class ForwardPass {
       !(directions instanceof Float32Array),
       'sign bits where the pass makes directions of them',
     );
-    const { count, feeds } = this.alongDirections(theta, directions);
-    const slopes = new Float64Array(count * rows.length);
-    const plan = this.planDirections(rows, count);
-    for (const tileRows of plan.rows) {
-      const packed = packRows(
-        tileRows.map((row) => rows[row]!),
-        this.model.architecture,
-      );
-      for (let first = 0; first < count; first += plan.adapters) {
-        const taken = Math.min(plan.adapters, count - first);
-        const output = await this.trunk.run({
-          ...packed.feeds,
-          differentiate: bool(true),
-          ...feeds(first, taken),
-          ...frozenFeeds(this.adapter),
-        });
-        const { nll, slope } = await this.head(output.hidden!.data as Float32Array, packed.targets, true);
-        const products = rowProducts(output.tangents!.data as Float32Array, slope, packed.targets.length * taken);
-        if (this.signed) for (let i = 0; i < products.length; i++) products[i]! /= SIGNED_STEP;
-        addUp(products, rows, { rows: tileRows, firstAdapter: first, adapters: taken }, slopes);
-        if (losses) addUp(nll, rows, { rows: tileRows, firstAdapter: 0, adapters: 1 }, losses);
-      }
-    }
+    const along = this.alongDirections(theta, directions);
+    const slopes = new Float64Array(along.count * rows.length);
+    await this.eachTile(rows, along, true, async ({ hidden, tangents }, packed, tile) => {
+      const { nll, slope } = await this.head(hidden!.data as Float32Array, packed.targets, true);
+      const products = rowProducts(tangents!.data as Float32Array, slope, packed.targets.length * tile.adapters);
+      if (this.signed) for (let i = 0; i < products.length; i++) products[i]! /= SIGNED_STEP;
+      addUp(products, rows, tile, slopes);
+      if (losses) addUp(nll, rows, { rows: tile.rows, firstAdapter: 0, adapters: 1 }, losses);
+    });
     return slopes;
   }
 
@@ -179,13 +166,14 @@ export class ForwardPass {
     return { count: copies, feeds: (first, count) => ({ ...at, ...along(first, count) }) };
   }
 
-  /** Runs the trunk tile by tile; `use` gets the hidden states `[G, L, size]` of each. */
+  /** Runs the trunk tile by tile; `use` gets what each run gives: hidden `[G, L, size]`, and tangents `[K, L, size]` if wanted. */
   private async eachTile(
     rows: readonly TokenRow[],
     adapters: AdapterSource,
-    use: (hidden: Float32Array, packed: PackedRows, tile: Tile) => Promise<void>,
+    differentiate: boolean,
+    use: (output: InferenceSession.ReturnType, packed: PackedRows, tile: Tile) => Promise<void>,
   ): Promise<void> {
-    const plan = this.plan(rows, adapters.count);
+    const plan = differentiate ? this.planDirections(rows, adapters.count) : this.plan(rows, adapters.count);
     for (const tileRows of plan.rows) {
       const packed = packRows(
         tileRows.map((row) => rows[row]!),
@@ -193,14 +181,13 @@ export class ForwardPass {
       );
       for (let first = 0; first < adapters.count; first += plan.adapters) {
         const taken = Math.min(plan.adapters, adapters.count - first);
-        const tile = { rows: tileRows, firstAdapter: first, adapters: taken };
         const output = await this.trunk.run({
           ...packed.feeds,
           ...adapters.feeds(first, taken),
           ...(this.adapter && frozenFeeds(this.adapter)),
-          ...(this.tangents && { differentiate: bool(false) }),
+          ...(this.tangents && { differentiate: bool(differentiate) }),
         });
-        await use(output.hidden!.data as Float32Array, packed, tile);
+        await use(output, packed, { rows: tileRows, firstAdapter: first, adapters: taken });
       }
     }
   }

@@ -7,8 +7,9 @@ import { agree, countsProblem, evaluationOf, type Figures, figuresOf } from '../
 import type { EvaluationCounts } from '../../proto/gen/onebyte.ts';
 import { secretDraw } from '../../proto/record-proof.ts';
 import { lowerMedian } from './deadline.ts';
+import type { EvaluationRange, OpenEvaluation } from './evaluation-range.ts';
 import { voices } from './quorum.ts';
-import type { Effect, EvaluationRange, Member, OpenEvaluation, Report, StreamId, TrainerState } from './state.ts';
+import type { Effect, Member, Report, StreamId, TrainerState } from './state.ts';
 import { noteEvaluation, reasonToStop, timesAboveStart } from './stopping.ts';
 
 /** Part of the ranges that are given to two members. */

@@ -4,7 +4,7 @@
  */
 import { type Notice, Notice_Kind } from '../../proto/gen/onebyte.ts';
 import { EXIT, type ExitCode } from '../../proto/operating-error.ts';
-import { resumeSecretOf, sameBytes } from '../../proto/record-proof.ts';
+import { showsSecret } from './names.ts';
 import { notice } from './notice.ts';
 import type { Effect, Event, StreamId, TrainerState } from './state.ts';
 
@@ -39,15 +39,14 @@ export function finish(state: TrainerState, exitCode: ExitCode, kind: Notice_Kin
 const end = ({ exitCode, text }: LastWord): Effect => ({ kind: 'finish', exitCode, text });
 
 /** After its last word the trainer ends once those it stays for have heard it and hung up, or their leases have run out. */
-export function stay({ rules, numbers, members, lastWord }: TrainerState, event: Event): Effect[] {
+export function stay(state: TrainerState, event: Event): Effect[] {
+  const { rules, members, lastWord } = state;
   if (!lastWord || lastWord.unheard.size === 0) return [];
   const { unheard } = lastWord;
   if (event.kind === 'hello') {
-    const { name, resumeSecret } = event.hello;
-    const member = members.get(numbers.get(name) ?? -1);
-    const isItself =
-      member && sameBytes(resumeSecret, resumeSecretOf(rules.runSecret, member.worker, name, member.membership));
-    if (isItself && unheard.has(member.worker)) unheard.set(member.worker, event.stream);
+    const member = members.get(state.numbers.get(event.hello.name) ?? -1);
+    if (member && unheard.has(member.worker) && showsSecret(state, event.hello, member.worker, member.membership))
+      unheard.set(member.worker, event.stream);
   }
   for (const [worker, stream] of unheard) {
     const isTold = event.kind === 'closed' && event.stream === stream;

@@ -27,6 +27,14 @@ export interface Place {
   readonly isNamed?: boolean;
 }
 
+/** Whether `hello` has the secret of that membership of its name. */
+export const showsSecret = (
+  { rules }: TrainerState,
+  { name, resumeSecret }: Hello,
+  worker: number,
+  membership: number,
+): boolean => sameBytes(resumeSecret, resumeSecretOf(rules.runSecret, worker, name, membership));
+
 /** The place for `hello`, or why it gets none. */
 export function placeFor(
   state: TrainerState,
@@ -34,12 +42,11 @@ export function placeFor(
   origin: Origin,
   atMs: number,
 ): Place | { readonly refusal: Refusal; readonly text: string } {
-  const { name, resumeSecret, requestedWorker } = hello;
+  const { name, requestedWorker } = hello;
   const holder = memberNamed(state, name);
   const worker = holder?.worker ?? state.numbers.get(name);
   const isAwaited = state.recovery?.awaited.has(name) ?? false;
-  const shows = (membership: number): boolean =>
-    sameBytes(resumeSecret, resumeSecretOf(state.rules.runSecret, worker!, name, membership));
+  const shows = (membership: number): boolean => showsSecret(state, hello, worker!, membership);
   if (holder && shows(holder.membership)) return { worker: holder.worker, holder, membership: holder.membership };
   const last = state.numbers.get(name) === worker ? state.memberships.get(worker!) : undefined;
   if (worker !== undefined && last !== undefined && !holder?.isNamed && shows(last))

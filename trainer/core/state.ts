@@ -17,6 +17,7 @@ import type { ExitCode } from '../../proto/operating-error.ts';
 import type { RecordEntry } from '../../proto/record.ts';
 import type { TrainerSettings } from '../../settings/trainer-settings.ts';
 import type { ArrivalTimes } from './deadline.ts';
+import type { OpenEvaluation } from './evaluation-range.ts';
 import type { LastWord } from './last-word.ts';
 import type { RoundDetail } from './round-detail.ts';
 import type { Progress } from './stopping.ts';
@@ -121,36 +122,6 @@ export interface Former {
   readonly names: Set<string>;
   /** When the leases run out; later by what the trainer stood still. */
   untilMs: number;
-}
-
-/** What one member was asked, and what it said. */
-export interface Ask {
-  readonly atMs: number;
-  counts: EvaluationCounts | undefined;
-  /** Its counts may still come. */
-  isOpen: boolean;
-}
-
-/** Rows of the dev split that are evaluated together. */
-export interface EvaluationRange {
-  readonly firstRow: number;
-  readonly rows: number;
-  /** By worker. */
-  readonly asks: Map<number, Ask>;
-  /** Two members said different things of these rows: all are asked, and most of them must agree. */
-  isDisputed: boolean;
-  /** What counts; undefined while that is open, and where nobody could tell. */
-  counts: EvaluationCounts | undefined;
-  isClosed: boolean;
-}
-
-export interface OpenEvaluation {
-  /** Records done. */
-  readonly round: number;
-  readonly ranges: readonly EvaluationRange[];
-  /** Members that were asked at its beginning, and how long those who answered took, ms. */
-  readonly members: number;
-  readonly answeredMs: Map<number, number>;
 }
 
 export type Phase = 'training' | 'finalEvaluation' | 'done';

@@ -17,7 +17,11 @@ export const adaptersPerPass = (
 ): number => forward.adaptersPerRun(rows, adaptersOf({ directions, sides }));
 
 /** The steps of a perturbation, in the order of its adapters. */
-function movesOf(context: EstimatorContext, directions: number, sides: Perturbation['sides']): Move[] {
+export function movesOf(
+  context: Pick<EstimatorContext, 'learning'>,
+  directions: number,
+  sides: Perturbation['sides'],
+): Move[] {
   const step = Math.fround(stepLength(context));
   const steps = sides === 'both' ? [step, -step] : [step];
   const moves = Array.from({ length: directions }, (_, direction) => steps.map((step) => ({ direction, step }))).flat();

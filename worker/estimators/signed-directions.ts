@@ -4,7 +4,7 @@ import type { SignedDirections } from '../../model/runtime/signed-feeds.ts';
 import type { EstimatorContext, Measurement } from './estimator.ts';
 
 export async function signedDirections(
-  { learning, layout, backend }: EstimatorContext,
+  { learning, layout, backend }: Pick<EstimatorContext, 'learning' | 'layout' | 'backend'>,
   { roundKey, firstDirection, directions }: Pick<Measurement, 'roundKey' | 'firstDirection' | 'directions'>,
 ): Promise<SignedDirections> {
   const stripes = learning.directionStripes;
