@@ -53,7 +53,7 @@ export function activationSlope(graph: GraphBuilder, activation: Activation, x: 
 /** The derivative of x·σ(αx): σ·(1 + αx·(1 − σ)). */
 function quickGeluSlope(graph: GraphBuilder, x: Value, alpha: number): Value {
   const { plus, times, scaled } = arithmetic(graph);
-  const argument = scaled(x, alpha);
+  const argument = alpha === 1 ? x : scaled(x, alpha);
   const sigmoid = graph.node('Sigmoid', [argument]);
   const rest = graph.node('Sub', [graph.scalar(1), sigmoid]);
   return times(sigmoid, plus(times(argument, rest), 1));

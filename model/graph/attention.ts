@@ -39,16 +39,12 @@ export function attention(g: ModelGraph, description: Attention, x: Dual, kept: 
 function scoresOf(g: ModelGraph, query: Dual, key: Dual, description: Attention): Dual {
   const { graph } = g;
   const { scale } = description;
-  const product = (q: Value, k: Value): Value =>
-    graph.node('FusedMatMul', [q, k], { transB: 1, alpha: { float: scale } });
-  const scaled = (x: Value): Value => graph.node('Mul', [x, graph.scalar(scale)]);
+  const scaled = (a: Value, b: Value, turned = {}): Value =>
+    graph.node('FusedMatMul', [a, b], { ...turned, alpha: { float: scale } });
+  const product = (q: Value, k: Value): Value => scaled(q, k, { transB: 1 });
   return derived(graph, product(query.value, key.value), [
-    [query, (dq) => product(dq, g.copyInHalf(key.value)), (dS) => scaled(graph.node('MatMul', [dS, key.value]))],
-    [
-      key,
-      (dk) => product(g.copyInHalf(query.value), dk),
-      (dS) => scaled(graph.node('MatMul', [turned(graph, dS), query.value])),
-    ],
+    [query, (dq) => product(dq, g.copyInHalf(key.value)), (dS) => scaled(dS, key.value)],
+    [key, (dk) => product(g.copyInHalf(query.value), dk), (dS) => scaled(dS, query.value, { transA: 1 })],
   ]);
 }
 
@@ -69,7 +65,7 @@ function mix(g: ModelGraph, scores: Dual, mask: Value, v: Dual): Dual {
     return graph.node('Sub', [moved, times(sums(changes), g.copyInHalf(value))]);
   };
   const pullScores = (dy: Value): Value => {
-    const along = graph.node('MatMul', [dy, turned(graph, v.value)]);
+    const along = graph.node('FusedMatMul', [dy, v.value], { transB: 1 });
     return times(weights, graph.node('Sub', [along, sums(times(dy, value))]));
   };
   return derived(graph, value, [
@@ -77,13 +73,10 @@ function mix(g: ModelGraph, scores: Dual, mask: Value, v: Dual): Dual {
     [
       v,
       (dv) => graph.node('MatMul', [g.copyInHalf(weights), dv]),
-      (dy) => graph.node('MatMul', [turned(graph, weights), dy]),
+      (dy) => graph.node('FusedMatMul', [weights, dy], { transA: 1 }),
     ],
   ]);
 }
-
-/** Each of `[G, B, keyValueHeads, rows, columns]`, transposed. */
-const turned = (graph: GraphBuilder, x: Value): Value => graph.node('Transpose', [x], { perm: [0, 1, 2, 4, 3] });
 
 /** q, k and v, each `[G, N, its heads · D]`. */
 function project(g: ModelGraph, { projections, heads, keyValueHeads, headSize }: Attention, x: Dual): Dual[] {
@@ -123,11 +116,12 @@ function rotated(g: ModelGraph, index: number, rope: Rope, x: Dual, heads: numbe
   // Row n of the tables belongs to packed token n, so the "position" of the operator is n itself, from 0.
   const turn = (x: Value, sin: Value): Value =>
     graph.node('RotaryEmbedding', [x, graph.integers([0]), cos, sin], partial);
+  const opposite = (): Value => graph.once(`-${sin}`, () => graph.outside(() => graph.node('Neg', [sin])));
   return linearly(
     graph,
     x,
     (x) => turn(x, sin),
-    (dy) => turn(dy, graph.node('Neg', [sin])),
+    (dy) => turn(dy, opposite()),
   );
 }
 

@@ -47,7 +47,7 @@ function reduce(g: ModelGraph, layers: readonly Linear[], x: Dual): Map<Linear, 
     [
       a,
       (dA) => timesEach(graph, x.value, dA, rank, fanIn),
-      (du) => graph.node('MatMul', [transposed(graph, du), x.value]),
+      (du) => graph.node('FusedMatMul', [du, x.value], { transA: 1 }),
     ],
   ]);
   const parts = inputs.length === 1 ? [product] : split(graph, product, ranks);
@@ -84,18 +84,18 @@ function timesEach(graph: GraphBuilder, x: Value, m: Value, rank: number, fanIn:
 
 /** y = scale·u·Bᵀ, `[G, N, fanOut]`; dy = scale·(du·Bᵀ + u·dBᵀ); ū = scale·ȳ·B, B̄ = scale·ȳᵀ·u. */
 function expand({ graph }: ModelGraph, { b, scale }: AdapterInputs, u: Dual): Dual {
-  const times = (u: Value, b: Value): Value =>
-    graph.node('FusedMatMul', [u, b], { transB: 1, alpha: { float: scale } });
-  const scaled = (x: Value): Value => graph.node('Mul', [x, graph.scalar(scale)]);
+  const scaled = (a: Value, b: Value, turned = {}): Value =>
+    graph.node('FusedMatMul', [a, b], { ...turned, alpha: { float: scale } });
+  const times = (u: Value, b: Value): Value => scaled(u, b, { transB: 1 });
   const value = times(u.value, b.value);
   if (u.tangent !== undefined && b.tangent !== undefined) return { value, tangent: expandTangent(graph, u, b, times) };
   return derived(graph, value, [
-    [u, (du) => times(du, b.value), (dy) => scaled(graph.node('MatMul', [dy, b.value]))],
+    [u, (du) => times(du, b.value), (dy) => scaled(dy, b.value)],
     [
       b,
       (dB) => times(u.value, dB),
       // As (uᵀ·ȳ)ᵀ: a product with few rows, where one with few columns would cost as much as 16.
-      (dy) => transposed(graph, graph.node('MatMul', [transposed(graph, scaled(u.value)), dy])),
+      (dy) => transposed(graph, scaled(u.value, dy, { transA: 1 })),
     ],
   ]);
 }

@@ -1,5 +1,6 @@
 /** RMS and layer normalization over the last dimension. */
 import type { Normalization } from '../architecture.ts';
+import type { GraphBuilder } from './builder.ts';
 import { type Dual, derived } from './dual.ts';
 import type { ModelGraph } from './model-graph.ts';
 import type { Value } from './onnx-parts.ts';
@@ -14,10 +15,12 @@ export function normalization(g: ModelGraph, norm: Normalization, x: Dual): Dual
   const stored = norm.affine ? g.weight(`${norm.name}.weight`) : graph.filled(1, norm.size);
   const weight = norm.unitOffset ? graph.node('Add', [stored, graph.scalar(1)]) : stored;
   const times = (a: Value, b: Value): Value => graph.node('Mul', [a, b]);
+  const half = (value: Value): Value => g.readInHalf(value);
+  const whole = (value: Value): Value => value;
   const derivative = [
     x,
-    (dx: Value) => turned(g, norm, x.value, g.readInHalf(dx), (inverse) => times(weight, inverse)),
-    (dy: Value) => turned(g, norm, x.value, times(weight, dy), (inverse) => inverse),
+    (dx: Value) => turned(graph, norm, x.value, half(dx), half, (inverse) => times(weight, inverse)),
+    (dy: Value) => turned(graph, norm, x.value, times(weight, dy), whole),
   ] as const;
   if (norm.kind === 'rms')
     return derived(graph, graph.node('SimplifiedLayerNormalization', [x.value, weight], attributes), [derivative]);
@@ -26,17 +29,17 @@ export function normalization(g: ModelGraph, norm: Normalization, x: Dual): Dual
 }
 
 /**
- * J(dx) with `factorOf` r in the place of its first r.
+ * J(dx) with `factorOf` r in the place of its first r. `read` says of what is made of x alone how it may be read.
  * r is made anew: WebGPU's normalizations do not give it as their other output (ONNX Runtime 1.30, rms).
  */
 function turned(
-  g: ModelGraph,
+  graph: GraphBuilder,
   { kind, epsilon }: Normalization,
   x: Value,
   dx: Value,
-  factorOf: (inverse: Value) => Value,
+  read: (value: Value) => Value,
+  factorOf = (inverse: Value): Value => inverse,
 ): Value {
-  const { graph } = g;
   const mean = (x: Value): Value => graph.node('ReduceMean', [x, graph.integers([-1])], { keepdims: 1 });
   const times = (a: Value, b: Value): Value => graph.node('Mul', [a, b]);
   const minus = (a: Value, b: Value): Value => graph.node('Sub', [a, b]);
@@ -46,6 +49,6 @@ function turned(
   const unit = times(c!, inverse);
   const factor = factorOf(inverse);
   // What depends on x alone is made once for all directions.
-  const [direct, along] = [factor, times(factor, unit)].map((value) => g.readInHalf(value));
-  return minus(times(direct!, dc!), times(along!, mean(times(g.readInHalf(unit), dc!))));
+  const [direct, along] = [factor, times(factor, unit)].map(read);
+  return minus(times(direct!, dc!), times(along!, mean(times(read(unit), dc!))));
 }
