@@ -1,6 +1,6 @@
-"""MeZO-LoRA in PyTorch on a GPU: rows times directions a second, by dtype and minibatch. One line of JSON.
+"""MeZO-LoRA in PyTorch on a GPU: rows times directions a second, by dtype and minibatch. A line of JSON for each model.
 
-mezo_rates.py MODEL TOKENS SECONDS: TOKENS a row, of which 4 are predicted; SECONDS for each minibatch. Rank 8 on all linear layers;
+mezo_rates.py TOKENS SECONDS MODEL...: TOKENS a row, of which 4 are predicted; SECONDS for each minibatch. Rank 8 on all linear layers;
 a step perturbs by +e, -2e, +e from one seed, as MeZO does, and updates.
 """
 
@@ -62,10 +62,13 @@ def rates(model_directory: str, tokens: int, seconds: float, dtype: torch.dtype)
 
 
 if __name__ == '__main__':
-    directory, row_tokens, budget = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    row_tokens, budget = int(sys.argv[1]), float(sys.argv[2])
     torch.set_float32_matmul_precision('high')  # TF32, as PyTorch users run float32
-    result = {}
-    for name in ('float32', 'bfloat16', 'float16'):
-        result[name] = rates(directory, row_tokens, budget, getattr(torch, name))
-        torch.cuda.empty_cache()
-    print(json.dumps({'rates': result, 'torch': torch.__version__, 'peakMiB': torch.cuda.max_memory_allocated() >> 20}))
+    for directory in sys.argv[3:]:
+        torch.cuda.reset_peak_memory_stats()
+        result = {}
+        for name in ('float32', 'bfloat16', 'float16'):
+            result[name] = rates(directory, row_tokens, budget, getattr(torch, name))
+            torch.cuda.empty_cache()
+        peak = torch.cuda.max_memory_allocated() >> 20
+        print(json.dumps({'rates': result, 'torch': torch.__version__, 'peakMiB': peak}), flush=True)

@@ -5,6 +5,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { promisify } from 'node:util';
+// @ts-expect-error: a plain script, which runs where there is no compiler.
+import { phasesOf } from '../../scripts/gpu/phases.mjs';
 import { root } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -23,7 +25,24 @@ it('the dry run of gpu-check evaluates fixtures in each precision, measures rate
     row.precision,
     estimators.every((name) => row[name]! > 0),
   ]);
-  assert.deepEqual(measured, [['its own (float32)', true]]);
+  assert.deepEqual(measured, [['float32', true]]);
+});
+
+it('gpu-check says where the time of a whole run went', () => {
+  const round = (at: number, ms: number, answerMs: number) => JSON.stringify({ kind: 'round', at, ms, answerMs });
+  const lines = [
+    '{"kind":"start","at":2000}',
+    ...[round(9_000, 500, 300), round(9_200, 200, 150), round(10_000, 400, 350)],
+    '{"kind":"end","at":10100}',
+  ];
+  assert.deepEqual(phasesOf(`${lines.join('\n')}\n`, 1_000, 14_000), {
+    wholeSeconds: 13,
+    startSeconds: 7.5,
+    roundsSeconds: 1.5,
+    endSeconds: 4,
+    medianRoundMs: 400,
+    medianAnswerMs: 300,
+  });
 });
 
 it('install-cuda refuses a wheel of another version than onnxruntime-node', async () => {
