@@ -26,16 +26,12 @@ const TOLERANCES = { tf32: 5e-4, bfloat16: 6e-3, float16: 1e-3 };
 const seconds = () => Math.round((performance.now() - begin) / 1000);
 const say = (text) => process.stderr.write(`${seconds()} s: ${text}\n`);
 
-/** The lines that a command prints, parsed; or what it failed with, in a line. */
+/** The lines of JSON that a command prints, parsed; or what it failed with, in a line. */
 async function jsonLines(file, args) {
   try {
     const { stdout } = await promisify(execFile)(file, args, { maxBuffer: 2 ** 26, timeout: LIMIT_MS });
-    return {
-      lines: stdout
-        .trim()
-        .split('\n')
-        .map((line) => JSON.parse(line)),
-    };
+    const objects = stdout.split('\n').filter((line) => line.startsWith('{'));
+    return { lines: objects.map((line) => JSON.parse(line)) };
   } catch (error) {
     const lines = String(error.stderr ?? error.message)
       .trim()
