@@ -51,7 +51,7 @@ export const printJson = (value: object): void => void process.stdout.write(`${J
 export const withSettings = (command: Command): Command =>
   command.option(
     '--set <key=value>',
-    'override a key of the run file (learning.epsilon=1e-3); may be repeated',
+    'override a key of the run file (learning.epsilon=1e-3), or, where there is none, worker.…; may be repeated',
     repeated,
     [],
   );

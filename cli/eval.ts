@@ -12,8 +12,7 @@ import { usableCores } from '../platform/cores.ts';
 import { figuresOf, lossText } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { DataRules } from '../proto/run-config.ts';
-import { readRunFile } from '../settings/run-file.ts';
-import { WorkerSettings } from '../settings/worker-settings.ts';
+import { readRunFile, workerSettings } from '../settings/run-file.ts';
 import { completionLoss, type ExampleResult } from '../worker/objectives/completion-loss.ts';
 import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
 import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
@@ -69,6 +68,7 @@ export const evalCommand = withSettings(
 
 async function evaluate(flags: Flags): Promise<ExitCode> {
   const run = flags.run === undefined ? undefined : readRunFile(flags.run, flags.set);
+  const settings = run?.worker ?? workerSettings(flags.set);
   const model = flags.model ?? run?.model;
   const data = flags.data ?? run?.data.test;
   if (model === undefined || data === undefined) throw usageError('--model and --data are needed (or --run with both)');
@@ -81,7 +81,6 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
   const completions = dataset.examples.filter(({ classified }) => !classified);
   if (flags.generate && completions.length === 0)
     throw usageError(`${data}: no row has a completion, which --generate compares; leave --generate out`);
-  const settings = run?.worker ?? WorkerSettings.parse({});
   const adapter =
     flags.adapter === undefined
       ? undefined

@@ -11,8 +11,7 @@ import { prepareRun } from '../processes/prepare-run.ts';
 import type { WorkerChildMessage } from '../processes/worker-messages.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
 import { comparable, type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
-import { type RunFile, readRunFile, settled } from '../settings/run-file.ts';
-import { WorkerSettings } from '../settings/worker-settings.ts';
+import { type RunFile, readRunFile, settled, workerSettings } from '../settings/run-file.ts';
 import { spentText } from '../worker/privacy/privacy-budget.ts';
 import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
 import { proxyNotice } from '../worker/transport/proxy.ts';
@@ -60,7 +59,7 @@ export const workerCommand = withTlsFlags(
       )
       .option(
         '--identity <file>',
-        'keep the secret of this worker here (mode 0600): started again, it goes on at once under its name, not after its lease',
+        'keep the secret of this worker here (mode 0600): started again with the same --name or --number, it goes on at once, not after its lease',
       )
       .option('--model <dir>', 'model directory or org/name on this machine')
       .option(
@@ -97,6 +96,7 @@ async function workUntilDone(
   const asked = workerNumber(flags.number, process.env);
   if (asked) log.info(asked, `asking for worker number ${asked.number} (${asked.source})`);
   const run = file === undefined ? undefined : readRunFile(file, flags.set);
+  const settings = run?.worker ?? workerSettings(flags.set);
   const model = flags.model ?? run?.model;
   const trainFiles = flags.data.length > 0 ? flags.data : [run?.data.train ?? []].flat();
   if (model === undefined || trainFiles.length === 0)
@@ -105,7 +105,6 @@ async function workUntilDone(
   for (const rows of [...trainFiles, devFile(flags, run)]) if (rows !== undefined) checkReadable(rows);
   const modelDirectory = await findModel(model, (text) => log.info(text), drain.signal);
   const own = run && { ...run, model: modelDirectory };
-  const settings = run?.worker ?? WorkerSettings.parse({});
   const proxy = proxyNotice(flags.trainer);
   if (proxy !== undefined) log.info(proxy);
   const result = await runWorker({

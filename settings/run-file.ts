@@ -63,7 +63,12 @@ export const RunFile = z.strictObject({
     .max(2 ** 31 - 1)
     .default(100)
     .describe('records after which the run is done'),
-  workers: z.int().min(1).max(MOST_WORKERS).default(4).describe('worker processes of onebyte simulate'),
+  workers: z
+    .int()
+    .min(1)
+    .max(MOST_WORKERS)
+    .default(4)
+    .describe('workers that are expected: simulate starts so many, shared rows are divided among so many'),
   out: path.default('runs/run').describe('run directory; a new name is taken where it exists'),
   data: DataSection.prefault({}),
   adapter: AdapterSection.prefault({}),
@@ -118,6 +123,19 @@ export function readRunFile(
   return withAbsolutePaths(parsed.data, dirname(resolve(file)));
 }
 
+/**
+ * What a machine without a run file says of itself: `worker.key=value` overrides alone. Paths are relative to the current directory.
+ * @throws OperatingError (usage) that names the key: all others are the run's, which such a machine has from its trainer
+ */
+export function workerSettings(settings: readonly string[]): WorkerSettings {
+  const value = {};
+  for (const setting of settings) override(value, setting);
+  const schema = z.strictObject({ worker: WorkerSettings.prefault({}) });
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) throw usageError(`--set without a run file: ${explain(parsed.error, schema)}`);
+  return withAbsoluteLedger(parsed.data.worker, '.');
+}
+
 function parseYaml(file: string, text: string): unknown {
   try {
     return parse(text, { maxAliasCount: 100 });
@@ -149,7 +167,6 @@ const isPath = (model: string, base: string): boolean =>
 
 function withAbsolutePaths(run: RunFile, base: string): RunFile {
   const { data, adapter, worker } = run;
-  const { privacy } = worker;
   const at = (file: string): string => resolve(base, file);
   const absolute = (file: string | undefined): string | undefined => file && at(file);
   return {
@@ -162,6 +179,11 @@ function withAbsolutePaths(run: RunFile, base: string): RunFile {
       test: absolute(data.test),
     },
     adapter: { ...adapter, from: absolute(adapter.from) },
-    worker: { ...worker, privacy: privacy && { ...privacy, ledger: absolute(privacy.ledger) } },
+    worker: withAbsoluteLedger(worker, base),
   };
+}
+
+function withAbsoluteLedger(worker: WorkerSettings, base: string): WorkerSettings {
+  const { privacy } = worker;
+  return { ...worker, privacy: privacy && { ...privacy, ledger: privacy.ledger && resolve(base, privacy.ledger) } };
 }

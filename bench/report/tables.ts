@@ -75,7 +75,7 @@ function qualityTable({ quality }: Results): Table {
       }),
     ],
     notes: [
-      `After: the checkpoint that was best on the dev split. To dev loss ${LEARNT}: minutes from the first record to the first evaluation below it.`,
+      `After: the checkpoint that was best on the dev split. Minutes: from the first record to the last. To dev loss ${LEARNT}: minutes from the first record to the first evaluation below it.`,
     ],
     command: 'onebyte bench quality runs/smollm2-sentiment* --json > bench/results/quality.json',
     ...from(quality),

@@ -24,12 +24,15 @@ describe('a trainer that may not see the data', () => {
     const refused = await other.finished;
     assert.equal(refused.code, 2, refused.stderr);
     assert.match(refused.stderr, /test\.jsonl: 1000 rows, the trainer's dev split has 500/);
-    const worker = startOnebyte(['worker', '--trainer', address, ...rows, '--dev', join(tinyReviews, 'dev.jsonl')]);
+    const dev = ['--dev', join(tinyReviews, 'dev.jsonl')];
+    const worker = startOnebyte(['worker', '--trainer', address, ...rows, ...dev, '--set', 'worker.kernels=reference']);
     const finished = await trainer.finished;
     assert.equal(finished.code, 0, finished.stderr);
     assert.equal(lastJson(finished).rounds, 1);
     assert.match(finished.stderr, /round 1: dev loss \d/);
-    assert.equal((await worker.finished).code, 0);
+    const { code, stderr } = await worker.finished;
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /kernels: reference/);
   });
 });
 

@@ -1,9 +1,9 @@
 /** Run files: what their paths and a command's options mean. */
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { it } from 'node:test';
-import { readRunFile, trainFiles } from '../../settings/run-file.ts';
+import { readRunFile, trainFiles, workerSettings } from '../../settings/run-file.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 it('takes a model of two names from beside the run file, where there is one, and else from the Hub', () => {
@@ -56,4 +56,17 @@ it('takes options of the command before its keys', () => {
   writeFileSync(file, 'model: org/name\nrounds: 5\nworkers: 3\ndata: { train: train.jsonl }\n');
   const { rounds, workers, seed } = readRunFile(file, ['rounds=6', 'seed=8'], { rounds: 7, workers: undefined });
   assert.deepEqual([rounds, workers, seed], [7, 3, 8]);
+});
+
+it('takes the keys of a worker alone where there is no run file', () => {
+  const { kernels, privacy, estimator } = workerSettings([
+    'worker.kernels=reference',
+    'worker.privacy={ epsilon: 4, clip: 2, ledger: spent }',
+  ]);
+  assert.deepEqual(
+    [kernels, privacy, estimator],
+    ['reference', { epsilon: 4, delta: 1e-5, clip: 2, answerMs: 1000, ledger: resolve('spent') }, undefined],
+  );
+  assert.throws(() => workerSettings(['learning.rows=4']), /--set without a run file: .*unknown key learning/s);
+  assert.throws(() => workerSettings(['worker.privacy.epsilon=4']), /worker\.privacy\.clip/);
 });

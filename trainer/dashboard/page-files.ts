@@ -1,5 +1,5 @@
 /** The files of the page, read once. They are served as they lie in the package: no build, nothing from elsewhere. */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -32,7 +32,7 @@ export interface PageFile {
 /** By the path of their URLs. */
 export function readPageFiles(): ReadonlyMap<string, PageFile> {
   const require = createRequire(import.meta.url);
-  const own = pageDirectory();
+  const own = new URL('./page/', import.meta.url);
   const files = [
     ...OWN.map((name) => [name, fileURLToPath(new URL(name, own))] as const),
     ...UPLOT.map((name) => [name, require.resolve(`uplot/dist/${name}`)] as const),
@@ -43,10 +43,4 @@ export function readPageFiles(): ReadonlyMap<string, PageFile> {
       { type: TYPES[extname(name)]!, content: readFileSync(file) },
     ]),
   );
-}
-
-/** Beside this file, or in the package when this file is the compiled one in dist/. */
-function pageDirectory(): URL {
-  const beside = new URL('./page/', import.meta.url);
-  return existsSync(beside) ? beside : new URL('../../../trainer/dashboard/page/', import.meta.url);
 }

@@ -58,10 +58,9 @@ export async function startCluster(): Promise<Cluster> {
 function stageImage(state: string): string {
   const app = join(state, 'image/app');
   mkdirSync(app, { recursive: true });
-  const tsc = join(root, 'node_modules/.bin/tsc');
-  const built = spawnSync(tsc, ['-p', join(root, 'tsconfig.build.json'), '--outDir', join(app, 'dist')], { cwd: root });
-  if (built.status !== 0) throw new Error(`tsc: ${built.stdout}`);
-  for (const part of ['bin', 'package.json', 'examples'])
+  const built = spawnSync('npm', ['run', '--silent', 'build'], { cwd: root });
+  if (built.status !== 0) throw new Error(`npm run build: ${built.stdout}`);
+  for (const part of ['bin', 'dist', 'package.json', 'examples'])
     cpSync(join(root, part), join(app, part), { recursive: true });
   const modules = '/app/node_modules';
   mkdirSync(join(state, 'image', modules));
