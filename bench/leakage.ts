@@ -81,7 +81,7 @@ async function whichRows(lab: Lab, trials: number, tell: (row: LeakageRow) => vo
     const gradients: Float32Array[] = [];
     const slopes: Float64Array[] = [];
     for (const row of candidates) {
-      gradients.push((await context.forward.gradient([row], replica.theta)).slice());
+      gradients.push(await context.forward.gradient([row], replica.theta));
       slopes.push(await measureGradients(context, replica, 0, [row]));
     }
     for (const rows of MINIBATCHES) {

@@ -25,7 +25,7 @@ export interface PrivacyBenchOptions {
   /** Largest root mean square of a row's slopes, nats. Default 2. */
   readonly clip?: number;
   readonly learningRate?: number;
-  /** Default 0. */
+  /** Default 0.5. */
   readonly capExponent?: Learning['capExponent'];
   /** Default 3. */
   readonly seeds?: number;

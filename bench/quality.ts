@@ -1,7 +1,7 @@
 /** `onebyte bench quality`: what finished runs were worth on the test split: before, and with the checkpoint that was best on dev. */
 
 import { existsSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import { readDataset } from '../data/dataset.ts';
 import { readPeftAdapter } from '../formats/peft-adapter.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
@@ -13,6 +13,8 @@ import { usageError } from '../proto/operating-error.ts';
 import type { DataRules, Learning } from '../proto/run-config.ts';
 import type { MetricsLine } from '../trainer/metrics/line.ts';
 import { metricsFile, readMetrics } from '../trainer/metrics/metrics-file.ts';
+import { bestOf } from '../trainer/store/checkpoint.ts';
+import { checkpointsOf } from '../trainer/store/open-run.ts';
 import { completionLoss } from '../worker/objectives/completion-loss.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { rounded } from './rounded.ts';
@@ -77,7 +79,7 @@ export async function benchQuality(
   for (const run of runs) {
     const start = `${run.model}\n${run.test}`;
     if (!before.has(start)) before.set(start, await score(run, undefined));
-    const after = await score(run, join(run.directory, 'checkpoints', 'best'));
+    const after = await score(run, bestOf(checkpointsOf(run.directory)));
     const row = rounded({ ...course(run), before: before.get(start)!, after });
     rows.push(row);
     onRow?.(row);

@@ -39,15 +39,11 @@ async function replay({ log, round, out, baseModel, json }: Flags): Promise<Exit
   const { backend } = await selectBackend('auto', usableCores());
   try {
     const { config, replica, matrices } = await replayLog(contents, backend, round);
-    const workers = contents.frames.flatMap(({ frame }) => (frame?.$case === 'joined' ? [frame.value.worker] : []));
-    const epoch = contents.frames.filter(({ frame }) => frame?.$case === 'epoch').length;
     if (out !== undefined)
       writePeftCheckpoint(resolve(out), {
         config: { ...config, adapter: { ...config.adapter, baseModel: baseModel ?? config.adapter.baseModel } },
         replica,
         matrices,
-        nextWorker: Math.max(-1, ...workers) + 1,
-        epoch,
       });
     const result = { round: replica.normaliser.round, adapterDigest: adapterDigest(replica.theta), out };
     if (json) printJson(result);

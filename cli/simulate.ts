@@ -11,6 +11,7 @@ import { lossText } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import { type RunFile, readRunFile, trainFiles } from '../settings/run-file.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
+import { bestOf } from '../trainer/store/checkpoint.ts';
 import { checkpointsOf } from '../trainer/store/open-run.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import type { EvalResult } from './eval.ts';
@@ -80,7 +81,7 @@ interface Summary extends Omit<TrainerResult, 'exitCode' | 'text'> {
 
 /** Undefined where it is `last`, or where nothing was evaluated. */
 function bestCheckpoint(directory: string, last: string): string | undefined {
-  const link = join(checkpointsOf(directory), 'best');
+  const link = bestOf(checkpointsOf(directory));
   if (!existsSync(link)) return undefined;
   const best = realpathSync(link);
   return best === realpathSync(last) ? undefined : best;

@@ -171,6 +171,8 @@ class Simulation {
       const { code, signal } = await child.exit;
       this.children.delete(child);
       if (code === EXIT.done || this.draining || this.over || (code === EXIT.drained && this.trainerResult)) return;
+      // The trainer said that the run failed; its own code says why.
+      if (code === EXIT.diverged && name !== 'trainer') return;
       const how = signal === null ? `ended with code ${code}` : `was killed by ${signal}`;
       if (FINAL.includes(code) || ++this.restarts > MAX_RESTARTS) {
         const text = `${name} ${how}:\n${child.logTail()}`;

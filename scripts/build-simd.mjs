@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import asc from 'assemblyscript/asc';
 
-const root = new URL('..', import.meta.url).pathname;
+const root = join(import.meta.dirname, '..');
 const target = process.argv[2] ?? join(root, 'kernels/simd/gen/module.ts');
 const sources = ['sum', 'apply', 'perturb', 'project', 'signs'].map((name) => `kernels/simd/assembly/${name}.ts`);
 const options = ['--runtime', 'stub', '--enable', 'simd', '-O3', '--noAssert', '--importMemory', '--noExportMemory'];

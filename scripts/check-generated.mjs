@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const root = new URL('..', import.meta.url).pathname;
+const root = join(import.meta.dirname, '..');
 const fresh = mkdtempSync(join(tmpdir(), 'onebyte-generated-'));
 
 /** All files below `directory`, as sorted relative paths. */

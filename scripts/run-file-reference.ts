@@ -1,6 +1,6 @@
 /** Writes the reference run file, every key with its meaning and default, from the schema. Argument: the file to write. */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { RunFile } from '../settings/run-file.ts';
 
@@ -54,6 +54,6 @@ const text = [
   ...lines(schema, '', ''),
   '',
 ].join('\n');
-const file = process.argv[2] ?? new URL('../docs/run-file.yaml', import.meta.url).pathname;
+const file = process.argv[2] ?? join(import.meta.dirname, '../docs/run-file.yaml');
 mkdirSync(dirname(file), { recursive: true });
 writeFileSync(file, text);

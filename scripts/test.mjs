@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 
-const root = new URL('..', import.meta.url).pathname;
+const root = join(import.meta.dirname, '..');
 const wanted = process.argv.slice(2);
 // No file takes that long: a test that hangs is to be seen.
 const timeoutMs = process.env.ONEBYTE_NIGHTLY === undefined ? 900_000 : 3_600_000;

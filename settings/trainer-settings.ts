@@ -3,6 +3,8 @@ import { z } from 'zod';
 
 const count = z.int().min(1);
 const milliseconds = z.int().min(1).max(86_400_000);
+/** Some trainer ticks: a pause of the trainer is told by a tick that comes later than a heartbeat would. */
+const SHORTEST_HEARTBEAT_MS = 100;
 
 const Keys = z.strictObject({
   listen: z.string().default('127.0.0.1:0').describe('address and port; port 0: chosen by the system'),
@@ -14,7 +16,10 @@ const Keys = z.strictObject({
   deadlineFloorMs: milliseconds.default(200).describe('shortest deadline of a round'),
   deadlineCeilingMs: milliseconds.default(60_000).describe('longest deadline of a round, and the first ones'),
   leaseMs: milliseconds.default(15_000).describe('a worker not heard of for so long has left'),
-  heartbeatMs: milliseconds.default(5_000).describe('how often a silent worker says that it lives'),
+  heartbeatMs: milliseconds
+    .min(SHORTEST_HEARTBEAT_MS)
+    .default(5_000)
+    .describe('how often a silent worker says that it lives'),
   evaluateEvery: z
     .int()
     .min(0)

@@ -108,6 +108,8 @@ class Trainer {
     (events) => this.process(events),
     (error) => this.outcome.reject(error),
   );
+  /** Evaluations in the log whose counts cannot be. */
+  private readonly passedOver: ReturnType<typeof uncountable>;
   private payloadBytesUp = 0;
   private checkpointDir: string | undefined;
   private readonly outcome = deferred<{ exitCode: ExitCode; text: string }>();
@@ -131,6 +133,8 @@ class Trainer {
       continuesAdapter: config.initialAdapterSha256 !== undefined,
     };
     this.state = restoreTrainer(rules, open.frames, open.replica, performance.now());
+    this.passedOver = uncountable(open.frames);
+    open.frames.length = 0;
   }
 
   async run(): Promise<TrainerResult> {
@@ -155,7 +159,7 @@ class Trainer {
     const onDrain = (): void => this.queue.push({ kind: 'drain', atMs: performance.now() });
     try {
       onListening(this.service.address, this.replica.normaliser.round, this.open.tornBytes);
-      for (const evaluation of uncountable(this.open.frames)) this.report({ kind: 'passedOver', ...evaluation });
+      for (const evaluation of this.passedOver) this.report({ kind: 'passedOver', ...evaluation });
       drain.addEventListener('abort', onDrain);
       if (drain.aborted) onDrain();
       const { exitCode, text } = await this.outcome.promise;
@@ -277,8 +281,6 @@ class Trainer {
       config: { ...config, adapter: { ...config.adapter, baseModel } },
       replica,
       matrices: this.open.matrices,
-      nextWorker: Math.max(-1, ...this.state.numbers.values()) + 1,
-      epoch: this.state.epoch,
     };
     const written = await writeCheckpoint(checkpointsOf(directory), content, settings.keepCheckpoints, best);
     if (!best) this.checkpointDir = written;

@@ -5,7 +5,7 @@ import { spawnThread } from '../platform/spawn-thread.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import type { Compute, ComputeOptions, ComputeReport } from './compute.ts';
 
-type Method = 'readData' | 'restore' | 'apply' | 'measure' | 'evaluate' | 'digest' | 'adapterDigest' | 'close';
+type Method = 'readData' | 'restore' | 'apply' | 'measure' | 'evaluate' | 'digest' | 'adapterDigest';
 
 export interface ComputeCall {
   readonly id: number;
@@ -55,7 +55,6 @@ export function startCompute(): RemoteCompute {
     evaluate: remote('evaluate'),
     digest: remote('digest'),
     adapterDigest: remote('adapterDigest'),
-    close: remote('close'),
   };
 }
 

@@ -100,16 +100,17 @@ async function play(lab: Lab, { directions, epsilon, whole }: Run, seed: number)
       : valuesOf(entry.gradientBytes, replica);
     const own: (Float32Array | Float64Array)[] = [];
     for (const row of asked)
-      own.push(await (whole ? gradientOf(context, replica, row) : clippedSlopes(context, replica, row, mechanism)));
+      own.push(
+        await (whole
+          ? context.forward.gradient([row], replica.theta)
+          : clippedSlopes(context, replica, row, mechanism)),
+      );
     addRatios(ratios, own, sent, mechanism);
     replica = await applyRecord(replica, rule, nextRecord(replica, [entry]), lab.backend);
   }
   const bytes = ROUNDS * (whole ? 4 * context.layout.elements : directions);
   return { members: [...ratios.slice(0, most)], strangers: [...ratios.slice(most)], bytes };
 }
-
-const gradientOf = async (context: EstimatorContext, { theta }: ReplicaState, row: TokenRow): Promise<Float32Array> =>
-  (await context.forward.gradient([row], theta)).slice();
 
 async function clippedSlopes(
   context: EstimatorContext,
@@ -132,7 +133,7 @@ async function wholeGradient(
 ): Promise<Float64Array> {
   const sum = new Float64Array(context.layout.elements);
   for (const row of drawRows(shard.length, samplingRate, random))
-    for (const [i, value] of (await gradientOf(context, replica, shard[row]!)).entries())
+    for (const [i, value] of (await context.forward.gradient([shard[row]!], replica.theta)).entries())
       sum[i]! += value / expectedRows;
   return sum;
 }

@@ -25,7 +25,7 @@ export async function reconstruction(lab: Lab, trials: number, tell: (row: Leaka
     const { context, shard } = workers[0]!;
     const measure: Measure = async (row) =>
       directions === undefined
-        ? (await context.forward.gradient([row], replica.theta)).slice()
+        ? context.forward.gradient([row], replica.theta)
         : measureGradients(context, replica, 0, [row]);
     const random = seedrandom('text');
     const targets = shuffled(shard.map(withUnknown).filter(isOf(words)), random).slice(0, trials);

@@ -1,7 +1,8 @@
 /** Result files: what `onebyte bench … --json` printed, kept in bench/results with the machine that it was measured on. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { readJsonFile } from '../../platform/read-json-file.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import type { AgreementBench } from '../agreement.ts';
 import type { BandwidthBench } from '../bandwidth.ts';
@@ -63,14 +64,10 @@ export function readResults(directory: string): Results {
   return { files, ...latest, learning: new Map(byTable), leakage, privacy };
 }
 
+const MAX_RESULT_BYTES = 2 ** 24;
+
 function readResult(file: string): ResultFile {
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(file, 'utf8'));
-  } catch (cause) {
-    throw usageError(`${file}: not JSON; expected the last line of onebyte bench … --json`, { cause });
-  }
-  const parsed = ResultFile.safeParse(value);
+  const parsed = ResultFile.safeParse(readJsonFile(file, MAX_RESULT_BYTES));
   if (!parsed.success) throw usageError(`${file}: ${z.prettifyError(parsed.error)}`);
   return parsed.data;
 }

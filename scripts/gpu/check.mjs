@@ -11,7 +11,7 @@ import { SHAPES, TINY, writeRandomModel } from './random-model.mjs';
 
 const [onebyte, project, ...flags] = process.argv.slice(2);
 const dry = flags.includes('--dry-run');
-const here = new URL('.', import.meta.url).pathname;
+const here = import.meta.dirname;
 const work = mkdtempSync(join(tmpdir(), 'onebyte-gpu-'));
 const begin = performance.now();
 const LIMIT_MS = 600_000;

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import seedrandom from 'seedrandom';
 import { type Dataset, type DatasetRules, readDataset } from '../../data/dataset.ts';
 import { readTsv } from '../../data/tsv.ts';
@@ -11,7 +12,7 @@ import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../.
 import { OperatingError } from '../../proto/operating-error.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const ROOT = new URL('../../', import.meta.url).pathname;
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const TINY = join(ROOT, 'examples/tiny-reviews');
 const tiny = await loadTokenizer(join(TINY, 'model'));
 /** Puts a special token first. */

@@ -3,13 +3,14 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import seedrandom from 'seedrandom';
 import { openSafetensors } from '../../formats/safetensors.ts';
 import { float32Tensor, writeSafetensors } from '../../formats/safetensors-writer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const MODELS = new URL('../golden/models/', import.meta.url).pathname;
+const MODELS = fileURLToPath(new URL('../golden/models/', import.meta.url));
 
 interface Parts {
   header?: string | Uint8Array;

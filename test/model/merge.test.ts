@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { type FloatDtype, fromFloat32, toFloat32 } from '../../formats/float-formats.ts';
 import { readPeftAdapter, writePeftAdapter } from '../../formats/peft-adapter.ts';
 import { openSafetensors } from '../../formats/safetensors.ts';
@@ -25,7 +26,7 @@ import type { LinearModule } from '../../proto/adapter.ts';
 import { rowOf } from '../support/golden-models.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const MODELS = new URL('../golden/models/', import.meta.url).pathname;
+const MODELS = fileURLToPath(new URL('../golden/models/', import.meta.url));
 
 /** A model directory and what its adapter adapts, found from the files alone. `prefix` is left out in the model's file. */
 function modelOf(directory: string, adapter: string, fanInFanOut: boolean, prefix = ''): MergeableModel {

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import seedrandom from 'seedrandom';
 import { openRustTokenizer } from '../../model/rust-tokenizer.ts';
 import { completionRow } from '../../model/token-row.ts';
@@ -14,7 +15,7 @@ import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { tokenizerKinds } from '../support/tokenizer-kinds.ts';
 import { TOKENIZER_VARIANTS } from '../support/tokenizer-variants.ts';
 
-const ROOT = new URL('../../', import.meta.url).pathname;
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const GOLDEN = join(ROOT, 'test/golden');
 const MODELS = join(GOLDEN, 'models');
 const TINY = join(ROOT, 'examples/tiny-reviews/model');

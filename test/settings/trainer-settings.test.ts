@@ -19,6 +19,11 @@ describe('the settings of a trainer', () => {
       assert.match(problem(keys)!, /leaseMs is \d+, expected more than heartbeatMs \(\d+\)/);
   });
 
+  it('have heartbeats that are some ticks of the trainer apart', () => {
+    assert.equal(problem({ heartbeatMs: 100 }), undefined);
+    assert.match(problem({ heartbeatMs: 20 })!, /heartbeatMs/);
+  });
+
   it('have no floor of the deadline above its ceiling', () => {
     assert.equal(problem({ deadlineFloorMs: 500, deadlineCeilingMs: 500 }), undefined);
     for (const keys of [{ deadlineFloorMs: 60_001 }, { deadlineCeilingMs: 199 }])

@@ -19,9 +19,6 @@ export interface CheckpointContent {
   readonly replica: ReplicaState;
   /** A and B of all modules at round 0: what is not trained stays so. */
   readonly matrices: Float32Array;
-  /** One more than the largest worker number given. */
-  readonly nextWorker: number;
-  readonly epoch: number;
 }
 
 /** Directory name of the checkpoint after `round` records. */
@@ -44,6 +41,9 @@ const MAX_STATE_BYTES = 2 ** 24;
 const STATE = 'trainer_state.json';
 /** Name of the link to the checkpoint with the best result on the dev split. */
 const BEST = 'best';
+
+/** Where the link to the best checkpoint in `parent` is, if there is one. */
+export const bestOf = (parent: string): string => join(parent, BEST);
 
 /** Writes `content` as a PEFT directory at `directory`, which must not exist. */
 export function writePeftCheckpoint(directory: string, content: CheckpointContent): void {
@@ -94,9 +94,9 @@ export async function newestCheckpoint(parent: string): Promise<string | undefin
 }
 
 /** What STATE holds: floats as hexadecimal bits, so that they read back exactly. */
-function trainerState({ replica, nextWorker, epoch }: CheckpointContent): object {
+function trainerState({ replica }: CheckpointContent): object {
   const { round, v, vMax, exponents, window } = replica.normaliser;
-  const state = {
+  return {
     round,
     adapterDigest: adapterDigest(replica.theta),
     replicaDigest: replicaDigest(replica).toString('hex'),
@@ -104,10 +104,7 @@ function trainerState({ replica, nextWorker, epoch }: CheckpointContent): object
     vMax: float64Hex(vMax),
     exponents,
     window: window.map(float64Hex),
-    nextWorker,
-    epoch,
   };
-  return { ...state, sha256: sha256(JSON.stringify(state)) };
 }
 
 function float64Hex(x: number): string {
@@ -138,7 +135,7 @@ export async function writeCheckpoint(
     const link = join(parent, `.${BEST}.${process.pid}.partial`);
     await rm(link, { force: true });
     await symlink(name, link);
-    await rename(link, join(parent, BEST));
+    await rename(link, bestOf(parent));
     syncPath(parent);
   }
   await prune(parent, keep, round);
@@ -146,11 +143,11 @@ export async function writeCheckpoint(
 }
 
 /** Removes the link to the best checkpoint in `parent`; the checkpoint stays. */
-export const forgetBest = (parent: string): Promise<void> => rm(join(parent, BEST), { force: true });
+export const forgetBest = (parent: string): Promise<void> => rm(bestOf(parent), { force: true });
 
 /** True when the best checkpoint in `parent` is that after `round`, and whole. */
 export async function isBest(parent: string, round: number): Promise<boolean> {
-  const link = await readlink(join(parent, BEST)).catch(() => undefined);
+  const link = await readlink(bestOf(parent)).catch(() => undefined);
   return link === checkpointName(round) && !(await checkpointProblem(join(parent, link)));
 }
 
@@ -167,7 +164,7 @@ const UNFINISHED = new RegExp(`^\\.(round-\\d+|${BEST})\\.\\d+\\.partial$`);
 
 /** Checkpoints of rounds after `round` are of a log that was put back since: they count for none of this run's. */
 async function prune(parent: string, keep: number, round: number): Promise<void> {
-  const best = await readlink(join(parent, BEST)).catch(() => undefined);
+  const best = await readlink(bestOf(parent)).catch(() => undefined);
   const names = (await checkpointNames(parent)).filter((name) => roundOf(name) <= round);
   const old = names.slice(0, -keep).filter((name) => name !== best);
   const unfinished = (await readdir(parent)).filter((name) => UNFINISHED.test(name));

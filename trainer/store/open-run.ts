@@ -32,7 +32,8 @@ export const checkpointsOf = (directory: string): string => join(directory, 'che
 
 export interface OpenRun {
   readonly log: RoundLog;
-  readonly frames: readonly LogFrame[];
+  /** Of the log. Whoever restores a trainer of them empties this: in a long run they take more memory than all else. */
+  readonly frames: LogFrame[];
   readonly replica: ReplicaState;
   /** A and B of all modules at round 0. */
   readonly matrices: Float32Array;
@@ -103,7 +104,7 @@ async function openLocked(
   const { replica, matrices } = await replayLog(contents, backend);
   const log = await reopenRoundLog(file, contents);
   const { frames, tornBytes, header } = contents;
-  return { log, frames, replica, matrices, tornBytes, runSecret: header.runSecret ?? Buffer.alloc(0) };
+  return { log, frames: [...frames], replica, matrices, tornBytes, runSecret: header.runSecret ?? Buffer.alloc(0) };
 }
 
 /** How the learning rate falls from the next record on may change; all records so far were made as the log says. */

@@ -1,6 +1,5 @@
 /** The one place where what went wrong becomes a gRPC status. */
 import { status } from '@grpc/grpc-js';
-import { EXIT, type ExitCode, OperatingError } from '../../proto/operating-error.ts';
 import type { Refusal } from '../core/state.ts';
 
 export interface GrpcStatus {
@@ -20,22 +19,13 @@ const OF_REFUSAL: { readonly [refusal in Refusal]: status } = {
   silent: status.UNAVAILABLE,
 };
 
-const OF_EXIT_CODE: { readonly [code in ExitCode]?: status } = {
-  [EXIT.usage]: status.FAILED_PRECONDITION,
-  [EXIT.durableStore]: status.UNAVAILABLE,
-  [EXIT.drained]: status.UNAVAILABLE,
-};
-
 export const statusOfRefusal = (refusal: Refusal, details: string): GrpcStatus => ({
   code: OF_REFUSAL[refusal],
   details,
 });
 
-/** The status of something thrown. What is no OperatingError stays inside: a peer learns only that it happened. */
-export const statusOfError = (error: unknown): GrpcStatus =>
-  error instanceof OperatingError
-    ? { code: OF_EXIT_CODE[error.exitCode] ?? status.INTERNAL, details: error.message }
-    : { code: status.INTERNAL, details: 'internal error of the trainer' };
+/** Something was thrown. It stays inside: a peer learns only that it happened. */
+export const INTERNAL: GrpcStatus = { code: status.INTERNAL, details: 'internal error of the trainer' };
 
 /** A peer that has not shown the run's join token. */
 export const UNAUTHENTICATED: GrpcStatus = {

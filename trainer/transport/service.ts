@@ -14,7 +14,7 @@ import {
 import { JOIN_TOKEN_KEY, sameToken } from '../../proto/join-token.ts';
 import { MAX_WORKER_MESSAGE_BYTES } from '../../proto/limits.ts';
 import type { Refusal, StreamId } from '../core/state.ts';
-import { statusOfError, statusOfRefusal, UNAUTHENTICATED } from './grpc-status.ts';
+import { INTERNAL, statusOfRefusal, UNAUTHENTICATED } from './grpc-status.ts';
 import { type JoinCall, type JoinHandlers, JoinStreams } from './join-streams.ts';
 import { addressOf, type Listener, type Peer, startListener } from './listener.ts';
 import { SERVICE_LIMITS, type ServiceLimits } from './service-limits.ts';
@@ -156,8 +156,8 @@ const answer =
     let response: Response;
     try {
       response = make(call);
-    } catch (error) {
-      reply(statusOfError(error));
+    } catch {
+      reply(INTERNAL);
       return;
     }
     reply(null, response);

@@ -2,7 +2,7 @@
 import type { ServerWritableStream } from '@grpc/grpc-js';
 import type { GetSnapshotRequest, SnapshotChunk } from '../../proto/gen/onebyte.ts';
 import { SNAPSHOT_CHUNK_BYTES } from '../../proto/limits.ts';
-import { exhausted, statusOfError } from './grpc-status.ts';
+import { exhausted, INTERNAL } from './grpc-status.ts';
 import type { Peer } from './listener.ts';
 import type { ServiceLimits } from './service-limits.ts';
 
@@ -35,8 +35,8 @@ export function snapshotSender(
         }
       }
       call.end();
-    } catch (error) {
-      call.emit('error', statusOfError(error));
+    } catch {
+      call.emit('error', INTERNAL);
     } finally {
       active--;
     }

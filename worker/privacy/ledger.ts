@@ -52,7 +52,8 @@ export class Ledger {
     const file = join(directory, `shard-${shard}-of-${shards}.jsonl`);
     return inStore(file, () => {
       mkdirSync(directory, { recursive: true });
-      const other = readdirSync(directory).find((name) => !name.endsWith(`-of-${shards}.jsonl`));
+      const ledgers = readdirSync(directory).filter((name) => /^shard-\d+-of-\d+\.jsonl$/.test(name));
+      const other = ledgers.find((name) => !name.endsWith(`-of-${shards}.jsonl`));
       if (other !== undefined)
         throw usageError(
           `${join(directory, other)}: these rows were divided otherwise before, expected ${shards} shards as now; use as many as then, or give worker.privacy.ledger of rows that have spent nothing`,
@@ -61,7 +62,10 @@ export class Ledger {
       syncPath(directory);
       syncPath(dirname(directory));
       const ledger = new Ledger(file, fd);
-      ftruncateSync(fd, ledger.wholeLines());
+      // By one look at the size: what another process appends after it is its own, and durable.
+      const { size } = fstatSync(fd);
+      const whole = ledger.wholeLines(size);
+      if (whole < size) ftruncateSync(fd, whole);
       return ledger;
     });
   }
@@ -90,8 +94,7 @@ export class Ledger {
   }
 
   /** Bytes up to the end of the last whole line. */
-  private wholeLines(): number {
-    const { size } = fstatSync(this.fd);
+  private wholeLines(size = fstatSync(this.fd).size): number {
     if (size < this.read) throw new Error('it became shorter');
     if (size > MAX_BYTES) throw new Error(`${size} bytes, expected at most ${MAX_BYTES}`);
     return this.read + this.bytes(this.read, size).lastIndexOf('\n') + 1;

@@ -16,6 +16,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import seedrandom from 'seedrandom';
 import { clientAccess } from '../../../cli/client-access.ts';
 import { countRows, readDataset } from '../../../data/dataset.ts';
@@ -32,7 +33,7 @@ import { mutated } from '../../support/mutate.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
-const example = new URL('../../../examples/tiny-reviews/', import.meta.url).pathname;
+const example = fileURLToPath(new URL('../../../examples/tiny-reviews/', import.meta.url));
 
 /** Calls `read`, which may return or refuse with a message for a person; anything else is a fault. @returns the message */
 async function outcome(read: () => unknown): Promise<string | undefined> {

@@ -1,7 +1,7 @@
 /** A Kubernetes control plane for one test run, with a node whose pods are local processes on the staged image. */
 import { execFile, spawn, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -117,4 +117,4 @@ export const processesWith = (argument: string): number[] =>
     })
     .map(Number);
 
-export const here = dirname(new URL(import.meta.url).pathname);
+export const here = import.meta.dirname;

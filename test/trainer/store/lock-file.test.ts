@@ -7,11 +7,12 @@ import { syncBuiltinESMExports } from 'node:module';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { takeLock } from '../../../trainer/store/lock-file.ts';
 import { inPidNamespace, whyNoPidNamespaces } from '../../support/pid-namespace.ts';
 import { type Cleanup, temporaryDirectory } from '../../support/temporary-directory.ts';
 
-const module = new URL('../../../trainer/store/lock-file.ts', import.meta.url).pathname;
+const module = fileURLToPath(new URL('../../../trainer/store/lock-file.ts', import.meta.url));
 /** Short, so that nothing is waited for long; many beats lie in one wait, as they should. */
 const TIMES = { beatMs: 20, deadAfterMs: 1_000 };
 

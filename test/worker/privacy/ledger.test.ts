@@ -1,7 +1,7 @@
 /** What was spent of a privacy budget: kept beside the data, whatever process, run or crash there is. */
 import assert from 'node:assert/strict';
-import { appendFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { appendFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { EXIT, OperatingError } from '../../../proto/operating-error.ts';
 import { Ledger } from '../../../worker/privacy/ledger.ts';
@@ -57,6 +57,12 @@ describe('the ledger', () => {
     open('divided', 1, 4);
     open('divided', 2, 4);
     assert.throws(() => open('divided', 0, 2), failsWith(EXIT.usage, /divided otherwise before, expected 2 shards/));
+  });
+
+  it('may lie beside what is none: a volume has a lost+found', () => {
+    open('volume').append(cost);
+    mkdirSync(join(dirname(fileOf('volume')), 'lost+found'));
+    assert.deepEqual(open('volume').take(), [cost]);
   });
 });
 
