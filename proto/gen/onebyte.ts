@@ -183,7 +183,7 @@ export interface Notice {
 
 export const Notice_Kind = {
   INFORMATION: 0,
-  /** RUN_DONE - The run is done: the worker checks its digest against `sha256` and exits 0. */
+  /** RUN_DONE - The run is done: the worker exits 0. */
   RUN_DONE: 1,
   /** TRAINER_DRAINS - The trainer goes away to come back: reconnect with backoff. */
   TRAINER_DRAINS: 2,
