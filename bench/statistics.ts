@@ -2,8 +2,8 @@
 
 export interface MeanAndSpread {
   readonly mean: number;
-  /** The sample's standard deviation; 0 for a single value. */
-  readonly sd: number;
+  /** The sample's standard deviation; a single value has none. */
+  readonly sd?: number;
 }
 
 /** NaN for no values. */
@@ -13,9 +13,10 @@ export const mean = (values: readonly number[]): number =>
 /** @param values at least one; of an even number of values it is the larger of the middle two */
 export const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 
-/** NaN and 0 for no values. */
+/** NaN for no values. */
 export function spread(values: readonly number[]): MeanAndSpread {
   const center = mean(values);
+  if (values.length < 2) return { mean: center };
   const squares = values.reduce((sum, value) => sum + (value - center) ** 2, 0);
-  return { mean: center, sd: Math.sqrt(squares / Math.max(1, values.length - 1)) };
+  return { mean: center, sd: Math.sqrt(squares / (values.length - 1)) };
 }

@@ -23,6 +23,7 @@ export const duration = (ms: number): string => (ms < 1000 ? `${short(ms)} ms` :
 
 /** "99.3 ± 0.3 %". */
 export const percentSpread = ({ mean, sd }: MeanAndSpread): string =>
-  `${(100 * mean).toFixed(1)} ± ${(100 * sd).toFixed(1)} %`;
+  `${(100 * mean).toFixed(1)}${sd === undefined ? '' : ` ± ${(100 * sd).toFixed(1)}`} %`;
 
-export const spreadOf = ({ mean, sd }: MeanAndSpread): string => `${short(mean)} ± ${short(sd)}`;
+export const spreadOf = ({ mean, sd }: MeanAndSpread): string =>
+  sd === undefined ? short(mean) : `${short(mean)} ± ${short(sd)}`;
