@@ -108,8 +108,6 @@ class Trainer {
     (events) => this.process(events),
     (error) => this.outcome.reject(error),
   );
-  /** Evaluations in the log whose counts cannot be. */
-  private readonly passedOver: ReturnType<typeof uncountable>;
   private payloadBytesUp = 0;
   private checkpointDir: string | undefined;
   private readonly outcome = deferred<{ exitCode: ExitCode; text: string }>();
@@ -133,8 +131,6 @@ class Trainer {
       continuesAdapter: config.initialAdapterSha256 !== undefined,
     };
     this.state = restoreTrainer(rules, open.frames, open.replica, performance.now());
-    this.passedOver = uncountable(open.frames);
-    open.frames.length = 0;
   }
 
   async run(): Promise<TrainerResult> {
@@ -159,7 +155,8 @@ class Trainer {
     const onDrain = (): void => this.queue.push({ kind: 'drain', atMs: performance.now() });
     try {
       onListening(this.service.address, this.replica.normaliser.round, this.open.tornBytes);
-      for (const evaluation of this.passedOver) this.report({ kind: 'passedOver', ...evaluation });
+      for (const evaluation of uncountable(this.open.frames)) this.report({ kind: 'passedOver', ...evaluation });
+      this.open.frames.length = 0;
       drain.addEventListener('abort', onDrain);
       if (drain.aborted) onDrain();
       const { exitCode, text } = await this.outcome.promise;

@@ -5,7 +5,7 @@
 import type { Attention, Rope } from '../architecture.ts';
 import type { GraphBuilder } from './builder.ts';
 import { type Dual, derived, linearly, split } from './dual.ts';
-import { linear, linears } from './linear.ts';
+import { linear, linears, scaledProduct } from './linear.ts';
 import { type Choice, cacheInputs, type ModelGraph } from './model-graph.ts';
 import { normalization } from './normalization.ts';
 import type { Value } from './onnx-parts.ts';
@@ -38,9 +38,7 @@ export function attention(g: ModelGraph, description: Attention, x: Dual, kept: 
 /** S = scale·q·kᵀ, `[G, B, keyValueHeads, shared · T, T]`. */
 function scoresOf(g: ModelGraph, query: Dual, key: Dual, description: Attention): Dual {
   const { graph } = g;
-  const { scale } = description;
-  const scaled = (a: Value, b: Value, turned = {}): Value =>
-    graph.node('FusedMatMul', [a, b], { ...turned, alpha: { float: scale } });
+  const scaled = scaledProduct(graph, description.scale);
   const product = (q: Value, k: Value): Value => scaled(q, k, { transB: 1 });
   return derived(graph, product(query.value, key.value), [
     [query, (dq) => product(dq, g.copyInHalf(key.value)), (dS) => scaled(dS, key.value)],

@@ -84,8 +84,7 @@ function timesEach(graph: GraphBuilder, x: Value, m: Value, rank: number, fanIn:
 
 /** y = scale·u·Bᵀ, `[G, N, fanOut]`; dy = scale·(du·Bᵀ + u·dBᵀ); ū = scale·ȳ·B, B̄ = scale·ȳᵀ·u. */
 function expand({ graph }: ModelGraph, { b, scale }: AdapterInputs, u: Dual): Dual {
-  const scaled = (a: Value, b: Value, turned = {}): Value =>
-    graph.node('FusedMatMul', [a, b], { ...turned, alpha: { float: scale } });
+  const scaled = scaledProduct(graph, scale);
   const times = (u: Value, b: Value): Value => scaled(u, b, { transB: 1 });
   const value = times(u.value, b.value);
   if (u.tangent !== undefined && b.tangent !== undefined) return { value, tangent: expandTangent(graph, u, b, times) };
@@ -109,6 +108,12 @@ function expandTangent(graph: GraphBuilder, u: Dual, b: Dual, times: (u: Value, 
     return times(left, graph.node('Concat', [like(b.value, dB), dB], { axis: -1 }));
   });
 }
+
+/** scale·a·b of matrices in the last two dimensions, a or b transposed where `turned` says so (transA, transB: 1). */
+export const scaledProduct =
+  (graph: GraphBuilder, scale: number) =>
+  (a: Value, b: Value, turned: { readonly transA?: 1; readonly transB?: 1 } = {}): Value =>
+    graph.node('FusedMatMul', [a, b], { ...turned, alpha: { float: scale } });
 
 /** Matrices `[1, rows, columns]`. */
 const transposed = (graph: GraphBuilder, x: Value): Value => graph.node('Transpose', [x], { perm: [0, 2, 1] });
