@@ -213,14 +213,16 @@ export class Compute {
 
 /** A trainer's config is believed as far as the model goes: else it decides what memory this process takes. */
 function refuseForeignModules(linearModules: readonly LinearModule[], { adapter }: RunConfig): void {
-  const known = new Map(linearModules.map((linear) => [linear.name, linear]));
+  let next = 0;
   for (const { name, fanIn, fanOut } of adapter.modules) {
-    const linear = known.get(name);
-    if (linear?.fanIn !== fanIn || linear.fanOut !== fanOut)
+    const place = linearModules.findIndex(
+      (linear, i) => i >= next && linear.name === name && linear.fanIn === fanIn && linear.fanOut === fanOut,
+    );
+    if (place < 0)
       throw new OperatingError(
         EXIT.refused,
-        `the trainer's run config adapts ${name} [${fanOut}, ${fanIn}]: the model of this worker has no such layer, or the config names it twice`,
+        `the trainer's run config adapts ${name} [${fanOut}, ${fanIn}]: the model of this worker has no such layer, or the config names it twice or out of the model's order`,
       );
-    known.delete(name);
+    next = place + 1;
   }
 }

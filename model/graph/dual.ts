@@ -21,10 +21,18 @@ export interface Dual {
 }
 
 /** One value that another is made of: dy = push(dx), a linear map, and its transpose, x̄ = pull(ȳ). */
-interface Term {
+interface Pull {
   readonly x: Dual;
   readonly pull: (dy: Value) => Value;
 }
+
+/** The value is one of the parts of `x`, cut along its last dimension. */
+interface Cut {
+  readonly x: Dual;
+  readonly part: number;
+}
+
+type Term = Pull | Cut;
 
 /** A map that is linear in a value; without a transpose it is symmetric, like a product element by element. */
 type Derivative = readonly [x: Dual, push: (dx: Value) => Value, pull?: (dy: Value) => Value];
@@ -53,15 +61,29 @@ export function split(graph: GraphBuilder, x: Dual, sizes: readonly number[]): D
     graph.nodeWithOutputs('Split', [x, graph.integers(sizes)], sizes.length, { axis: -1 });
   const { tangent } = x;
   const tangents = tangent && graph.inBranch(() => parts(tangent));
-  const total = sizes.reduce((sum, size) => sum + size, 0);
-  let before = 0;
-  return parts(x.value).map((value, i) => {
-    const around = [before, total - before - sizes[i]!];
-    before += sizes[i]!;
-    const pull = (dy: Value): Value =>
-      graph.node('Pad', [dy, graph.integers(around), graph.scalar(0), graph.integers([-1])]);
-    return { value, tangent: tangents?.[i], terms: x.terms && [{ x, pull }] };
-  });
+  return parts(x.value).map((value, part) => ({
+    value,
+    tangent: tangents?.[part],
+    terms: x.terms && [{ x, part }],
+  }));
+}
+
+/** `xs` laid together along a dimension but the last, of the given sizes. Either all of them have derivatives or none. */
+export function together(graph: GraphBuilder, xs: readonly Dual[], sizes: readonly number[], axis: number): Dual {
+  const laid = (values: readonly Value[]): Value => graph.node('Concat', values, { axis });
+  const tangents = xs.flatMap(({ tangent }) => tangent ?? []);
+  let cut: { of: Value; parts: readonly Value[] } | undefined;
+  const partsOf = (dy: Value): readonly Value[] => {
+    if (cut?.of !== dy)
+      cut = { of: dy, parts: graph.nodeWithOutputs('Split', [dy, graph.integers(sizes)], sizes.length, { axis }) };
+    return cut.parts;
+  };
+  const terms = xs.flatMap((x, i) => (x.terms ? [{ x, pull: (dy: Value) => partsOf(dy)[i]! }] : []));
+  return {
+    value: laid(xs.map(({ value }) => value)),
+    tangent: tangents.length === 0 ? undefined : graph.inBranch(() => laid(tangents)),
+    terms: terms.length === 0 ? undefined : terms,
+  };
 }
 
 /** `x` times a number. */
@@ -84,11 +106,25 @@ export function add(graph: GraphBuilder, a: Dual, b: Dual): Dual {
  */
 export function adjoints(graph: GraphBuilder, y: Dual, dy: Value): Map<Dual, Value> {
   const found = new Map([[y, dy]]);
-  for (const dual of usersFirst(y))
-    for (const { x, pull } of dual.terms!) {
-      const [part, others] = [pull(found.get(dual)!), found.get(x)];
-      found.set(x, others === undefined ? part : graph.node('Add', [others, part]));
+  // Of what is cut: all parts are used, and come back before it is asked for its own.
+  const parts = new Map<Dual, Value[]>();
+  const add = (x: Dual, adjoint: Value): void => {
+    const others = found.get(x);
+    found.set(x, others === undefined ? adjoint : graph.node('Add', [others, adjoint]));
+  };
+  for (const dual of usersFirst(y)) {
+    const back = parts.get(dual);
+    if (back !== undefined) add(dual, graph.node('Concat', back, { axis: -1 }));
+    const adjoint = found.get(dual)!;
+    for (const term of dual.terms!) {
+      if ('pull' in term) add(term.x, term.pull(adjoint));
+      else {
+        const beside = parts.get(term.x) ?? [];
+        beside[term.part] = adjoint;
+        parts.set(term.x, beside);
+      }
     }
+  }
   return found;
 }
 

@@ -1,4 +1,5 @@
 /** Reverse mode: the whole model, from token ids to the gradient of the loss by the adapter, in one graph. */
+import assert from 'node:assert/strict';
 import type { AdapterLayout } from '../../kernels/adapter-layout.ts';
 import type { BaseModel } from '../base-model.ts';
 import { adjoints, type Dual } from './dual.ts';
@@ -19,11 +20,7 @@ export function gradientGraph(model: BaseModel, layout: AdapterLayout, remakes: 
   const { graph } = g;
   const variables = thetaMatrices(g, layout).map((value): Dual => ({ value, terms: [] }));
   takeAdapters(g, layout, (_, i) => variables[i]!);
-  const way = (remake: boolean) => (): Value[] => {
-    const { nll, gradients } = thereAndBack(g, remake);
-    const flat = variables.map((matrix) => graph.node('Reshape', [gradients.get(matrix)!, graph.integers([1, -1])]));
-    return [nll, graph.node('Concat', flat, { axis: 1 })];
-  };
+  const way = (remake: boolean) => (): Value[] => thereAndBack(g, variables, remake);
   const outputs = graph.choose(
     g.differentiate(),
     remakes ? () => graph.choose(graph.input('remake', 'bool', [1]), way(true), way(false)) : way(false),
@@ -46,11 +43,11 @@ function perLabel({ graph, architecture }: ModelGraph, hidden: Dual): Dual {
 }
 
 /**
- * nll and its gradient by each trained matrix. Part by part: the input of each is a variable of its own, so that going back through
+ * nll, and its gradient by `variables`, flat. Part by part: the input of each is a variable of its own, so that going back through
  * one needs no other. Each way back is a branch, whose nodes ONNX Runtime orders and plans by themselves: what is made again waits
  * for its turn, and the session is made in a third of the time.
  */
-function thereAndBack(g: ModelGraph, remake: boolean): { nll: Value; gradients: Map<Dual, Value> } {
+function thereAndBack(g: ModelGraph, variables: readonly Dual[], remake: boolean): [nll: Value, gradient: Value] {
   const { graph } = g;
   let x = tokenIds(g);
   const parts = trunkParts(g).map((part) => {
@@ -60,26 +57,47 @@ function thereAndBack(g: ModelGraph, remake: boolean): { nll: Value; gradients: 
     return { part, input, output };
   });
   const { nll, slope } = lossOf(g, perLabel(g, x));
-  const gradients = new Map<Dual, Value>();
+  const gradients: FlatGradient[] = [];
   let dy: Value | undefined = graph.node('Unsqueeze', [slope(), graph.integers([0])]);
   for (const { part, input, output } of parts.reverse()) {
     if (dy === undefined || output.terms === undefined) break;
-    const found = back(g, () => (remake ? part(input) : output), dy);
-    for (const [variable, gradient] of found) gradients.set(variable, gradient);
-    dy = found.get(input);
+    const back = wayBack(g, () => (remake ? part(input) : output), dy, { input, variables });
+    if (back.gradient) gradients.push(back.gradient);
+    dy = back.dx;
   }
-  return { nll, gradients };
+  gradients.sort((a, b) => a.first - b.first);
+  const ends = gradients.map(({ first, count }) => first + count);
+  const firsts = gradients.map(({ first }) => first);
+  assert.deepEqual([...firsts, variables.length], [0, ...ends], 'the matrices of a part lie together in θ');
+  const flat = gradients.map(({ value }) => value);
+  return [nll, graph.node('Concat', flat, { axis: 1 })];
 }
 
-/** The adjoints of the variables that `make` makes a value of, from the value's own. */
-function back(g: ModelGraph, make: () => Dual, dy: Value): Map<Dual, Value> {
+/** Of `count` matrices from `first` on, `[1, their elements]`. */
+interface FlatGradient {
+  readonly first: number;
+  readonly count: number;
+  readonly value: Value;
+}
+
+/** Of what `make` makes, from its adjoint `dy`: the adjoint of `input`, if that is a variable, and the gradient by those of `variables` in it. */
+function wayBack(
+  g: ModelGraph,
+  make: () => Dual,
+  dy: Value,
+  { input, variables }: { readonly input: Dual; readonly variables: readonly Dual[] },
+): { dx: Value | undefined; gradient: FlatGradient | undefined } {
   const { graph } = g;
-  const variables: Dual[] = [];
-  const adjointsOf = (): Value[] => {
-    const found = [...adjoints(graph, make(), dy)].filter(([{ terms }]) => terms!.length === 0);
-    variables.push(...found.map(([variable]) => variable));
-    return found.map(([, adjoint]) => adjoint);
+  let [first, count, reaches] = [0, 0, false];
+  const results = graph.choose(g.differentiate(), () => {
+    const found = adjoints(graph, make(), dy);
+    const trained = [...variables.keys()].filter((i) => found.has(variables[i]!));
+    [first, count, reaches] = [trained[0] ?? 0, trained.length, found.has(input)];
+    const flat = trained.map((i) => graph.node('Reshape', [found.get(variables[i]!)!, graph.integers([1, -1])]));
+    return [...(reaches ? [found.get(input)!] : []), ...(count > 0 ? [graph.node('Concat', flat, { axis: 1 })] : [])];
+  });
+  return {
+    dx: reaches ? results[0] : undefined,
+    gradient: count > 0 ? { first, count, value: results.at(-1)! } : undefined,
   };
-  const values = graph.choose(g.differentiate(), adjointsOf);
-  return new Map(variables.map((variable, i) => [variable, values[i]!]));
 }

@@ -1,7 +1,7 @@
 /** Linear layers with their LoRA adapters: y = x·Wᵀ + bias + scale·(x·Aᵀ)·Bᵀ, W shared by all adapters of the batch. */
 import type { Linear } from '../architecture.ts';
 import type { GraphBuilder } from './builder.ts';
-import { add, type Dual, derived, split } from './dual.ts';
+import { add, type Dual, derived, split, together } from './dual.ts';
 import type { AdapterInputs, ModelGraph } from './model-graph.ts';
 import type { Value } from './onnx-parts.ts';
 
@@ -37,7 +37,8 @@ function reduce(g: ModelGraph, layers: readonly Linear[], x: Dual): Map<Linear, 
   const rank = ranks.reduce((sum, rank) => sum + rank);
   const times = (x: Value, m: Value): Value => graph.node('FusedMatMul', [x, m], { transB: 1 });
   const matrices = inputs.map(({ a }) => a);
-  const a = together(graph, matrices, ranks);
+  // One below the other.
+  const a = matrices.length === 1 ? matrices[0]! : together(graph, matrices, ranks, 1);
   const product = derived(graph, times(x.value, a.value), [
     [
       x,
@@ -47,30 +48,11 @@ function reduce(g: ModelGraph, layers: readonly Linear[], x: Dual): Map<Linear, 
     [
       a,
       (dA) => timesEach(graph, x.value, dA, rank, fanIn),
-      (du) => graph.node('FusedMatMul', [du, x.value], { transA: 1 }),
+      (du) => g.readInHalf(graph.node('FusedMatMul', [du, x.value], { transA: 1 })),
     ],
   ]);
   const parts = inputs.length === 1 ? [product] : split(graph, product, ranks);
   return new Map(adapted.map((layer, i) => [layer, parts[i]!]));
-}
-
-/** Matrices `[G, R, fanIn]` one below the other. Either all of them are trained or none. */
-function together(graph: GraphBuilder, matrices: readonly Dual[], ranks: readonly number[]): Dual {
-  if (matrices.length === 1) return matrices[0]!;
-  const stacked = (values: readonly Value[]): Value => graph.node('Concat', values, { axis: 1 });
-  const tangents = matrices.flatMap(({ tangent }) => tangent ?? []);
-  const rows = (i: number): Value[] => {
-    const above = ranks.slice(0, i).reduce((sum, rank) => sum + rank, 0);
-    return [above, above + ranks[i]!].map((row) => graph.integers([row]));
-  };
-  const terms = matrices.flatMap((x, i) =>
-    x.terms ? [{ x, pull: (dy: Value) => graph.node('Slice', [dy, ...rows(i), graph.integers([1])]) }] : [],
-  );
-  return {
-    value: stacked(matrices.map(({ value }) => value)),
-    tangent: tangents.length === 0 ? undefined : graph.inBranch(() => stacked(tangents)),
-    terms: terms.length === 0 ? undefined : terms,
-  };
 }
 
 /** x·mᵀ for each of K matrices `[K, R, fanIn]`: one product with K·R columns, since few columns cost as much as 16. */
@@ -83,19 +65,15 @@ function timesEach(graph: GraphBuilder, x: Value, m: Value, rank: number, fanIn:
 }
 
 /** y = scale·u·Bᵀ, `[G, N, fanOut]`; dy = scale·(du·Bᵀ + u·dBᵀ); ū = scale·ȳ·B, B̄ = scale·ȳᵀ·u. */
-function expand({ graph }: ModelGraph, { b, scale }: AdapterInputs, u: Dual): Dual {
+function expand(g: ModelGraph, { b, scale }: AdapterInputs, u: Dual): Dual {
+  const { graph } = g;
   const scaled = scaledProduct(graph, scale);
   const times = (u: Value, b: Value): Value => scaled(u, b, { transB: 1 });
   const value = times(u.value, b.value);
   if (u.tangent !== undefined && b.tangent !== undefined) return { value, tangent: expandTangent(graph, u, b, times) };
   return derived(graph, value, [
     [u, (du) => times(du, b.value), (dy) => scaled(dy, b.value)],
-    [
-      b,
-      (dB) => times(u.value, dB),
-      // As (uᵀ·ȳ)ᵀ: a product with few rows, where one with few columns would cost as much as 16.
-      (dy) => transposed(graph, scaled(u.value, dy, { transA: 1 })),
-    ],
+    [b, (dB) => times(u.value, dB), (dy) => g.readInHalf(scaled(dy, u.value, { transA: 1 }))],
   ]);
 }
 
@@ -114,6 +92,3 @@ export const scaledProduct =
   (graph: GraphBuilder, scale: number) =>
   (a: Value, b: Value, turned: { readonly transA?: 1; readonly transB?: 1 } = {}): Value =>
     graph.node('FusedMatMul', [a, b], { ...turned, alpha: { float: scale } });
-
-/** Matrices `[1, rows, columns]`. */
-const transposed = (graph: GraphBuilder, x: Value): Value => graph.node('Transpose', [x], { perm: [0, 2, 1] });

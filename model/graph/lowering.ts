@@ -43,6 +43,19 @@ const RULES: Readonly<Record<string, Rule>> = {
       graph.node('Cast', [graph.node(comparison, [x, graph.scalar(0)])], { to: DataType.FLOAT });
     return graph.replace(node, 'Sub', [holds('Greater'), holds('Less')]);
   },
+  /** Without its second output, which ONNX Runtime 1.30 leaves unwritten here: 1/√(mean x² + ε). */
+  SimplifiedLayerNormalization(graph, node) {
+    const [y, inverse] = node.output;
+    if (inverse === undefined) return false;
+    const x = node.input[0]!;
+    const square = graph.node('Mul', [x, x]);
+    const mean = graph.node('ReduceMean', [square, graph.integers([-1])], { keepdims: 1 });
+    const { epsilon } = { epsilon: 1e-5, ...numbersOf(node) };
+    const root = graph.node('Sqrt', [graph.node('Add', [mean, graph.scalar(epsilon)])]);
+    graph.place({ ...node, output: [y!] });
+    graph.place(nodeOf('Reciprocal', [root], [inverse]));
+    return true;
+  },
   /** Parts one by one, where they are more than a kernel can write. */
   Split(graph, node) {
     if (node.output.length <= MOST_BUFFERS) return false;

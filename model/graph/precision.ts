@@ -105,7 +105,7 @@ class Halves {
     const isMade = (value: Value): boolean => isHalf(value) || this.halfable.has(value);
     const isRead = (value: Value): boolean => this.halfable.has(value) || isBaseWeight(graph, value, this.head);
     const all = [...input.keys()];
-    if (PRODUCTS.has(opType)) return input.some(isRead) ? all : undefined;
+    if (PRODUCTS.has(opType)) return input.some(isRead) || this.halfable.has(output[0]!) ? all : undefined;
     if (MOVES.has(opType)) {
       const moved = opType === 'Concat' ? input : [first];
       const areMade = moved.every((value) => this.halfable.has(value));

@@ -13,8 +13,8 @@ import { gpuProviders, type Provider, requireProvider } from './provider.ts';
 import { createSession, type SessionOptions } from './session.ts';
 
 /** For the user: `cuda:1 (80 GiB) in bfloat16`. */
-function named(provider: Provider, device: number | undefined, precision: Precision): string {
-  const place = provider === 'cuda' ? `${provider}:${device ?? 0}${memoryText(nvidiaMemory(device ?? 0))}` : provider;
+function named({ provider, precision, memory }: Omit<ChosenProvider, 'place' | 'reason'>, device = 0): string {
+  const place = provider === 'cuda' ? `${provider}:${device}${memoryText(memory)}` : provider;
   return precision === 'float32' ? place : `${place} in ${precision}`;
 }
 
@@ -24,6 +24,8 @@ const memoryText = (bytes: number | undefined): string =>
 export interface ChosenProvider {
   readonly provider: Provider;
   readonly precision: Precision;
+  /** Bytes of the device's memory, where its driver says so. */
+  readonly memory?: number | undefined;
   /** With its device, the device's memory and the precision, for a table: `cuda:1 (80 GiB) in bfloat16`. */
   readonly place: string;
   /** One line for the user: what is taken, and the figures. */
@@ -53,9 +55,10 @@ export async function chooseProvider(
   { threads, device, precisionOn }: Machine,
 ): Promise<ChosenProvider> {
   const taken = (provider: Provider, reason: (place: string) => string): ChosenProvider => {
-    const precision = precisionOn(provider);
-    const place = named(provider, device, precision);
-    return { provider, precision, place, reason: reason(place) };
+    const memory = provider === 'cuda' ? nvidiaMemory(device ?? 0) : undefined;
+    const found = { provider, precision: precisionOn(provider), memory };
+    const place = named(found, device);
+    return { ...found, place, reason: reason(place) };
   };
   if (wanted !== 'auto') {
     checkPrecision(wanted, precisionOn(wanted));

@@ -1,7 +1,6 @@
 /** What happens where a device's memory does not hold a pass: the pass is cut into smaller ones, as far as that goes. */
-import { nvidiaMemory } from '../../platform/nvidia.ts';
 import { usageError } from '../../proto/operating-error.ts';
-import type { SessionOptions } from './session.ts';
+import type { ChosenProvider } from './choose-provider.ts';
 
 /** Activations of a pass take an eighth of a device's memory; the rest is for weights, what kernels need, and other workers. */
 const PASSES_PER_DEVICE = 8;
@@ -11,10 +10,12 @@ const USUAL_MEMORY = 2 ** 33;
 const MOST_ELEMENTS = 2 ** 32;
 
 /** Float32 elements of activations at once on the provider's device; undefined where tiles.ts says it, by the CPU's caches. */
-export function activationsOf({ provider, device }: Pick<SessionOptions, 'provider' | 'device'>): number | undefined {
+export function activationsOf({
+  provider,
+  memory = USUAL_MEMORY,
+}: Pick<ChosenProvider, 'provider' | 'memory'>): number | undefined {
   if (provider !== 'cuda') return undefined;
-  const bytes = nvidiaMemory(device ?? 0) ?? USUAL_MEMORY;
-  return Math.min(MOST_ELEMENTS, bytes / PASSES_PER_DEVICE / Float32Array.BYTES_PER_ELEMENT);
+  return Math.min(MOST_ELEMENTS, memory / PASSES_PER_DEVICE / Float32Array.BYTES_PER_ELEMENT);
 }
 
 /** As ONNX Runtime's allocators (BFC arena), CUDA, Dawn and the C++ library say it. */

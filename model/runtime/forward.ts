@@ -121,7 +121,7 @@ export async function createForward(
   const pass = new ForwardPass(model, adapter, trunk, headFor, {
     tangents: tangents !== undefined,
     signed,
-    maxActivationElements: options.maxActivationElements ?? activationsOf(session),
+    maxActivationElements: options.maxActivationElements ?? activationsOf(chosen),
   });
   return checked(model, elements, {
     chosen,
@@ -151,7 +151,7 @@ async function reversible(
   options: ForwardOptions,
 ): Promise<Forward> {
   assert(adapter !== undefined, 'a gradient is by an adapter');
-  const { maxActivationElements = activationsOf(session) } = options;
+  const { maxActivationElements = activationsOf(chosen) } = options;
   const pass = await GradientPass.create(model, adapter, session, { ...options, maxActivationElements });
   const otherPass = (): never => assert.fail('a forward pass made without gradients');
   return {

@@ -19,6 +19,7 @@ const files = { modelDirectory: run.model, trainFiles: [run.data.train!].flat(),
 for (const [what, modules] of [
   ['30,000 layers that the model lacks', Array.from({ length: 30_000 }, (_, i) => ({ ...first, name: `m.${i}` }))],
   ['30,000 times the same layer', Array.from({ length: 30_000 }, () => first)],
+  ['layers in another order', [...config.adapter.modules].reverse()],
   ['a layer of another width', [{ ...first, fanIn: 2 ** 24 }]],
 ] as const)
   it(`a worker refuses a run config with ${what}, exit code 3`, async () => {

@@ -108,6 +108,11 @@ describe('a graph for WebGPU', () => {
     graph.output(scores, 'scores', [2, 3, 3]);
     graph.output(graph.node('LogSoftmax', [scores], { axis: -1 }), 'logs', [2, 3, 3]);
     graph.output(graph.node('Sign', [graph.node('Relu', [scores])]), 'signs', [2, 3, 3]);
+    const attributes = { axis: -1, epsilon: { float: 0.25 } };
+    const inputs = [x!, graph.filled(2, 4)];
+    const [normed, inverse] = graph.nodeWithOutputs('SimplifiedLayerNormalization', inputs, 2, attributes);
+    graph.output(normed!, 'normed', [2, 3, 4]);
+    graph.output(inverse!, 'inverse', [2, 3, 1]);
     const numbers = (phase: number): Tensor =>
       new Tensor(
         'float32',
@@ -123,7 +128,7 @@ describe('a graph for WebGPU', () => {
     };
     const before = await run(graph.serialize());
     const after = await run(loweredForWebGpu(graph.serialize()));
-    for (const name of ['both', 'scores', 'logs', 'signs']) {
+    for (const name of ['both', 'scores', 'logs', 'signs', 'normed', 'inverse']) {
       const [expected, got] = [before, after].map((outputs) => outputs[name]!.data as Float32Array);
       assert.deepEqual(after[name]!.dims, before[name]!.dims);
       // Scores reach 500, whose last bit is 3e-5: the scale is multiplied before the sum in place of after it.
