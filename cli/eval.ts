@@ -1,14 +1,19 @@
 /** `onebyte eval`: loss and accuracy of a model, with or without an adapter, on a data file. */
 
-import { Command } from 'commander';
+import { on } from 'node:events';
+import { Command, Option } from 'commander';
 import { type Dataset, type Example, readDataset } from '../data/dataset.ts';
 import { readPeftAdapter } from '../formats/peft-adapter.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
-import { openBaseModel } from '../model/base-model.ts';
+import { type BaseModel, openBaseModel } from '../model/base-model.ts';
 import { createContinuation } from '../model/runtime/continuation.ts';
-import { createForward } from '../model/runtime/forward.ts';
+import { createForward, type ForwardOptions } from '../model/runtime/forward.ts';
 import { loadTokenizer } from '../model/tokenizer.ts';
 import { usableCores } from '../platform/cores.ts';
+import type { EvaluatorMessage, EvaluatorRequest } from '../processes/evaluator-messages.ts';
+import { tellParent } from '../processes/parent.ts';
+import { adapterOf } from '../processes/prepare-run.ts';
+import type { AdapterDescription } from '../proto/adapter.ts';
 import { figuresOf, lossText } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { DataRules } from '../proto/run-config.ts';
@@ -30,6 +35,7 @@ interface Flags {
   readonly json?: boolean;
   readonly perExample?: boolean;
   readonly generate?: boolean;
+  readonly serve?: boolean;
 }
 
 /** What `--json` prints. Losses in nats. */
@@ -58,15 +64,22 @@ export const evalCommand = withSettings(
     .option('--threads <n>', 'threads', wholeNumber)
     .option('--per-example', 'results of every row')
     .option('--generate', 'also go on with the prompt of every row that has a completion, and count exact matches')
-    .option('--json', 'end with one line of JSON on stdout'),
+    .option('--json', 'end with one line of JSON on stdout')
+    .addOption(new Option('--serve', 'of `onebyte simulate`: evaluate the adapters that it names').hideHelp()),
 )
   .addHelpText(
     'after',
     `\n${ROW_LOSS}\n\nExample:\n  onebyte eval --model ./model --adapter runs/first/checkpoints/best --data test.jsonl\n`,
   )
-  .action((flags: Flags) => runCommand(() => evaluate(flags)));
+  .action(async (flags: Flags) => {
+    await runCommand(() => evaluate(flags));
+    // Whoever listens for requests ends no sooner.
+    if (flags.serve && process.connected) process.disconnect();
+  });
 
 async function evaluate(flags: Flags): Promise<ExitCode> {
+  // Heard from now on: the first request may come at once.
+  const requests = flags.serve ? on(process, 'message', { close: ['disconnect'] }) : undefined;
   const run = flags.run === undefined ? undefined : readRunFile(flags.run, flags.set);
   const settings = run?.worker ?? workerSettings(flags.set);
   const model = flags.model ?? run?.model;
@@ -78,6 +91,11 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
   const rules = run?.data ?? { ...DataRules.parse({}), maxLength: base.maxPositions };
   const tokenizer = await loadTokenizer(directory, base.vocabularySize);
   const dataset = await readDataset(data, tokenizer, rules);
+  const options = { ...settings, threads: flags.threads ?? settings.threads ?? usableCores() };
+  if (requests && run) {
+    tokenizer.close();
+    return serve(requests, base, adapterOf(run, base).description, dataset, options);
+  }
   const completions = dataset.examples.filter(({ classified }) => !classified);
   if (flags.generate && completions.length === 0)
     throw usageError(`${data}: no row has a completion, which --generate compares; leave --generate out`);
@@ -86,7 +104,6 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
       ? undefined
       : readPeftAdapter(await adapterDirectory(flags.adapter), base.linearModules);
   const layout = adapter && { layout: adapterLayout(adapter.description.modules) };
-  const options = { ...settings, threads: flags.threads ?? settings.threads ?? usableCores() };
   try {
     const forward = await createForward(base, layout, options);
     const results = await completionLoss.evaluate(forward, dataset.examples, adapter?.matrices).finally(forward.close);
@@ -101,6 +118,29 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
   } finally {
     tokenizer.close();
   }
+  return EXIT.done;
+}
+
+/** Answers `requests` with the figures of `dataset` under the adapters that they name, all of one description. */
+async function serve(
+  requests: AsyncIterable<unknown[]>,
+  base: BaseModel,
+  { modules }: AdapterDescription,
+  { examples }: Dataset,
+  options: ForwardOptions,
+): Promise<ExitCode> {
+  const layout = adapterLayout(modules);
+  const forward = await createForward(base, { layout }, options);
+  // An adapter of zeros changes nothing.
+  const none = new Float32Array(layout.elements);
+  for await (const [request] of requests) {
+    const { adapter } = request as EvaluatorRequest;
+    const theta = adapter === undefined ? none : readPeftAdapter(adapter, base.linearModules).matrices;
+    const results = await completionLoss.evaluate(forward, examples, theta);
+    const figures = figuresOf({ rows: results.length, ...completionLoss.count(results) });
+    await tellParent<EvaluatorMessage>({ kind: 'evaluated', figures });
+  }
+  await forward.close();
   return EXIT.done;
 }
 

@@ -5,20 +5,19 @@ import { Command } from 'commander';
 import { stringify } from 'yaml';
 import { checkRows } from '../data/dataset.ts';
 import { usableCores } from '../platform/cores.ts';
-import { startChild } from '../processes/child-process.ts';
 import { runSimulation, type SimulationResult } from '../processes/simulation.ts';
-import { lossText } from '../proto/evaluation.ts';
+import { type Figures, lossText } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import { type RunFile, readRunFile, trainFiles } from '../settings/run-file.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import { bestOf } from '../trainer/store/checkpoint.ts';
 import { checkpointsOf } from '../trainer/store/open-run.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
-import type { EvalResult } from './eval.ts';
 import { findModel, toStderr } from './find-model.ts';
 import { bytes, duration, percent, plural, ROW_LOSS } from './format.ts';
 import { LiveView } from './live-view.ts';
 import { runDirectory, settle } from './run-directory.ts';
+import { TestSplit } from './test-split.ts';
 
 interface Flags {
   readonly set: string[];
@@ -98,8 +97,15 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   // What fails first ends all the others.
   const failed = new AbortController();
   const signal = AbortSignal.any([drain.signal, failed.signal]);
-  const test = (adapter?: string): Promise<EvalResult | undefined> =>
-    evaluateTest(run, runFile, directory, signal, adapter);
+  const split = run.data.test === undefined ? undefined : new TestSplit(runFile, join(directory, 'logs', 'eval.log'));
+  const test = async (adapter?: string): Promise<Figures | undefined> => {
+    signal.throwIfAborted();
+    return await split?.evaluate(adapter).catch((error) => {
+      signal.throwIfAborted();
+      throw error;
+    });
+  };
+  signal.addEventListener('abort', () => split?.stop());
   const unlessStopped = (error: unknown): undefined => {
     if (!drain.signal.aborted) throw error;
   };
@@ -133,6 +139,7 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
         unlessStopped,
       )
     : undefined;
+  split?.stop();
   if (!tests) {
     view.say(isDone ? `${trainer.text}; stopped before the test split was evaluated` : trainer.text);
     const exitCode = drainedCode(isDone ? EXIT.drained : trainer.exitCode, drain.interrupted());
@@ -179,36 +186,10 @@ async function prepare(
   return { run, directory, runFile };
 }
 
-/** Evaluates the test split in a process of its own; undefined without one. */
-async function evaluateTest(
-  run: RunFile,
-  runFile: string,
-  directory: string,
-  drain: AbortSignal,
-  adapter?: string,
-): Promise<EvalResult | undefined> {
-  if (run.data.test === undefined) return undefined;
-  drain.throwIfAborted();
-  const logFile = join(directory, 'logs', 'eval.log');
-  const args = ['eval', '--run', runFile, '--json', ...(adapter === undefined ? [] : ['--adapter', adapter])];
-  const child = startChild(args, logFile, () => {});
-  const stop = (): void => void child.process.kill('SIGKILL');
-  drain.addEventListener('abort', stop);
-  const { code, stdout } = await child.exit;
-  drain.removeEventListener('abort', stop);
-  drain.throwIfAborted();
-  if (code !== EXIT.done)
-    throw new OperatingError(
-      (code ?? EXIT.internal) as ExitCode,
-      `evaluation of the test split failed:\n${child.logTail()}`,
-    );
-  return JSON.parse(stdout.trimEnd().split('\n').at(-1)!) as EvalResult;
-}
-
 function summarise(
   { trainer, workers, restarts }: SimulationResult,
-  before: EvalResult | undefined,
-  after: EvalResult | undefined,
+  before: Figures | undefined,
+  after: Figures | undefined,
   seconds: number,
 ): Summary {
   const { exitCode: _, text: __, ...counts } = trainer;

@@ -4,11 +4,12 @@ import { once } from 'node:events';
 import { createWriteStream, existsSync, readFileSync, statSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
+import type { EvaluatorMessage } from './evaluator-messages.ts';
 import type { TrainerChildMessage } from './trainer-messages.ts';
 import type { WorkerChildMessage } from './worker-messages.ts';
 
 /** What a child tells. */
-export type ChildMessage = TrainerChildMessage | WorkerChildMessage;
+export type ChildMessage = TrainerChildMessage | WorkerChildMessage | EvaluatorMessage;
 
 export interface Child {
   readonly process: ChildProcess;

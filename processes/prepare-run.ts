@@ -69,7 +69,11 @@ export function newAdapter(model: BaseModel, section: z.input<typeof AdapterSect
   return describeAdapter(settings, model.linearModules, model.fanInFanOut);
 }
 
-function adapterOf(run: SettledRunFile, model: BaseModel): { description: AdapterDescription; initialAdapter: Buffer } {
+/** The adapter that a run begins with. */
+export function adapterOf(
+  run: Pick<SettledRunFile, 'adapter'>,
+  model: BaseModel,
+): { description: AdapterDescription; initialAdapter: Buffer } {
   const { train, from } = run.adapter;
   if (from === undefined) return { description: newAdapter(model, run.adapter), initialAdapter: Buffer.alloc(0) };
   const { description, matrices } = readPeftAdapter(from, model.linearModules);

@@ -28,7 +28,7 @@ async function recordsOf(log: string): Promise<Record[]> {
 }
 
 /** What must hold at the end of a run, whatever was killed. */
-async function assertWhole(finished: Finished, rounds: number): Promise<{ restarts: number; roundLog: string }> {
+async function assertWhole(finished: Finished, rounds: number) {
   assert.equal(finished.code, 0, finished.stderr);
   const result = lastJson(finished);
   assert.equal(result.rounds, rounds);
@@ -99,10 +99,21 @@ describe('kill -9', () => {
     const { restarts } = await assertWhole(await running.finished, 100);
     assert.equal(restarts, killed);
   });
+
+  it('of the process that evaluates the test split, between its two evaluations, costs nothing', async () => {
+    const running = startOnebyte(['simulate', runFile, ...flags('evaluator', 40), '--set', `data.test=${dev}`]);
+    await running.line(/round 2\d\//);
+    const [evaluator] = childrenOf(running.process.pid!).filter((pid) => commandOf(pid).includes('eval'));
+    assert(evaluator !== undefined && kill(evaluator));
+    const { accuracyBefore, accuracyAfter } = await assertWhole(await running.finished, 40);
+    assert(accuracyBefore === 0.5 && accuracyAfter !== undefined, `${accuracyBefore}, ${accuracyAfter}`);
+  });
 });
 
 const childrenOf = (pid: number): number[] =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+
+const commandOf = (pid: number): string[] => readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
 
 function kill(pid: number): boolean {
   try {

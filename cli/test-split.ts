@@ -1,0 +1,61 @@
+/** The test split of a run: a process that holds the model, and evaluates it under one adapter after another. */
+
+import { type Deferred, deferred } from '../platform/deferred.ts';
+import { type Child, startChild } from '../processes/child-process.ts';
+import type { EvaluatorRequest } from '../processes/evaluator-messages.ts';
+import type { Figures } from '../proto/evaluation.ts';
+import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
+
+/** A process that was killed so often while it evaluated one adapter is not started again: memory, most likely. */
+const MAX_DEATHS = 3;
+
+interface Evaluator {
+  readonly child: Child;
+  /** Who waits for its next answers. */
+  readonly waiting: Deferred<Figures>[];
+}
+
+export class TestSplit {
+  private readonly runFile: string;
+  private readonly logFile: string;
+  private evaluator: Evaluator | undefined;
+  private stopped = false;
+
+  constructor(runFile: string, logFile: string) {
+    this.runFile = runFile;
+    this.logFile = logFile;
+  }
+
+  /** Under the adapter of that directory, or without one. @throws OperatingError when the process fails, or is stopped meanwhile */
+  async evaluate(adapter: string | undefined): Promise<Figures> {
+    for (let deaths = 1; ; deaths++) {
+      this.evaluator ??= this.start();
+      const { child, waiting } = this.evaluator;
+      const answer = deferred<Figures>();
+      waiting.push(answer);
+      // Where it cannot be sent the process is ending.
+      child.process.send({ adapter } satisfies EvaluatorRequest, () => {});
+      const outcome = await Promise.race([answer.promise, child.exit]);
+      if (!('signal' in outcome)) return outcome;
+      if (outcome.signal !== null && !this.stopped && deaths < MAX_DEATHS) continue;
+      const code = (outcome.code ?? EXIT.internal) as ExitCode;
+      throw new OperatingError(code, `evaluation of the test split failed:\n${child.logTail()}`);
+    }
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.evaluator?.child.process.kill('SIGKILL');
+  }
+
+  private start(): Evaluator {
+    const waiting: Deferred<Figures>[] = [];
+    const child = startChild(['eval', '--serve', '--run', this.runFile], this.logFile, (message) => {
+      if (message.kind === 'evaluated') waiting.shift()?.resolve(message.figures);
+    });
+    void child.exit.then(() => {
+      this.evaluator = undefined;
+    });
+    return { child, waiting };
+  }
+}
