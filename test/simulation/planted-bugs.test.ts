@@ -7,13 +7,22 @@ import { simulate } from './simulate.ts';
 
 /** Seeds within which each planted bug is found. */
 const FOUND_WITHIN = 120;
-/** The seed that is tried first, of a bug that few runs meet; default: 0. */
-const TRIED_FIRST: Partial<Record<PlantedBug, number>> = { 'take those who are back first for all': 80 };
+/** The seed that is tried first, of a bug that few runs meet: it found it once. */
+const TRIED_FIRST: Partial<Record<PlantedBug, number>> = {
+  'skip the digest comparison': 14,
+  'remake a lost record': 18,
+  'take more than one contribution of a round': 31,
+  'wait for an evaluator for ever': 4,
+  'give a name to whoever says it': 4,
+  'stop when many say so': 9,
+  'take those who are back first for all': 88,
+  'end memberships with the trainer': 5,
+};
 
 describe('the simulation', () => {
   for (const bug of PLANTED_BUGS)
     it(`finds the planted bug "${bug}"`, (test) => {
-      for (let seed = TRIED_FIRST[bug] ?? 0; seed < FOUND_WITHIN; seed++) {
+      for (const seed of [TRIED_FIRST[bug] ?? 0, ...Array(FOUND_WITHIN).keys()]) {
         const failure = simulate(seed, bug);
         if (failure === undefined) continue;
         test.diagnostic(failure.split('\n')[0]!);
