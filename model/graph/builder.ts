@@ -61,6 +61,8 @@ export class GraphBuilder {
   /** Values that several parts of a graph ask for, by their names. */
   private readonly made = new Map<string, Value>();
   private values = 0;
+  /** Nodes by their first output. */
+  private readonly makers = new Map<Value, NodeProto>();
 
   constructor(weights: Iterable<WeightTensor>) {
     this.weightsDirectory = commonDirectory([...weights].map(({ file }) => dirname(file)));
@@ -91,8 +93,17 @@ export class GraphBuilder {
     attributes: Readonly<Record<string, Attribute>> = {},
   ): Value[] {
     const output = Array.from({ length: outputs }, () => `v${this.values++}`);
-    this.target.push(nodeOf(opType, inputs, output, attributes));
+    const node = nodeOf(opType, inputs, output, attributes);
+    this.target.push(node);
+    this.makers.set(output[0]!, node);
     return output;
+  }
+
+  /** Output `index` of the node that gives `value` first: asked for where somebody reads it. */
+  furtherOutput(value: Value, index: number): Value {
+    const { output } = this.makers.get(value)!;
+    while (output.length <= index) output.push(`v${this.values++}`);
+    return output[index]!;
   }
 
   /** The value of that name, made at first. */

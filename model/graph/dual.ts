@@ -1,4 +1,5 @@
 /** Values of the graph with what they depend on, and the rules that differentiate them: forward along directions, and in reverse. */
+import assert from 'node:assert/strict';
 import type { GraphBuilder } from './builder.ts';
 import type { Value } from './onnx-parts.ts';
 
@@ -72,11 +73,12 @@ export function split(graph: GraphBuilder, x: Dual, sizes: readonly number[]): D
 export function together(graph: GraphBuilder, xs: readonly Dual[], sizes: readonly number[], axis: number): Dual {
   const laid = (values: readonly Value[]): Value => graph.node('Concat', values, { axis });
   const tangents = xs.flatMap(({ tangent }) => tangent ?? []);
-  let cut: { of: Value; parts: readonly Value[] } | undefined;
+  // One node for all of them, whichever comes first.
+  let last: { dy: Value; parts: readonly Value[] } | undefined;
   const partsOf = (dy: Value): readonly Value[] => {
-    if (cut?.of !== dy)
-      cut = { of: dy, parts: graph.nodeWithOutputs('Split', [dy, graph.integers(sizes)], sizes.length, { axis }) };
-    return cut.parts;
+    if (last?.dy !== dy)
+      last = { dy, parts: graph.nodeWithOutputs('Split', [dy, graph.integers(sizes)], sizes.length, { axis }) };
+    return last.parts;
   };
   const terms = xs.flatMap((x, i) => (x.terms ? [{ x, pull: (dy: Value) => partsOf(dy)[i]! }] : []));
   return {
@@ -106,18 +108,20 @@ export function add(graph: GraphBuilder, a: Dual, b: Dual): Dual {
  */
 export function adjoints(graph: GraphBuilder, y: Dual, dy: Value): Map<Dual, Value> {
   const found = new Map([[y, dy]]);
-  // Of what is cut: all parts are used, and come back before it is asked for its own.
   const parts = new Map<Dual, Value[]>();
-  const add = (x: Dual, adjoint: Value): void => {
+  const addUp = (x: Dual, adjoint: Value): void => {
     const others = found.get(x);
     found.set(x, others === undefined ? adjoint : graph.node('Add', [others, adjoint]));
   };
   for (const dual of usersFirst(y)) {
     const back = parts.get(dual);
-    if (back !== undefined) add(dual, graph.node('Concat', back, { axis: -1 }));
+    if (back !== undefined) {
+      assert(!back.includes(undefined!), 'all parts of what is cut are used');
+      addUp(dual, graph.node('Concat', back, { axis: -1 }));
+    }
     const adjoint = found.get(dual)!;
     for (const term of dual.terms!) {
-      if ('pull' in term) add(term.x, term.pull(adjoint));
+      if ('pull' in term) addUp(term.x, term.pull(adjoint));
       else {
         const beside = parts.get(term.x) ?? [];
         beside[term.part] = adjoint;

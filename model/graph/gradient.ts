@@ -57,47 +57,44 @@ function thereAndBack(g: ModelGraph, variables: readonly Dual[], remake: boolean
     return { part, input, output };
   });
   const { nll, slope } = lossOf(g, perLabel(g, x));
-  const gradients: FlatGradient[] = [];
+  const gradients: PartGradient[] = [];
   let dy: Value | undefined = graph.node('Unsqueeze', [slope(), graph.integers([0])]);
   for (const { part, input, output } of parts.reverse()) {
     if (dy === undefined || output.terms === undefined) break;
-    const back = wayBack(g, () => (remake ? part(input) : output), dy, { input, variables });
-    if (back.gradient) gradients.push(back.gradient);
-    dy = back.dx;
+    const { dx, gradient } = wayBack(g, () => (remake ? part(input) : output), dy, { input, variables });
+    if (gradient.trained.length > 0) gradients.push(gradient);
+    dy = dx;
   }
-  gradients.sort((a, b) => a.first - b.first);
-  const ends = gradients.map(({ first, count }) => first + count);
-  const firsts = gradients.map(({ first }) => first);
-  assert.deepEqual([...firsts, variables.length], [0, ...ends], 'the matrices of a part lie together in θ');
-  const flat = gradients.map(({ value }) => value);
-  return [nll, graph.node('Concat', flat, { axis: 1 })];
+  gradients.sort((a, b) => a.trained[0]! - b.trained[0]!);
+  const order = gradients.flatMap(({ trained }) => trained);
+  assert.deepEqual(order, [...variables.keys()], 'the matrices of a part lie together in θ');
+  const values = gradients.map(({ value }) => value);
+  return [nll, graph.node('Concat', values, { axis: 1 })];
 }
 
-/** Of `count` matrices from `first` on, `[1, their elements]`. */
-interface FlatGradient {
-  readonly first: number;
-  readonly count: number;
+/** By the matrices of one part: `trained` are their places in θ, `value` is `[1, their elements]`. */
+interface PartGradient {
+  readonly trained: readonly number[];
   readonly value: Value;
 }
 
-/** Of what `make` makes, from its adjoint `dy`: the adjoint of `input`, if that is a variable, and the gradient by those of `variables` in it. */
+/** Of what `make` makes of `input`, from its adjoint `dy`: the adjoint of `input`, if that is a variable, and the gradient by those of `variables` in it. */
 function wayBack(
   g: ModelGraph,
   make: () => Dual,
   dy: Value,
   { input, variables }: { readonly input: Dual; readonly variables: readonly Dual[] },
-): { dx: Value | undefined; gradient: FlatGradient | undefined } {
+): { dx: Value | undefined; gradient: PartGradient } {
   const { graph } = g;
-  let [first, count, reaches] = [0, 0, false];
-  const results = graph.choose(g.differentiate(), () => {
+  const trained: number[] = [];
+  const [dx, value] = graph.choose(g.differentiate(), () => {
     const found = adjoints(graph, make(), dy);
-    const trained = [...variables.keys()].filter((i) => found.has(variables[i]!));
-    [first, count, reaches] = [trained[0] ?? 0, trained.length, found.has(input)];
+    for (const [i, variable] of variables.entries()) if (found.has(variable)) trained.push(i);
     const flat = trained.map((i) => graph.node('Reshape', [found.get(variables[i]!)!, graph.integers([1, -1])]));
-    return [...(reaches ? [found.get(input)!] : []), ...(count > 0 ? [graph.node('Concat', flat, { axis: 1 })] : [])];
+    return [
+      found.get(input) ?? graph.nothing(),
+      flat.length > 0 ? graph.node('Concat', flat, { axis: 1 }) : graph.nothing(),
+    ];
   });
-  return {
-    dx: reaches ? results[0] : undefined,
-    gradient: count > 0 ? { first, count, value: results.at(-1)! } : undefined,
-  };
+  return { dx: input.terms && dx, gradient: { trained, value: value! } };
 }

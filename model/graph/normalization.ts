@@ -18,26 +18,25 @@ export function normalization(g: ModelGraph, norm: Normalization, x: Dual): Dual
   const weight = norm.unitOffset ? graph.node('Add', [stored, graph.scalar(1)]) : stored;
   const bias = (): Value => (norm.affine ? g.weight(`${norm.name}.bias`) : graph.filled(0, norm.size));
 
-  // The operators give mean x (layer) and r behind y, where somebody asks for them.
-  const operator = isRms ? 'SimplifiedLayerNormalization' : 'LayerNormalization';
-  const inputs = [x.value, weight, ...(isRms ? [] : [bias()])];
-  const statistics = x.tangent === undefined && x.terms === undefined ? 0 : isRms ? 1 : 2;
   const attributes = { axis: -1, epsilon: { float: norm.epsilon } };
-  const outputs = graph.nodeWithOutputs(operator, inputs, 1 + statistics, attributes);
-  const inverse = outputs.at(-1)!;
-
+  const value = isRms
+    ? graph.node('SimplifiedLayerNormalization', [x.value, weight], attributes)
+    : graph.node('LayerNormalization', [x.value, weight, bias()], attributes);
+  // Behind y the operators give mean x (layer) and r.
+  const inverse = (): Value => graph.furtherOutput(value, isRms ? 1 : 2);
   const projected = (dx: Value, read: (value: Value) => Value = (value) => value): Value => {
-    const unit = read(times(isRms ? x.value : minus(x.value, outputs[1]!), inverse));
+    const centred = isRms ? x.value : minus(x.value, graph.furtherOutput(value, 1));
+    const unit = read(times(centred, inverse()));
     const dc = isRms ? dx : minus(dx, mean(dx));
     return minus(dc, times(unit, mean(times(unit, dc))));
   };
   const half = (value: Value): Value => g.readInHalf(value);
-  return derived(graph, outputs[0]!, [
+  return derived(graph, value, [
     [
       x,
       // What depends on x alone is made once for all directions.
-      (dx) => times(half(times(weight, inverse)), projected(half(dx), half)),
-      (dy) => times(inverse, projected(times(weight, dy))),
+      (dx) => times(half(times(weight, inverse())), projected(half(dx), half)),
+      (dy) => times(inverse(), projected(times(weight, dy))),
     ],
   ]);
 }

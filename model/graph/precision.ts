@@ -1,7 +1,8 @@
 /**
  * Passes in fewer bits than float32. In half precision a linear layer multiplies so, with base weights and with the adapter's
  * matrices, and what it gives stays so until something else needs it: through sums of such products, an activation, the product
- * of a gate, the rotation of queries and keys. Tangents are halves from one layer to the next. Each value is rounded, sums within a
+ * of a gate, the rotation of queries and keys. Tangents are halves from one layer to the next, and so is the gradient of the adapter's
+ * matrices until all of it is laid together. Each value is rounded, sums within a
  * product are float32. All other values are float32: the residual stream, norms, scores, softmax, and the head, since a rounded logit
  * would be off by more than two close losses differ.
  */
@@ -33,7 +34,8 @@ export interface PrecisionOptions {
 
 /**
  * The graph in that precision; base weights are held in it, and cast once at most.
- * @param halfable values that a linear layer or a gate may read in fewer bits: matrices of adapters, slopes of activations
+ * @param halfable values that may be held in fewer bits: matrices of adapters, their gradient, slopes of activations. A product that
+ * gives one is made of factors in fewer bits
  */
 export function inPrecision(
   model: Uint8Array,
