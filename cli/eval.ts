@@ -15,7 +15,7 @@ import { tellParent } from '../processes/parent.ts';
 import { adapterOf } from '../processes/prepare-run.ts';
 import type { AdapterDescription } from '../proto/adapter.ts';
 import { figuresOf, lossText } from '../proto/evaluation.ts';
-import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
+import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
 import { DataRules } from '../proto/run-config.ts';
 import { readRunFile, workerSettings } from '../settings/run-file.ts';
 import { completionLoss, type ExampleResult } from '../worker/objectives/completion-loss.ts';
@@ -73,13 +73,14 @@ export const evalCommand = withSettings(
   )
   .action(async (flags: Flags) => {
     await runCommand(() => evaluate(flags));
-    // Whoever listens for requests ends no sooner.
+    // An open channel would keep a process that failed from ending.
     if (flags.serve && process.connected) process.disconnect();
   });
 
 async function evaluate(flags: Flags): Promise<ExitCode> {
-  // Heard from now on: the first request may come at once.
-  const requests = flags.serve ? on(process, 'message', { close: ['disconnect'] }) : undefined;
+  // Heard from now on: the first request may come at once. Nobody is left to answer when the one who asks is gone.
+  const requests = flags.serve ? on(process, 'message') : undefined;
+  if (requests) process.once('disconnect', () => process.exit(process.exitCode ?? EXIT.interrupted));
   const run = flags.run === undefined ? undefined : readRunFile(flags.run, flags.set);
   const settings = run?.worker ?? workerSettings(flags.set);
   const model = flags.model ?? run?.model;
@@ -92,7 +93,8 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
   const tokenizer = await loadTokenizer(directory, base.vocabularySize);
   const dataset = await readDataset(data, tokenizer, rules);
   const options = { ...settings, threads: flags.threads ?? settings.threads ?? usableCores() };
-  if (requests && run) {
+  if (requests) {
+    if (run === undefined) throw usageError('--serve needs --run');
     tokenizer.close();
     return serve(requests, base, adapterOf(run, base).description, dataset, options);
   }
@@ -121,27 +123,27 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
   return EXIT.done;
 }
 
-/** Answers `requests` with the figures of `dataset` under the adapters that they name, all of one description. */
+/** Answers `requests` with the figures of `dataset` under the adapters that they name, all of one description, until the process is ended. */
 async function serve(
   requests: AsyncIterable<unknown[]>,
   base: BaseModel,
   { modules }: AdapterDescription,
   { examples }: Dataset,
   options: ForwardOptions,
-): Promise<ExitCode> {
+): Promise<never> {
   const layout = adapterLayout(modules);
   const forward = await createForward(base, { layout }, options);
   // An adapter of zeros changes nothing.
   const none = new Float32Array(layout.elements);
   for await (const [request] of requests) {
     const { adapter } = request as EvaluatorRequest;
-    const theta = adapter === undefined ? none : readPeftAdapter(adapter, base.linearModules).matrices;
+    const theta =
+      adapter === undefined ? none : readPeftAdapter(await adapterDirectory(adapter), base.linearModules).matrices;
     const results = await completionLoss.evaluate(forward, examples, theta);
     const figures = figuresOf({ rows: results.length, ...completionLoss.count(results) });
     await tellParent<EvaluatorMessage>({ kind: 'evaluated', figures });
   }
-  await forward.close();
-  return EXIT.done;
+  throw new OperatingError(EXIT.internal, 'requests end with the process');
 }
 
 function report(

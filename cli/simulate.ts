@@ -17,7 +17,7 @@ import { findModel, toStderr } from './find-model.ts';
 import { bytes, duration, percent, plural, ROW_LOSS } from './format.ts';
 import { LiveView } from './live-view.ts';
 import { runDirectory, settle } from './run-directory.ts';
-import { TestSplit } from './test-split.ts';
+import { TestEvaluator } from './test-evaluator.ts';
 
 interface Flags {
   readonly set: string[];
@@ -89,23 +89,49 @@ function bestCheckpoint(directory: string, last: string): string | undefined {
 async function simulate(file: string, flags: Flags): Promise<ExitCode> {
   const started = performance.now();
   const drain = drainOnSignal();
-  const { run, directory, runFile } = await prepare(file, flags, drain.signal);
+  const prepared = await prepare(file, flags, drain.signal);
+  const { run, directory, runFile } = prepared;
   const view = new LiveView(run.rounds, process.stderr, () => performance.now());
-  const ticker = setInterval(() => view.tick(), 1000).unref();
   view.say(`${plural(run.workers, 'worker')}, ${plural(run.rounds, 'round')}, run directory ${directory}`);
+  const evaluator =
+    run.data.test === undefined
+      ? undefined
+      : new TestEvaluator(runFile, join(directory, 'logs', 'eval.log'), (text) => view.say(text));
+  try {
+    return await trainAndTest(prepared, flags, { drain, view, evaluator, started });
+  } finally {
+    evaluator?.stop();
+  }
+}
+
+/** What a simulation has at hand. */
+interface Simulating {
+  readonly drain: ReturnType<typeof drainOnSignal>;
+  readonly view: LiveView;
+  /** Undefined without a test split. */
+  readonly evaluator: TestEvaluator | undefined;
+  /** On the clock of performance.now(). */
+  readonly started: number;
+}
+
+async function trainAndTest(
+  { run, directory, runFile }: Awaited<ReturnType<typeof prepare>>,
+  flags: Flags,
+  { drain, view, evaluator, started }: Simulating,
+): Promise<ExitCode> {
+  const ticker = setInterval(() => view.tick(), 1000).unref();
   const cores = usableCores();
   // What fails first ends all the others.
   const failed = new AbortController();
   const signal = AbortSignal.any([drain.signal, failed.signal]);
-  const split = run.data.test === undefined ? undefined : new TestSplit(runFile, join(directory, 'logs', 'eval.log'));
+  signal.addEventListener('abort', () => evaluator?.stop());
   const test = async (adapter?: string): Promise<Figures | undefined> => {
     signal.throwIfAborted();
-    return await split?.evaluate(adapter).catch((error) => {
+    return await evaluator?.evaluate(adapter).catch((error) => {
       signal.throwIfAborted();
       throw error;
     });
   };
-  signal.addEventListener('abort', () => split?.stop());
   const unlessStopped = (error: unknown): undefined => {
     if (!drain.signal.aborted) throw error;
   };
@@ -139,7 +165,6 @@ async function simulate(file: string, flags: Flags): Promise<ExitCode> {
         unlessStopped,
       )
     : undefined;
-  split?.stop();
   if (!tests) {
     view.say(isDone ? `${trainer.text}; stopped before the test split was evaluated` : trainer.text);
     const exitCode = drainedCode(isDone ? EXIT.drained : trainer.exitCode, drain.interrupted());

@@ -1,4 +1,4 @@
-/** The test split of a run: a process that holds the model, and evaluates it under one adapter after another. */
+/** The process that evaluates the test split of a run, with the model loaded once: under one adapter after another. */
 
 import { type Deferred, deferred } from '../platform/deferred.ts';
 import { type Child, startChild } from '../processes/child-process.ts';
@@ -6,7 +6,7 @@ import type { EvaluatorRequest } from '../processes/evaluator-messages.ts';
 import type { Figures } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 
-/** A process that was killed so often while it evaluated one adapter is not started again: memory, most likely. */
+/** A process that was killed so often while it evaluated one adapter is not started again: for want of memory, most likely. */
 const MAX_DEATHS = 3;
 
 interface Evaluator {
@@ -15,15 +15,17 @@ interface Evaluator {
   readonly waiting: Deferred<Figures>[];
 }
 
-export class TestSplit {
+export class TestEvaluator {
   private readonly runFile: string;
   private readonly logFile: string;
+  private readonly say: (text: string) => void;
   private evaluator: Evaluator | undefined;
   private stopped = false;
 
-  constructor(runFile: string, logFile: string) {
+  constructor(runFile: string, logFile: string, say: (text: string) => void) {
     this.runFile = runFile;
     this.logFile = logFile;
+    this.say = say;
   }
 
   /** Under the adapter of that directory, or without one. @throws OperatingError when the process fails, or is stopped meanwhile */
@@ -37,9 +39,13 @@ export class TestSplit {
       child.process.send({ adapter } satisfies EvaluatorRequest, () => {});
       const outcome = await Promise.race([answer.promise, child.exit]);
       if (!('signal' in outcome)) return outcome;
-      if (outcome.signal !== null && !this.stopped && deaths < MAX_DEATHS) continue;
-      const code = (outcome.code ?? EXIT.internal) as ExitCode;
-      throw new OperatingError(code, `evaluation of the test split failed:\n${child.logTail()}`);
+      const how = outcome.signal === null ? 'failed' : `was killed by ${outcome.signal}`;
+      if (outcome.signal === null || this.stopped || deaths === MAX_DEATHS)
+        throw new OperatingError(
+          (outcome.code ?? EXIT.internal) as ExitCode,
+          `evaluation of the test split ${how}:\n${child.logTail()}`,
+        );
+      this.say(`evaluation of the test split ${how}; starting it again`);
     }
   }
 
@@ -53,9 +59,11 @@ export class TestSplit {
     const child = startChild(['eval', '--serve', '--run', this.runFile], this.logFile, (message) => {
       if (message.kind === 'evaluated') waiting.shift()?.resolve(message.figures);
     });
-    void child.exit.then(() => {
+    const forget = (): void => {
       this.evaluator = undefined;
-    });
+    };
+    // Where its log cannot be written whoever waits hears of it.
+    void child.exit.catch(() => child.process.kill('SIGKILL')).then(forget);
     return { child, waiting };
   }
 }

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 export const tinyReviews = join(root, 'examples/tiny-reviews');
-const bin = join(root, 'bin/onebyte.js');
+export const bin = join(root, 'bin/onebyte.js');
 
 export interface Finished {
   readonly code: number | null;
