@@ -39,6 +39,7 @@ describe('auto', () => {
     assert.deepEqual(chosen, {
       provider: 'cpu',
       precision: 'float32',
+      memory: undefined,
       place: 'cpu',
       reason: 'cpu: the system shows no GPU',
     });
