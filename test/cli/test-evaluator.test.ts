@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, it } from 'node:test';
 import { TestEvaluator } from '../../cli/test-evaluator.ts';
 import { EXIT } from '../../proto/operating-error.ts';
-import { bin, root } from '../support/onebyte.ts';
+import { bin, childrenOf, root } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 // Children are started as this command.
@@ -40,6 +40,21 @@ it('gives the losses of the model and of an adapter, one after another or both a
   near(one.loss, 'adapter');
   near(other.loss, 'base');
   assert.deepEqual(said, []);
+});
+
+it('is started again where it was killed, in the middle of an evaluation or between two', async () => {
+  const killed = (): void => {
+    const [pid] = childrenOf(process.pid).filter((child) =>
+      /--serve/.test(readFileSync(`/proc/${child}/cmdline`, 'utf8')),
+    );
+    assert(pid !== undefined && process.kill(pid, 'SIGKILL'));
+  };
+  const waiting = evaluator.evaluate(adapter);
+  killed();
+  near((await waiting).loss, 'adapter');
+  assert.deepEqual(said.splice(0), ['evaluation of the test split was killed by SIGKILL; starting it again']);
+  killed();
+  near((await evaluator.evaluate(undefined)).loss, 'base');
 });
 
 it('says what is wrong with an adapter, and evaluates the next one', async () => {

@@ -11,7 +11,7 @@ import { EXIT } from '../../proto/operating-error.ts';
 import { entriesOf } from '../../proto/record.ts';
 import { readRoundLog } from '../../trainer/store/round-log.ts';
 import type { CrashPlan } from '../support/crash-points.ts';
-import { type Finished, lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { childrenOf, type Finished, lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
@@ -99,21 +99,7 @@ describe('kill -9', () => {
     const { restarts } = await assertWhole(await running.finished, 100);
     assert.equal(restarts, killed);
   });
-
-  it('of the process that evaluates the test split, between its two evaluations, costs nothing', async () => {
-    const running = startOnebyte(['simulate', runFile, ...flags('evaluator', 40), '--set', `data.test=${dev}`]);
-    await running.line(/round 2\d\//);
-    const [evaluator] = childrenOf(running.process.pid!).filter((pid) => commandOf(pid).includes('eval'));
-    assert(evaluator !== undefined && kill(evaluator));
-    const { accuracyBefore, accuracyAfter } = await assertWhole(await running.finished, 40);
-    assert(accuracyBefore === 0.5 && accuracyAfter !== undefined, `${accuracyBefore}, ${accuracyAfter}`);
-  });
 });
-
-const childrenOf = (pid: number): number[] =>
-  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
-
-const commandOf = (pid: number): string[] => readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
 
 function kill(pid: number): boolean {
   try {

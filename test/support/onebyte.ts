@@ -1,5 +1,6 @@
 /** Runs the `onebyte` command as a user would: a process of its own. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
@@ -71,3 +72,7 @@ export function lastJson({ stdout, stderr, code }: Finished) {
     throw new Error(`no JSON on the last line of stdout (exit code ${code}):\n${stdout}\n${stderr}`);
   }
 }
+
+/** Process ids of the children of a process (Linux). */
+export const childrenOf = (pid: number): number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
