@@ -14,7 +14,7 @@ import type { EvaluatorMessage, EvaluatorRequest } from '../processes/evaluator-
 import { tellParent } from '../processes/parent.ts';
 import { adapterOf } from '../processes/prepare-run.ts';
 import type { AdapterDescription } from '../proto/adapter.ts';
-import { figuresOf, lossText } from '../proto/evaluation.ts';
+import { type Figures, figuresOf, lossText } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
 import { DataRules } from '../proto/run-config.ts';
 import { readRunFile, workerSettings } from '../settings/run-file.ts';
@@ -139,12 +139,14 @@ async function serve(
     const { adapter } = request as EvaluatorRequest;
     const theta =
       adapter === undefined ? none : readPeftAdapter(await adapterDirectory(adapter), base.linearModules).matrices;
-    const results = await completionLoss.evaluate(forward, examples, theta);
-    const figures = figuresOf({ rows: results.length, ...completionLoss.count(results) });
+    const figures = figuresOfRows(await completionLoss.evaluate(forward, examples, theta));
     await tellParent<EvaluatorMessage>({ kind: 'evaluated', figures });
   }
   throw new OperatingError(EXIT.internal, 'requests end with the process');
 }
+
+const figuresOfRows = (results: readonly ExampleResult[]): Figures =>
+  figuresOf({ rows: results.length, ...completionLoss.count(results) });
 
 function report(
   flags: Flags,
@@ -152,9 +154,8 @@ function report(
   results: readonly ExampleResult[],
   continued: ReadonlyMap<Example, Continued> | undefined,
 ): void {
-  const figures = figuresOf({ rows: results.length, ...completionLoss.count(results) });
   const result: EvalResult = {
-    ...figures,
+    ...figuresOfRows(results),
     ...(continued && { exactMatch: [...continued.values()].filter(({ exact }) => exact).length / continued.size }),
     rows: results.length,
     truncated,

@@ -21,10 +21,10 @@ export interface Dual {
   readonly terms?: readonly Term[] | undefined;
 }
 
-/** One value that another is made of: dy = push(dx), a linear map, and its transpose, x̄ = pull(ȳ). */
+/** Values that another is made of: `pull` gives from its adjoint what each of theirs has of it, in their order. */
 interface Pull {
-  readonly x: Dual;
-  readonly pull: (dy: Value) => Value;
+  readonly xs: readonly Dual[];
+  readonly pull: (dy: Value) => readonly Value[];
 }
 
 /** The value is one of the parts of `x`, cut along its last dimension. */
@@ -35,7 +35,7 @@ interface Cut {
 
 type Term = Pull | Cut;
 
-/** A map that is linear in a value; without a transpose it is symmetric, like a product element by element. */
+/** A map that is linear in a value, dy = push(dx), and its transpose, x̄ = pull(ȳ); without a transpose it is symmetric, like a product element by element. */
 type Derivative = readonly [x: Dual, push: (dx: Value) => Value, pull?: (dy: Value) => Value];
 
 /** The chain rule: `value` with its derivatives by all that it is made of. Slopes are made in the same branch as what uses them. */
@@ -44,7 +44,9 @@ export function derived(graph: GraphBuilder, value: Value, derivatives: readonly
     const pushed = derivatives.flatMap(([{ tangent }, push]) => (tangent === undefined ? [] : [push(tangent)]));
     return sum(graph, pushed);
   });
-  const terms = derivatives.flatMap(([x, push, pull = push]) => (x.terms === undefined ? [] : [{ x, pull }]));
+  const terms = derivatives.flatMap(([x, push, pull = push]) =>
+    x.terms ? [{ xs: [x], pull: (dy: Value) => [pull(dy)] }] : [],
+  );
   return { value, tangent, terms: terms.length === 0 ? undefined : terms };
 }
 
@@ -73,18 +75,12 @@ export function split(graph: GraphBuilder, x: Dual, sizes: readonly number[]): D
 export function together(graph: GraphBuilder, xs: readonly Dual[], sizes: readonly number[], axis: number): Dual {
   const laid = (values: readonly Value[]): Value => graph.node('Concat', values, { axis });
   const tangents = xs.flatMap(({ tangent }) => tangent ?? []);
-  // One node for all of them, whichever comes first.
-  let last: { dy: Value; parts: readonly Value[] } | undefined;
-  const partsOf = (dy: Value): readonly Value[] => {
-    if (last?.dy !== dy)
-      last = { dy, parts: graph.nodeWithOutputs('Split', [dy, graph.integers(sizes)], sizes.length, { axis }) };
-    return last.parts;
-  };
-  const terms = xs.flatMap((x, i) => (x.terms ? [{ x, pull: (dy: Value) => partsOf(dy)[i]! }] : []));
+  const pull = (dy: Value): Value[] =>
+    graph.nodeWithOutputs('Split', [dy, graph.integers(sizes)], sizes.length, { axis });
   return {
     value: laid(xs.map(({ value }) => value)),
     tangent: tangents.length === 0 ? undefined : graph.inBranch(() => laid(tangents)),
-    terms: terms.length === 0 ? undefined : terms,
+    terms: xs[0]?.terms && [{ xs, pull }],
   };
 }
 
@@ -121,8 +117,12 @@ export function adjoints(graph: GraphBuilder, y: Dual, dy: Value): Map<Dual, Val
     }
     const adjoint = found.get(dual)!;
     for (const term of dual.terms!) {
-      if ('pull' in term) addUp(term.x, term.pull(adjoint));
-      else {
+      if ('pull' in term) {
+        const pulled = term.pull(adjoint);
+        term.xs.forEach((x, i) => {
+          addUp(x, pulled[i]!);
+        });
+      } else {
         const beside = parts.get(term.x) ?? [];
         beside[term.part] = adjoint;
         parts.set(term.x, beside);
@@ -138,7 +138,7 @@ function usersFirst(y: Dual): Dual[] {
   const visit = (dual: Dual): void => {
     if (seen.has(dual)) return;
     seen.add(dual);
-    for (const { x } of dual.terms!) visit(x);
+    for (const term of dual.terms!) for (const x of 'pull' in term ? term.xs : [term.x]) visit(x);
     order.push(dual);
   };
   visit(y);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, it } from 'node:test';
 import { TestEvaluator } from '../../cli/test-evaluator.ts';
 import { EXIT } from '../../proto/operating-error.ts';
-import { bin, childrenOf, root } from '../support/onebyte.ts';
+import { bin, childrenOf, commandLine, root } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 // Children are started as this command.
@@ -44,9 +44,7 @@ it('gives the losses of the model and of an adapter, one after another or both a
 
 it('is started again where it was killed, in the middle of an evaluation or between two', async () => {
   const killed = (): void => {
-    const [pid] = childrenOf(process.pid).filter((child) =>
-      /--serve/.test(readFileSync(`/proc/${child}/cmdline`, 'utf8')),
-    );
+    const [pid] = childrenOf(process.pid).filter((child) => commandLine(child).includes('--serve'));
     assert(pid !== undefined && process.kill(pid, 'SIGKILL'));
   };
   const waiting = evaluator.evaluate(adapter);

@@ -7,7 +7,7 @@ import { openSafetensors } from '../../formats/safetensors.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import { metricsFile, readMetrics } from '../../trainer/metrics/metrics-file.ts';
 import { readRoundLog } from '../../trainer/store/round-log.ts';
-import { lastJson, root, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { commandLine, lastJson, root, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
@@ -200,18 +200,10 @@ describe('onebyte simulate', () => {
 const processesOf = (path: string): number[] =>
   readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => commandLine(pid).includes(path))
-    .map(Number);
-
-const commandLine = (pid: string): string => {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-  } catch {
-    return '';
-  }
-};
+    .map(Number)
+    .filter((pid) => commandLine(pid).includes(path));
 
 /** Resolves when process `pid`, which is no child of ours, is gone. */
 async function ended(pid: number): Promise<void> {
-  while (commandLine(String(pid)) !== '') await new Promise((resolve) => setTimeout(resolve, 20));
+  while (commandLine(pid) !== '') await new Promise((resolve) => setTimeout(resolve, 20));
 }

@@ -76,3 +76,12 @@ export function lastJson({ stdout, stderr, code }: Finished) {
 /** Process ids of the children of a process (Linux). */
 export const childrenOf = (pid: number): number[] =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+
+/** The arguments of a process, apart by NUL; empty where it is gone (Linux). */
+export const commandLine = (pid: number): string => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
+};
