@@ -2,16 +2,17 @@
 import { type ChildProcess, type ForkOptions, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { ownModule } from './own-module.ts';
 
 /**
  * @param module URL without its ending
  * @param inside command that the process runs under (`ip netns exec NAME`); empty: none
  */
 export function forkModule(module: URL, inside: readonly string[] = [], options: ForkOptions = {}): ChildProcess {
-  const isSource = import.meta.url.endsWith('.ts');
+  const { url, isSource } = ownModule(module);
   const own = [process.execPath, ...(isSource ? ['--import', import.meta.resolve('tsx')] : [])];
   const [execPath, ...execArgv] = [...inside, ...own];
-  return fork(`${fileURLToPath(module)}.${isSource ? 'ts' : 'js'}`, [], { execPath: execPath!, execArgv, ...options });
+  return fork(fileURLToPath(url), [], { execPath: execPath!, execArgv, ...options });
 }
 
 /** @throws when the process ends without one */

@@ -1,15 +1,16 @@
-/** Starts a worker thread from a file of this package: from its .ts source under tsx, from .js in the built package. */
+/** Starts a worker thread from a module of this package. */
 import { Worker, type WorkerOptions } from 'node:worker_threads';
+import { ownModule } from './own-module.ts';
 
 /**
- * A thread that runs `file`, given without its extension and relative to the caller: `spawnThread('./thread', import.meta.url)`.
+ * A thread that runs `module`, given without its ending and relative to the caller: `spawnThread('./thread', import.meta.url)`.
  * The thread does not keep the process alive (`ref()` it for as long as its answer is awaited); the caller ends it.
  */
-export function spawnThread(file: string, callerUrl: string, options: WorkerOptions = {}): Worker {
-  const source = new URL(callerUrl).pathname.endsWith('.ts');
-  const thread = source
-    ? new Worker(bootstrap(new URL(`${file}.ts`, callerUrl)), { execArgv: [], ...options, eval: true })
-    : new Worker(new URL(`${file}.js`, callerUrl), options);
+export function spawnThread(module: string, callerUrl: string, options: WorkerOptions = {}): Worker {
+  const { url, isSource } = ownModule(new URL(module, callerUrl));
+  const thread = isSource
+    ? new Worker(bootstrap(url), { execArgv: [], ...options, eval: true })
+    : new Worker(url, options);
   thread.unref();
   return thread;
 }

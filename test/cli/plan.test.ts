@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, it } from 'node:test';
+import { before, describe, it } from 'node:test';
 import { duration, plural } from '../../cli/format.ts';
 import { costApart, costTogether, NO_LINK, type PlannedRun, parseLink, roundBytes } from '../../cli/plan-cost.ts';
 import { Learning } from '../../proto/run-config.ts';
-import { lastJson, runOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { type Finished, lastJson, runOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const run: PlannedRun = {
@@ -101,24 +101,29 @@ describe('onebyte plan', () => {
     assert(sent.up < sent.averaging / 1000);
   });
 
-  it('tells the noise of a privacy budget, and spends nothing of it', async () => {
+  describe('of a private run with 8-bit weights', () => {
     const ledger = join(temporaryDirectory(), 'ledger');
-    const privacy = ['epsilon=4', 'clip=2', `ledger=${ledger}`].flatMap((key) => ['--set', `worker.privacy.${key}`]);
-    const sizes = ['--rounds', '40', '--set', 'learning.rows=25', '--set', 'learning.directions=4'];
-    const finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), ...privacy, ...sizes);
-    assert.equal(finished.code, 0, finished.stderr);
-    // 1,000 rows in 4 shards. The library of test/golden/privacy gives ε 3.8 for noise 1.2 there; 1.17·2·√4 / 25 = 0.187.
-    assert.match(
-      finished.stdout,
-      /^privacy +ε 4, δ 0\.00001 for 40 contributions, each row drawn with probability 25 \/ 250: noise 1\.17 clips on the sum, 0\.187 nats/m,
-    );
-    assert.equal(existsSync(ledger), false);
-  });
+    const privacy = ['epsilon=4', 'clip=2', `ledger=${ledger}`].map((key) => `worker.privacy.${key}`);
+    const settings = [...privacy, 'learning.rows=25', 'learning.directions=4', 'worker.quantize=int8'];
+    let finished: Finished;
+    before(async () => {
+      const flags = ['--rounds', '40', ...settings.flatMap((setting) => ['--set', setting])];
+      finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), ...flags);
+      assert.equal(finished.code, 0, finished.stderr);
+    });
 
-  it('says of an estimator that these settings do not allow why not, and goes on', async () => {
-    const finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), '--set', 'worker.quantize=int8');
-    assert.equal(finished.code, 0, finished.stderr);
-    assert.match(finished.stdout, /^spsa /m);
-    assert.match(finished.stdout, /forward: not here \(worker\.quantize int8: not supported/);
+    it('tells the noise of its budget, and spends nothing of it', () => {
+      // 1,000 rows in 4 shards. The library of test/golden/privacy gives ε 3.8 for noise 1.2 there; 1.17·2·√4 / 25 = 0.187.
+      assert.match(
+        finished.stdout,
+        /^privacy +ε 4, δ 0\.00001 for 40 contributions, each row drawn with probability 25 \/ 250: noise 1\.17 clips on the sum, 0\.187 nats/m,
+      );
+      assert.equal(existsSync(ledger), false);
+    });
+
+    it('says of an estimator that 8-bit weights do not allow why not, and goes on', () => {
+      assert.match(finished.stdout, /^spsa /m);
+      assert.match(finished.stdout, /forward: not here \(worker\.quantize int8: not supported/);
+    });
   });
 });

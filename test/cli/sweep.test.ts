@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { advice, type Trial } from '../../cli/sweep-advice.ts';
+import { firstRows } from '../support/first-rows.ts';
 import { lastJson, runOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -34,7 +35,8 @@ describe('the advice of a sweep', () => {
 
 it('onebyte sweep runs every rate on the same rows and tells of each', async () => {
   const out = join(temporaryDirectory(), 'trials');
-  const flags = ['--rates', '2e-3,1e30', '--rounds', '8', '--workers', '1', '--out', out, '--json'];
+  const dev = ['--set', `data.dev=${firstRows('dev', 50)}`];
+  const flags = ['--rates', '2e-3,1e30', '--rounds', '8', '--workers', '1', '--out', out, '--json', ...dev];
   const finished = await runOnebyte('sweep', join(tinyReviews, 'run.yaml'), ...flags);
   assert.equal(finished.code, 0, finished.stderr);
   const { trials, advised } = lastJson(finished);

@@ -7,11 +7,13 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { deferred } from '../../platform/deferred.ts';
+import { firstRows } from '../support/first-rows.ts';
 import { root, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
 const runFile = join(tinyReviews, 'run.yaml');
+const fewDevRows = ['--set', `data.dev=${firstRows('dev', 8)}`];
 const trainer = (...flags: string[]) => runOnebyte('trainer', runFile, '--out', join(directory, 'never'), ...flags);
 
 /** A copy of the example model with `change` applied to it. */
@@ -167,7 +169,7 @@ describe('onebyte simulate', () => {
   it('leaves a run as it was when it refuses to go on with it, exit code 2', async () => {
     const out = join(directory, 'refused');
     const small = (...flags: string[]) =>
-      runOnebyte('simulate', runFile, '--out', out, '--workers', '1', '--set', 'data.test=', ...flags);
+      runOnebyte('simulate', runFile, '--out', out, '--workers', '1', '--set', 'data.test=', ...fewDevRows, ...flags);
     const started = await small('--rounds', '2');
     assert.equal(started.code, 0, started.stderr);
     const own = readFileSync(join(out, 'run.yaml'));
@@ -181,14 +183,8 @@ describe('onebyte simulate', () => {
   });
 
   it('says of a run that diverges how its loss went, and ends with exit code 6', async () => {
-    const diverging = [
-      '--set',
-      'learning.learningRate=1e30',
-      '--set',
-      'trainer.evaluateEvery=1',
-      '--set',
-      'data.test=',
-    ];
+    const settings = ['learning.learningRate=1e30', 'trainer.evaluateEvery=1', 'data.test='];
+    const diverging = [...settings.flatMap((setting) => ['--set', setting]), ...fewDevRows];
     const { code, stderr } = await runOnebyte(
       ...['simulate', runFile, '--out', join(directory, 'diverges'), '--workers', '1', ...diverging],
     );

@@ -9,7 +9,8 @@ import { temporaryDirectory } from '../support/temporary-directory.ts';
 it('replicas cannot tell the precision of tangents', { timeout: 300_000 }, async () => {
   const runFile = join(tinyReviews, 'run.yaml');
   const out = join(temporaryDirectory(), 'run');
-  const settings = ['rounds=4', 'learning.estimator=forward', 'trainer.startWorkers=2', 'trainer.quorum=all'];
+  const quorum = ['trainer.startWorkers=2', 'trainer.quorum=all'];
+  const settings = ['rounds=4', 'data.dev=', 'learning.estimator=forward', ...quorum];
   const shared = settings.flatMap((setting) => ['--set', setting]);
   const trainer = startOnebyte(['trainer', runFile, '--out', out, '--json', ...shared]);
   const address = (await trainer.line(/"address":"([^"]+)"/))[1]!;

@@ -1,7 +1,7 @@
 /** kill -9 of anything, at named points and at random: the run goes on, loses nothing, and its log gives its digest. */
 
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -11,14 +11,14 @@ import { EXIT } from '../../proto/operating-error.ts';
 import { entriesOf } from '../../proto/record.ts';
 import { readRoundLog } from '../../trainer/store/round-log.ts';
 import type { CrashPlan } from '../support/crash-points.ts';
+import { firstRows } from '../support/first-rows.ts';
 import { childrenOf, type Finished, lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
 const runFile = join(tinyReviews, 'run.yaml');
-// Eight rows: an evaluation is quick, and simulate says where the run is.
-const dev = join(directory, 'dev.jsonl');
-writeFileSync(dev, readFileSync(join(tinyReviews, 'dev.jsonl'), 'utf8').split('\n').slice(0, 8).join('\n'));
+// With it simulate says where the run is.
+const dev = firstRows('dev', 8);
 const crashing = fileURLToPath(new URL('../support/crashing-onebyte.js', import.meta.url));
 
 async function recordsOf(log: string): Promise<Record[]> {

@@ -10,7 +10,7 @@ it('workers with spsa, forward and backward serve one run, and its log alone reb
 }, async () => {
   const runFile = join(tinyReviews, 'run.yaml');
   const out = join(temporaryDirectory(), 'run');
-  const run = ['rounds=4', 'learning.directions=64', 'trainer.startWorkers=3', 'trainer.quorum=all'];
+  const run = ['rounds=4', 'data.dev=', 'learning.directions=64', 'trainer.startWorkers=3', 'trainer.quorum=all'];
   const set = (settings: readonly string[]): string[] => settings.flatMap((setting) => ['--set', setting]);
   const trainer = startOnebyte(['trainer', runFile, '--out', out, '--json', ...set(run)]);
   const address = (await trainer.line(/"address":"([^"]+)"/))[1]!;

@@ -7,12 +7,14 @@ import { openSafetensors } from '../../formats/safetensors.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import { metricsFile, readMetrics } from '../../trainer/metrics/metrics-file.ts';
 import { readRoundLog } from '../../trainer/store/round-log.ts';
+import { firstRows } from '../support/first-rows.ts';
 import { commandLine, lastJson, root, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
 const runFile = join(tinyReviews, 'run.yaml');
 const out = (name: string): string => join(directory, name);
+const fewDevRows = ['--set', `data.dev=${firstRows('dev', 8)}`];
 
 const simulate = async (name: string, ...flags: string[]) => {
   const finished = await runOnebyte('simulate', runFile, '--json', '--out', out(name), ...flags);
@@ -25,7 +27,7 @@ const recordsOf = async (log: string): Promise<Record[]> =>
 
 describe('onebyte simulate', () => {
   it('learns tiny-reviews with four workers, and all replicas and the replayed log hold the same adapter', async () => {
-    const result = await simulate('demo');
+    const result = await simulate('demo', '--set', 'trainer.evaluateEvery=50');
     assert.equal(result.accuracyBefore, 0.5);
     assert(result.accuracyAfter >= 0.97, `accuracy ${result.accuracyAfter}`);
     assert(result.lossAfter < result.lossBefore);
@@ -72,16 +74,8 @@ describe('onebyte simulate', () => {
   for (const train of ['both', 'B'])
     it(`continues an adapter, train: ${train}: it begins where the other ended, and replicas and log agree`, async () => {
       const from = out('demo/checkpoints/round-000200');
-      const flags = [
-        '--workers',
-        '2',
-        '--rounds',
-        '3',
-        '--set',
-        `adapter.from=${from}`,
-        '--set',
-        `adapter.train=${train}`,
-      ];
+      const adapter = ['--set', `adapter.from=${from}`, '--set', `adapter.train=${train}`];
+      const flags = ['--workers', '2', '--rounds', '3', ...adapter, ...fewDevRows];
       const result = await simulate(`continued-${train}`, ...flags);
       assert(result.accuracyBefore >= 0.97, `accuracy ${result.accuracyBefore}`);
       assert.deepEqual(result.replicaDigests, new Array(3).fill(result.replicaDigest));
@@ -100,7 +94,8 @@ describe('onebyte simulate', () => {
 
   for (const workers of ['1', '4'])
     it(`gives the same bytes twice with quorum: all and ${workers} worker(s)`, async () => {
-      const flags = ['--workers', workers, '--rounds', '8', '--set', 'trainer.quorum=all', '--set', 'data.test='];
+      const all = ['--set', 'trainer.quorum=all', '--set', 'data.test=', ...fewDevRows];
+      const flags = ['--workers', workers, '--rounds', '8', ...all];
       const first = await simulate(`twice-${workers}-a`, ...flags);
       const second = await simulate(`twice-${workers}-b`, ...flags);
       assert.deepEqual(await recordsOf(first.roundLog), await recordsOf(second.roundLog));
@@ -109,7 +104,7 @@ describe('onebyte simulate', () => {
     });
 
   it('extends a finished run with --resume, also by the run file in its directory, and refuses its directory without it', async () => {
-    const flags = ['--workers', '2', '--set', 'data.test='];
+    const flags = ['--workers', '2', '--set', 'data.test=', ...fewDevRows];
     const first = await simulate('extended', ...flags, '--rounds', '4');
     const resumed = await simulate('extended', ...flags, '--rounds', '6', '--resume');
     assert.equal(resumed.rounds, 6);
@@ -139,9 +134,11 @@ describe('onebyte simulate', () => {
   });
 
   it('names and tests the checkpoint that was best on the dev split, where it is not the last', async () => {
-    const high = ['learning.learningRate=0.02', 'learning.decayRounds=0', 'trainer.evaluateEvery=2'];
+    const dev = `data.dev=${firstRows('dev', 50)}`;
+    const high = ['learning.learningRate=0.02', 'learning.decayRounds=0', 'trainer.evaluateEvery=2', dev];
     const flags = high.flatMap((setting) => ['--set', setting]);
-    const result = await simulate('too-fast', '--workers', '1', '--rounds', '24', ...flags);
+    const test = ['--set', `data.test=${firstRows('test', 100)}`];
+    const result = await simulate('too-fast', '--workers', '1', '--rounds', '24', ...flags, ...test);
     const best = result.best?.checkpoint ?? result.checkpointDir;
     assert.equal(best, realpathSync(out('too-fast/checkpoints/best')));
     if (result.best) assert(Number.isFinite(result.best.loss) && result.best.loss !== result.lossAfter);
@@ -150,7 +147,8 @@ describe('onebyte simulate', () => {
 
   it('takes a new directory where the one that its run file names is in use, and says so', async () => {
     const named = out('named');
-    const flags = ['--workers', '1', '--rounds', '1', '--set', 'data.test=', '--set', `out=${named}`, '--json'];
+    const settings = ['data.test=', 'data.dev=', `out=${named}`].flatMap((setting) => ['--set', setting]);
+    const flags = ['--workers', '1', '--rounds', '1', '--json', ...settings];
     const roundLogs: string[] = [];
     for (const expected of [/trainer: 127\.0\.0\.1:\d+/, /named exists: this run goes to .*named-2/]) {
       const finished = await runOnebyte('simulate', runFile, ...flags);
@@ -160,10 +158,10 @@ describe('onebyte simulate', () => {
     assert.deepEqual(roundLogs, [join(named, 'round.log'), join(`${named}-2`, 'round.log')]);
   });
 
-  const endless = ['simulate', runFile, '--rounds', '100000', '--set', 'data.test='];
+  const endless = ['simulate', runFile, '--rounds', '100000', '--set', 'data.test=', ...fewDevRows];
 
   it('that is stopped before the test split of a finished run is evaluated says what the trainer did, exit code 75', async () => {
-    const flags = ['--workers', '1', '--rounds', '1', '--json', '--out', out('stopped')];
+    const flags = ['--workers', '1', '--rounds', '1', '--json', '--out', out('stopped'), ...fewDevRows];
     const running = startOnebyte(['simulate', runFile, ...flags]);
     await running.line(/round 1\/1/);
     running.process.kill('SIGTERM');

@@ -89,7 +89,8 @@ it('takes what its log gives when its own replica is damaged and all workers say
       if (++updates === 20) theta[3] = theta[3]! + 1;
     },
   };
-  const settings = smallSettings({ startWorkers: 3 });
+  // Two of the workers are gone at the end, and the trainer stays for them until their leases are over.
+  const settings = smallSettings({ startWorkers: 3, heartbeatMs: 500, leaseMs: 3000 });
   const trainer = await testTrainer(test, { rounds: 60, backend, settings });
   const { config } = trainer;
   const workers = ['a', 'b', 'c'].map((name) => protocolWorker(trainer.address, { name, config }));
