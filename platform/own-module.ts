@@ -1,18 +1,10 @@
-/** Which file a process or a thread that is started runs: a module's source, or what was compiled of it. */
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+/** Which file a process or a thread that is started runs. */
 
 /**
- * The file of a module of this package: compiled where the caller is, and in a checkout where ONEBYTE_COMPILED is set; else its source,
- * which needs tsx.
+ * The file of a module of this package: its source, which needs tsx, where this process runs the sources, else what was compiled of it.
  * @param module URL without its ending
  */
 export function ownModule(module: URL): { readonly url: URL; readonly isSource: boolean } {
-  if (import.meta.url.endsWith('.js')) return { url: new URL(`${module}.js`), isSource: false };
-  const root = new URL('..', import.meta.url).href;
-  if (process.env.ONEBYTE_COMPILED !== undefined && module.href.startsWith(root)) {
-    const compiled = new URL(`dist/${module.href.slice(root.length)}.js`, root);
-    if (existsSync(fileURLToPath(compiled))) return { url: compiled, isSource: false };
-  }
-  return { url: new URL(`${module}.ts`), isSource: true };
+  const isSource = import.meta.url.endsWith('.ts');
+  return { url: new URL(`${module}.${isSource ? 'ts' : 'js'}`), isSource };
 }

@@ -1,4 +1,4 @@
-// Runs test/**/*.test.ts under node:test. Arguments filter the files by a part of their path.
+// Compiles test/**/*.test.ts and runs them under node:test. Arguments filter the files by a part of their path.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -16,12 +16,15 @@ if (files.length === 0) {
   console.error(`no test file matches ${wanted.join(', ')}`);
   process.exit(2);
 }
-// The commands that the tests start are compiled once here, not from the sources by each process.
-const build = spawnSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: 'inherit' });
-if (build.status !== 0) process.exit(build.status ?? 1);
+// Compiled once here, the tests and the commands that they start: from the sources each process would do it anew. The types were checked before.
+for (const command of ['npm run --silent build', 'npx --no-install tsc -p tsconfig.test.json']) {
+  const { status } = spawnSync(command, { cwd: root, stdio: 'inherit', shell: true });
+  if (status !== 0) process.exit(status ?? 1);
+}
+const compiled = files.map((file) => join('dist', file.replace(/\.ts$/, '.js')));
 const run = spawnSync(
   process.execPath,
-  ['--import', 'tsx', '--test', '--test-concurrency=2', `--test-timeout=${timeoutMs}`, ...files],
+  ['--enable-source-maps', '--test', '--test-concurrency=2', `--test-timeout=${timeoutMs}`, ...compiled],
   {
     cwd: root,
     stdio: 'inherit',

@@ -3,15 +3,14 @@ import assert from 'node:assert/strict';
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { type DatasetRules, readDataset } from '../../data/dataset.ts';
 import { readJsonl } from '../../data/jsonl.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
+import { root } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
 const chatModel = join(root, 'test/golden/chats/smollm2');
 const tokenizer = await loadTokenizer(chatModel);
 const withoutTemplate = await loadTokenizer(join(root, 'examples/tiny-reviews/model'));

@@ -3,20 +3,19 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import seedrandom from 'seedrandom';
 import { type Dataset, type DatasetRules, readDataset } from '../../data/dataset.ts';
 import { readTsv } from '../../data/tsv.ts';
 import { completionRow } from '../../model/token-row.ts';
 import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
+import { root } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const TINY = join(ROOT, 'examples/tiny-reviews');
+const TINY = join(root, 'examples/tiny-reviews');
 const tiny = await loadTokenizer(join(TINY, 'model'));
 /** Puts a special token first. */
-const llama = await loadTokenizer(join(ROOT, 'test/golden/models/llama'));
+const llama = await loadTokenizer(join(root, 'test/golden/models/llama'));
 after(() => {
   tiny.close();
   llama.close();

@@ -6,7 +6,6 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { readDataset } from '../../data/dataset.ts';
 import { readPeftAdapter } from '../../formats/peft-adapter.ts';
 import { adapterLayout } from '../../kernels/adapter-layout.ts';
@@ -15,8 +14,9 @@ import { createForward } from '../../model/runtime/forward.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
 import { DataRules } from '../../proto/run-config.ts';
 import { completionLoss } from '../../worker/objectives/completion-loss.ts';
+import { root } from '../support/onebyte.ts';
 
-const inputs = fileURLToPath(new URL('../golden/inputs', import.meta.url));
+const inputs = join(root, 'test/golden/inputs');
 
 describe('an input that is easily read wrongly', () => {
   for (const name of readdirSync(inputs))

@@ -3,15 +3,15 @@ import assert from 'node:assert/strict';
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { readPeftAdapter, writePeftAdapter } from '../../formats/peft-adapter.ts';
 import { openSafetensors, type Safetensors } from '../../formats/safetensors.ts';
 import { tensorChunks } from '../../formats/safetensors-data.ts';
 import { float32Tensor, writeSafetensors } from '../../formats/safetensors-writer.ts';
 import { AdapterDescription, type LinearModule } from '../../proto/adapter.ts';
+import { root } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const MODELS = fileURLToPath(new URL('../golden/models/', import.meta.url));
+const MODELS = join(root, 'test/golden/models/');
 const WEIGHTS = 'adapter_model.safetensors';
 const fixtures = readdirSync(MODELS).filter((name) => !name.includes('.'));
 const json = (directory: string) => JSON.parse(readFileSync(join(directory, 'adapter_config.json'), 'utf8'));

@@ -3,14 +3,14 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import seedrandom from 'seedrandom';
 import { openSafetensors } from '../../formats/safetensors.ts';
 import { float32Tensor, writeSafetensors } from '../../formats/safetensors-writer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
+import { root } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const MODELS = fileURLToPath(new URL('../golden/models/', import.meta.url));
+const MODELS = join(root, 'test/golden/models/');
 
 interface Parts {
   header?: string | Uint8Array;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import seedrandom from 'seedrandom';
+import { ownModule } from '../../platform/own-module.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { entriesOf } from '../../proto/record.ts';
@@ -19,7 +20,7 @@ const directory = temporaryDirectory();
 const runFile = join(tinyReviews, 'run.yaml');
 // With it simulate says where the run is.
 const dev = firstRows('dev', 8);
-const crashing = fileURLToPath(new URL('../support/crashing-onebyte.js', import.meta.url));
+const crashing = fileURLToPath(ownModule(new URL('../support/crashing-onebyte', import.meta.url)).url);
 
 async function recordsOf(log: string): Promise<Record[]> {
   const { frames, tornBytes } = await readRoundLog(log);

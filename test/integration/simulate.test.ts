@@ -92,16 +92,15 @@ describe('onebyte simulate', () => {
       else assert.notDeepEqual(matrices(result.checkpointDir, 'A'), matrices(from, 'A'));
     });
 
-  for (const workers of ['1', '4'])
-    it(`gives the same bytes twice with quorum: all and ${workers} worker(s)`, async () => {
-      const all = ['--set', 'trainer.quorum=all', '--set', 'data.test=', ...fewDevRows];
-      const flags = ['--workers', workers, '--rounds', '8', ...all];
-      const first = await simulate(`twice-${workers}-a`, ...flags);
-      const second = await simulate(`twice-${workers}-b`, ...flags);
-      assert.deepEqual(await recordsOf(first.roundLog), await recordsOf(second.roundLog));
-      assert.equal(first.adapterDigest, second.adapterDigest);
-      assert.equal(first.gradients, 8 * 8 * Number(workers));
-    });
+  it('gives the same bytes twice with quorum: all', async () => {
+    const all = ['--set', 'trainer.quorum=all', '--set', 'data.test=', ...fewDevRows];
+    const flags = ['--workers', '3', '--rounds', '8', ...all];
+    const first = await simulate('twice-a', ...flags);
+    const second = await simulate('twice-b', ...flags);
+    assert.deepEqual(await recordsOf(first.roundLog), await recordsOf(second.roundLog));
+    assert.equal(first.adapterDigest, second.adapterDigest);
+    assert.equal(first.gradients, 8 * 8 * 3);
+  });
 
   it('extends a finished run with --resume, also by the run file in its directory, and refuses its directory without it', async () => {
     const flags = ['--workers', '2', '--set', 'data.test=', ...fewDevRows];
@@ -120,7 +119,9 @@ describe('onebyte simulate', () => {
     assert.match(finished.stderr, /goes on after 6 rounds at learning rate 0\.00100, 0\.500 of the first/);
     const last = lastJson(finished);
     assert.equal(last.roundLog, first.roundLog);
-    assert.deepEqual(last.replicaDigests, new Array(3).fill(last.replicaDigest));
+    // Two rounds may be over before the other worker is back.
+    assert.deepEqual(new Set(last.replicaDigests), new Set([last.replicaDigest]));
+    assert(last.replicaDigests.length >= 2, 'the trainer, and who did the rounds');
     for (const [round, { adapterDigest }] of [
       ['4', first],
       ['6', resumed],

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { direction } from '../../kernels/direction.ts';
 import { initialAdapter } from '../../kernels/initial-adapter.ts';
@@ -12,9 +13,10 @@ import { adapterDigest, applyRecord, initialReplica } from '../../kernels/replic
 import { threefry, type WordPair } from '../../kernels/threefry.ts';
 import { DECODED_512, encodeE4m3, isAbstention } from '../../proto/e4m3.ts';
 import { type RecordEntry, recordOf } from '../../proto/record.ts';
+import { root } from '../support/onebyte.ts';
 
 // Made by: python3 test/golden/reference.py
-const golden = JSON.parse(readFileSync(new URL('../golden/golden.json', import.meta.url), 'utf8'));
+const golden = JSON.parse(readFileSync(join(root, 'test/golden/golden.json'), 'utf8'));
 
 const word = (hex: string): number => Number.parseInt(hex, 16);
 const words = ([a, b]: [string, string]): WordPair => [word(a), word(b)];

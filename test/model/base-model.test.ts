@@ -4,12 +4,12 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { fingerprintBaseModel, openBaseModel } from '../../model/base-model.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
+import { root } from '../support/onebyte.ts';
 
-const golden = fileURLToPath(new URL('../golden', import.meta.url));
+const golden = join(root, 'test/golden');
 const llama = join(golden, 'models/llama');
 const scratch = mkdtempSync(join(tmpdir(), 'onebyte-model-'));
 process.env.XDG_CACHE_HOME = join(scratch, 'cache');

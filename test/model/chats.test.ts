@@ -3,15 +3,15 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { openBaseModel } from '../../model/base-model.ts';
 import type { Chat } from '../../model/chat-template.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import type { EncodedChat, Refused } from '../../model/rust-tokenizer.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
+import { root } from '../support/onebyte.ts';
 
-const golden = fileURLToPath(new URL('../golden/chats', import.meta.url));
+const golden = join(root, 'test/golden/chats');
 
 interface Expected extends Chat {
   readonly refused?: string;

@@ -6,7 +6,6 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { readPeftAdapter } from '../../formats/peft-adapter.ts';
 import { adapterLayout } from '../../kernels/adapter-layout.ts';
 import { type BaseModel, openBaseModel } from '../../model/base-model.ts';
@@ -14,9 +13,10 @@ import { createForward } from '../../model/runtime/forward.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import { rowsOf as rowsIn } from '../support/golden-models.ts';
+import { root } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const GOLDEN = fileURLToPath(new URL('../golden', import.meta.url));
+const GOLDEN = join(root, 'test/golden');
 /** Path of the key, its new value, and the sum of losses over the rows; null where transformers or PEFT do not load it. */
 type Change = readonly [path: string[], value: 'dropped' | { readonly value: unknown }, expected: number | null];
 const golden: Record<'config' | 'adapter', Record<string, Record<string, Change>>> = JSON.parse(

@@ -2,14 +2,17 @@
  * What becomes of each field of each configuration class of transformers (test/golden/config-fields.json): it is computed,
  * refused unless it has one value, or without effect on the forward pass. config-changes.test.ts compares the numbers.
  */
+
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { ConfigFields } from '../../model/config-fields.ts';
 import { describeModel } from '../../model/families/supported.ts';
+import { root } from '../support/onebyte.ts';
 
 const { common, ...families }: Record<string, string[]> = JSON.parse(
-  readFileSync(new URL('../golden/config-fields.json', import.meta.url), 'utf8'),
+  readFileSync(join(root, 'test/golden/config-fields.json'), 'utf8'),
 );
 type Values = Readonly<Record<string, unknown>>;
 const full = 'full_attention';

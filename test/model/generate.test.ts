@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { openBaseModel } from '../../model/base-model.ts';
 import { type GenerationRules, generateTexts } from '../../model/generate.ts';
 import { GrowingText } from '../../model/growing-text.ts';
@@ -12,10 +11,11 @@ import { createForward } from '../../model/runtime/forward.ts';
 import { chooseToken } from '../../model/sampling.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
+import { root } from '../support/onebyte.ts';
 
 /** An HF directory of SmolLM2-135M-Instruct, where there is one. */
 const SMOLLM2 = process.env.ONEBYTE_SMOLLM2;
-const golden = fileURLToPath(new URL('../golden', import.meta.url));
+const golden = join(root, 'test/golden');
 const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 const GREEDY: GenerationRules = { temperature: 0, topP: 1, seed: 0, maxTokens: 24, stop: [], endIds: new Set() };
 

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { adapterLayout } from '../../kernels/adapter-layout.ts';
 import { roundKey, seedKey } from '../../kernels/random-keys.ts';
 import { referenceBackend } from '../../kernels/reference.ts';
@@ -14,8 +13,9 @@ import { keepsRows, planGradient } from '../../model/tiles.ts';
 import { completionRow, type TokenRow } from '../../model/token-row.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
 import { rowsOf } from '../support/golden-models.ts';
+import { root } from '../support/onebyte.ts';
 
-const golden = fileURLToPath(new URL('../golden', import.meta.url));
+const golden = join(root, 'test/golden');
 const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 const DIRECTIONS = 8;
 const KEY = roundKey(seedKey(11), 0, 0);

@@ -4,15 +4,15 @@ import { closeSync, cpSync, mkdtempSync, openSync, readFileSync, rmSync, writeSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { readFloat32 } from '../../formats/safetensors-data.ts';
 import { adaptableLinears } from '../../model/architecture.ts';
 import { openBaseModel, type WeightTensor } from '../../model/base-model.ts';
 import { BLOCK, int8Parts, int8Weights } from '../../model/int8-weights.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import { rowOf } from '../support/golden-models.ts';
+import { root } from '../support/onebyte.ts';
 
-const models = fileURLToPath(new URL('../golden/models', import.meta.url));
+const models = join(root, 'test/golden/models');
 const scratch = mkdtempSync(join(tmpdir(), 'onebyte-int8-'));
 process.env.XDG_CACHE_HOME = scratch;
 after(() => rmSync(scratch, { recursive: true, force: true }));

@@ -13,7 +13,6 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { type FloatDtype, fromFloat32, toFloat32 } from '../../formats/float-formats.ts';
 import { readPeftAdapter, writePeftAdapter } from '../../formats/peft-adapter.ts';
 import { openSafetensors } from '../../formats/safetensors.ts';
@@ -24,9 +23,10 @@ import { type MergeableModel, mergeAdapter } from '../../model/merge.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import type { LinearModule } from '../../proto/adapter.ts';
 import { rowOf } from '../support/golden-models.ts';
+import { root } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const MODELS = fileURLToPath(new URL('../golden/models/', import.meta.url));
+const MODELS = join(root, 'test/golden/models/');
 
 /** A model directory and what its adapter adapts, found from the files alone. `prefix` is left out in the model's file. */
 function modelOf(directory: string, adapter: string, fanInFanOut: boolean, prefix = ''): MergeableModel {

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { InferenceSession } from 'onnxruntime-node';
 import { TensorProto_DataType as DataType, ModelProto, type NodeProto } from '../../formats/gen/onnx.ts';
 import { adapterLayout } from '../../kernels/adapter-layout.ts';
@@ -20,9 +19,9 @@ import { precisionOf } from '../../model/runtime/forward-session.ts';
 import { checkFloat32, FINE, fineProduct } from '../../model/runtime/tf32.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
 import { fixtures, rowsOf } from '../support/golden-models.ts';
-import { tinyReviews } from '../support/onebyte.ts';
+import { root, tinyReviews } from '../support/onebyte.ts';
 
-const golden = fileURLToPath(new URL('../golden', import.meta.url));
+const golden = join(root, 'test/golden');
 const cpu = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 
 /**

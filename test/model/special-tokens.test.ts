@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { openRustTokenizer } from '../../model/rust-tokenizer.ts';
+import { root } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const GOLDEN = fileURLToPath(new URL('../golden', import.meta.url));
+const GOLDEN = join(root, 'test/golden');
 const { texts, cases }: Golden = JSON.parse(readFileSync(join(GOLDEN, 'tokenizers/configs.json'), 'utf8'));
 
 interface Golden {

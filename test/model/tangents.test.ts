@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { type AdapterLayout, adapterLayout } from '../../kernels/adapter-layout.ts';
 import { addDirection } from '../../kernels/direction.ts';
 import { initialAdapter } from '../../kernels/initial-adapter.ts';
@@ -15,10 +14,11 @@ import { hasExactInt8 } from '../../model/runtime/int8-support.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
 import { rowsOf } from '../support/golden-models.ts';
+import { root } from '../support/onebyte.ts';
 
 /** An HF directory of SmolLM2-135M-Instruct, where there is one. */
 const SMOLLM2 = process.env.ONEBYTE_SMOLLM2;
-const golden = fileURLToPath(new URL('../golden', import.meta.url));
+const golden = join(root, 'test/golden');
 const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 const DIRECTIONS = 3;
 const KEY = roundKey(seedKey(11), 0, 0);

@@ -4,21 +4,20 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import seedrandom from 'seedrandom';
 import { openRustTokenizer } from '../../model/rust-tokenizer.ts';
 import { completionRow } from '../../model/token-row.ts';
 import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import { nastyLines } from '../support/nasty-text.ts';
+import { root } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { tokenizerKinds } from '../support/tokenizer-kinds.ts';
 import { TOKENIZER_VARIANTS } from '../support/tokenizer-variants.ts';
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const GOLDEN = join(ROOT, 'test/golden');
+const GOLDEN = join(root, 'test/golden');
 const MODELS = join(GOLDEN, 'models');
-const TINY = join(ROOT, 'examples/tiny-reviews/model');
+const TINY = join(root, 'examples/tiny-reviews/model');
 const fixtures = readdirSync(MODELS).filter((name) => !name.includes('.'));
 const golden = (name: string) => JSON.parse(readFileSync(join(GOLDEN, 'tokenizers', name), 'utf8'));
 
@@ -273,10 +272,10 @@ describe('a text is refused by name', () => {
 });
 
 it('no JavaScript tokenizer is left in the package', () => {
-  const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+  const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   assert.deepEqual(
     Object.keys(dependencies).filter((name) => name.includes('tokenizers')),
     ['tokenizers'],
   );
-  assert(!existsSync(join(ROOT, 'node_modules/@huggingface/tokenizers')));
+  assert(!existsSync(join(root, 'node_modules/@huggingface/tokenizers')));
 });

@@ -3,13 +3,13 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { openBaseModel } from '../../model/base-model.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
 import { rowsOf } from '../support/golden-models.ts';
+import { root } from '../support/onebyte.ts';
 
-const variations = fileURLToPath(new URL('../golden/variations', import.meta.url));
+const variations = join(root, 'test/golden/variations');
 
 // Losses are up to 260 nats, of float32 logits on both sides.
 const NLL_TOLERANCE = 5e-4;

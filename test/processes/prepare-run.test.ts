@@ -1,12 +1,14 @@
 /** What a run file leaves open is settled before the run begins. */
+
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { prepareRun } from '../../processes/prepare-run.ts';
 import { readRunFile, settled } from '../../settings/run-file.ts';
+import { root } from '../support/onebyte.ts';
 
 /** 49,152 adapter elements. */
-const FILE = fileURLToPath(new URL('../../examples/tiny-reviews/run.yaml', import.meta.url));
+const FILE = join(root, 'examples/tiny-reviews/run.yaml');
 const learningOf = async (...settings: string[]) =>
   (await prepareRun(settled(readRunFile(FILE, settings), undefined))).config.learning;
 

@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { openBaseModel } from '../../model/base-model.ts';
 import { createForward, type ForwardOptions } from '../../model/runtime/forward.ts';
 import { completionRow, type TokenRow } from '../../model/token-row.ts';
 import { readFixtureAdapter } from './fixture-adapter.ts';
+import { root } from './onebyte.ts';
 
-const models = fileURLToPath(new URL('../golden/models', import.meta.url));
+const models = join(root, 'test/golden/models');
 
 export interface Fixture {
   readonly name: string;

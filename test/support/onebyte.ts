@@ -3,9 +3,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
+import { packageRoot } from '../../platform/own-package.ts';
 
-export const root = fileURLToPath(new URL('../..', import.meta.url));
+export const root = packageRoot();
 export const tinyReviews = join(root, 'examples/tiny-reviews');
 export const bin = join(root, 'bin/onebyte.js');
 

@@ -1,10 +1,8 @@
 /** The tokenizers whose ids test/golden/tokenizers/nasty-lines.json holds: texts of tokenizer.json, by name. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { root } from './onebyte.ts';
 import { TOKENIZER_VARIANTS } from './tokenizer-variants.ts';
-
-const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Shapes of families on small vocabularies, the fixtures' (each once), the demo's, and SmolLM2's whole one. */
 export function tokenizerKinds(): Record<string, string> {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { it } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { ownModule } from '../../platform/own-module.ts';
 import { startCompute } from '../../worker/remote-compute.ts';
 
 it('a call of a thread that ends, loading or idle, is rejected', async () => {
@@ -14,7 +15,8 @@ it('a call of a thread that ends, loading or idle, is rejected', async () => {
 });
 
 it('ends a process with its exit code while a pass of ONNX Runtime runs', () => {
-  const script = fileURLToPath(new URL('../support/ended-compute.ts', import.meta.url));
-  const { status, signal, stderr } = spawnSync(process.execPath, ['--import', 'tsx', script], { encoding: 'utf8' });
+  const { url, isSource } = ownModule(new URL('../support/ended-compute', import.meta.url));
+  const script = [...(isSource ? ['--import', 'tsx'] : []), fileURLToPath(url)];
+  const { status, signal, stderr } = spawnSync(process.execPath, script, { encoding: 'utf8' });
   assert.deepEqual([status, signal, stderr], [3, null, '']);
 });

@@ -16,7 +16,6 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import seedrandom from 'seedrandom';
 import { clientAccess } from '../../../cli/client-access.ts';
 import { countRows, readDataset } from '../../../data/dataset.ts';
@@ -30,10 +29,11 @@ import { readRunFile } from '../../../settings/run-file.ts';
 import { checkpointProblem } from '../../../trainer/store/checkpoint.ts';
 import { createRoundLog, LOG_FORMAT, readRoundLog, reopenRoundLog } from '../../../trainer/store/round-log.ts';
 import { mutated } from '../../support/mutate.ts';
+import { root } from '../../support/onebyte.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
-const example = fileURLToPath(new URL('../../../examples/tiny-reviews/', import.meta.url));
+const example = join(root, 'examples/tiny-reviews/');
 
 /** Calls `read`, which may return or refuse with a message for a person; anything else is a fault. @returns the message */
 async function outcome(read: () => unknown): Promise<string | undefined> {

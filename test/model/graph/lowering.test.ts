@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { TensorProto_DataType as DataType, ModelProto, type NodeProto } from '../../../formats/gen/onnx.ts';
 import { adapterLayout } from '../../../kernels/adapter-layout.ts';
@@ -12,8 +11,9 @@ import { GraphBuilder } from '../../../model/graph/builder.ts';
 import { headGraph } from '../../../model/graph/head.ts';
 import { loweredForWebGpu } from '../../../model/graph/lowering.ts';
 import { trunkGraph } from '../../../model/graph/trunk.ts';
+import { root } from '../../support/onebyte.ts';
 
-const golden = fileURLToPath(new URL('../../golden', import.meta.url));
+const golden = join(root, 'test/golden');
 
 /** Operators that the WebGPU provider of ONNX Runtime 1.30 lacks: found by profile, as nodes that ran on the CPU. */
 const LACKING = ['FusedMatMul', 'LogSoftmax', 'Sign'];

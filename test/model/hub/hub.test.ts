@@ -5,7 +5,6 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { openChatTemplate } from '../../../model/chat-template.ts';
 import { type DownloadProgress, type ResolveOptions, resolveModel } from '../../../model/hub/hub.ts';
 import { hubNameOf } from '../../../model/hub/hub-cache.ts';
@@ -13,9 +12,10 @@ import { downloadBlob } from '../../../model/hub/hub-download.ts';
 import { loadTokenizer } from '../../../model/tokenizer.ts';
 import { OperatingError } from '../../../proto/operating-error.ts';
 import { COMMIT, hubServer } from '../../support/hub-server.ts';
+import { root } from '../../support/onebyte.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
-const TINY = fileURLToPath(new URL('../../../examples/tiny-reviews/model/', import.meta.url));
+const TINY = join(root, 'examples/tiny-reviews/model/');
 const MODEL_FILES = [
   'config.json',
   'generation_config.json',

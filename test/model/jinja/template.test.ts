@@ -1,12 +1,15 @@
 /** Templates construct by construct: what transformers writes (test/golden/make/templates.py) is written, or refused by name. */
+
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { type Chat, ChatTemplate } from '../../../model/chat-template.ts';
 import { fromJson, parseExact } from '../../../model/jinja/exact-json.ts';
 import { strftime } from '../../../model/jinja/strftime.ts';
 import { str } from '../../../model/jinja/text.ts';
 import { OperatingError } from '../../../proto/operating-error.ts';
+import { root } from '../../support/onebyte.ts';
 
 interface Golden {
   /** JSON text, since Python tells 1 and 1.0 apart. */
@@ -17,7 +20,7 @@ interface Golden {
     readonly expected: { readonly text: string; readonly generated: readonly string[] } | null;
   }[];
 }
-const golden: Golden = JSON.parse(readFileSync(new URL('../../golden/templates.json', import.meta.url), 'utf8'));
+const golden: Golden = JSON.parse(readFileSync(join(root, 'test/golden/templates.json'), 'utf8'));
 const TOKENS = { bos_token: '<s>', eos_token: '</s>', pad_token: null };
 
 /** What is written, or why nothing is. */

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { adapterLayout, scratchOffset } from '../../../kernels/adapter-layout.ts';
 import { type BaseModel, openBaseModel } from '../../../model/base-model.ts';
 import { packRows } from '../../../model/packing.ts';
@@ -11,8 +10,9 @@ import { createForward } from '../../../model/runtime/forward.ts';
 import { planTiles } from '../../../model/tiles.ts';
 import { completionRow, type TokenRow } from '../../../model/token-row.ts';
 import { rowsOf as rowsIn } from '../../support/golden-models.ts';
+import { root } from '../../support/onebyte.ts';
 
-const golden = fileURLToPath(new URL('../../golden', import.meta.url));
+const golden = join(root, 'test/golden');
 const models = join(golden, 'models');
 const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 const llama = openBaseModel(join(models, 'llama'));

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { openBaseModel } from '../../../model/base-model.ts';
 import { createForward } from '../../../model/runtime/forward.ts';
 import { type OperatorCount, profilePass } from '../../../model/runtime/profile.ts';
@@ -11,9 +10,10 @@ import { gpuProviders, requireProvider } from '../../../model/runtime/provider.t
 import { OperatingError } from '../../../proto/operating-error.ts';
 import { readFixtureAdapter } from '../../support/fixture-adapter.ts';
 import { assertGolden, fixtures, rowsOf } from '../../support/golden-models.ts';
+import { root } from '../../support/onebyte.ts';
 import { useSoftwareAdapter } from '../../support/software-adapter.ts';
 
-const golden = fileURLToPath(new URL('../../golden', import.meta.url));
+const golden = join(root, 'test/golden');
 const models = join(golden, 'models');
 
 /** Everything ran on the provider, and nothing went to the host and came back. */

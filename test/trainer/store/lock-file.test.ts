@@ -7,12 +7,12 @@ import { syncBuiltinESMExports } from 'node:module';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { ownModule } from '../../../platform/own-module.ts';
 import { takeLock } from '../../../trainer/store/lock-file.ts';
 import { inPidNamespace, whyNoPidNamespaces } from '../../support/pid-namespace.ts';
 import { type Cleanup, temporaryDirectory } from '../../support/temporary-directory.ts';
 
-const module = fileURLToPath(new URL('../../../trainer/store/lock-file.ts', import.meta.url));
+const module = ownModule(new URL('../../../trainer/store/lock-file', import.meta.url));
 /** Short, so that nothing is waited for long; many beats lie in one wait, as they should. */
 const TIMES = { beatMs: 20, deadAfterMs: 1_000 };
 
@@ -27,10 +27,11 @@ async function take(test: Cleanup, file: string): Promise<string[]> {
 }
 
 const taking = (file: string, then: string): string[] => [
-  '--import',
-  'tsx',
+  ...(module.isSource ? ['--import', 'tsx'] : []),
   '-e',
-  `require(${JSON.stringify(module)}).takeLock(${JSON.stringify(file)}, () => {}, undefined, ${JSON.stringify(TIMES)}).then(() => { ${then} })`,
+  `import(${JSON.stringify(module.url.href)})
+    .then(({ takeLock }) => takeLock(${JSON.stringify(file)}, () => {}, undefined, ${JSON.stringify(TIMES)}))
+    .then(() => { ${then} })`,
 ];
 
 /** Has a process take the lock `file` and die with it. */

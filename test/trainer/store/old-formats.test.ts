@@ -1,11 +1,13 @@
 /** Logs of older formats: they replay to the states that the version which wrote them reached. */
+
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { referenceBackend } from '../../../kernels/reference.ts';
 import { replicaDigest } from '../../../kernels/replica.ts';
 import { replayLog } from '../../../trainer/store/replay.ts';
 import { readRoundLog } from '../../../trainer/store/round-log.ts';
+import { root } from '../../support/onebyte.ts';
 
 interface OldLog {
   readonly format: number;
@@ -50,9 +52,7 @@ const LOGS: readonly OldLog[] = [
 
 for (const { format, writtenBy, digests } of LOGS)
   it(`a log of format ${format} replays to the digests of ${writtenBy}`, async () => {
-    const log = await readRoundLog(
-      fileURLToPath(new URL(`../../golden/round-logs/format-${format}.log`, import.meta.url)),
-    );
+    const log = await readRoundLog(join(root, `test/golden/round-logs/format-${format}.log`));
     assert.equal(log.header.format, format);
     for (const [round, digest] of digests.entries()) {
       const { replica } = await replayLog(log, referenceBackend, round);

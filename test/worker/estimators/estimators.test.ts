@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { seedKey } from '../../../kernels/random-keys.ts';
 import { referenceBackend } from '../../../kernels/reference.ts';
 import { initialReplica } from '../../../kernels/replica.ts';
@@ -15,8 +14,9 @@ import { measureContribution } from '../../../worker/estimators/contribution.ts'
 import { Scratch } from '../../../worker/estimators/scratch.ts';
 import { readFixtureAdapter } from '../../support/fixture-adapter.ts';
 import { fixtures, rowOf } from '../../support/golden-models.ts';
+import { root } from '../../support/onebyte.ts';
 
-const directory = fileURLToPath(new URL('../../golden/models/llama', import.meta.url));
+const directory = join(root, 'test/golden/models/llama');
 const model = openBaseModel(directory);
 const { layout, theta } = readFixtureAdapter(join(directory, 'adapter'), model);
 const rows = fixtures()

@@ -1,6 +1,8 @@
 /** What contributions cost, against figures of a published library (test/golden/privacy/make.py). */
+
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import {
   addDivergences,
@@ -9,6 +11,7 @@ import {
   noDivergence,
   noiseFor,
 } from '../../../worker/privacy/accountant.ts';
+import { root } from '../../support/onebyte.ts';
 
 interface Case {
   readonly samplingRate: number;
@@ -20,7 +23,7 @@ interface Case {
   readonly lossDistribution: number;
 }
 
-const golden = new URL('../../golden/privacy/epsilon.json', import.meta.url);
+const golden = join(root, 'test/golden/privacy/epsilon.json');
 const cases: readonly Case[] = JSON.parse(readFileSync(golden, 'utf8'));
 const epsilon = (cost: Case): number =>
   epsilonOf(addDivergences(noDivergence(), divergencesOf(cost), cost.contributions), cost.delta);
