@@ -4,23 +4,28 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import seedrandom from 'seedrandom';
-import { ownModule } from '../../platform/own-module.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { entriesOf } from '../../proto/record.ts';
 import { readRoundLog } from '../../trainer/store/round-log.ts';
 import type { CrashPlan } from '../support/crash-points.ts';
 import { firstRows } from '../support/first-rows.ts';
-import { childrenOf, type Finished, lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import {
+  childrenOf,
+  crashing,
+  type Finished,
+  lastJson,
+  runOnebyte,
+  startOnebyte,
+  tinyReviews,
+} from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
 const runFile = join(tinyReviews, 'run.yaml');
 // With it simulate says where the run is.
 const dev = firstRows('dev', 8);
-const crashing = fileURLToPath(ownModule(new URL('../support/crashing-onebyte', import.meta.url)).url);
 
 async function recordsOf(log: string): Promise<Record[]> {
   const { frames, tornBytes } = await readRoundLog(log);

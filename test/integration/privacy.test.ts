@@ -3,18 +3,15 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { ownModule } from '../../platform/own-module.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { entriesOf } from '../../proto/record.ts';
 import { readRoundLog } from '../../trainer/store/round-log.ts';
 import type { CrashPlan } from '../support/crash-points.ts';
-import { lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { crashing, lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
 const runFile = join(tinyReviews, 'run.yaml');
-const crashing = fileURLToPath(ownModule(new URL('../support/crashing-onebyte', import.meta.url)).url);
 const budget = [
   ...['--set', 'worker.privacy.epsilon=4', '--set', 'worker.privacy.clip=2', '--set', 'worker.privacy.answerMs=0'],
   ...['--set', 'learning.directions=2'],

@@ -2,7 +2,6 @@
  * What becomes of each field of each configuration class of transformers (test/golden/config-fields.json): it is computed,
  * refused unless it has one value, or without effect on the forward pass. config-changes.test.ts compares the numbers.
  */
-
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,5 +1,4 @@
 /** What a run file leaves open is settled before the run begins. */
-
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';

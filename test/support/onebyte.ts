@@ -3,11 +3,15 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { ownModule } from '../../platform/own-module.ts';
 import { packageRoot } from '../../platform/own-package.ts';
 
 export const root = packageRoot();
 export const tinyReviews = join(root, 'examples/tiny-reviews');
 export const bin = join(root, 'bin/onebyte.js');
+/** In place of `bin`: processes that kill themselves where ONEBYTE_CRASHES says so (crash-points.ts). */
+export const crashing = fileURLToPath(ownModule(new URL('./crashing-onebyte', import.meta.url)).url);
 
 export interface Finished {
   readonly code: number | null;

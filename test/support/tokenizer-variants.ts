@@ -1,5 +1,4 @@
 /** tokenizer.json in the shapes that model families ship, on a small vocabulary: made from a fixture's, or of characters and bytes. */
-
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './onebyte.ts';

@@ -1,5 +1,4 @@
 /** Models by name, from a local server that speaks the Hub's routes: what is fetched, resumed, cached and refused. */
-
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';

@@ -1,5 +1,4 @@
 /** Templates construct by construct: what transformers writes (test/golden/make/templates.py) is written, or refused by name. */
-
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

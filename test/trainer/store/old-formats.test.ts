@@ -1,5 +1,4 @@
 /** Logs of older formats: they replay to the states that the version which wrote them reached. */
-
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { it } from 'node:test';

@@ -1,5 +1,4 @@
 /** What contributions cost, against figures of a published library (test/golden/privacy/make.py). */
-
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
