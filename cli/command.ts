@@ -56,6 +56,10 @@ export const withSettings = (command: Command): Command =>
     [],
   );
 
+/** The arguments that give `settings` (key=value) to such a command. */
+export const settingFlags = (settings: readonly string[]): string[] =>
+  settings.flatMap((setting) => ['--set', setting]);
+
 /** Parses an option that may be given more than once: all its values. */
 export const repeated = (value: string, all: readonly string[]): readonly string[] => [...all, value];
 

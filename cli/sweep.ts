@@ -8,7 +8,7 @@ import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operat
 import { readRunFile, trainFiles } from '../settings/run-file.ts';
 import { roundLogFile } from '../trainer/store/open-run.ts';
 import { readRoundLog } from '../trainer/store/round-log.ts';
-import { drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
+import { drainOnSignal, printJson, runCommand, settingFlags, wholeNumber, withSettings } from './command.ts';
 import { toStderr } from './find-model.ts';
 import { percent, plural, ROW_LOSS } from './format.ts';
 import { runDirectory } from './run-directory.ts';
@@ -81,7 +81,7 @@ async function tryRate(
   const args = [
     ...['simulate', file, '--out', out, '--rounds', String(rounds), '--no-dashboard', '--json'],
     ...(workers === undefined ? [] : ['--workers', String(workers)]),
-    ...[...settings, `trainer.evaluateEvery=${evaluateEvery}`].flatMap((setting) => ['--set', setting]),
+    ...settingFlags([...settings, `trainer.evaluateEvery=${evaluateEvery}`]),
   ];
   const child = startChild(args, join(directory, 'logs', `rate-${rate}.log`), () => {});
   const stop = (): void => void child.process.kill('SIGTERM');

@@ -2,12 +2,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { settingFlags } from '../../cli/command.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { type Finished, lastJson, type Running, startOnebyte, tinyReviews } from '../../test/support/onebyte.ts';
 
 const settings = ['data.test=', 'learning.decayRounds=0', 'data.shards=8', 'trainer.checkpointEvery=500'];
-const sets = (dev: string): string[] =>
-  [...settings, `data.dev=${dev}`, 'trainer.evaluateEvery=50'].flatMap((setting) => ['--set', setting]);
+const sets = (dev: string): string[] => settingFlags([...settings, `data.dev=${dev}`, 'trainer.evaluateEvery=50']);
 
 export interface Place {
   /** Of the run and of the workers' secrets. */

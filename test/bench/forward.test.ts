@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { requireProvider } from '../../model/runtime/provider.ts';
-import { lastJson, root, runOnebyte } from '../support/onebyte.ts';
+import { goldenFiles, lastJson, runOnebyte } from '../support/onebyte.ts';
 import { useSoftwareAdapter } from '../support/software-adapter.ts';
 
 useSoftwareAdapter();
@@ -13,7 +13,7 @@ const reason = await requireProvider('webgpu').then(
 );
 
 const bench = async (provider: string) => {
-  const model = join(root, 'test/golden/models/llama');
+  const model = join(goldenFiles, 'models/llama');
   const small = ['--adapters', '2', '--directions', '2', '--runs', '1'];
   return lastJson(await runOnebyte('bench', 'forward', '--model', model, '--provider', provider, ...small, '--json'));
 };

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { root, runOnebyte } from '../support/onebyte.ts';
+import { goldenFiles, runOnebyte } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const llama = join(root, 'test/golden/models/llama');
+const llama = join(goldenFiles, 'models/llama');
 /** Puts no token before a text. */
-const qwen2 = join(root, 'test/golden/models/qwen2');
+const qwen2 = join(goldenFiles, 'models/qwen2');
 const ADAPTED = ['--model', llama, '--adapter', join(llama, 'adapter')];
 
 function rowsFile(...rows: object[]): string {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
+import { settingFlags } from '../../cli/command.ts';
 import { duration, plural } from '../../cli/format.ts';
 import { costApart, costTogether, NO_LINK, type PlannedRun, parseLink, roundBytes } from '../../cli/plan-cost.ts';
 import { Learning } from '../../proto/run-config.ts';
@@ -107,7 +108,7 @@ describe('onebyte plan', () => {
     const settings = [...privacy, 'learning.rows=25', 'learning.directions=4', 'worker.quantize=int8'];
     let finished: Finished;
     before(async () => {
-      const flags = ['--rounds', '40', ...settings.flatMap((setting) => ['--set', setting])];
+      const flags = ['--rounds', '40', ...settingFlags(settings)];
       finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), ...flags);
       assert.equal(finished.code, 0, finished.stderr);
     });

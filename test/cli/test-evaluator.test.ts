@@ -5,14 +5,14 @@ import { join } from 'node:path';
 import { after, it } from 'node:test';
 import { TestEvaluator } from '../../cli/test-evaluator.ts';
 import { EXIT } from '../../proto/operating-error.ts';
-import { bin, childrenOf, commandLine, root } from '../support/onebyte.ts';
+import { bin, childrenOf, commandLine, goldenFiles } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 // Children are started as this command.
 process.argv[1] = bin;
 
 const directory = temporaryDirectory();
-const model = join(root, 'test/golden/models/llama');
+const model = join(goldenFiles, 'models/llama');
 const adapter = join(model, 'adapter');
 const { examples, variants } = JSON.parse(readFileSync(join(model, 'expected.json'), 'utf8'));
 const rows: { prompt: string; completion: string }[] = examples;

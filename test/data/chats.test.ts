@@ -8,14 +8,14 @@ import { readJsonl } from '../../data/jsonl.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles, root } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const chatModel = join(root, 'test/golden/chats/smollm2');
+const chatModel = join(goldenFiles, 'chats/smollm2');
 const tokenizer = await loadTokenizer(chatModel);
 const withoutTemplate = await loadTokenizer(join(root, 'examples/tiny-reviews/model'));
 /** Puts a special token first. */
-const llama = await loadTokenizer(join(root, 'test/golden/models/llama'));
+const llama = await loadTokenizer(join(goldenFiles, 'models/llama'));
 after(() => {
   for (const each of [tokenizer, withoutTemplate, llama]) each.close();
 });

@@ -9,13 +9,13 @@ import { readTsv } from '../../data/tsv.ts';
 import { completionRow } from '../../model/token-row.ts';
 import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles, root } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const TINY = join(root, 'examples/tiny-reviews');
 const tiny = await loadTokenizer(join(TINY, 'model'));
 /** Puts a special token first. */
-const llama = await loadTokenizer(join(root, 'test/golden/models/llama'));
+const llama = await loadTokenizer(join(goldenFiles, 'models/llama'));
 after(() => {
   tiny.close();
   llama.close();

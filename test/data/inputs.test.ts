@@ -14,9 +14,9 @@ import { createForward } from '../../model/runtime/forward.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
 import { DataRules } from '../../proto/run-config.ts';
 import { completionLoss } from '../../worker/objectives/completion-loss.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles } from '../support/onebyte.ts';
 
-const inputs = join(root, 'test/golden/inputs');
+const inputs = join(goldenFiles, 'inputs');
 
 describe('an input that is easily read wrongly', () => {
   for (const name of readdirSync(inputs))

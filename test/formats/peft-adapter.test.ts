@@ -8,10 +8,10 @@ import { openSafetensors, type Safetensors } from '../../formats/safetensors.ts'
 import { tensorChunks } from '../../formats/safetensors-data.ts';
 import { float32Tensor, writeSafetensors } from '../../formats/safetensors-writer.ts';
 import { AdapterDescription, type LinearModule } from '../../proto/adapter.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const MODELS = join(root, 'test/golden/models/');
+const MODELS = join(goldenFiles, 'models/');
 const WEIGHTS = 'adapter_model.safetensors';
 const fixtures = readdirSync(MODELS).filter((name) => !name.includes('.'));
 const json = (directory: string) => JSON.parse(readFileSync(join(directory, 'adapter_config.json'), 'utf8'));

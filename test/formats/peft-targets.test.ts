@@ -6,11 +6,11 @@ import { describe, it } from 'node:test';
 import { readPeftConfig } from '../../formats/peft-config.ts';
 import { describeAdapter } from '../../formats/peft-describe.ts';
 import { adapterModules, patternFinder, pythonRegExp, targetMatcher } from '../../formats/peft-targets.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 // Made by: python3 test/golden/peft_matching.py (peft 0.21.2)
-const golden = JSON.parse(readFileSync(join(root, 'test/golden/peft-matching.json'), 'utf8'));
+const golden = JSON.parse(readFileSync(join(goldenFiles, 'peft-matching.json'), 'utf8'));
 const linear = (name: string) => ({ name, fanIn: 4, fanOut: 6 });
 const NO_PATTERNS = { rank: 8, alpha: 16, useRslora: false, rankPattern: {}, alphaPattern: {} };
 

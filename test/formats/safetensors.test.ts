@@ -7,10 +7,10 @@ import seedrandom from 'seedrandom';
 import { openSafetensors } from '../../formats/safetensors.ts';
 import { float32Tensor, writeSafetensors } from '../../formats/safetensors-writer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const MODELS = join(root, 'test/golden/models/');
+const MODELS = join(goldenFiles, 'models/');
 
 interface Parts {
   header?: string | Uint8Array;

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
+import { settingFlags } from '../../cli/command.ts';
 import { lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { SWIFTSHADER, useSoftwareAdapter } from '../support/software-adapter.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -34,13 +35,13 @@ it(`${WORKERS.join(', ')} hold the same replica on tiny-reviews`, {
   // The software adapter is slow: all wait for it, but it has little to do.
   const settings = [`trainer.startWorkers=${WORKERS.length}`, 'trainer.quorum=all', 'trainer.evaluateEvery=0'];
   const learning = ['learning.rows=2', `rounds=${ROUNDS}`];
-  const shared = [...settings, ...learning].flatMap((setting) => ['--set', setting]);
+  const shared = settingFlags([...settings, ...learning]);
   const trainer = startOnebyte(['trainer', runFile, '--out', out, '--json', ...shared]);
   const address = (await trainer.line(/"address":"([^"]+)"/))[1]!;
   const workers = WORKERS.map((own, i) =>
     startOnebyte([
       ...['worker', runFile, '--trainer', address, '--number', String(i), '--threads', '1', '--json', ...shared],
-      ...own.flatMap((setting) => ['--set', setting]),
+      ...settingFlags(own),
     ]),
   );
   const run = lastJson(await trainer.finished);

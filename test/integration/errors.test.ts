@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
+import { settingFlags } from '../../cli/command.ts';
 import { deferred } from '../../platform/deferred.ts';
 import { firstRows } from '../support/first-rows.ts';
 import { root, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
@@ -184,7 +185,7 @@ describe('onebyte simulate', () => {
 
   it('says of a run that diverges how its loss went, and ends with exit code 6', async () => {
     const settings = ['learning.learningRate=1e30', 'trainer.evaluateEvery=1', 'data.test='];
-    const diverging = [...settings.flatMap((setting) => ['--set', setting]), ...fewDevRows];
+    const diverging = [...settingFlags(settings), ...fewDevRows];
     const { code, stderr } = await runOnebyte(
       ...['simulate', runFile, '--out', join(directory, 'diverges'), '--workers', '1', ...diverging],
     );

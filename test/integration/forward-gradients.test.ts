@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { it } from 'node:test';
+import { settingFlags } from '../../cli/command.ts';
 import { hasExactInt8 } from '../../model/runtime/int8-support.ts';
 import { lastJson, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -11,7 +12,7 @@ it('replicas cannot tell the precision of tangents', { timeout: 300_000 }, async
   const out = join(temporaryDirectory(), 'run');
   const quorum = ['trainer.startWorkers=2', 'trainer.quorum=all'];
   const settings = ['rounds=4', 'data.dev=', 'learning.estimator=forward', ...quorum];
-  const shared = settings.flatMap((setting) => ['--set', setting]);
+  const shared = settingFlags(settings);
   const trainer = startOnebyte(['trainer', runFile, '--out', out, '--json', ...shared]);
   const address = (await trainer.line(/"address":"([^"]+)"/))[1]!;
   const precisions = ['float32', (await hasExactInt8()) ? 'int8' : 'float32'];

@@ -5,6 +5,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
+import { settingFlags } from '../../cli/command.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { lastJson, root, runOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -12,7 +13,7 @@ import { temporaryDirectory } from '../support/temporary-directory.ts';
 const out = join(temporaryDirectory(), 'run');
 const roundLog = join(out, 'round.log');
 const simulate = ['simulate', join(tinyReviews, 'run.yaml'), '--out', out, '--json', '--workers', '1'];
-const settings = ['data.test=', 'data.dev=', 'trainer.checkpointEvery=0'].flatMap((setting) => ['--set', setting]);
+const settings = settingFlags(['data.test=', 'data.dev=', 'trainer.checkpointEvery=0']);
 /** No file may grow beyond it: 1 KiB blocks, as bash counts them. */
 const LIMIT = 4;
 

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { it } from 'node:test';
+import { settingFlags } from '../../cli/command.ts';
 import { lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -11,8 +12,7 @@ it('workers with spsa, forward and backward serve one run, and its log alone reb
   const runFile = join(tinyReviews, 'run.yaml');
   const out = join(temporaryDirectory(), 'run');
   const run = ['rounds=4', 'data.dev=', 'learning.directions=64', 'trainer.startWorkers=3', 'trainer.quorum=all'];
-  const set = (settings: readonly string[]): string[] => settings.flatMap((setting) => ['--set', setting]);
-  const trainer = startOnebyte(['trainer', runFile, '--out', out, '--json', ...set(run)]);
+  const trainer = startOnebyte(['trainer', runFile, '--out', out, '--json', ...settingFlags(run)]);
   const address = (await trainer.line(/"address":"([^"]+)"/))[1]!;
   const choices = [
     ['worker.estimator=spsa', 'worker.directions=2'],
@@ -22,7 +22,7 @@ it('workers with spsa, forward and backward serve one run, and its log alone reb
   const workers = choices.map((own, i) =>
     startOnebyte([
       ...['worker', runFile, '--trainer', address, '--number', String(i), '--threads', '1', '--json'],
-      ...set([...run, ...own]),
+      ...settingFlags([...run, ...own]),
     ]),
   );
   const result = lastJson(await trainer.finished);

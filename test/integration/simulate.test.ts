@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { settingFlags } from '../../cli/command.ts';
 import { openSafetensors } from '../../formats/safetensors.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import { metricsFile, readMetrics } from '../../trainer/metrics/metrics-file.ts';
 import { readRoundLog } from '../../trainer/store/round-log.ts';
 import { firstRows } from '../support/first-rows.ts';
-import { commandLine, lastJson, root, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { commandLine, goldenFiles, lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
@@ -58,7 +59,7 @@ describe('onebyte simulate', () => {
 
   it('writes checkpoints with the files, keys and shapes of a PEFT directory', async () => {
     const checkpoint = out('demo/checkpoints/best');
-    const peft = join(root, 'test/golden/models/llama/adapter');
+    const peft = join(goldenFiles, 'models/llama/adapter');
     const config = (adapter: string) => JSON.parse(readFileSync(join(adapter, 'adapter_config.json'), 'utf8'));
     const own = config(checkpoint);
     for (const [key, value] of Object.entries(config(peft)))
@@ -137,7 +138,7 @@ describe('onebyte simulate', () => {
   it('names and tests the checkpoint that was best on the dev split, where it is not the last', async () => {
     const dev = `data.dev=${firstRows('dev', 50)}`;
     const high = ['learning.learningRate=0.02', 'learning.decayRounds=0', 'trainer.evaluateEvery=2', dev];
-    const flags = high.flatMap((setting) => ['--set', setting]);
+    const flags = settingFlags(high);
     const test = ['--set', `data.test=${firstRows('test', 100)}`];
     const result = await simulate('too-fast', '--workers', '1', '--rounds', '24', ...flags, ...test);
     const best = result.best?.checkpoint ?? result.checkpointDir;
@@ -148,7 +149,7 @@ describe('onebyte simulate', () => {
 
   it('takes a new directory where the one that its run file names is in use, and says so', async () => {
     const named = out('named');
-    const settings = ['data.test=', 'data.dev=', `out=${named}`].flatMap((setting) => ['--set', setting]);
+    const settings = settingFlags(['data.test=', 'data.dev=', `out=${named}`]);
     const flags = ['--workers', '1', '--rounds', '1', '--json', ...settings];
     const roundLogs: string[] = [];
     for (const expected of [/trainer: 127\.0\.0\.1:\d+/, /named exists: this run goes to .*named-2/]) {

@@ -13,10 +13,10 @@ import { adapterDigest, applyRecord, initialReplica } from '../../kernels/replic
 import { threefry, type WordPair } from '../../kernels/threefry.ts';
 import { DECODED_512, encodeE4m3, isAbstention } from '../../proto/e4m3.ts';
 import { type RecordEntry, recordOf } from '../../proto/record.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles } from '../support/onebyte.ts';
 
 // Made by: python3 test/golden/reference.py
-const golden = JSON.parse(readFileSync(join(root, 'test/golden/golden.json'), 'utf8'));
+const golden = JSON.parse(readFileSync(join(goldenFiles, 'golden.json'), 'utf8'));
 
 const word = (hex: string): number => Number.parseInt(hex, 16);
 const words = ([a, b]: [string, string]): WordPair => [word(a), word(b)];

@@ -7,10 +7,9 @@ import { after, describe, it } from 'node:test';
 import { fingerprintBaseModel, openBaseModel } from '../../model/base-model.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles } from '../support/onebyte.ts';
 
-const golden = join(root, 'test/golden');
-const llama = join(golden, 'models/llama');
+const llama = join(goldenFiles, 'models/llama');
 const scratch = mkdtempSync(join(tmpdir(), 'onebyte-model-'));
 process.env.XDG_CACHE_HOME = join(scratch, 'cache');
 after(() => rmSync(scratch, { recursive: true, force: true }));
@@ -92,10 +91,10 @@ describe('a base model directory is refused', () => {
     refuses(withConfig(llama, { quantization_config: { quant_method: 'gptq' } }), /quantization_config is .*gptq/);
     refuses(withConfig(llama, { partial_rotary_factor: 0.5 }), /partial_rotary_factor is 0.5, expected 1/);
     refuses(
-      withConfig(join(golden, 'models/gemma3'), { use_bidirectional_attention: true }),
+      withConfig(join(goldenFiles, 'models/gemma3'), { use_bidirectional_attention: true }),
       /use_bidirectional_attention is true/,
     );
-    refuses(withConfig(join(golden, 'models/gpt2'), { add_cross_attention: true }), /add_cross_attention is true/);
+    refuses(withConfig(join(goldenFiles, 'models/gpt2'), { add_cross_attention: true }), /add_cross_attention is true/);
   });
   it('with a tensor that is missing, of a wrong shape or of a wrong dtype, by name', () => {
     const norm = 'model.layers.1.input_layernorm.weight';
@@ -120,7 +119,7 @@ describe('a base model directory is refused', () => {
     refuses(copy, /model.safetensors/, /leave the file/);
   });
   it('with an index that names what is not there, or leaves the directory', () => {
-    const sharded = join(golden, 'variations/llama_f16_shards');
+    const sharded = join(goldenFiles, 'variations/llama_f16_shards');
     const copy = copyOf(sharded);
     rmSync(join(copy, 'model-00002-of-00003.safetensors'));
     refuses(copy, /model-00002-of-00003.safetensors: cannot be read/);

@@ -9,9 +9,9 @@ import { createForward } from '../../model/runtime/forward.ts';
 import type { EncodedChat, Refused } from '../../model/rust-tokenizer.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles } from '../support/onebyte.ts';
 
-const golden = join(root, 'test/golden/chats');
+const golden = join(goldenFiles, 'chats');
 
 interface Expected extends Chat {
   readonly refused?: string;

@@ -13,14 +13,13 @@ import { createForward } from '../../model/runtime/forward.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import { rowsOf as rowsIn } from '../support/golden-models.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const GOLDEN = join(root, 'test/golden');
 /** Path of the key, its new value, and the sum of losses over the rows; null where transformers or PEFT do not load it. */
 type Change = readonly [path: string[], value: 'dropped' | { readonly value: unknown }, expected: number | null];
 const golden: Record<'config' | 'adapter', Record<string, Record<string, Change>>> = JSON.parse(
-  readFileSync(join(GOLDEN, 'config-changes.json'), 'utf8'),
+  readFileSync(join(goldenFiles, 'config-changes.json'), 'utf8'),
 );
 // Summed losses are up to 800 nats, of float32 logits on both sides; the smallest change that a field makes is some 1e-2.
 const TOLERANCE = 2e-3;
@@ -85,7 +84,7 @@ function assertClose(name: string, got: number, expected: number): void {
 describe('a config.json with one key changed gives the losses of transformers, or is refused', () => {
   for (const [name, changes] of Object.entries(golden.config))
     it(name, async () => {
-      const directory = join(GOLDEN, name);
+      const directory = join(goldenFiles, name);
       const copy = linked(directory, 'safetensors');
       const config = readJson(join(directory, 'config.json'));
       const rows = rowsOf(directory);
@@ -109,7 +108,7 @@ describe('a config.json with one key changed gives the losses of transformers, o
 describe('an adapter_config.json with one key changed gives the losses of PEFT, or is refused', () => {
   for (const [name, changes] of Object.entries(golden.adapter))
     it(name, async () => {
-      const directory = join(GOLDEN, name);
+      const directory = join(goldenFiles, name);
       const model = openBaseModel(directory);
       const copy = linked(join(directory, 'adapter'), 'safetensors');
       const config = readJson(join(directory, 'adapter/adapter_config.json'));

@@ -8,10 +8,10 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { ConfigFields } from '../../model/config-fields.ts';
 import { describeModel } from '../../model/families/supported.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles } from '../support/onebyte.ts';
 
 const { common, ...families }: Record<string, string[]> = JSON.parse(
-  readFileSync(join(root, 'test/golden/config-fields.json'), 'utf8'),
+  readFileSync(join(goldenFiles, 'config-fields.json'), 'utf8'),
 );
 type Values = Readonly<Record<string, unknown>>;
 const full = 'full_attention';

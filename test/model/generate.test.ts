@@ -11,16 +11,15 @@ import { createForward } from '../../model/runtime/forward.ts';
 import { chooseToken } from '../../model/sampling.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles } from '../support/onebyte.ts';
 
 /** An HF directory of SmolLM2-135M-Instruct, where there is one. */
 const SMOLLM2 = process.env.ONEBYTE_SMOLLM2;
-const golden = join(root, 'test/golden');
 const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 const GREEDY: GenerationRules = { temperature: 0, topP: 1, seed: 0, maxTokens: 24, stop: [], endIds: new Set() };
 
 // python test/golden/make/generation.py test/golden SMOLLM2_DIRECTORY > test/golden/generation.json
-const { smollm2, ...fixtures } = JSON.parse(readFileSync(join(golden, 'generation.json'), 'utf8'));
+const { smollm2, ...fixtures } = JSON.parse(readFileSync(join(goldenFiles, 'generation.json'), 'utf8'));
 
 /** The likeliest tokens behind each prompt, at most `tokens`. */
 async function greedy(continuation: Continuation, prompts: readonly number[][], tokens: number): Promise<number[][]> {
@@ -35,7 +34,7 @@ async function greedy(continuation: Continuation, prompts: readonly number[][], 
 describe('a greedy continuation is that of transformers', () => {
   for (const [name, { prompts, ...variants }] of Object.entries<Record<string, number[][]>>(fixtures))
     it(name, async () => {
-      const directory = join(golden, name);
+      const directory = join(goldenFiles, name);
       const model = openBaseModel(directory);
       const adapterName = readdirSync(directory)
         .sort()
@@ -74,7 +73,7 @@ describe('a greedy continuation is that of transformers', () => {
 });
 
 describe('generated text', () => {
-  const directory = join(golden, 'models/llama');
+  const directory = join(goldenFiles, 'models/llama');
   const model = openBaseModel(directory);
   let continuation: Continuation;
   let tokenizer: Tokenizer;
@@ -97,7 +96,7 @@ describe('generated text', () => {
   ) => generateTexts({ continuation, tokenizer }, prompts, { ...GREEDY, ...rules }, 0, tell);
 
   it('follows a long prompt, read in pieces, by the logits of one pass', async () => {
-    const model = openBaseModel(join(golden, 'models/mistral'));
+    const model = openBaseModel(join(goldenFiles, 'models/mistral'));
     const long = Array.from({ length: 400 }, (_, i) => (i * 7) % 90);
     const forward = await createForward(model, undefined, options);
     const expected = await forward.logits([{ ids: [...long, 0], labels: [400] }], 1);

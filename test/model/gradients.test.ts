@@ -13,9 +13,8 @@ import { keepsRows, planGradient } from '../../model/tiles.ts';
 import { completionRow, type TokenRow } from '../../model/token-row.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
 import { rowsOf } from '../support/golden-models.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles } from '../support/onebyte.ts';
 
-const golden = join(root, 'test/golden');
 const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 const DIRECTIONS = 8;
 const KEY = roundKey(seedKey(11), 0, 0);
@@ -81,9 +80,11 @@ function assertNear(got: ArrayLike<number>, expected: ArrayLike<number>, error: 
 
 describe('the gradient of', () => {
   for (const folder of ['models', 'variations'])
-    for (const { name } of readdirSync(join(golden, folder), { withFileTypes: true }).filter((e) => e.isDirectory()))
+    for (const { name } of readdirSync(join(goldenFiles, folder), { withFileTypes: true }).filter((e) =>
+      e.isDirectory(),
+    ))
       it(`${name} has the slopes of forward mode along directions`, async () => {
-        const { rows, theta, ...opened } = open(join(golden, folder, name));
+        const { rows, theta, ...opened } = open(join(goldenFiles, folder, name));
         const expected = await byForwardMode(opened, opened, rows, theta);
         const got = await byReverseMode(opened, opened, rows, theta);
         assertNear(got.g, expected.g, ERROR);
@@ -94,10 +95,10 @@ describe('the gradient of', () => {
 describe('the gradient that PyTorch finds', () => {
   // python test/golden/make/gradients.py test/golden > test/golden/gradients.json
   const expectedOf: { [model: string]: { [module: string]: { [matrix: string]: { norm: number; first: number[] } } } } =
-    JSON.parse(readFileSync(join(golden, 'gradients.json'), 'utf8'));
+    JSON.parse(readFileSync(join(goldenFiles, 'gradients.json'), 'utf8'));
   for (const [name, expected] of Object.entries(expectedOf))
     it(`is ours: ${name}`, async () => {
-      const opened = open(join(golden, name));
+      const opened = open(join(goldenFiles, name));
       const { gradient } = await byReverseMode(opened, opened, opened.rows, opened.theta);
       for (const { module, matrix, offset, elements } of opened.layout.tensors) {
         const { norm, first } = expected[opened.layout.modules[module]!.name]![matrix]!;
@@ -113,7 +114,7 @@ describe('the gradient that PyTorch finds', () => {
 });
 
 describe('a gradient', () => {
-  const llama = open(join(golden, 'models', 'llama'));
+  const llama = open(join(goldenFiles, 'models', 'llama'));
 
   it('adds up what rows that begin alike say of the tokens they share', async () => {
     const prompt = [5, 9, 17, 9, 30, 2, 11];
@@ -168,7 +169,7 @@ describe('a gradient', () => {
 });
 
 it('activations of short rows are kept, those of very long ones made again', () => {
-  const { architecture } = open(join(golden, 'models', 'llama')).model;
+  const { architecture } = open(join(goldenFiles, 'models', 'llama')).model;
   assert(keepsRows(architecture, 64));
   assert(!keepsRows(architecture, 100_000));
 });

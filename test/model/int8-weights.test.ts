@@ -10,9 +10,9 @@ import { openBaseModel, type WeightTensor } from '../../model/base-model.ts';
 import { BLOCK, int8Parts, int8Weights } from '../../model/int8-weights.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import { rowOf } from '../support/golden-models.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles } from '../support/onebyte.ts';
 
-const models = join(root, 'test/golden/models');
+const models = join(goldenFiles, 'models');
 const scratch = mkdtempSync(join(tmpdir(), 'onebyte-int8-'));
 process.env.XDG_CACHE_HOME = scratch;
 after(() => rmSync(scratch, { recursive: true, force: true }));

@@ -23,10 +23,10 @@ import { type MergeableModel, mergeAdapter } from '../../model/merge.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import type { LinearModule } from '../../proto/adapter.ts';
 import { rowOf } from '../support/golden-models.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const MODELS = join(root, 'test/golden/models/');
+const MODELS = join(goldenFiles, 'models/');
 
 /** A model directory and what its adapter adapts, found from the files alone. `prefix` is left out in the model's file. */
 function modelOf(directory: string, adapter: string, fanInFanOut: boolean, prefix = ''): MergeableModel {

@@ -19,9 +19,8 @@ import { precisionOf } from '../../model/runtime/forward-session.ts';
 import { checkFloat32, FINE, fineProduct } from '../../model/runtime/tf32.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
 import { fixtures, rowsOf } from '../support/golden-models.ts';
-import { root, tinyReviews } from '../support/onebyte.ts';
+import { goldenFiles, tinyReviews } from '../support/onebyte.ts';
 
-const golden = join(root, 'test/golden');
 const cpu = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 
 /**
@@ -42,7 +41,7 @@ describe('the CPU provider in another precision', () => {
       { loss: number; slope: number },
     ][])
       it(`gives losses and slopes near those of float32, and not the same: ${name}, ${precision}`, async () => {
-        const directory = join(golden, 'models', name);
+        const directory = join(goldenFiles, 'models', name);
         const model = openBaseModel(directory);
         const adapter = readFixtureAdapter(join(directory, 'adapter'), model);
         const rows = rowsOf(expected);
@@ -81,7 +80,7 @@ const NEXT: Readonly<Record<string, string>> = {
 describe('a graph in half precision', () => {
   const model = openBaseModel(join(tinyReviews, 'model'));
   const head = model.weights.get(model.architecture.head.name)!.name;
-  const llama = openBaseModel(join(golden, 'models/llama'));
+  const llama = openBaseModel(join(goldenFiles, 'models/llama'));
 
   it('reads stored half-precision weights as they are, but for norms and the head', () => {
     const { bytes, halfable } = trunkGraph(model, undefined, {});
@@ -113,7 +112,7 @@ describe('a graph in half precision', () => {
   });
 
   it("multiplies by the adapter's matrices in it, and adds that to what the weights gave", () => {
-    const { layout } = readFixtureAdapter(join(golden, 'models/llama/adapter'), llama);
+    const { layout } = readFixtureAdapter(join(goldenFiles, 'models/llama/adapter'), llama);
     for (const signed of [false, true]) {
       const { bytes, halfable } = trunkGraph(llama, layout, { signed });
       const { node } = ModelProto.decode(inPrecision(bytes, halfable, { precision: 'float16', emulated: false, head }))
@@ -160,7 +159,7 @@ describe('a graph in half precision', () => {
 
 describe('tangents in float16', () => {
   it('are made along shorter directions, since along whole ones they leave it', async () => {
-    const llama = openBaseModel(join(golden, 'models/llama'));
+    const llama = openBaseModel(join(goldenFiles, 'models/llama'));
     // Where B is 0 a scale moves no value, but every tangent.
     const modules = llama.linearModules.map((linear) => ({ ...linear, rank: 2, scale: 2 ** 16 }));
     const adapter = { layout: adapterLayout(modules) };
@@ -211,7 +210,7 @@ describe('the precision that is taken unasked', () => {
 });
 
 describe('a precision that is not there', () => {
-  const model = openBaseModel(join(golden, 'models/llama'));
+  const model = openBaseModel(join(goldenFiles, 'models/llama'));
   it('is refused by provider', async () => {
     const refused = createForward(model, undefined, { ...cpu, provider: 'webgpu', precision: 'bfloat16' });
     await assert.rejects(
@@ -229,7 +228,7 @@ describe('a precision that is not there', () => {
 });
 
 describe('a device', () => {
-  const model = openBaseModel(join(golden, 'models/llama'));
+  const model = openBaseModel(join(goldenFiles, 'models/llama'));
   it('is one of provider cuda', async () => {
     await assert.rejects(
       createForward(model, undefined, { ...cpu, device: 1 }),

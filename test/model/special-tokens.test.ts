@@ -4,11 +4,10 @@ import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { openRustTokenizer } from '../../model/rust-tokenizer.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const GOLDEN = join(root, 'test/golden');
-const { texts, cases }: Golden = JSON.parse(readFileSync(join(GOLDEN, 'tokenizers/configs.json'), 'utf8'));
+const { texts, cases }: Golden = JSON.parse(readFileSync(join(goldenFiles, 'tokenizers/configs.json'), 'utf8'));
 
 interface Golden {
   readonly texts: readonly string[];
@@ -28,7 +27,7 @@ it('special tokens named beside tokenizer.json are tokens as in transformers, or
   for (const { model, config, map, ids } of cases) {
     if (ids === null) continue;
     const directory = temporaryDirectory();
-    const source = join(GOLDEN, 'models', model);
+    const source = join(goldenFiles, 'models', model);
     const own = JSON.parse(readFileSync(join(source, 'tokenizer_config.json'), 'utf8'));
     symlinkSync(join(source, 'tokenizer.json'), join(directory, 'tokenizer.json'));
     writeFileSync(join(directory, 'tokenizer_config.json'), JSON.stringify({ ...own, ...config }));
@@ -52,7 +51,7 @@ it('special tokens named beside tokenizer.json are tokens as in transformers, or
 
 it('a space before each text that only tokenizer_config.json asks for is refused', () => {
   const directory = temporaryDirectory();
-  symlinkSync(join(GOLDEN, 'models/qwen2/tokenizer.json'), join(directory, 'tokenizer.json'));
+  symlinkSync(join(goldenFiles, 'models/qwen2/tokenizer.json'), join(directory, 'tokenizer.json'));
   writeFileSync(join(directory, 'tokenizer_config.json'), '{"add_prefix_space": true}');
   assert.throws(
     () => openRustTokenizer(join(directory, 'tokenizer.json'), 2 ** 32),

@@ -14,11 +14,10 @@ import { hasExactInt8 } from '../../model/runtime/int8-support.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
 import { rowsOf } from '../support/golden-models.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles } from '../support/onebyte.ts';
 
 /** An HF directory of SmolLM2-135M-Instruct, where there is one. */
 const SMOLLM2 = process.env.ONEBYTE_SMOLLM2;
-const golden = join(root, 'test/golden');
 const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 const DIRECTIONS = 3;
 const KEY = roundKey(seedKey(11), 0, 0);
@@ -85,9 +84,11 @@ const RELU = 0.05;
 
 describe('the tangents of', () => {
   for (const folder of ['models', 'variations'])
-    for (const { name } of readdirSync(join(golden, folder), { withFileTypes: true }).filter((e) => e.isDirectory()))
+    for (const { name } of readdirSync(join(goldenFiles, folder), { withFileTypes: true }).filter((e) =>
+      e.isDirectory(),
+    ))
       it(`${name} are the slopes of its losses`, async () => {
-        const { rows, model, layout, theta } = open(join(golden, folder, name));
+        const { rows, model, layout, theta } = open(join(goldenFiles, folder, name));
         const z = await directionsOf(layout);
         const { losses, differences } = await withForward(model, { layout }, {}, async (plain) => {
           const losses = await plain.losses(rows, 1, theta);
@@ -112,7 +113,7 @@ describe('the tangents of', () => {
 });
 
 describe('slopes', () => {
-  const { rows, model, layout, theta } = open(join(golden, 'models', 'llama'));
+  const { rows, model, layout, theta } = open(join(goldenFiles, 'models', 'llama'));
 
   it('are the same in several runs as in one', async () => {
     const z = await directionsOf(layout);
@@ -154,8 +155,8 @@ describe('slopes', () => {
 describe('tangents in int8', () => {
   it('give slopes that correlate with those in float32, in every family', async (t) => {
     if (!(await hasExactInt8())) return t.skip('the 8-bit products of this CPU saturate');
-    for (const name of readdirSync(join(golden, 'models')).filter((name) => !name.includes('.'))) {
-      const { rows, model, layout, theta } = open(join(golden, 'models', name));
+    for (const name of readdirSync(join(goldenFiles, 'models')).filter((name) => !name.includes('.'))) {
+      const { rows, model, layout, theta } = open(join(goldenFiles, 'models', name));
       const z = await directionsOf(layout);
       const slopes = (tangents: 'float32' | 'int8') =>
         withForward(model, { layout }, { tangents }, (forward) => forward.slopes(rows, theta, z));

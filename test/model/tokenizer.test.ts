@@ -10,16 +10,15 @@ import { completionRow } from '../../model/token-row.ts';
 import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import { nastyLines } from '../support/nasty-text.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles, root } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { tokenizerKinds } from '../support/tokenizer-kinds.ts';
 import { TOKENIZER_VARIANTS } from '../support/tokenizer-variants.ts';
 
-const GOLDEN = join(root, 'test/golden');
-const MODELS = join(GOLDEN, 'models');
+const MODELS = join(goldenFiles, 'models');
 const TINY = join(root, 'examples/tiny-reviews/model');
 const fixtures = readdirSync(MODELS).filter((name) => !name.includes('.'));
-const golden = (name: string) => JSON.parse(readFileSync(join(GOLDEN, 'tokenizers', name), 'utf8'));
+const golden = (name: string) => JSON.parse(readFileSync(join(goldenFiles, 'tokenizers', name), 'utf8'));
 
 function directoryWith(json: unknown): string {
   const directory = temporaryDirectory();

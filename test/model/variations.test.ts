@@ -7,9 +7,9 @@ import { openBaseModel } from '../../model/base-model.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
 import { rowsOf } from '../support/golden-models.ts';
-import { root } from '../support/onebyte.ts';
+import { goldenFiles } from '../support/onebyte.ts';
 
-const variations = join(root, 'test/golden/variations');
+const variations = join(goldenFiles, 'variations');
 
 // Losses are up to 260 nats, of float32 logits on both sides.
 const NLL_TOLERANCE = 5e-4;

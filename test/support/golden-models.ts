@@ -6,9 +6,9 @@ import { openBaseModel } from '../../model/base-model.ts';
 import { createForward, type ForwardOptions } from '../../model/runtime/forward.ts';
 import { completionRow, type TokenRow } from '../../model/token-row.ts';
 import { readFixtureAdapter } from './fixture-adapter.ts';
-import { root } from './onebyte.ts';
+import { goldenFiles } from './onebyte.ts';
 
-const models = join(root, 'test/golden/models');
+const models = join(goldenFiles, 'models');
 
 export interface Fixture {
   readonly name: string;

@@ -8,6 +8,8 @@ import { ownModule } from '../../platform/own-module.ts';
 import { packageRoot } from '../../platform/own-package.ts';
 
 export const root = packageRoot();
+/** Figures and files made by others' code. */
+export const goldenFiles = join(root, 'test/golden');
 export const tinyReviews = join(root, 'examples/tiny-reviews');
 export const bin = join(root, 'bin/onebyte.js');
 /** In place of `bin`: processes that kill themselves where ONEBYTE_CRASHES says so (crash-points.ts). */

@@ -1,10 +1,10 @@
 /** tokenizer.json in the shapes that model families ship, on a small vocabulary: made from a fixture's, or of characters and bytes. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { root } from './onebyte.ts';
+import { goldenFiles } from './onebyte.ts';
 
 type Json = Record<string, unknown>;
-const llama = JSON.parse(readFileSync(join(root, 'test/golden/models/llama/tokenizer.json'), 'utf8'));
+const llama = JSON.parse(readFileSync(join(goldenFiles, 'models/llama/tokenizer.json'), 'utf8'));
 
 const SPLIT = (digits: string) =>
   `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;

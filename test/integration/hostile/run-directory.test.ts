@@ -5,13 +5,14 @@ import { renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
+import { settingFlags } from '../../../cli/command.ts';
 import { EXIT } from '../../../proto/operating-error.ts';
 import { lastJson, root, runOnebyte, startOnebyte, tinyReviews } from '../../support/onebyte.ts';
 import { inPidNamespace, whyNoPidNamespaces } from '../../support/pid-namespace.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
-const settings = ['data.test=', 'data.dev=', 'trainer.checkpointEvery=0'].flatMap((setting) => ['--set', setting]);
+const settings = settingFlags(['data.test=', 'data.dev=', 'trainer.checkpointEvery=0']);
 const simulate = (out: string, rounds: number): string[] => [
   ...['simulate', join(tinyReviews, 'run.yaml'), '--out', out, '--json', '--workers', '1', '--no-dashboard'],
   ...settings,

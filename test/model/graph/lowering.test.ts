@@ -11,9 +11,7 @@ import { GraphBuilder } from '../../../model/graph/builder.ts';
 import { headGraph } from '../../../model/graph/head.ts';
 import { loweredForWebGpu } from '../../../model/graph/lowering.ts';
 import { trunkGraph } from '../../../model/graph/trunk.ts';
-import { root } from '../../support/onebyte.ts';
-
-const golden = join(root, 'test/golden');
+import { goldenFiles } from '../../support/onebyte.ts';
 
 /** Operators that the WebGPU provider of ONNX Runtime 1.30 lacks: found by profile, as nodes that ran on the CPU. */
 const LACKING = ['FusedMatMul', 'LogSoftmax', 'Sign'];
@@ -32,14 +30,14 @@ const scopesOf = (nodes: readonly NodeProto[]): NodeProto[][] => [
 
 describe('a graph for WebGPU', () => {
   const directories = ['models', 'variations'].flatMap((kind) =>
-    readdirSync(join(golden, kind), { withFileTypes: true })
+    readdirSync(join(goldenFiles, kind), { withFileTypes: true })
       .filter((entry) => entry.isDirectory())
       .map(({ name }) => join(kind, name)),
   );
   directories.push('../../examples/tiny-reviews/model');
   for (const directory of directories)
     it(`has no operator that WebGPU lacks, and transposes each weight once, outside of branches: ${directory}`, () => {
-      const model = openBaseModel(join(golden, directory));
+      const model = openBaseModel(join(goldenFiles, directory));
       const modules = model.linearModules.map((linear) => ({ ...linear, rank: 2, scale: 2 }));
       for (const tangents of [undefined, 'float32'] as const) {
         const graphs = [

@@ -8,7 +8,7 @@ import { fromJson, parseExact } from '../../../model/jinja/exact-json.ts';
 import { strftime } from '../../../model/jinja/strftime.ts';
 import { str } from '../../../model/jinja/text.ts';
 import { OperatingError } from '../../../proto/operating-error.ts';
-import { root } from '../../support/onebyte.ts';
+import { goldenFiles } from '../../support/onebyte.ts';
 
 interface Golden {
   /** JSON text, since Python tells 1 and 1.0 apart. */
@@ -19,7 +19,7 @@ interface Golden {
     readonly expected: { readonly text: string; readonly generated: readonly string[] } | null;
   }[];
 }
-const golden: Golden = JSON.parse(readFileSync(join(root, 'test/golden/templates.json'), 'utf8'));
+const golden: Golden = JSON.parse(readFileSync(join(goldenFiles, 'templates.json'), 'utf8'));
 const TOKENS = { bos_token: '<s>', eos_token: '</s>', pad_token: null };
 
 /** What is written, or why nothing is. */

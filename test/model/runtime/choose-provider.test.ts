@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import { openBaseModel } from '../../../model/base-model.ts';
 import { chooseProvider, fastestOf, secondsOfPass } from '../../../model/runtime/choose-provider.ts';
 import { gpuProviders, requireProvider } from '../../../model/runtime/provider.ts';
-import { root } from '../../support/onebyte.ts';
+import { goldenFiles } from '../../support/onebyte.ts';
 import { useSoftwareAdapter } from '../../support/software-adapter.ts';
 
 useSoftwareAdapter();
@@ -13,7 +13,7 @@ const reason = await requireProvider('webgpu').then(
   () => undefined,
   (error: Error) => error.message,
 );
-const model = openBaseModel(join(root, 'test/golden/models/llama'));
+const model = openBaseModel(join(goldenFiles, 'models/llama'));
 
 describe('auto', () => {
   it('takes the fastest and says what each took', async () => {

@@ -10,10 +10,9 @@ import { createForward } from '../../../model/runtime/forward.ts';
 import { planTiles } from '../../../model/tiles.ts';
 import { completionRow, type TokenRow } from '../../../model/token-row.ts';
 import { rowsOf as rowsIn } from '../../support/golden-models.ts';
-import { root } from '../../support/onebyte.ts';
+import { goldenFiles } from '../../support/onebyte.ts';
 
-const golden = join(root, 'test/golden');
-const models = join(golden, 'models');
+const models = join(goldenFiles, 'models');
 const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 const llama = openBaseModel(join(models, 'llama'));
 
@@ -106,7 +105,7 @@ describe('rows that begin alike', () => {
   ];
   for (const directory of directories)
     it(`share their first tokens and give what each gives alone (${directory})`, async () => {
-      const model = openBaseModel(join(golden, directory));
+      const model = openBaseModel(join(goldenFiles, directory));
       const { layout, scratch } = adaptersOf(model, 1);
       const ids = Array.from({ length: 40 }, (_, i) => (7 * i + 3) % model.vocabularySize);
       const rows = [
@@ -127,7 +126,7 @@ describe('rows that begin alike', () => {
     assert.equal(tokensOf(rows, llama), 3 + 3);
   });
   it('share nothing between lengths where positions turn by the length', () => {
-    const model = openBaseModel(join(golden, 'variations/llama_dynamic'));
+    const model = openBaseModel(join(goldenFiles, 'variations/llama_dynamic'));
     assert.equal(tokensOf(rows, model), 3 + 4);
   });
 });

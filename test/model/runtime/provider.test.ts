@@ -10,11 +10,10 @@ import { gpuProviders, requireProvider } from '../../../model/runtime/provider.t
 import { OperatingError } from '../../../proto/operating-error.ts';
 import { readFixtureAdapter } from '../../support/fixture-adapter.ts';
 import { assertGolden, fixtures, rowsOf } from '../../support/golden-models.ts';
-import { root } from '../../support/onebyte.ts';
+import { goldenFiles } from '../../support/onebyte.ts';
 import { useSoftwareAdapter } from '../../support/software-adapter.ts';
 
-const golden = join(root, 'test/golden');
-const models = join(golden, 'models');
+const models = join(goldenFiles, 'models');
 
 /** Everything ran on the provider, and nothing went to the host and came back. */
 function assertWhole(on: readonly OperatorCount[], off: readonly OperatorCount[]): void {
@@ -51,10 +50,10 @@ describe('the WebGPU provider', { skip: reason === undefined ? false : `no adapt
   const withSlopes = ['models/llama', 'models/opt', ...(NIGHTLY ? ['models/gpt2', 'variations/gemma2_minimal'] : [])];
   for (const directory of withSlopes)
     it(`gives the slopes of the CPU, and runs whole: ${directory}`, async () => {
-      const expected = JSON.parse(readFileSync(join(golden, directory, 'expected.json'), 'utf8'));
+      const expected = JSON.parse(readFileSync(join(goldenFiles, directory, 'expected.json'), 'utf8'));
       const rows = rowsOf(expected);
-      const model = openBaseModel(join(golden, directory));
-      const { layout, theta } = readFixtureAdapter(join(golden, directory, 'adapter'), model);
+      const model = openBaseModel(join(goldenFiles, directory));
+      const { layout, theta } = readFixtureAdapter(join(goldenFiles, directory, 'adapter'), model);
       const direction = Float32Array.from(theta, (_, i) => (i % 3 === 0 ? 1 : -1));
       const slopesOn = async (provider: 'cpu' | 'webgpu', profileDirectory: string): Promise<Float64Array> => {
         const options = { provider, threads: 1, quantize: 'none', tangents: 'float32', profileDirectory } as const;

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Browser, Page } from 'playwright-core';
+import { settingFlags } from '../../../cli/command.ts';
 import { startDashboard } from '../../../trainer/dashboard/server.ts';
 import { emptyHistory, observe } from '../../../trainer/metrics/history.ts';
 import type { Observation } from '../../../trainer/metrics/line.ts';
@@ -37,7 +38,7 @@ describe('the page of a run', { skip: noBrowser }, () => {
   const startTrainer = (...flags: string[]): Running => {
     const quick = ['leaseMs=2000', 'heartbeatMs=400', 'startWorkers=2', 'evaluateEvery=5'];
     const settings = [...quick.map((setting) => `trainer.${setting}`), 'data.shards=2', 'learning.decayRounds=0'];
-    const set = settings.flatMap((setting) => ['--set', setting]);
+    const set = settingFlags(settings);
     return start('trainer', runFile, '--rounds', '100000', '--out', join(directory, 'run'), ...set, ...flags);
   };
 

@@ -6,7 +6,7 @@ import { referenceBackend } from '../../../kernels/reference.ts';
 import { replicaDigest } from '../../../kernels/replica.ts';
 import { replayLog } from '../../../trainer/store/replay.ts';
 import { readRoundLog } from '../../../trainer/store/round-log.ts';
-import { root } from '../../support/onebyte.ts';
+import { goldenFiles } from '../../support/onebyte.ts';
 
 interface OldLog {
   readonly format: number;
@@ -51,7 +51,7 @@ const LOGS: readonly OldLog[] = [
 
 for (const { format, writtenBy, digests } of LOGS)
   it(`a log of format ${format} replays to the digests of ${writtenBy}`, async () => {
-    const log = await readRoundLog(join(root, `test/golden/round-logs/format-${format}.log`));
+    const log = await readRoundLog(join(goldenFiles, `round-logs/format-${format}.log`));
     assert.equal(log.header.format, format);
     for (const [round, digest] of digests.entries()) {
       const { replica } = await replayLog(log, referenceBackend, round);

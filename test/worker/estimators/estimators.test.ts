@@ -14,9 +14,9 @@ import { measureContribution } from '../../../worker/estimators/contribution.ts'
 import { Scratch } from '../../../worker/estimators/scratch.ts';
 import { readFixtureAdapter } from '../../support/fixture-adapter.ts';
 import { fixtures, rowOf } from '../../support/golden-models.ts';
-import { root } from '../../support/onebyte.ts';
+import { goldenFiles } from '../../support/onebyte.ts';
 
-const directory = join(root, 'test/golden/models/llama');
+const directory = join(goldenFiles, 'models/llama');
 const model = openBaseModel(directory);
 const { layout, theta } = readFixtureAdapter(join(directory, 'adapter'), model);
 const rows = fixtures()

@@ -10,7 +10,7 @@ import {
   noDivergence,
   noiseFor,
 } from '../../../worker/privacy/accountant.ts';
-import { root } from '../../support/onebyte.ts';
+import { goldenFiles } from '../../support/onebyte.ts';
 
 interface Case {
   readonly samplingRate: number;
@@ -22,7 +22,7 @@ interface Case {
   readonly lossDistribution: number;
 }
 
-const golden = join(root, 'test/golden/privacy/epsilon.json');
+const golden = join(goldenFiles, 'privacy/epsilon.json');
 const cases: readonly Case[] = JSON.parse(readFileSync(golden, 'utf8'));
 const epsilon = (cost: Case): number =>
   epsilonOf(addDivergences(noDivergence(), divergencesOf(cost), cost.contributions), cost.delta);
