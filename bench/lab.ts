@@ -129,7 +129,7 @@ export class Lab {
       }),
       async evaluate(theta, { examples }) {
         const results = await completionLoss.evaluate(forward, examples, theta);
-        const { loss = Number.NaN, accuracy } = figuresOf({ rows: examples.length, ...completionLoss.count(results) });
+        const { loss = Number.NaN, accuracy } = figuresOf(completionLoss.count(results));
         return { loss, accuracy };
       },
     };

@@ -9,7 +9,7 @@ import { gradientBytes, measureGradients } from '../worker/estimators/contributi
 import { Lab } from './lab.ts';
 import { canaries } from './leakage/canaries.ts';
 import { membership } from './leakage/membership.ts';
-import { reconstruction } from './leakage/reconstruction.ts';
+import { COUNTS, reconstruction } from './leakage/reconstruction.ts';
 import { differentRows, type LeakageRow, meanOf, shuffled, valuesOf } from './leakage/seen.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { rounded } from './rounded.ts';
@@ -29,8 +29,7 @@ export interface LeakageOptions {
 
 const CANDIDATES = 32;
 const MINIBATCHES = [1, 4, 16] as const;
-/** K of the attack on a minibatch. */
-const COUNTS = [1, 4, 16, 64, 256, 1024, 2048] as const;
+/** The most gradients of a minibatch that are seen. */
 const MOST = COUNTS.at(-1)!;
 /** Two forward passes each: no more of them than shows that both estimators tell the same. */
 const MOST_SPSA = 256;

@@ -100,7 +100,7 @@ async function score(
     const { examples } = await readDataset(test, tokenizer, data);
     tokenizer.close();
     const results = await completionLoss.evaluate(forward, examples, peft?.matrices);
-    const { loss = Number.NaN, accuracy } = figuresOf({ rows: examples.length, ...completionLoss.count(results) });
+    const { loss = Number.NaN, accuracy } = figuresOf(completionLoss.count(results));
     return { ...(accuracy !== undefined && { accuracy }), loss };
   } finally {
     await forward.close();

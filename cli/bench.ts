@@ -1,6 +1,6 @@
 /** `onebyte bench …`: measurements, each loaded when it is asked for. */
 import { join } from 'node:path';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import type { AgreementOptions } from '../bench/agreement.ts';
 import type { BandwidthBenchOptions } from '../bench/bandwidth.ts';
 import type { ForwardBenchOptions } from '../bench/forward.ts';
@@ -17,7 +17,7 @@ import { usableCores } from '../platform/cores.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { readRunFile } from '../settings/run-file.ts';
 import { PRECISIONS, PROVIDERS } from '../settings/worker-settings.ts';
-import { printJson, runCommand, wholeNumber } from './command.ts';
+import { notNegative, printJson, runCommand, wholeNumber } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
 
 /** Prints a benchmark's result: as JSON for `bench report`, or its rows as a table. */
@@ -63,12 +63,6 @@ function benchmark<Flags extends object>(
 
 const wholeNumbers = (value: string, before: number[] = []): number[] => [...before, wholeNumber(value)];
 
-function notNegative(value: string): number {
-  const number = Number(value);
-  if (value === '' || !Number.isFinite(number) || number < 0)
-    throw new InvalidArgumentError('Expected a number from 0.');
-  return number;
-}
 const notNegatives = (value: string, before: number[] = []): number[] => [...before, notNegative(value)];
 
 /** Directory of the rows and the model. */

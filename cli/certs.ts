@@ -6,11 +6,11 @@ import { Command } from 'commander';
 import { makeAuthority } from '../platform/certificates.ts';
 import { makeDirectory } from '../platform/durable-directory.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
-import { printJson, runCommand, wholeNumber } from './command.ts';
+import { printJson, repeated, runCommand, wholeNumber } from './command.ts';
 
 interface Flags {
   readonly out: string;
-  readonly host: string[];
+  readonly host: readonly string[];
   readonly days: number;
   readonly json?: boolean;
 }
@@ -18,11 +18,7 @@ interface Flags {
 export const certsCommand = new Command('certs')
   .description('make an authority, and certificates of a trainer and of its workers; needs the openssl command')
   .requiredOption('--out <dir>', 'new directory')
-  .requiredOption(
-    '--host <name>',
-    'name or IP address by which workers reach the trainer; may be repeated',
-    (name: string, all: string[] | undefined) => [...(all ?? []), name],
-  )
+  .requiredOption('--host <name>', 'name or IP address by which workers reach the trainer; may be repeated', repeated)
   .option('--days <n>', 'how long the certificates hold', wholeNumber, 365)
   .option('--json', 'end with one line of JSON on stdout')
   .addHelpText('after', '\nExample:\n  onebyte certs --out certs --host trainer.example\n')

@@ -61,7 +61,15 @@ export const settingFlags = (settings: readonly string[]): string[] =>
   settings.flatMap((setting) => ['--set', setting]);
 
 /** Parses an option that may be given more than once: all its values. */
-export const repeated = (value: string, all: readonly string[]): readonly string[] => [...all, value];
+export const repeated = (value: string, all: readonly string[] = []): readonly string[] => [...all, value];
+
+/** Parses an option that is a number from 0. */
+export function notNegative(value: string): number {
+  const number = Number(value);
+  if (value === '' || !Number.isFinite(number) || number < 0)
+    throw new InvalidArgumentError('Expected a number from 0.');
+  return number;
+}
 
 /** Parses an option that is a whole number; Commander turns the error into its own usage message. */
 export function wholeNumber(value: string): number {

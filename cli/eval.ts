@@ -14,7 +14,7 @@ import type { EvaluatorMessage, EvaluatorRequest } from '../processes/evaluator-
 import { tellParent } from '../processes/parent.ts';
 import { adapterOf } from '../processes/prepare-run.ts';
 import type { AdapterDescription } from '../proto/adapter.ts';
-import { type Figures, figuresOf, lossText } from '../proto/evaluation.ts';
+import { figuresOf, lossText } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
 import { DataRules } from '../proto/run-config.ts';
 import { readRunFile, workerSettings } from '../settings/run-file.ts';
@@ -23,7 +23,7 @@ import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
 import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { type Continued, continueExamples } from './exact-match.ts';
 import { findModel, toStderr } from './find-model.ts';
-import { ROW_LOSS } from './format.ts';
+import { percent, ROW_LOSS } from './format.ts';
 
 interface Flags {
   readonly run?: string;
@@ -139,14 +139,11 @@ async function serve(
     const { adapter } = request as EvaluatorRequest;
     const theta =
       adapter === undefined ? none : readPeftAdapter(await adapterDirectory(adapter), base.linearModules).matrices;
-    const figures = figuresOfRows(await completionLoss.evaluate(forward, examples, theta));
+    const figures = figuresOf(completionLoss.count(await completionLoss.evaluate(forward, examples, theta)));
     await tellParent<EvaluatorMessage>({ kind: 'evaluated', figures });
   }
   throw new OperatingError(EXIT.internal, 'requests end with the process');
 }
-
-const figuresOfRows = (results: readonly ExampleResult[]): Figures =>
-  figuresOf({ rows: results.length, ...completionLoss.count(results) });
 
 function report(
   flags: Flags,
@@ -155,7 +152,7 @@ function report(
   continued: ReadonlyMap<Example, Continued> | undefined,
 ): void {
   const result: EvalResult = {
-    ...figuresOfRows(results),
+    ...figuresOf(completionLoss.count(results)),
     ...(continued && { exactMatch: [...continued.values()].filter(({ exact }) => exact).length / continued.size }),
     rows: results.length,
     truncated,
@@ -185,8 +182,8 @@ function report(
     const notes = `${prompt.truncated ? '  truncated' : ''}${prompt.merged ? '  merged' : ''}`;
     process.stdout.write(`line ${line}: nll ${nll.toFixed(4)} over ${tokens} tokens${verdict}${notes}\n`);
   }
-  const accuracy = result.accuracy === undefined ? '' : `, accuracy ${(100 * result.accuracy).toFixed(1)} %`;
-  const exact = result.exactMatch === undefined ? '' : `, exact match ${(100 * result.exactMatch).toFixed(1)} %`;
+  const accuracy = result.accuracy === undefined ? '' : `, accuracy ${percent(result.accuracy)}`;
+  const exact = result.exactMatch === undefined ? '' : `, exact match ${percent(result.exactMatch)}`;
   const notes = [`${truncated} truncated`, `${merged} merged`].filter((note) => !note.startsWith('0 '));
   process.stdout.write(
     `${result.rows} rows: loss ${lossText(result, 4)}${accuracy}${exact}${notes.map((note) => `, ${note}`).join('')}\n`,

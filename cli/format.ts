@@ -30,3 +30,14 @@ export const plural = (count: number, word: string): string => `${count} ${word}
 
 /** 0.852 → "85.2 %". */
 export const percent = (part: number): string => `${(100 * part).toFixed(1)} %`;
+
+/** Lines of a table whose columns are as wide as their widest cell. */
+export function columns(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  return rows.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i]!))
+      .join('  ')
+      .trimEnd(),
+  );
+}

@@ -13,7 +13,7 @@ import { usableCores } from '../platform/cores.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { WorkerSettings } from '../settings/worker-settings.ts';
 import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
-import { printJson, runCommand, wholeNumber } from './command.ts';
+import { notNegative, printJson, repeated, runCommand, wholeNumber } from './command.ts';
 import { converse } from './conversation.ts';
 import { findModel, toStderr } from './find-model.ts';
 
@@ -51,10 +51,10 @@ export const generateCommand = new Command('generate')
   .option('--data <file>', 'JSON lines with a "prompt" or "messages" each; completions are ignored')
   .option('--chat', "write prompts as the model's chat template says; without --prompt and --data: talk, a line a turn")
   .option('--max-tokens <n>', 'tokens of a text', positiveNumber, 128)
-  .option('--temperature <t>', '0: the likeliest token each time; above: drawn, the wilder the higher', temperature, 0)
+  .option('--temperature <t>', '0: the likeliest token each time; above: drawn, the wilder the higher', notNegative, 0)
   .option('--top-p <p>', 'draw among the likeliest tokens that are this likely together', part, 1)
   .option('--seed <n>', 'of what is drawn', wholeNumber, 0)
-  .option('--stop <text>', 'end before this text; may be repeated', (text, all: string[]) => [...all, text], [])
+  .option('--stop <text>', 'end before this text; may be repeated', repeated, [])
   .option('--threads <n>', 'threads', wholeNumber)
   .option('--json', 'one line of JSON for each row on stdout')
   .addHelpText(
@@ -180,13 +180,6 @@ async function textIds(tokenizer: Tokenizer, text: string): Promise<readonly num
 function positiveNumber(value: string): number {
   const number = wholeNumber(value);
   if (number === 0) throw new InvalidArgumentError('Expected a whole number from 1.');
-  return number;
-}
-
-function temperature(value: string): number {
-  const number = Number(value);
-  if (value === '' || !Number.isFinite(number) || number < 0)
-    throw new InvalidArgumentError('Expected a number from 0.');
   return number;
 }
 

@@ -7,7 +7,7 @@ import { launchObjects } from '../k8s/render/objects.ts';
 import { checkName, launchPlan, type RenderFlags } from '../k8s/render/plan.ts';
 import { launchSecrets, type SecretsPlan } from '../k8s/render/secrets.ts';
 import { EXIT, usageError } from '../proto/operating-error.ts';
-import { printJson, runCommand, wholeNumber } from './command.ts';
+import { printJson, repeated, runCommand, wholeNumber } from './command.ts';
 
 /** The workers of the overlays that `--kustomize` writes. */
 export const OVERLAYS: { readonly [name: string]: Accelerator } = {
@@ -37,11 +37,7 @@ const renderCommand = withName(new Command('render'))
     'worker I sees shards/I/ of the data volume alone, with its own rows, and all see shared/ with the dev split',
   )
   .option('--insecure', 'plain text between the pods and no join token')
-  .option(
-    '--node-selector <label=value>',
-    'label that the nodes of all pods must have; may be repeated',
-    (label: string, all: string[] | undefined) => [...(all ?? []), label],
-  )
+  .option('--node-selector <label=value>', 'label that the nodes of all pods must have; may be repeated', repeated)
   .option('--image-pull-secret <name>', 'Secret with which the image is pulled')
   .option('--dashboard', 'serve the page of the run, /metrics and /status to the pods of the cluster, in plain text')
   .option('--service-monitor', 'with --dashboard: a ServiceMonitor too, where the Prometheus Operator runs')

@@ -13,7 +13,7 @@ import { ownLearning, type Privacy } from '../settings/worker-settings.ts';
 import { mechanismFor } from '../worker/privacy/privacy-budget.ts';
 import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
-import { bytes, duration } from './format.ts';
+import { bytes, columns, duration } from './format.ts';
 import {
   averagingBytes,
   type Cost,
@@ -169,17 +169,11 @@ function report(run: PlannedRun, lines: readonly Line[], flags: Flags, link: Lin
     duration(together.runSeconds),
     bytes(m.peakBytes),
   ]);
-  const widths = head.map((title, i) => Math.max(title.length, ...cells.map((row) => row[i]!.length)));
   const way = link === NO_LINK ? 'no link stated' : `link ${flags.link}`;
   const text = [
     `${run.workers} workers, ${run.rounds} rounds, ${run.directions} directions a contribution, ${run.elements} adapter elements, ${way}`,
     '',
-    ...[head, ...cells].map((row) =>
-      row
-        .map((cell, i) => cell.padEnd(widths[i]!))
-        .join('  ')
-        .trimEnd(),
-    ),
+    ...columns([head, ...cells]),
     ...lines.flatMap((line) => ('problem' in line ? [`${line.estimator}: not here (${line.problem})`] : [])),
     '',
     `advice         learning.estimator: ${advised.estimator} (set it with --set learning.estimator=${advised.estimator})`,

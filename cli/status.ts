@@ -9,7 +9,7 @@ import { proxyNotice } from '../worker/transport/proxy.ts';
 import { ConnectionLost, connectTrainer } from '../worker/transport/trainer-client.ts';
 import { clientAccess } from './client-access.ts';
 import { drainOnSignal, printJson, runCommand } from './command.ts';
-import { bytes, duration, ROW_LOSS } from './format.ts';
+import { bytes, columns, duration, percent, ROW_LOSS } from './format.ts';
 import { type TlsFlags, withTlsFlags } from './tls-flags.ts';
 
 /** Time between two looks of --watch, ms. */
@@ -69,7 +69,7 @@ function statusTable(status: GetStatusResponse): string {
   }
   if (evaluation) {
     const { round: at, accuracy: part, loss, lossPerToken } = evaluation;
-    const accuracy = part === undefined ? '' : `, accuracy ${(100 * part).toFixed(1)} %`;
+    const accuracy = part === undefined ? '' : `, accuracy ${percent(part)}`;
     lines.push(`dev loss ${lossText({ loss, lossPerToken }, 4)}${accuracy} at round ${at}`);
   }
   const order = ['disconnected', 'joining', 'active'];
@@ -123,13 +123,3 @@ const cells = ({
     : `ε ${privacy.spent.toFixed(2)} of ${privacy.epsilon}${privacy.exhausted ? ', spent' : ''}`,
   digest === undefined ? '-' : `${digest.sha256.slice(0, 8)} at ${digest.round}${digest.agrees ? '' : ' DIFFERS'}`,
 ];
-
-function columns(rows: readonly (readonly string[])[]): string[] {
-  const widths = HEAD.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
-  return rows.map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i]!))
-      .join('  ')
-      .trimEnd(),
-  );
-}

@@ -10,7 +10,7 @@ import { roundLogFile } from '../trainer/store/open-run.ts';
 import { readRoundLog } from '../trainer/store/round-log.ts';
 import { drainOnSignal, printJson, runCommand, settingFlags, wholeNumber, withSettings } from './command.ts';
 import { toStderr } from './find-model.ts';
-import { percent, plural, ROW_LOSS } from './format.ts';
+import { columns, percent, plural, ROW_LOSS } from './format.ts';
 import { runDirectory } from './run-directory.ts';
 import { advice, type Trial } from './sweep-advice.ts';
 
@@ -103,7 +103,7 @@ function table(trials: readonly Trial[]): string[] {
     const loss = lossText(figures, 3);
     return figures.accuracy === undefined ? loss : `${loss}, ${percent(figures.accuracy)}`;
   };
-  const rows = [
+  return columns([
     ['learning rate', 'dev loss before', 'half way', 'at the end'],
     ...trials.map(({ rate, diverged, evaluations }) => [
       String(rate),
@@ -111,12 +111,5 @@ function table(trials: readonly Trial[]): string[] {
       show(evaluations[evaluations.length >> 1]),
       `${show(evaluations.at(-1))}${diverged ? ' (diverged)' : ''}`,
     ]),
-  ];
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
-  return rows.map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i]!))
-      .join('  ')
-      .trimEnd(),
-  );
+  ]);
 }

@@ -1,7 +1,7 @@
 /** `onebyte view`: the page of a run that is over, from its run directory. */
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { basename, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { parseRunConfig } from '../proto/run-config.ts';
@@ -60,5 +60,5 @@ async function describeFromLog(directory: string, { missing }: PastRun): Promise
   const rounds = missing.filter(({ kind }) => kind === 'round').length;
   const described = describeRun(directory, { config, settings: TrainerSettings.parse({}), rounds, devRows: 0 });
   const { trainer: _, ...known } = described.config;
-  return { ...described, name: basename(directory), config: known };
+  return { ...described, config: known };
 }

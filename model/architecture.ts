@@ -110,7 +110,6 @@ export type RopeScaling =
     };
 
 export interface Architecture {
-  readonly modelType: string;
   readonly vocabularySize: number;
   readonly hiddenSize: number;
   readonly maxPositions: number;

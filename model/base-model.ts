@@ -24,7 +24,6 @@ export interface WeightTensor extends StoredTensor {
 
 export interface BaseModel {
   readonly directory: string;
-  readonly modelType: string;
   readonly vocabularySize: number;
   /** Longest row, in tokens. */
   readonly maxPositions: number;
@@ -59,7 +58,6 @@ export function openBaseModel(directory: string): BaseModel {
   }
   return {
     directory,
-    modelType: architecture.modelType,
     vocabularySize,
     maxPositions: architecture.maxPositions,
     linearModules: adaptableLinears(architecture),
@@ -152,7 +150,7 @@ export async function fingerprintBaseModel(model: BaseModel): Promise<string> {
   }
   const lines: string[] = [];
   for (const [file, tensors] of files) {
-    const digests = await cachedDigest(file, 'tensors', async () => {
+    const digests = await cachedDigest(file, async () => {
       const digest: Record<string, string> = {};
       for (const tensor of tensors) digest[tensor.name] = await dataDigest(tensor);
       return digest;

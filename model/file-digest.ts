@@ -1,5 +1,5 @@
 /** Digests of large files, remembered between runs in the user's cache directory by path, size and modification time. */
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -17,18 +17,19 @@ export function cacheDirectory(): string {
 type Digests = Readonly<Record<string, string>>;
 
 /** What `compute` gives for `file`, from the cache where the file has not changed. A cache that cannot be used is no error. */
-export async function cachedDigest(file: string, kind: string, compute: () => Promise<Digests>): Promise<Digests> {
+export async function cachedDigest(file: string, compute: () => Promise<Digests>): Promise<Digests> {
   const { size, mtimeNs } = statSync(file, { bigint: true });
   const stamp = `${file}\n${size}\n${mtimeNs}`;
   const directory = join(cacheDirectory(), 'digests');
-  const entry = join(directory, `${kind}-${createHash('sha256').update(file).digest('hex')}.json`);
+  const entry = join(directory, `tensors-${createHash('sha256').update(file).digest('hex')}.json`);
   const cached = readEntry(entry);
   if (cached?.stamp === stamp) return cached.digests;
   const digests = await compute();
   try {
     mkdirSync(directory, { recursive: true });
-    writeFileSync(`${entry}.${process.pid}`, JSON.stringify({ stamp, digests }));
-    renameSync(`${entry}.${process.pid}`, entry);
+    const made = `${entry}.${randomUUID()}`;
+    writeFileSync(made, JSON.stringify({ stamp, digests }));
+    renameSync(made, entry);
   } catch {
     // A read-only home costs the time of hashing again, nothing else.
   }

@@ -30,7 +30,7 @@ export function packNext(
   const labels: number[] = [];
   const masked: MaskedRow[] = [];
   rows.forEach(({ ids, read }, line) => {
-    masked.push({ line, firstQuery: 0, queries: counts[line]!, firstKey: 0, past: read.length });
+    masked.push({ line, first: 0, queries: counts[line]!, past: read.length });
     read.forEach((place, position) => {
       keys[line * S + position] = place;
     });

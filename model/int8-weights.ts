@@ -3,8 +3,8 @@
  * the model's own files, block by block, and kept as a safetensors file in the user's cache directory, where the workers of
  * one machine share its pages.
  */
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { createHash, randomUUID } from 'node:crypto';
+import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type FloatDtype, toFloat32 } from '../formats/float-formats.ts';
 import { openSafetensors } from '../formats/safetensors.ts';
@@ -72,8 +72,7 @@ export function int8Weights(model: BaseModel): Int8Weights {
   const file = join(directory, `${keyOf(sources)}.safetensors`);
   if (!existsSync(file)) {
     mkdirSync(directory, { recursive: true });
-    const unfinished = `${file}.${process.pid}`;
-    rmSync(unfinished, { force: true });
+    const unfinished = `${file}.${randomUUID()}`;
     writeSafetensors(unfinished, sources.flatMap(quantizedTensors));
     renameSync(unfinished, file);
   }

@@ -31,7 +31,6 @@ export interface MergeResult {
 
 /** scale · B·A as the product of two row-major matrices, in the orientation of the stored weight. */
 interface LowRank {
-  readonly name: string;
   readonly rank: number;
   readonly scale: number;
   /** `[rows, rank]` */
@@ -87,11 +86,11 @@ export function mergeAdapter(
 
 /** @param matrices begins with the module's A `[rank, fanIn]` and B `[fanOut, rank]` */
 function lowRank(module: AdapterModule, matrices: Float32Array, fanInFanOut: boolean): LowRank {
-  const { name, rank, scale, fanIn, fanOut } = module;
+  const { rank, scale, fanIn, fanOut } = module;
   const a = matrices.subarray(0, rank * fanIn);
   const b = matrices.subarray(rank * fanIn, rank * (fanIn + fanOut));
-  if (!fanInFanOut) return { name, rank, scale, left: b, right: a, columns: fanIn };
-  return { name, rank, scale, left: transpose(a, fanIn), right: transpose(b, rank), columns: fanOut };
+  if (!fanInFanOut) return { rank, scale, left: b, right: a, columns: fanIn };
+  return { rank, scale, left: transpose(a, fanIn), right: transpose(b, rank), columns: fanOut };
 }
 
 /** The transpose of a row-major matrix of `columns` columns. */

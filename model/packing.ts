@@ -143,23 +143,25 @@ export function int64(values: readonly number[], shape: readonly number[]): Tens
   return new Tensor('int64', BigInt64Array.from(values, BigInt), shape);
 }
 
+/** A bool tensor `[1]`. */
+export const bool = (value: boolean): Tensor => new Tensor('bool', [value], [1]);
+
 /** The lowest float32: what transformers adds, and far below any score. */
 const HIDDEN = -3.4028234663852886e38;
 
 /** Where a row lies in the lines of a mask `[B, 1, T, S]`. */
 export interface MaskedRow {
   readonly line: number;
-  readonly firstQuery: number;
+  /** Place in its line of the first query and of the first key. */
+  readonly first: number;
   readonly queries: number;
-  readonly firstKey: number;
   /** Tokens before the first query, whose keys come first. */
   readonly past: number;
 }
 
 function rowsOf({ length: T, begin, lengths }: Lines): MaskedRow[] {
   return begin.map((place, row) => {
-    const first = place % T;
-    return { line: Math.floor(place / T), firstQuery: first, queries: lengths[row]!, firstKey: first, past: 0 };
+    return { line: Math.floor(place / T), first: place % T, queries: lengths[row]!, past: 0 };
   });
 }
 
@@ -173,9 +175,9 @@ export function maskFeeds(
   const feeds: Record<string, Tensor> = {};
   for (const window of new Set(layers.map(({ attention }) => attention.inner.window))) {
     const mask = new Float32Array(count * T * S).fill(HIDDEN);
-    for (const { line, firstQuery, queries, firstKey, past } of rows)
+    for (const { line, first, queries, past } of rows)
       for (let query = 0; query < queries; query++) {
-        const at = (line * T + firstQuery + query) * S + firstKey;
+        const at = (line * T + first + query) * S + first;
         const end = past + query + 1;
         mask.fill(0, at + Math.max(0, end - (window ?? end)), at + end);
       }

@@ -5,7 +5,7 @@
 import type { Evaluation, EvaluationCounts, TrainingLoss } from './gen/onebyte.ts';
 
 /** Sums over rows of a split, as they travel and stand in the round log. */
-export type Counts = Pick<Evaluation, 'correct' | 'classified' | 'lossSum' | 'tokens'>;
+export type Counts = Pick<Evaluation, 'rows' | 'correct' | 'classified' | 'lossSum' | 'tokens'>;
 
 /** What a person and a monitor are told of an evaluation. A row's loss is the sum over the tokens of its completion. */
 export interface Figures {
@@ -31,7 +31,7 @@ export function evaluationOf(round: number, counts: readonly EvaluationCounts[])
 }
 
 /** The figures of counts over `rows` rows. */
-export function figuresOf({ rows, correct, classified, lossSum, tokens }: Counts & { readonly rows: number }): Figures {
+export function figuresOf({ rows, correct, classified, lossSum, tokens }: Counts): Figures {
   const sum = isFiniteLoss({ rows, lossSum }) ? lossSum : undefined;
   return {
     loss: sum === undefined ? undefined : sum / rows,

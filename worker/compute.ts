@@ -132,7 +132,8 @@ export class Compute {
     this.dev = devRows > 0 && !privacy ? await this.readDev(devRows) : undefined;
     this.tokenizer.close();
     this.secret?.close();
-    this.secret = privacy && new PrivateShard(privacy, { trainFiles, ...part, rounds }, data);
+    const secretRows = data.examples.map(completionLoss.trainingRow);
+    this.secret = privacy && new PrivateShard(privacy, { trainFiles, ...part, rounds }, secretRows);
     return { rows: data.examples.length, truncated: data.truncated, merged: data.merged };
   }
 
@@ -192,7 +193,7 @@ export class Compute {
     if (examples.length < rows)
       throw new OperatingError(EXIT.refused, `the trainer asks for row ${firstRow + rows} of a dev split of fewer`);
     const results = await completionLoss.evaluate(this.forward, examples, this.replica.theta);
-    return { round: this.replica.normaliser.round, firstRow, rows, ...completionLoss.count(results) };
+    return { round: this.replica.normaliser.round, firstRow, ...completionLoss.count(results) };
   }
 
   digest(): ReplicaDigest {

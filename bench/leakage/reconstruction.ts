@@ -10,7 +10,8 @@ import { mean } from '../statistics.ts';
 import { type LeakageRow, shuffled, valuesOf } from './seen.ts';
 import { commonWords, TOKENS, WORDS, withUnknown } from './words.ts';
 
-const COUNTS = [1, 4, 16, 64, 256, 1024, 2048] as const;
+/** Gradients of a row that are seen. */
+export const COUNTS = [1, 4, 16, 64, 256, 1024, 2048] as const;
 /** How often each position is gone through, and from how many guesses: the nearest end counts. */
 const SWEEPS = 2;
 const STARTS = 3;

@@ -82,7 +82,6 @@ export function gatedDecoder(config: ConfigFields, sizes: GatedSizes, variation:
   });
   const activation = variation.activation ?? activationOf(config, 'hidden_act', 'silu');
   return {
-    modelType: config.text('model_type'),
     vocabularySize: sizes.vocabularySize,
     hiddenSize: sizes.hiddenSize,
     maxPositions: reach(sizes.maxPositions, variation.ropes),

@@ -4,7 +4,7 @@ import type { ConfigFields } from '../config-fields.ts';
 import { activationOf } from './activation-config.ts';
 import { type GatedSizes, gatedDecoder, gatedSizes } from './gated-decoder.ts';
 import { slidingLayers } from './layer-types.ts';
-import { ropeFrom, ropeOf, SHARED_ROPE_TYPES } from './rope-config.ts';
+import { ropeFrom, ropeOf } from './rope-config.ts';
 
 const DEFAULTS = {
   hiddenSize: 2304,
@@ -24,7 +24,7 @@ export function gemma2(config: ConfigFields): Architecture {
   const shared = sharedFields(config, sizes, (layer) => layer % 2 === 0);
   return gatedDecoder(config, sizes, {
     ...shared.variation,
-    ropes: [ropeOf(config, { ...sizes, defaultTheta: 10_000, types: SHARED_ROPE_TYPES })],
+    ropes: [ropeOf(config, { ...sizes, defaultTheta: 10_000 })],
     attention: (layer) => ({ ...shared.attention(layer), softcap }),
     finalSoftcap: config.nullable('final_logit_softcapping', 30, (name) => config.positive(name)),
   });
@@ -33,7 +33,7 @@ export function gemma2(config: ConfigFields): Architecture {
 /** Head norms, two ropes; scores are never capped, whatever `attn_logit_softcapping` says. */
 export function gemma3Text(config: ConfigFields): Architecture {
   const sizes = gatedSizes(config, { ...DEFAULTS, vocabularySize: 262208, maxPositions: 131072 });
-  const pattern = patternOf(config);
+  const pattern = config.count('sliding_window_pattern', 6);
   const shared = sharedFields(config, sizes, (layer) => (layer + 1) % pattern !== 0);
   return gatedDecoder(config, sizes, {
     ...shared.variation,
@@ -42,10 +42,6 @@ export function gemma3Text(config: ConfigFields): Architecture {
     attention: (layer) => ({ ...shared.attention(layer), rope: shared.sliding[layer] ? 1 : 0 }),
     finalSoftcap: config.has('final_logit_softcapping') ? config.positive('final_logit_softcapping') : undefined,
   });
-}
-
-function patternOf(config: ConfigFields): number {
-  return config.count('sliding_window_pattern', 6);
 }
 
 function sharedFields(config: ConfigFields, sizes: GatedSizes, slides: (layer: number) => boolean) {
@@ -71,11 +67,10 @@ function sharedFields(config: ConfigFields, sizes: GatedSizes, slides: (layer: n
 /** Full layers first, then sliding ones. Old configs hold `rope_theta`, `rope_local_base_freq` and a `rope_scaling` of full layers. */
 function gemma3Ropes(config: ConfigFields, sizes: GatedSizes): Rope[] {
   const nested = config.object('rope_parameters');
-  const context = { ...sizes, types: SHARED_ROPE_TYPES };
   const scaling = config.isEmpty('rope_scaling') ? undefined : config.object('rope_scaling');
   const full = nested?.merged('full_attention', scaling) ?? scaling;
   const sliding = nested?.object('sliding_attention');
   const localTheta = config.positive('rope_local_base_freq', 10_000);
-  const local = ropeFrom(config.without('rope_theta'), sliding, { ...context, defaultTheta: localTheta });
-  return [ropeFrom(config, full, { ...context, defaultTheta: 1_000_000 }), local];
+  const local = ropeFrom(config.without('rope_theta'), sliding, { ...sizes, defaultTheta: localTheta });
+  return [ropeFrom(config, full, { ...sizes, defaultTheta: 1_000_000 }), local];
 }

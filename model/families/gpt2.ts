@@ -22,7 +22,6 @@ export function gpt2(config: ConfigFields): Architecture {
   });
   const vocabularySize = config.count('vocab_size', 50257);
   return {
-    modelType: config.text('model_type'),
     vocabularySize,
     hiddenSize,
     maxPositions,
@@ -57,7 +56,7 @@ function gpt2Layer(
     bias: true,
     stored: 'in-out',
   });
-  const inner = config.has('n_inner') ? config.count('n_inner') : 4 * hiddenSize;
+  const inner = config.count('n_inner', 4 * hiddenSize);
   const headSize = hiddenSize / heads;
   const scale = config.flag('scale_attn_weights', true) ? headSize ** -0.5 : 1;
   return {

@@ -1,10 +1,11 @@
 /** Llama 1, 2, 3, SmolLM 1 and 2, TinyLlama and others of model_type `llama`. */
 import type { Architecture } from '../architecture.ts';
 import type { ConfigFields } from '../config-fields.ts';
-import { gatedDecoder, gatedSizes } from './gated-decoder.ts';
-import { ropeOf, SHARED_ROPE_TYPES } from './rope-config.ts';
+import { type GatedVariation, gatedDecoder, gatedSizes } from './gated-decoder.ts';
+import { ropeOf } from './rope-config.ts';
 
-export function llama(config: ConfigFields): Architecture {
+/** @param variation where a relative leaves llama's path */
+export function llama(config: ConfigFields, variation: Partial<GatedVariation> = {}): Architecture {
   const sizes = gatedSizes(config, {
     vocabularySize: 32000,
     hiddenSize: 4096,
@@ -17,7 +18,8 @@ export function llama(config: ConfigFields): Architecture {
   });
   const attentionBias = config.flag('attention_bias', false);
   return gatedDecoder(config, sizes, {
-    ropes: [ropeOf(config, { ...sizes, defaultTheta: 10_000, types: SHARED_ROPE_TYPES })],
+    ropes: [ropeOf(config, { ...sizes, defaultTheta: 10_000 })],
     biases: { qkv: attentionBias, o: attentionBias, feedForward: config.flag('mlp_bias', false) },
+    ...variation,
   });
 }

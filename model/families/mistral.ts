@@ -3,7 +3,7 @@ import type { Architecture } from '../architecture.ts';
 import type { ConfigFields } from '../config-fields.ts';
 import { gatedDecoder, gatedSizes } from './gated-decoder.ts';
 import { slidingLayers } from './layer-types.ts';
-import { ropeOf, SHARED_ROPE_TYPES } from './rope-config.ts';
+import { ropeOf } from './rope-config.ts';
 
 /** With `layer_types`, AutoConfig takes model_type `mistral` for `ministral`: the same but for them. */
 export function mistral(config: ConfigFields): Architecture {
@@ -24,7 +24,7 @@ export function mistral(config: ConfigFields): Architecture {
   if (window === undefined && sliding.includes(true))
     throw config.refuse('sliding_window', 'a whole number, as layers slide');
   return gatedDecoder(config, sizes, {
-    ropes: [ropeOf(config, { ...sizes, defaultTheta: 10_000, types: SHARED_ROPE_TYPES })],
+    ropes: [ropeOf(config, { ...sizes, defaultTheta: 10_000 })],
     biases: { qkv: false, o: false, feedForward: false },
     attention: (layer) => ({ window: sliding[layer] ? window : undefined }),
   });

@@ -2,7 +2,7 @@
 import type { Architecture } from '../architecture.ts';
 import type { ConfigFields } from '../config-fields.ts';
 import { gatedDecoder, gatedSizes } from './gated-decoder.ts';
-import { ropeOf, SHARED_ROPE_TYPES } from './rope-config.ts';
+import { ropeOf } from './rope-config.ts';
 
 export function olmo2(config: ConfigFields): Architecture {
   const sizes = gatedSizes(config, {
@@ -17,7 +17,7 @@ export function olmo2(config: ConfigFields): Architecture {
   });
   const bias = config.flag('attention_bias', false);
   return gatedDecoder(config, sizes, {
-    ropes: [ropeOf(config, { ...sizes, defaultTheta: 10_000, types: SHARED_ROPE_TYPES })],
+    ropes: [ropeOf(config, { ...sizes, defaultTheta: 10_000 })],
     biases: { qkv: bias, o: bias, feedForward: false },
     projectionNorms: 'all',
     normsBehind: true,

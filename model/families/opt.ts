@@ -25,7 +25,6 @@ export function opt(config: ConfigFields): Architecture {
     affine: config.flag('layer_norm_elementwise_affine', true),
   });
   return {
-    modelType: config.text('model_type'),
     vocabularySize: config.count('vocab_size', 50272),
     hiddenSize,
     maxPositions,

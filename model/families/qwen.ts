@@ -3,7 +3,7 @@ import type { Architecture } from '../architecture.ts';
 import type { ConfigFields } from '../config-fields.ts';
 import { type GatedDefaults, gatedDecoder, gatedSizes } from './gated-decoder.ts';
 import { switchedWindows } from './layer-types.ts';
-import { ropeOf, SHARED_ROPE_TYPES } from './rope-config.ts';
+import { ropeOf } from './rope-config.ts';
 
 const DEFAULTS: GatedDefaults = {
   vocabularySize: 151936,
@@ -33,10 +33,10 @@ function qwen(
   projectionNorms: 'head' | undefined,
 ): Architecture {
   const sizes = gatedSizes(config, defaults);
-  const firstSliding = config.has('max_window_layers') ? config.whole('max_window_layers') : 28;
+  const firstSliding = config.whole('max_window_layers', 28);
   const windows = switchedWindows(config, sizes.layers, 4096, (layer) => layer >= firstSliding);
   return gatedDecoder(config, sizes, {
-    ropes: [ropeOf(config, { ...sizes, defaultTheta: 10_000, types: SHARED_ROPE_TYPES })],
+    ropes: [ropeOf(config, { ...sizes, defaultTheta: 10_000 })],
     biases,
     projectionNorms,
     attention: (layer) => ({ window: windows[layer] }),

@@ -7,8 +7,8 @@ export interface RopeContext {
   readonly maxPositions: number;
   /** Where no theta is given. */
   readonly defaultTheta: number;
-  /** `rope_type` values of this family. */
-  readonly types: readonly RopeScaling['type'][];
+  /** `rope_type` values of this family. Default: all, as where transformers' shared rope is taken. */
+  readonly types?: readonly RopeScaling['type'][];
   /** Other names for a type in old configs of this family. */
   readonly aliases?: Readonly<Record<string, RopeScaling['type']>>;
   /** Whether `partial_rotary_factor` is read; elsewhere another value than 1 is refused. */
@@ -17,10 +17,7 @@ export interface RopeContext {
   readonly originalMaxPositions?: number;
 }
 
-const ALL_BUT_LONGROPE = ['default', 'linear', 'dynamic', 'llama3', 'yarn'] as const;
-
-/** What the families take whose rope is the shared one of transformers. */
-export const SHARED_ROPE_TYPES: readonly RopeScaling['type'][] = [...ALL_BUT_LONGROPE, 'longrope'];
+const ALL_TYPES: readonly RopeScaling['type'][] = ['default', 'linear', 'dynamic', 'llama3', 'yarn', 'longrope'];
 
 /** The rope of a config that has one for all layers. */
 export function ropeOf(config: ConfigFields, context: RopeContext): Rope {
@@ -58,8 +55,9 @@ function scalingOf(top: ConfigFields, fields: ConfigFields, context: RopeContext
     if (fields.has(name)) throw fields.refuse(name, 'one rope for all layers in this family');
   const key = fields.has('rope_type') || !fields.has('type') ? 'rope_type' : 'type';
   const named = fields.text(key, 'default');
-  const type = context.aliases?.[named] ?? context.types.find((known) => known === named);
-  if (type === undefined) throw fields.refuse(key, `one of ${context.types.join(', ')}`);
+  const { types = ALL_TYPES, aliases } = context;
+  const type = aliases?.[named] ?? types.find((known) => known === named);
+  if (type === undefined) throw fields.refuse(key, `one of ${types.join(', ')}`);
   const original = originalMaxPositions(top, fields, context);
   switch (type) {
     case 'default':
@@ -100,7 +98,7 @@ function yarnOf(fields: ConfigFields, context: RopeContext, originalMax: number)
   return {
     type: 'yarn',
     factor,
-    attentionFactor: fields.has('attention_factor') ? fields.positive('attention_factor') : inferred,
+    attentionFactor: fields.positive('attention_factor', inferred),
     betaFast: orElse('beta_fast', 32),
     betaSlow: orElse('beta_slow', 1),
     truncate: fields.flag('truncate', true),
@@ -109,7 +107,7 @@ function yarnOf(fields: ConfigFields, context: RopeContext, originalMax: number)
 }
 
 function longropeOf(fields: ConfigFields, context: RopeContext, originalMax: number, half: number): RopeScaling {
-  const factor = fields.has('factor') ? fields.positive('factor') : context.maxPositions / originalMax;
+  const factor = fields.positive('factor', context.maxPositions / originalMax);
   const inferred = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(originalMax));
   const factors = (name: string): readonly number[] => {
     const list = fields.numbers(name, half);
@@ -120,7 +118,7 @@ function longropeOf(fields: ConfigFields, context: RopeContext, originalMax: num
     type: 'longrope',
     shortFactor: factors('short_factor'),
     longFactor: factors('long_factor'),
-    attentionFactor: fields.has('attention_factor') ? fields.positive('attention_factor') : inferred,
+    attentionFactor: fields.positive('attention_factor', inferred),
     originalMaxPositions: originalMax,
   };
 }

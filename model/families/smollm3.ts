@@ -3,7 +3,7 @@ import type { Architecture } from '../architecture.ts';
 import type { ConfigFields } from '../config-fields.ts';
 import { gatedDecoder, gatedSizes } from './gated-decoder.ts';
 import { switchedWindows } from './layer-types.ts';
-import { ropeOf, SHARED_ROPE_TYPES } from './rope-config.ts';
+import { ropeOf } from './rope-config.ts';
 
 export function smollm3(config: ConfigFields): Architecture {
   const sizes = gatedSizes(config, {
@@ -21,7 +21,7 @@ export function smollm3(config: ConfigFields): Architecture {
   const windows = switchedWindows(config, sizes.layers, undefined, (layer) => !rotates[layer]);
   const attentionBias = config.flag('attention_bias', false);
   return gatedDecoder(config, sizes, {
-    ropes: [ropeOf(config, { ...sizes, defaultTheta: 2_000_000, types: SHARED_ROPE_TYPES })],
+    ropes: [ropeOf(config, { ...sizes, defaultTheta: 2_000_000 })],
     biases: { qkv: attentionBias, o: attentionBias, feedForward: config.flag('mlp_bias', false) },
     attention: (layer) => ({ window: windows[layer] }),
     noRope: (layer) => !rotates[layer],

@@ -1,4 +1,5 @@
 /** The Hugging Face cache of this machine, laid out as huggingface_hub lays it out, so that both find each other's files. */
+import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
@@ -87,15 +88,16 @@ export class ModelCache {
     if (commit === this.model.revision) return;
     const file = join(this.directory, 'refs', this.model.revision);
     mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(`${file}.${process.pid}`, commit);
-    renameSync(`${file}.${process.pid}`, file);
+    const made = `${file}.${randomUUID()}`;
+    writeFileSync(made, commit);
+    renameSync(made, file);
   }
 
   /** Makes `name` in the snapshot of `commit` a link to the blob `etag`. */
   link(commit: string, name: string, etag: string): void {
     const pointer = join(this.snapshot(commit), name);
     mkdirSync(dirname(pointer), { recursive: true });
-    const made = `${pointer}.${process.pid}`;
+    const made = `${pointer}.${randomUUID()}`;
     symlinkSync(relative(dirname(pointer), this.blob(etag)), made);
     renameSync(made, pointer);
   }

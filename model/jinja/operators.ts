@@ -44,7 +44,8 @@ export function operate(operator: Operator, left: Value, right: Value): Value {
   throw new TemplateError(`${typeName(a)} ${operator} ${typeName(b)} is not possible`);
 }
 
-function bounded<T extends { readonly length: number }>(value: T): T {
+/** @throws TemplateError where that is too much */
+export function bounded<T extends { readonly length: number }>(value: T): T {
   if (value.length > MAX_LENGTH)
     throw new TemplateError(`writes ${value.length} characters, expected at most ${MAX_LENGTH}`);
   return value;

@@ -1,6 +1,7 @@
 /** What a template writes. */
 import { argumentsOf, call, evaluate, filtered, Scope } from './evaluate.ts';
 import { atLine } from './lexer.ts';
+import { bounded } from './operators.ts';
 import type { Block, Expression, Routine, Statement, Target } from './syntax.ts';
 import { str } from './text.ts';
 import {
@@ -92,12 +93,8 @@ function execute(statement: Statement, around: Surroundings): End {
   }
 }
 
-const MAX_LENGTH = 2 ** 24;
-
 function write(out: Output, text: string): void {
-  out.text += text;
-  if (out.text.length > MAX_LENGTH)
-    throw new TemplateError(`writes ${out.text.length} characters, expected at most ${MAX_LENGTH}`);
+  out.text = bounded(out.text + text);
 }
 
 function textOf(body: Block, scope: Scope): string {

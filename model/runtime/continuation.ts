@@ -19,7 +19,6 @@ import { createSession } from './session.ts';
 export type Choose = (row: number, logits: Float32Array) => Promise<number | undefined>;
 
 export interface Continuation {
-  readonly chosen: ChosenProvider;
   /**
    * Reads every prompt (ids, at least one and no more than the model reaches), then goes on with all rows at once, a token each,
    * until `choose` has ended them or they are as long as the model reaches.
@@ -54,7 +53,6 @@ export async function createContinuation(
     ...frozenFeeds(adapter),
   };
   return {
-    chosen,
     continueRows: (prompts, choose) =>
       new Rows(model, { ...chosen, trunk, head, adapterFeeds }, prompts).finish(choose),
     async close() {

@@ -26,17 +26,16 @@ const BYTES = /requested buffer of size (\d+)/;
 /**
  * `attempt` with `limit` float32 elements of activations at once, then with half of them, and so on while memory does not suffice.
  * @param smallest elements below which nothing becomes smaller
- * @returns also the limit that sufficed
  * @throws OperatingError (usage) that says how much was asked for last, and what to do
  */
 export async function withinMemory<T>(
   limit: number,
   smallest: number,
   attempt: (limit: number) => Promise<T>,
-): Promise<{ readonly result: T; readonly limit: number }> {
+): Promise<T> {
   for (let elements = limit; ; elements /= 2)
     try {
-      return { result: await attempt(elements), limit: elements };
+      return await attempt(elements);
     } catch (error) {
       const { message } = error as Error;
       if (!MESSAGES.test(message)) throw error;
@@ -63,12 +62,11 @@ export class ActivationRoom {
   }
 
   /** `run`, in smaller pieces from now on where the device's memory does not hold the ones so far. usual: the limit where none is set. */
-  async fitting<T>(usual: number, run: () => Promise<T>): Promise<T> {
+  fitting<T>(usual: number, run: () => Promise<T>): Promise<T> {
     const first = this.limit ?? usual;
-    const { result } = await withinMemory(first, SMALLEST_ACTIVATIONS, (elements) => {
+    return withinMemory(first, SMALLEST_ACTIVATIONS, (elements) => {
       if (elements < first) this.limit = elements;
       return run();
     });
-    return result;
   }
 }

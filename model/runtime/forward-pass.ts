@@ -4,7 +4,7 @@ import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import type { BaseModel } from '../base-model.ts';
 import type { HeadOutput } from '../graph/head.ts';
 import { adapterInput, tangentInput } from '../graph/trunk.ts';
-import { int64, type PackedRows, packRows } from '../packing.ts';
+import { bool, int64, type PackedRows, packRows } from '../packing.ts';
 import { activationLimit, directionsLimit, planTiles, type TilePlan } from '../tiles.ts';
 import type { TokenRow } from '../token-row.ts';
 import {
@@ -218,8 +218,6 @@ export class ForwardPass {
     return { nll, slope };
   }
 }
-
-const bool = (value: boolean): Tensor => new Tensor('bool', [value], [1]);
 
 /** Products of rows `[rows, size]` with rows `[n, size]` taken in turn, float64 `[rows]`. */
 function rowProducts(a: Float32Array, b: Float32Array, rows: number): Float64Array {

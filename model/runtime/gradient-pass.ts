@@ -1,9 +1,9 @@
 /** Reverse mode: losses, and the gradient of their mean by the adapter, in one session. */
 import assert from 'node:assert/strict';
-import { type InferenceSession, Tensor } from 'onnxruntime-node';
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { BaseModel } from '../base-model.ts';
 import { gradientGraph } from '../graph/gradient.ts';
-import { int64, noTransposes, type PackedRows, packRows } from '../packing.ts';
+import { bool, int64, noTransposes, type PackedRows, packRows } from '../packing.ts';
 import { activationLimit, keepsRows, keptLimit, planGradient, planTiles } from '../tiles.ts';
 import type { TokenRow } from '../token-row.ts';
 import { type ForwardAdapter, frozenFeeds } from './adapter-feeds.ts';
@@ -29,8 +29,6 @@ interface Way {
   readonly differentiate?: boolean;
   readonly remake?: boolean;
 }
-
-const bool = (value: boolean): Tensor => new Tensor('bool', [value], [1]);
 
 /** Puts what the labels of the tile's rows lose, `nll` `[L, 1]`, into `losses` `[rows]`. */
 const addLosses = (nll: Tensor, rows: readonly TokenRow[], tile: readonly number[], losses: Float64Array): void =>

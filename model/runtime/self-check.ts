@@ -1,5 +1,5 @@
 /** Finds the tensor that makes a model's losses not finite. Reads all weights: for the error message only. */
-import { closeSync, openSync, readSync } from 'node:fs';
+import { tensorChunks } from '../../formats/safetensors-data.ts';
 import { type OperatingError, usageError } from '../../proto/operating-error.ts';
 import type { BaseModel, WeightTensor } from '../base-model.ts';
 import type { Precision } from '../graph/precision.ts';
@@ -24,23 +24,15 @@ export function explainLoss(model: BaseModel, loss: number, precision: Precision
   return usageError(`${model.directory}: the loss of two tokens is ${loss}, though every weight is finite${beyond}`);
 }
 
-function firstNotFinite({ file, dtype, offset, bytes }: WeightTensor): { element: number; nan: boolean } | undefined {
-  const mask = EXPONENTS[dtype]!;
-  const size = dtype === 'F32' ? 4 : 2;
-  const chunk = Buffer.alloc(CHUNK_BYTES);
-  const fd = openSync(file, 'r');
-  try {
-    for (let at = 0; at < bytes; ) {
-      const read = readSync(fd, chunk, 0, Math.min(CHUNK_BYTES, bytes - at), offset + at);
-      if (read === 0) throw usageError(`${file}: ends at byte ${offset + at} while it is read`);
-      for (let i = 0; i + size <= read; i += size) {
-        const bits = size === 4 ? chunk.readUInt32LE(i) : chunk.readUInt16LE(i);
-        if ((bits & mask) === mask) return { element: (at + i) / size, nan: (bits & ((mask & -mask) - 1)) !== 0 };
-      }
-      at += read - (read % size);
-    }
-    return undefined;
-  } finally {
-    closeSync(fd);
+function firstNotFinite(tensor: WeightTensor): { element: number; nan: boolean } | undefined {
+  const mask = EXPONENTS[tensor.dtype]!;
+  const size = tensor.dtype === 'F32' ? 4 : 2;
+  let first = 0;
+  for (const { buffer, length } of tensorChunks(tensor.file, tensor, CHUNK_BYTES)) {
+    const elements = size === 4 ? new Uint32Array(buffer) : new Uint16Array(buffer);
+    const at = elements.findIndex((bits) => (bits & mask) === mask);
+    if (at >= 0) return { element: first + at, nan: (elements[at]! & ((mask & -mask) - 1)) !== 0 };
+    first += length / size;
   }
+  return undefined;
 }

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { settingFlags } from '../../cli/command.ts';
-import { lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { lastJson, runOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { runTogether } from '../support/run-together.ts';
 import { SWIFTSHADER, useSoftwareAdapter } from '../support/software-adapter.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -29,28 +29,10 @@ it(`${WORKERS.join(', ')} hold the same replica on tiny-reviews`, {
   timeout: NIGHTLY ? 3_600_000 : 900_000,
 }, async () => {
   useSoftwareAdapter();
-  const directory = temporaryDirectory();
-  const runFile = join(tinyReviews, 'run.yaml');
-  const out = join(directory, 'run');
   // The software adapter is slow: all wait for it, but it has little to do.
-  const settings = [`trainer.startWorkers=${WORKERS.length}`, 'trainer.quorum=all', 'trainer.evaluateEvery=0'];
-  const learning = ['learning.rows=2', `rounds=${ROUNDS}`];
-  const shared = settingFlags([...settings, ...learning]);
-  const trainer = startOnebyte(['trainer', runFile, '--out', out, '--json', ...shared]);
-  const address = (await trainer.line(/"address":"([^"]+)"/))[1]!;
-  const workers = WORKERS.map((own, i) =>
-    startOnebyte([
-      ...['worker', runFile, '--trainer', address, '--number', String(i), '--threads', '1', '--json', ...shared],
-      ...settingFlags(own),
-    ]),
-  );
-  const run = lastJson(await trainer.finished);
+  const settings = ['trainer.evaluateEvery=0', 'learning.rows=2', `rounds=${ROUNDS}`];
+  const run = await runTogether(join(temporaryDirectory(), 'run'), settings, WORKERS);
   assert.equal(run.gradients, ROUNDS * WORKERS.length * 8);
-  for (const worker of workers) {
-    const finished = await worker.finished;
-    assert.equal(finished.code, 0, finished.stderr);
-    assert.equal(lastJson(finished).replicaDigest, run.replicaDigest);
-  }
   if (!NIGHTLY) return;
   const data = join(tinyReviews, 'test.jsonl');
   const model = join(tinyReviews, 'model');

@@ -9,11 +9,10 @@ import { promisify } from 'node:util';
 import { settingFlags } from '../../cli/command.ts';
 import { deferred } from '../../platform/deferred.ts';
 import { firstRows } from '../support/first-rows.ts';
-import { root, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { root, runFile, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
-const runFile = join(tinyReviews, 'run.yaml');
 const fewDevRows = ['--set', `data.dev=${firstRows('dev', 8)}`];
 const trainer = (...flags: string[]) => runOnebyte('trainer', runFile, '--out', join(directory, 'never'), ...flags);
 

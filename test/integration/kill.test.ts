@@ -16,14 +16,13 @@ import {
   crashing,
   type Finished,
   lastJson,
+  runFile,
   runOnebyte,
   startOnebyte,
-  tinyReviews,
 } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
-const runFile = join(tinyReviews, 'run.yaml');
 // With it simulate says where the run is.
 const dev = firstRows('dev', 8);
 

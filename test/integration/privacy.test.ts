@@ -7,11 +7,10 @@ import { EXIT } from '../../proto/operating-error.ts';
 import { entriesOf } from '../../proto/record.ts';
 import { readRoundLog } from '../../trainer/store/round-log.ts';
 import type { CrashPlan } from '../support/crash-points.ts';
-import { crashing, lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { crashing, lastJson, runFile, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
-const runFile = join(tinyReviews, 'run.yaml');
 const budget = [
   ...['--set', 'worker.privacy.epsilon=4', '--set', 'worker.privacy.clip=2', '--set', 'worker.privacy.answerMs=0'],
   ...['--set', 'learning.directions=2'],

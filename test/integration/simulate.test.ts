@@ -9,11 +9,10 @@ import type { Record } from '../../proto/gen/onebyte.ts';
 import { metricsFile, readMetrics } from '../../trainer/metrics/metrics-file.ts';
 import { readRoundLog } from '../../trainer/store/round-log.ts';
 import { firstRows } from '../support/first-rows.ts';
-import { commandLine, goldenFiles, lastJson, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { commandLine, goldenFiles, lastJson, runFile, runOnebyte, startOnebyte } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
-const runFile = join(tinyReviews, 'run.yaml');
 const out = (name: string): string => join(directory, name);
 const fewDevRows = ['--set', `data.dev=${firstRows('dev', 8)}`];
 

@@ -6,16 +6,13 @@ import { describe, it } from 'node:test';
 import { adapterLayout } from '../../kernels/adapter-layout.ts';
 import { roundKey, seedKey } from '../../kernels/random-keys.ts';
 import { referenceBackend } from '../../kernels/reference.ts';
-import { openBaseModel } from '../../model/base-model.ts';
 import { packRows } from '../../model/packing.ts';
 import { createForward, type ForwardOptions } from '../../model/runtime/forward.ts';
 import { keepsRows, planGradient } from '../../model/tiles.ts';
 import { completionRow, type TokenRow } from '../../model/token-row.ts';
-import { readFixtureAdapter } from '../support/fixture-adapter.ts';
-import { rowsOf } from '../support/golden-models.ts';
+import { onCpu, openGolden } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 
-const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 const DIRECTIONS = 8;
 const KEY = roundKey(seedKey(11), 0, 0);
 /** Of projected gradients, relative to their rms: float32 sums in another order leave 3e-7 … 3e-6. */
@@ -23,15 +20,7 @@ const ERROR = 1e-5;
 
 type Adapter = NonNullable<Parameters<typeof createForward>[1]>;
 
-function open(directory: string) {
-  const expected = JSON.parse(readFileSync(join(directory, 'expected.json'), 'utf8'));
-  const rows = rowsOf(expected);
-  const model = openBaseModel(directory);
-  const name = readdirSync(directory).find((name) => name.startsWith('adapter'))!;
-  return { rows, model, ...readFixtureAdapter(join(directory, name), model) };
-}
-
-type Opened = ReturnType<typeof open>;
+type Opened = ReturnType<typeof openGolden>;
 
 /** g of the first directions by forward mode. */
 async function byForwardMode(
@@ -45,7 +34,7 @@ async function byForwardMode(
   const zeros = new Float32Array(layout.elements);
   const steps = { layout, theta: zeros, roundKey: KEY, firstDirection: 0, directions: DIRECTIONS, step: 1, stripes: 1 };
   await referenceBackend.perturb({ ...steps, sides: 'plusOnly' }, z);
-  const forward = await createForward(model, adapter, { ...options, tangents: 'float32' });
+  const forward = await createForward(model, adapter, { ...onCpu, tangents: 'float32' });
   const [slopes, losses] = [await forward.slopes(rows, theta, z), await forward.losses(rows, 1, theta)];
   await forward.close();
   const ofDirection = (k: number): Float64Array => slopes.subarray(k * rows.length, (k + 1) * rows.length);
@@ -60,7 +49,7 @@ async function byReverseMode(
   theta: Float32Array,
   more: Partial<ForwardOptions> = {},
 ) {
-  const forward = await createForward(model, adapter, { ...options, ...more, gradients: true });
+  const forward = await createForward(model, adapter, { ...onCpu, ...more, gradients: true });
   const [gradient, losses] = [await forward.gradient(rows, theta), await forward.losses(rows, 1, theta)];
   await forward.close();
   return { g: [...(await referenceBackend.project(gradient, KEY, 0, DIRECTIONS, 1))], gradient, losses };
@@ -84,7 +73,7 @@ describe('the gradient of', () => {
       e.isDirectory(),
     ))
       it(`${name} has the slopes of forward mode along directions`, async () => {
-        const { rows, theta, ...opened } = open(join(goldenFiles, folder, name));
+        const { rows, theta, ...opened } = openGolden(join(goldenFiles, folder, name));
         const expected = await byForwardMode(opened, opened, rows, theta);
         const got = await byReverseMode(opened, opened, rows, theta);
         assertNear(got.g, expected.g, ERROR);
@@ -98,7 +87,7 @@ describe('the gradient that PyTorch finds', () => {
     JSON.parse(readFileSync(join(goldenFiles, 'gradients.json'), 'utf8'));
   for (const [name, expected] of Object.entries(expectedOf))
     it(`is ours: ${name}`, async () => {
-      const opened = open(join(goldenFiles, name));
+      const opened = openGolden(join(goldenFiles, name));
       const { gradient } = await byReverseMode(opened, opened, opened.rows, opened.theta);
       for (const { module, matrix, offset, elements } of opened.layout.tensors) {
         const { norm, first } = expected[opened.layout.modules[module]!.name]![matrix]!;
@@ -114,7 +103,7 @@ describe('the gradient that PyTorch finds', () => {
 });
 
 describe('a gradient', () => {
-  const llama = open(join(goldenFiles, 'models', 'llama'));
+  const llama = openGolden(join(goldenFiles, 'models', 'llama'));
 
   it('adds up what rows that begin alike say of the tokens they share', async () => {
     const prompt = [5, 9, 17, 9, 30, 2, 11];
@@ -169,7 +158,7 @@ describe('a gradient', () => {
 });
 
 it('activations of short rows are kept, those of very long ones made again', () => {
-  const { architecture } = open(join(goldenFiles, 'models', 'llama')).model;
+  const { architecture } = openGolden(join(goldenFiles, 'models', 'llama')).model;
   assert(keepsRows(architecture, 64));
   assert(!keepsRows(architecture, 100_000));
 });

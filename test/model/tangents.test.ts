@@ -1,6 +1,6 @@
 /** Directional derivatives by forward-mode differentiation beside differences of the losses, for every family. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { type AdapterLayout, adapterLayout } from '../../kernels/adapter-layout.ts';
@@ -12,23 +12,13 @@ import { type BaseModel, openBaseModel } from '../../model/base-model.ts';
 import { createForward, type ForwardOptions } from '../../model/runtime/forward.ts';
 import { hasExactInt8 } from '../../model/runtime/int8-support.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
-import { readFixtureAdapter } from '../support/fixture-adapter.ts';
-import { rowsOf } from '../support/golden-models.ts';
+import { onCpu, openGolden } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 
 /** An HF directory of SmolLM2-135M-Instruct, where there is one. */
 const SMOLLM2 = process.env.ONEBYTE_SMOLLM2;
-const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 const DIRECTIONS = 3;
 const KEY = roundKey(seedKey(11), 0, 0);
-
-function open(directory: string) {
-  const expected = JSON.parse(readFileSync(join(directory, 'expected.json'), 'utf8'));
-  const rows = rowsOf(expected);
-  const model = openBaseModel(directory);
-  const name = readdirSync(directory).find((name) => name.startsWith('adapter'))!;
-  return { rows, model, ...readFixtureAdapter(join(directory, name), model) };
-}
 
 /** The first directions of a run, tensor-major. */
 async function directionsOf(layout: AdapterLayout): Promise<Float32Array> {
@@ -52,7 +42,7 @@ async function withForward<T>(
   more: Partial<ForwardOptions>,
   use: (forward: Awaited<ReturnType<typeof createForward>>) => Promise<T>,
 ): Promise<T> {
-  const forward = await createForward(model, adapter, { ...options, ...more });
+  const forward = await createForward(model, adapter, { ...onCpu, ...more });
   try {
     return await use(forward);
   } finally {
@@ -88,7 +78,7 @@ describe('the tangents of', () => {
       e.isDirectory(),
     ))
       it(`${name} are the slopes of its losses`, async () => {
-        const { rows, model, layout, theta } = open(join(goldenFiles, folder, name));
+        const { rows, model, layout, theta } = openGolden(join(goldenFiles, folder, name));
         const z = await directionsOf(layout);
         const { losses, differences } = await withForward(model, { layout }, {}, async (plain) => {
           const losses = await plain.losses(rows, 1, theta);
@@ -113,7 +103,7 @@ describe('the tangents of', () => {
 });
 
 describe('slopes', () => {
-  const { rows, model, layout, theta } = open(join(goldenFiles, 'models', 'llama'));
+  const { rows, model, layout, theta } = openGolden(join(goldenFiles, 'models', 'llama'));
 
   it('are the same in several runs as in one', async () => {
     const z = await directionsOf(layout);
@@ -156,7 +146,7 @@ describe('tangents in int8', () => {
   it('give slopes that correlate with those in float32, in every family', async (t) => {
     if (!(await hasExactInt8())) return t.skip('the 8-bit products of this CPU saturate');
     for (const name of readdirSync(join(goldenFiles, 'models')).filter((name) => !name.includes('.'))) {
-      const { rows, model, layout, theta } = open(join(goldenFiles, 'models', name));
+      const { rows, model, layout, theta } = openGolden(join(goldenFiles, 'models', name));
       const z = await directionsOf(layout);
       const slopes = (tangents: 'float32' | 'int8') =>
         withForward(model, { layout }, { tangents }, (forward) => forward.slopes(rows, theta, z));

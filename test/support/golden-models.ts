@@ -69,3 +69,14 @@ function assertClose(got: ArrayLike<number>, expected: readonly number[], tolera
     assert(difference <= tolerance, `${what} ${i}: got ${got[i]}, expected ${value}, differs by ${difference}`);
   });
 }
+
+/** How golden numbers are compared: on the CPU, with the weights as they are. */
+export const onCpu = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
+
+/** A golden model, its rows and its adapter. */
+export function openGolden(directory: string) {
+  const expected = JSON.parse(readFileSync(join(directory, 'expected.json'), 'utf8'));
+  const model = openBaseModel(directory);
+  const name = readdirSync(directory).find((name) => name.startsWith('adapter'))!;
+  return { rows: rowsOf(expected), model, ...readFixtureAdapter(join(directory, name), model) };
+}

@@ -1,20 +1,17 @@
 /** Launches for tests: what `onebyte k8s render` would print, as objects. */
-import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { toYaml } from '../../k8s/render/kustomize.ts';
 import { launchObjects } from '../../k8s/render/objects.ts';
 import { type LaunchPlan, launchPlan, type RenderFlags } from '../../k8s/render/plan.ts';
 import type { Loose } from './k8s-policy.ts';
-import { tinyReviews } from './onebyte.ts';
-
-export const tinyRunFile = join(tinyReviews, 'run.yaml');
+import { runFile } from './onebyte.ts';
 
 const DEFAULTS: RenderFlags = {
   ...{ name: 'onebyte', namespace: 'onebyte', gpus: 0, cpu: '1', memory: '2Gi', storage: '1Gi' },
 };
 
 export const tinyPlan = (flags: Partial<RenderFlags> = {}): LaunchPlan =>
-  launchPlan(tinyRunFile, { ...DEFAULTS, ...flags });
+  launchPlan(runFile, { ...DEFAULTS, ...flags });
 
 export const parseObjects = (text: string): Loose[] => parseAllDocuments(text).map((document) => document.toJS());
 

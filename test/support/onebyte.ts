@@ -11,6 +11,7 @@ export const root = packageRoot();
 /** Figures and files made by others' code. */
 export const goldenFiles = join(root, 'test/golden');
 export const tinyReviews = join(root, 'examples/tiny-reviews');
+export const runFile = join(tinyReviews, 'run.yaml');
 export const bin = join(root, 'bin/onebyte.js');
 /** In place of `bin`: processes that kill themselves where ONEBYTE_CRASHES says so (crash-points.ts). */
 export const crashing = fileURLToPath(ownModule(new URL('./crashing-onebyte', import.meta.url)).url);

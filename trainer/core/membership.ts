@@ -151,8 +151,13 @@ function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | un
  * A worker says where its replica stands. The first digest after a welcome makes it a member that rounds wait for: at
  * once before the first record, from the next round on otherwise. A digest that differs from the trainer's means catching up.
  */
-export function onDigest(state: TrainerState, stream: StreamId, digest: ReplicaDigest, atMs: number): Effect[] {
-  const member = state.members.get(state.workerOfStream.get(stream)!)!;
+export function onDigest(
+  state: TrainerState,
+  member: Member,
+  stream: StreamId,
+  digest: ReplicaDigest,
+  atMs: number,
+): Effect[] {
   if (digest.sha256.length !== DIGEST_BYTES)
     return refuse(stream, 'invalid', digestProblem(`worker ${member.worker}`, digest));
   if (!isClaimSettled(state, member)) return [];
@@ -186,16 +191,12 @@ function onAgreed(state: TrainerState, member: Member, stream: StreamId, atMs: n
   return askAgain(state, member.worker, stream, atMs);
 }
 
-export function onLeave(state: TrainerState, stream: StreamId, reason: string, atMs: number): Effect[] {
-  const member = state.members.get(state.workerOfStream.get(stream)!)!;
-  return remove(state, member, peerText(reason, MAX_REASON_LENGTH), atMs);
-}
+export const onLeave = (state: TrainerState, member: Member, reason: string, atMs: number): Effect[] =>
+  remove(state, member, peerText(reason, MAX_REASON_LENGTH), atMs);
 
 /** The stream is gone; the member stays until its lease ends. */
-export function onClosed(state: TrainerState, stream: StreamId): Effect[] {
-  const member = state.members.get(state.workerOfStream.get(stream)!);
+export function onClosed(state: TrainerState, member: Member, stream: StreamId): Effect[] {
   state.workerOfStream.delete(stream);
-  if (!member) return [];
   member.stream = undefined;
   return [{ kind: 'report', report: { kind: 'disconnected', worker: member.worker, name: member.name } }];
 }

@@ -12,7 +12,7 @@ import type { Member, Origin, Refusal, TrainerState } from './state.ts';
 /** New names that may come over one connection, and from one address, at once and a second after that. */
 const PER_CONNECTION = { atOnce: 1024, perSecond: 1 };
 const PER_ADDRESS = { atOnce: 2048, perSecond: 4 };
-/** Origins that are remembered; beyond, those that have all of it left are forgotten. */
+/** Origins that are remembered; beyond, the one longest unused is forgotten. */
 const MAX_ORIGINS = 4096;
 
 export interface Place {

@@ -61,7 +61,7 @@ export function roundDetail(
     payloadBytes: record.gradientBytes.length,
     buckets: byteBuckets(record),
     shares,
-    answeredMs: new Map(answeredMs),
+    answeredMs,
     missing: expected.filter((worker) => !shares.has(worker)),
   };
 }

@@ -12,8 +12,10 @@ import { finish, stay } from './last-word.ts';
 import { expelOutvoted, expelSilent, onClosed, onDigest, onHeartbeat, onHello, onLeave } from './membership.ts';
 import { missingMembers, reasonToWait } from './quorum.ts';
 import { endRecovery, onRecordGiven, reasonToRecover } from './recovery.ts';
-import type { Effect, Event, Member, StreamId, TrainerState } from './state.ts';
+import type { Effect, Event, Member, TrainerState } from './state.ts';
 import { onLogReplayed, onOwnDigest } from './votes.ts';
+
+type MemberEvent = Exclude<Extract<Event, { stream: unknown }>, { kind: 'hello' }>;
 
 /** How often a trainer that waits says so, ms. */
 const WAIT_REPORT_MS = 10_000;
@@ -21,37 +23,9 @@ const WAIT_REPORT_MS = 10_000;
 /** Takes `event` in and returns the effects it asks for. `state` is updated in place. */
 export function step(state: TrainerState, event: Event): Effect[] {
   if (state.phase === 'done') return [...(event.kind === 'hello' ? onHello(state, event) : []), ...stay(state, event)];
-  if ('stream' in event && event.kind !== 'hello') {
-    const member = memberOfStream(state, event.stream);
-    if (!member) return [];
-    // The end of a stream is no sign of life: it may be heard of long after the worker died.
-    if (event.kind !== 'closed') member.lastHeardMs = event.atMs;
-  }
   switch (event.kind) {
     case 'hello':
       return [...onHello(state, event), ...advance(state, event.atMs)];
-    case 'recordGiven':
-      return [
-        ...onRecordGiven(state, memberOfStream(state, event.stream)!, event.record, event.atMs),
-        ...advance(state, event.atMs),
-      ];
-    case 'contribution': {
-      const member = memberOfStream(state, event.stream)!;
-      const { effects, isAnswered } = onContribution(state, member, event.contribution, event.atMs);
-      return [...effects, ...afterAnswer(state, isAnswered, event.atMs)];
-    }
-    case 'evaluation': {
-      const effects = onCounts(state, memberOfStream(state, event.stream)!, event.counts, event.atMs);
-      return [...effects, ...expelOutvoted(state, event.atMs), ...advance(state, event.atMs)];
-    }
-    case 'digest':
-      return [...onDigest(state, event.stream, event.digest, event.atMs), ...advance(state, event.atMs)];
-    case 'leave':
-      return [...onLeave(state, event.stream, event.reason, event.atMs), ...advance(state, event.atMs)];
-    case 'closed':
-      return onClosed(state, event.stream);
-    case 'heartbeat':
-      return onHeartbeat(memberOfStream(state, event.stream)!, event.heartbeat);
     case 'ownDigest':
       return onOwnDigest(state, event.round, event.sha256);
     case 'logReplayed':
@@ -60,6 +34,35 @@ export function step(state: TrainerState, event: Event): Effect[] {
       return onTick(state, event.atMs);
     case 'drain':
       return onDrain(state, event.atMs);
+    default: {
+      const member = state.members.get(state.workerOfStream.get(event.stream) ?? -1);
+      return member ? onMember(state, member, event) : [];
+    }
+  }
+}
+
+/** What a member says over its stream, or that the stream ended. */
+function onMember(state: TrainerState, member: Member, event: MemberEvent): Effect[] {
+  // The end of a stream is no sign of life: it may be heard of long after the worker died.
+  if (event.kind === 'closed') return onClosed(state, member, event.stream);
+  member.lastHeardMs = event.atMs;
+  switch (event.kind) {
+    case 'recordGiven':
+      return [...onRecordGiven(state, member, event.record, event.atMs), ...advance(state, event.atMs)];
+    case 'contribution': {
+      const { effects, isAnswered } = onContribution(state, member, event.contribution, event.atMs);
+      return [...effects, ...afterAnswer(state, isAnswered, event.atMs)];
+    }
+    case 'evaluation': {
+      const effects = onCounts(state, member, event.counts, event.atMs);
+      return [...effects, ...expelOutvoted(state, event.atMs), ...advance(state, event.atMs)];
+    }
+    case 'digest':
+      return [...onDigest(state, member, event.stream, event.digest, event.atMs), ...advance(state, event.atMs)];
+    case 'leave':
+      return [...onLeave(state, member, event.reason, event.atMs), ...advance(state, event.atMs)];
+    case 'heartbeat':
+      return onHeartbeat(member, event.heartbeat);
   }
 }
 
@@ -69,9 +72,6 @@ function onTick(state: TrainerState, atMs: number): Effect[] {
   const expired = expireRanges(state, atMs);
   return [...silent, ...expired, ...expelOutvoted(state, atMs), ...advance(state, atMs)];
 }
-
-const memberOfStream = (state: TrainerState, stream: StreamId): Member | undefined =>
-  state.members.get(state.workerOfStream.get(stream) ?? -1);
 
 /** Counting who is missing costs as much as there are members: not at each of their contributions. */
 function afterAnswer(state: TrainerState, isAnswered: boolean, atMs: number): Effect[] {

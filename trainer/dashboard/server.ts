@@ -46,8 +46,8 @@ export async function startDashboard(address: string, history: RunHistory): Prom
   return {
     url: `http://${joinAddress(everywhere ? 'localhost' : host, port)}/`,
     address: joinAddress(host, port),
-    onObservation(seen, seenHistory) {
-      exposition.onObservation(seen, seenHistory);
+    onObservation(seen) {
+      exposition.onObservation(seen);
       stream.touch();
     },
     async close() {

@@ -14,8 +14,6 @@ export function observationsOf(report: Report, wire: { up: number; down: number 
       const { shares, answeredMs, missing } = report.detail;
       return [{ kind: 'answers', shares, answeredMs, missing }, roundLine(report, wire, at)];
     }
-    case 'evaluation':
-      return [{ ...report, at }];
     case 'late':
       return [{ kind: 'late', worker: report.worker }];
     case 'digest':

@@ -11,7 +11,7 @@ const NOTE_WORKERS_MS = 1000;
 
 /** Hears every observation after the history has taken it in. One that throws is let go: the run goes on without it. */
 export interface MetricsSink {
-  onObservation(seen: Observation, history: RunHistory): void;
+  onObservation(seen: Observation): void;
   close(): Promise<void>;
 }
 
@@ -55,7 +55,7 @@ export async function openMetrics({
     if ('at' in seen) writer?.write(`${JSON.stringify(seen)}\n`);
     for (const sink of sinks)
       try {
-        sink.onObservation(seen, history);
+        sink.onObservation(seen);
       } catch (error) {
         sinks = sinks.filter((other) => other !== sink);
         onError(error as Error);

@@ -8,17 +8,11 @@ export const MAX_ROWS = 4096;
 export interface SeriesRow {
   round: number;
   rounds: number;
-  gradients: number;
-  contributions: number;
-  clipped: number;
-  missed: number;
   ms: number;
   /** Longest wait for a contribution that came, ms. */
   slowestMs: number;
   /** Nats a row, as of the last round; 0 where nobody said any. */
   trainingLoss: number;
-  /** Root mean square of the last round's projected gradients. */
-  rms: number;
   /** Since the run began. */
   payloadBytes: number;
   float32Bytes: number;
@@ -29,20 +23,15 @@ export interface SeriesRow {
 const COLUMNS = [
   'round',
   'rounds',
-  'gradients',
-  'contributions',
-  'clipped',
-  'missed',
   'ms',
   'slowestMs',
   'trainingLoss',
-  'rms',
   'payloadBytes',
   'float32Bytes',
   'wireUp',
   'wireDown',
 ] as const satisfies readonly (keyof SeriesRow)[];
-const SUMS = ['rounds', 'gradients', 'contributions', 'clipped', 'missed', 'ms'] as const;
+const SUMS = ['rounds', 'ms'] as const;
 
 export type Columns = { [name in keyof SeriesRow]: number[] };
 
@@ -74,14 +63,9 @@ export function pushRound(series: Series, line: RoundLine, totals: ByteTotals): 
   const row: SeriesRow = {
     round: line.round,
     rounds: 1,
-    gradients: line.gradients,
-    contributions: line.contributions,
-    clipped: line.clipped,
-    missed: line.missed,
     ms: line.ms ?? 0,
     slowestMs: line.slowest[0]?.[1] ?? 0,
     trainingLoss: line.trainingLoss?.perRow ?? 0,
-    rms: line.rms,
     ...totals,
   };
   if (last >= 0 && columns.rounds[last]! < series.stride) merge(columns, last, row);

@@ -38,6 +38,7 @@ export const completionLoss: Objective<ExampleResult> = {
   },
 
   count: (results) => ({
+    rows: results.length,
     correct: results.filter(({ correct }) => correct).length,
     classified: results.filter(({ correct }) => correct !== undefined).length,
     lossSum: results.reduce((sum, { nll }) => sum + nll, 0),

@@ -1,5 +1,4 @@
 /** The rows of a worker with a privacy budget: a contribution of them is paid for, then measured. */
-import type { Dataset } from '../../data/dataset.ts';
 import type { ReplicaState } from '../../kernels/replica.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { ABSTAIN } from '../../proto/e4m3.ts';
@@ -8,7 +7,6 @@ import { usageError } from '../../proto/operating-error.ts';
 import type { Privacy } from '../../settings/worker-settings.ts';
 import { gradientBytes } from '../estimators/contribution.ts';
 import type { EstimatorContext } from '../estimators/estimator.ts';
-import { completionLoss } from '../objectives/completion-loss.ts';
 import { Ledger } from './ledger.ts';
 import { privateGradients } from './mechanism.ts';
 import { PrivacyBudget } from './privacy-budget.ts';
@@ -33,9 +31,8 @@ export class PrivateShard {
   /**
    * @throws OperatingError usage: a δ that is no protection, or no place for the ledger; durableStore: a damaged ledger
    */
-  constructor(settings: Privacy, { trainFiles, rounds, ...part }: ShardPlace, { examples }: Dataset) {
+  constructor(settings: Privacy, { trainFiles, rounds, ...part }: ShardPlace, rows: readonly TokenRow[]) {
     const { delta, ledger } = settings;
-    const rows = examples.map(completionLoss.trainingRow);
     if (delta * rows.length >= 1)
       throw usageError(
         `worker.privacy.delta ${delta}: expected less than 1 / rows, of ${rows.length} rows: it is the chance that one of them is told whole`,

@@ -48,11 +48,9 @@ export class OtherRun extends OperatingError {
 const REFUSALS: readonly grpc.status[] = [
   grpc.status.INVALID_ARGUMENT,
   grpc.status.FAILED_PRECONDITION,
-  grpc.status.ALREADY_EXISTS,
   grpc.status.PERMISSION_DENIED,
   grpc.status.UNAUTHENTICATED,
   grpc.status.ABORTED,
-  grpc.status.OUT_OF_RANGE,
   grpc.status.UNIMPLEMENTED,
 ];
 

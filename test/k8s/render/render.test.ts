@@ -5,14 +5,14 @@ import { test } from 'node:test';
 import { parse } from 'yaml';
 import { launchPlan } from '../../../k8s/render/plan.ts';
 import { readRunFile } from '../../../settings/run-file.ts';
-import { jobOf, parseObjects, podOf, tinyLaunch, tinyPlan, tinyRunFile } from '../../support/k8s-launch.ts';
-import { root, runOnebyte } from '../../support/onebyte.ts';
+import { jobOf, parseObjects, podOf, tinyLaunch, tinyPlan } from '../../support/k8s-launch.ts';
+import { root, runFile, runOnebyte } from '../../support/onebyte.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const FLAGS = { name: 'onebyte', namespace: 'onebyte', gpus: 0, cpu: '1', memory: '2Gi', storage: '1Gi' };
 
 test('the command prints the objects', async () => {
-  const { code, stdout } = await runOnebyte('k8s', 'render', tinyRunFile, '--workers', '3', '--queue', 'spot');
+  const { code, stdout } = await runOnebyte('k8s', 'render', runFile, '--workers', '3', '--queue', 'spot');
   assert.equal(code, 0);
   assert.deepEqual(parseObjects(stdout), tinyLaunch({ workers: 3, queue: 'spot' }));
 });

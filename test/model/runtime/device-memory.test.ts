@@ -8,12 +8,12 @@ const refusal = 'Non-zero status code: bfc_arena.cc: Failed to allocate memory f
 describe('a pass that memory does not hold', () => {
   it('is cut into halves until it fits', async () => {
     const tried: number[] = [];
-    const { result, limit } = await withinMemory(1024, 64, async (elements) => {
+    const result = await withinMemory(1024, 64, async (elements) => {
       tried.push(elements);
       if (elements > 200) throw new Error(refusal);
       return 'done';
     });
-    assert.deepEqual({ result, limit, tried }, { result: 'done', limit: 128, tried: [1024, 512, 256, 128] });
+    assert.deepEqual({ result, tried }, { result: 'done', tried: [1024, 512, 256, 128] });
   });
   it('is an error of usage with the size and advice where the smallest does not fit', async () => {
     const refused = withinMemory(1024, 64, () => Promise.reject(new Error(refusal)));

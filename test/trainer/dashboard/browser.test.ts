@@ -9,10 +9,8 @@ import { emptyHistory, observe } from '../../../trainer/metrics/history.ts';
 import type { Observation } from '../../../trainer/metrics/line.ts';
 import { keepPicture, launchBrowser, noBrowser, openPage } from '../../support/browser.ts';
 import { RUN, roundLine, START } from '../../support/observed-run.ts';
-import { type Running, startOnebyte, tinyReviews } from '../../support/onebyte.ts';
+import { type Running, runFile, startOnebyte, tinyReviews } from '../../support/onebyte.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
-
-const runFile = join(tinyReviews, 'run.yaml');
 
 /** The page is drawn and shows every round that it says are done. */
 const showsAllRounds = (page: Page, atLeast: number) =>

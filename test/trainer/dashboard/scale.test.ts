@@ -57,7 +57,7 @@ it('shows 1,000 workers, sorts them and shows them all', { skip: noBrowser }, as
     const before = await page.evaluate('performance.now()');
     for (let round = ROUNDS + 1; round <= ROUNDS + 3; round++) {
       playRound(round);
-      dashboard.onObservation(roundLine(round), history);
+      dashboard.onObservation(roundLine(round));
       await page.locator('#figures', { hasText: `${round.toLocaleString('en')} / 1,000` }).waitFor();
     }
     const spent = Number(await page.evaluate('performance.now()')) - Number(before);

@@ -23,7 +23,7 @@ async function served(test: Cleanup): Promise<{ dashboard: Dashboard; history: R
     roundLine(1, { trainingLoss: { perRow: 2, perToken: 0.5 } }),
   ]) {
     observe(history, seen);
-    dashboard.onObservation(seen, history);
+    dashboard.onObservation(seen);
   }
   return { dashboard, history };
 }
@@ -77,7 +77,7 @@ describe('the dashboard', () => {
     assert.equal(answered.status, 200);
     const more = once(page.resume(), 'data');
     observe(history, roundLine(2));
-    dashboard.onObservation(roundLine(2), history);
+    dashboard.onObservation(roundLine(2));
     await more;
   });
 
