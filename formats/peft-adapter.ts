@@ -9,7 +9,7 @@ import { openSafetensors, type Safetensors } from './safetensors.ts';
 import { readFloat32 } from './safetensors-data.ts';
 import { float32Tensor, writeSafetensors } from './safetensors-writer.ts';
 
-export const CONFIG_FILE = 'adapter_config.json';
+export const ADAPTER_FILE = 'adapter_config.json';
 export const WEIGHTS_FILE = 'adapter_model.safetensors';
 
 /** An adapter and its numbers. */
@@ -38,7 +38,7 @@ export function writePeftAdapter(directory: string, description: AdapterDescript
   );
   writeSafetensors(join(directory, WEIGHTS_FILE), tensors, { format: 'pt' });
   const text = `${JSON.stringify(peftConfig(description), null, 2)}\n`;
-  writeFileSync(join(directory, CONFIG_FILE), text, { flag: 'wx', flush: true });
+  writeFileSync(join(directory, ADAPTER_FILE), text, { flag: 'wx', flush: true });
 }
 
 /**
@@ -52,11 +52,11 @@ export function readPeftAdapter(
   linearModules: readonly LinearModule[],
   warn: (message: string) => void = toStandardError,
 ): PeftAdapter {
-  const description = readPeftConfig(join(directory, CONFIG_FILE), linearModules, warn);
+  const description = readPeftConfig(join(directory, ADAPTER_FILE), linearModules, warn);
   const file = join(directory, WEIGHTS_FILE);
   if (!existsSync(file) && existsSync(join(directory, 'adapter_model.bin')))
     throw usageError(`${directory}: has adapter_model.bin only; save the adapter with safetensors`);
-  const stored = openSafetensors(file);
+  const stored = withoutAdapterNames(openSafetensors(file));
   const expected = storedMatrices(description.modules);
   checkNames(stored, expected);
   // Shapes are compared before anything is allocated, so that the file bounds what a config may ask for.
@@ -71,6 +71,14 @@ export function readPeftAdapter(
   }
   return { description, matrices };
 }
+
+/** A state dict of PEFT's default adapter, saved as it is, names the adapter in each tensor; PEFT loads that too. */
+const withoutAdapterNames = ({ tensors, ...stored }: Safetensors): Safetensors => ({
+  ...stored,
+  tensors: new Map(
+    [...tensors].map(([name, tensor]) => [name.replace(/\.(lora_[AB])\.default\.weight$/, '.$1.weight'), tensor]),
+  ),
+});
 
 const toStandardError = (message: string): void => void process.stderr.write(`${message}\n`);
 
@@ -94,7 +102,7 @@ function checkNames({ file, tensors }: Safetensors, expected: readonly StoredMat
   const unexpected = [...tensors.keys()].filter((name) => !wanted.has(name));
   if (missing.length > 0)
     throw usageError(
-      `${file}: ${missing.length} tensors that ${CONFIG_FILE} and the base model ask for are missing: ${some(missing)}` +
+      `${file}: ${missing.length} tensors that ${ADAPTER_FILE} and the base model ask for are missing: ${some(missing)}` +
         (unexpected.length > 0 ? `; not expected: ${some(unexpected)}` : ''),
     );
   if (unexpected.length > 0)

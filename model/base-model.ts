@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, realpathSync } from 'node:fs';
 import { isAbsolute, join, normalize } from 'node:path';
 import { FLOAT_DTYPES, isFloatDtype } from '../formats/float-formats.ts';
+import { ADAPTER_FILE } from '../formats/peft-adapter.ts';
 import { openSafetensors, type StoredTensor } from '../formats/safetensors.ts';
 import { openRegular } from '../platform/regular-file.ts';
 import { usageError } from '../proto/operating-error.ts';
@@ -44,6 +45,10 @@ export interface BaseModel {
  */
 export function openBaseModel(directory: string): BaseModel {
   if (!existsSync(directory)) throw usageError(`${directory}: no such model directory`);
+  if (existsSync(join(directory, ADAPTER_FILE)))
+    throw usageError(
+      `${directory}: a model with an adapter within (${ADAPTER_FILE}), which transformers applies when it loads the model; move the adapter into a directory of its own, and give that`,
+    );
   const architecture = describeModel(readConfig(join(directory, 'config.json')));
   const stored = openTensors(directory);
   const weights = new Map<string, WeightTensor>();
@@ -75,7 +80,10 @@ function find(
   prefix: string,
 ): WeightTensor | undefined {
   if (name === undefined) return undefined;
-  return stored.get(name) ?? (name.startsWith(prefix) ? stored.get(name.slice(prefix.length)) : undefined);
+  const [whole, bare] = [stored.get(name), name.startsWith(prefix) ? stored.get(name.slice(prefix.length)) : undefined];
+  if (whole !== undefined && bare !== undefined && whole !== bare)
+    throw usageError(`${bare.file}: tensor ${bare.name} is also stored as ${whole.name}; remove one of them`);
+  return whole ?? bare;
 }
 
 function checkTensor(

@@ -3,7 +3,7 @@ import type { Architecture, Rope } from '../architecture.ts';
 import type { ConfigFields } from '../config-fields.ts';
 import { activationOf } from './activation-config.ts';
 import { type GatedSizes, gatedDecoder, gatedSizes } from './gated-decoder.ts';
-import { slidingLayers } from './layer-types.ts';
+import { layerWindows } from './layer-types.ts';
 import { ropeFrom, ropeOf } from './rope-config.ts';
 
 const DEFAULTS = {
@@ -39,7 +39,7 @@ export function gemma3Text(config: ConfigFields): Architecture {
     ...shared.variation,
     ropes: gemma3Ropes(config, sizes),
     projectionNorms: 'head',
-    attention: (layer) => ({ ...shared.attention(layer), rope: shared.sliding[layer] ? 1 : 0 }),
+    attention: (layer) => ({ ...shared.attention(layer), rope: shared.windows[layer] === undefined ? 0 : 1 }),
     finalSoftcap: config.has('final_logit_softcapping') ? config.positive('final_logit_softcapping') : undefined,
   });
 }
@@ -47,15 +47,12 @@ export function gemma3Text(config: ConfigFields): Architecture {
 function sharedFields(config: ConfigFields, sizes: GatedSizes, slides: (layer: number) => boolean) {
   if (config.flag('use_bidirectional_attention', false))
     throw config.refuse('use_bidirectional_attention', 'false: only causal models are supported');
-  const window = config.nullable('sliding_window', 4096, (name) => config.count(name));
-  const sliding = slidingLayers(config, sizes.layers, slides);
-  if (window === undefined && sliding.includes(true))
-    throw config.refuse('sliding_window', 'a whole number, as layers slide');
+  const windows = layerWindows(config, sizes.layers, 4096, slides);
   const bias = config.flag('attention_bias', false);
   const scale = config.positive('query_pre_attn_scalar', 256) ** -0.5;
   return {
-    sliding,
-    attention: (layer: number) => ({ scale, window: sliding[layer] ? window : undefined }),
+    windows,
+    attention: (layer: number) => ({ scale, window: windows[layer] }),
     variation: {
       biases: { qkv: bias, o: bias, feedForward: false },
       activation: activationOf(config, 'hidden_activation', 'gelu_pytorch_tanh'),
@@ -68,9 +65,13 @@ function sharedFields(config: ConfigFields, sizes: GatedSizes, slides: (layer: n
 function gemma3Ropes(config: ConfigFields, sizes: GatedSizes): Rope[] {
   const nested = config.object('rope_parameters');
   const scaling = config.isEmpty('rope_scaling') ? undefined : config.object('rope_scaling');
+  // transformers 5 ignores the older name in this family.
+  if (nested === undefined && scaling?.has('type') && !scaling.has('rope_type'))
+    throw scaling.refuse('type', 'none: this family has rope_type');
   const full = nested?.merged('full_attention', scaling) ?? scaling;
   const sliding = nested?.object('sliding_attention');
   const localTheta = config.positive('rope_local_base_freq', 10_000);
-  const local = ropeFrom(config.without('rope_theta'), sliding, { ...sizes, defaultTheta: localTheta });
-  return [ropeFrom(config, full, { ...sizes, defaultTheta: 1_000_000 }), local];
+  const shared = config.without('original_max_position_embeddings');
+  const local = ropeFrom(shared.without('rope_theta'), sliding, { ...sizes, defaultTheta: localTheta });
+  return [ropeFrom(shared, full, { ...sizes, defaultTheta: 1_000_000 }), local];
 }

@@ -2,7 +2,7 @@
 import type { Architecture } from '../architecture.ts';
 import type { ConfigFields } from '../config-fields.ts';
 import { gatedDecoder, gatedSizes } from './gated-decoder.ts';
-import { slidingLayers } from './layer-types.ts';
+import { layerWindows } from './layer-types.ts';
 import { ropeOf } from './rope-config.ts';
 
 /** With `layer_types`, AutoConfig takes model_type `mistral` for `ministral`: the same but for them. */
@@ -19,13 +19,10 @@ export function mistral(config: ConfigFields): Architecture {
     tied: false,
   });
   // A missing window is 4096; null is none.
-  const window = config.nullable('sliding_window', 4096, (name) => config.count(name));
-  const sliding = slidingLayers(config, sizes.layers, () => window !== undefined);
-  if (window === undefined && sliding.includes(true))
-    throw config.refuse('sliding_window', 'a whole number, as layers slide');
+  const windows = layerWindows(config, sizes.layers, 4096, (_, window) => window !== undefined);
   return gatedDecoder(config, sizes, {
     ropes: [ropeOf(config, { ...sizes, defaultTheta: 10_000 })],
     biases: { qkv: false, o: false, feedForward: false },
-    attention: (layer) => ({ window: sliding[layer] ? window : undefined }),
+    attention: (layer) => ({ window: windows[layer] }),
   });
 }

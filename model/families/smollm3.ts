@@ -2,7 +2,7 @@
 import type { Architecture } from '../architecture.ts';
 import type { ConfigFields } from '../config-fields.ts';
 import { gatedDecoder, gatedSizes } from './gated-decoder.ts';
-import { switchedWindows } from './layer-types.ts';
+import { layerWindows } from './layer-types.ts';
 import { ropeOf } from './rope-config.ts';
 
 export function smollm3(config: ConfigFields): Architecture {
@@ -18,7 +18,9 @@ export function smollm3(config: ConfigFields): Architecture {
     tied: true,
   });
   const rotates = rotatingLayers(config, sizes.layers);
-  const windows = switchedWindows(config, sizes.layers, undefined, (layer) => !rotates[layer]);
+  const used = config.flag('use_sliding_window', false);
+  const slides = (layer: number, window: number | undefined) => used && window !== undefined && !rotates[layer];
+  const windows = layerWindows(config, sizes.layers, undefined, slides);
   const attentionBias = config.flag('attention_bias', false);
   return gatedDecoder(config, sizes, {
     ropes: [ropeOf(config, { ...sizes, defaultTheta: 2_000_000 })],

@@ -47,6 +47,8 @@ function refuseOtherArithmetic(config: ConfigFields): void {
         name,
         'none: the weights are quantized; give the unquantized model (worker.quantize: int8 quantizes it when it is loaded)',
       );
+  if (config.has('transformers_weights'))
+    throw config.refuse('transformers_weights', 'none: weights are those of model.safetensors or of its index');
   if (config.isNull('is_causal') || !config.flag('is_causal', true))
     throw config.refuse('is_causal', 'true: only causal models are supported');
   if (!config.isEmpty('per_layer_config'))

@@ -55,6 +55,25 @@ describe('a PEFT adapter', () => {
       for (const key of Object.keys(json(ours))) assert(Object.hasOwn(json(theirs), key), `PEFT knows ${key}`);
     });
 
+  it('may name the default adapter in its tensors, as a state dict of PEFT does', () => {
+    const directory = temporaryDirectory();
+    const theirs = join(MODELS, 'llama', 'adapter');
+    cpSync(join(theirs, 'adapter_config.json'), join(directory, 'adapter_config.json'));
+    const bytes = readFileSync(join(theirs, WEIGHTS));
+    const end = 8 + Number(bytes.readBigUInt64LE());
+    const header = Buffer.from(
+      bytes
+        .subarray(8, end)
+        .toString()
+        .replaceAll(/lora_([AB])\.weight/g, 'lora_$1.default.weight'),
+    );
+    const size = Buffer.alloc(8);
+    size.writeBigUInt64LE(BigInt(header.length));
+    writeFileSync(join(directory, WEIGHTS), Buffer.concat([size, header, bytes.subarray(end)]));
+    const modules = linearModules(theirs);
+    assert.deepEqual(readPeftAdapter(directory, modules), readPeftAdapter(theirs, modules));
+  });
+
   it('keeps A then B of each module, row-major, in the order of the base model', () => {
     const directory = join(MODELS, 'llama', 'adapter');
     const modules = linearModules(directory);

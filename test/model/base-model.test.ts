@@ -95,6 +95,22 @@ describe('a base model directory is refused', () => {
       /use_bidirectional_attention is true/,
     );
     refuses(withConfig(join(goldenFiles, 'models/gpt2'), { add_cross_attention: true }), /add_cross_attention is true/);
+    const named = { transformers_weights: 'model.safetensors' };
+    refuses(withConfig(llama, named), /transformers_weights is "model.safetensors", expected none/);
+  });
+  it('with an adapter within, which transformers would apply', () => {
+    const copy = copyOf(llama);
+    for (const file of ['adapter_config.json', 'adapter_model.safetensors'])
+      cpSync(join(copy, 'adapter', file), join(copy, file));
+    refuses(copy, /a model with an adapter within \(adapter_config.json\).*a directory of its own/);
+  });
+  it('with a tensor that is stored with the prefix of the family and without', () => {
+    const norm = 'layers.1.input_layernorm.weight';
+    const twice = withHeader(llama, (header) => {
+      header[norm] = header['model.norm.weight']!;
+      delete header['model.norm.weight'];
+    });
+    refuses(twice, /tensor layers.1.input_layernorm.weight is also stored as model.layers.1.input_layernorm.weight/);
   });
   it('with a tensor that is missing, of a wrong shape or of a wrong dtype, by name', () => {
     const norm = 'model.layers.1.input_layernorm.weight';

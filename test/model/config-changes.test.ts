@@ -16,7 +16,7 @@ import { rowsOf as rowsIn } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-/** Path of the key, its new value, and the sum of losses over the rows; null where transformers or PEFT do not load it. */
+/** Path of the key, its new value (without a path: fields, of which those that are null are dropped), and the sum of losses over the rows; null where transformers or PEFT do not load it. */
 type Change = readonly [path: string[], value: 'dropped' | { readonly value: unknown }, expected: number | null];
 const golden: Record<'config' | 'adapter', Record<string, Record<string, Change>>> = JSON.parse(
   readFileSync(join(goldenFiles, 'config-changes.json'), 'utf8'),
@@ -28,7 +28,11 @@ const readJson = (file: string) => JSON.parse(readFileSync(file, 'utf8'));
 
 function changed(config: Record<string, unknown>, [path, value]: Change): Record<string, unknown> {
   const copy = structuredClone(config);
-  const last = path.at(-1)!;
+  const last = path.at(-1);
+  if (last === undefined)
+    return Object.fromEntries(
+      Object.entries({ ...copy, ...(value as { value: object }).value }).filter(([, field]) => field !== null),
+    );
   // biome-ignore lint/suspicious/noExplicitAny: a JSON document
   const holder = path.slice(0, -1).reduce((fields: any, key) => fields[key], copy);
   if (value === 'dropped') delete holder[last];

@@ -5,7 +5,7 @@
 With PARTs only the models whose names hold one are computed, and the others stay as they are. Needs torch, transformers and peft (made with torch 2.15.0, transformers 5.24.0, peft 0.21.2). Every key of config.json of every
 model in models/ and variations/, nested ones too, is dropped, set to null and emptied (false, 0, "", [] or {}, by its kind; null
 becomes {} and []), and so is every key of adapter_config.json of the models and of WITH_ADAPTER. To every model come the fields of its class that it
-leaves out, with another value than the default, and SETTINGS. The result is the summed negative log likelihood of the rows of
+leaves out, with another value than the default, and SETTINGS; to some TOGETHER. The result is the summed negative log likelihood of the rows of
 expected.json, or null where the model or the adapter cannot be loaded whole: an error, a missing tensor, a wrong shape.
 Rows are computed one at a time by a fresh model in float32.
 """
@@ -55,6 +55,16 @@ SETTINGS = [
 ]
 
 
+# Fields that are set together, by a part of the model's name; None drops one.
+TOGETHER = {
+    "smollm3": [{"layer_types": "alternating", "use_sliding_window": used, "sliding_window": window} for used in (True, False, None) for window in (4, None)]
+    + [{"use_sliding_window": used, "sliding_window": 4, "layer_types": None} for used in (True, False)],
+    "gemma3": [{"rope_parameters": None, "rope_scaling": {key: "linear", "factor": 8.0}} for key in ("type", "rope_type")]
+    + [{"rope_parameters": None, "original_max_position_embeddings": 16, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}],
+    "llama": [{"transformers_weights": "model.safetensors"}],
+}
+
+
 def emptied(value):
     """Values of the same kind that hold nothing."""
     if value is None:
@@ -80,11 +90,24 @@ def changes(config, prefix=()):
             yield from changes(value, path)
 
 
-def settings(config):
+def sliding(config):
     layers = config.get("num_hidden_layers", config.get("n_layer", 12))
+    return ["full_attention" if i % 2 else "sliding_attention" for i in range(layers)]
+
+
+def together(name, config):
+    """Fields, of which some are None."""
+    for part, sets in TOGETHER.items():
+        if part in name:
+            for fields in sets:
+                yield {key: sliding(config) if value == "alternating" else value for key, value in fields.items()}
+
+
+def settings(config):
+    layers = len(sliding(config))
     for key, value in SETTINGS:
         if value == "alternating":
-            value = ["full_attention" if i % 2 else "sliding_attention" for i in range(layers)]
+            value = sliding(config)
         if value == "full":
             value = ["full_attention"] * layers
         if config.get(key, ...) != value:
@@ -174,6 +197,10 @@ def of_model(directory, scratch):
             json.dump(changed(config, path, value), f)
         results[label(path, value)] = [list(path), "dropped" if value is ... else {"value": value},
                                        attempt(lambda: nll(lambda: load(scratch, shapes), rows))]
+    for fields in together(directory, config):
+        with open(f"{scratch}/config.json", "w") as f:
+            json.dump({key: value for key, value in {**config, **fields}.items() if value is not None or key not in fields}, f)
+        results[json.dumps(fields)] = [[], {"value": fields}, attempt(lambda: nll(lambda: load(scratch, shapes), rows))]
     return results
 
 
