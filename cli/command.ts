@@ -21,10 +21,7 @@ function ofSystem(error: unknown): OperatingError | undefined {
   return new OperatingError(full ? EXIT.durableStore : EXIT.usage, error.message, { cause: error });
 }
 
-/**
- * Aborted by the first SIGTERM or SIGINT, with the error to end with; the second ends the process at once. A process that another of
- * ours started also ends when that one is gone.
- */
+/** Aborted by the first SIGTERM or SIGINT, with the error to end with; the second ends the process at once. */
 export function drainOnSignal(): { signal: AbortSignal; interrupted: () => boolean } {
   const controller = new AbortController();
   let interrupted = false;
@@ -35,8 +32,6 @@ export function drainOnSignal(): { signal: AbortSignal; interrupted: () => boole
       if (controller.signal.aborted) process.exit(code);
       controller.abort(new OperatingError(code, `stopped by ${name}`));
     });
-  process.on('disconnect', () => process.exit(EXIT.interrupted));
-  process.channel?.unref();
   return { signal: controller.signal, interrupted: () => interrupted };
 }
 

@@ -78,9 +78,9 @@ export const evalCommand = withSettings(
   });
 
 async function evaluate(flags: Flags): Promise<ExitCode> {
-  // Heard from now on: the first request may come at once. Nobody is left to answer when the one who asks is gone.
+  // Heard from now on: the first request may come at once. Between two of them nothing else keeps the process.
   const requests = flags.serve ? on(process, 'message') : undefined;
-  if (requests) process.once('disconnect', () => process.exit(process.exitCode ?? EXIT.interrupted));
+  if (requests) process.channel?.ref();
   const run = flags.run === undefined ? undefined : readRunFile(flags.run, flags.set);
   const settings = run?.worker ?? workerSettings(flags.set);
   const model = flags.model ?? run?.model;

@@ -1,15 +1,18 @@
 /** The main job, as a user runs it: real processes, real sockets, the real example model. */
 import assert from 'node:assert/strict';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { settingFlags } from '../../cli/command.ts';
 import { openSafetensors } from '../../formats/safetensors.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
+import { EXIT } from '../../proto/operating-error.ts';
 import { metricsFile, readMetrics } from '../../trainer/metrics/metrics-file.ts';
 import { readRoundLog } from '../../trainer/store/round-log.ts';
 import { firstRows } from '../support/first-rows.ts';
-import { commandLine, goldenFiles, lastJson, runFile, runOnebyte, startOnebyte } from '../support/onebyte.ts';
+import { bin, commandLine, goldenFiles, lastJson, runFile, runOnebyte, startOnebyte } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
@@ -193,6 +196,13 @@ describe('onebyte simulate', () => {
     await running.finished;
     for (const pid of children) await ended(pid);
   });
+
+  for (const command of ['trainer', 'worker', 'eval'])
+    it(`leaves no ${command} behind when it is killed while that one is loaded`, async () => {
+      const child = fork(bin, [command, '--no-such-option'], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+      child.disconnect();
+      assert.deepEqual(await once(child, 'exit'), [EXIT.interrupted, null]);
+    });
 });
 
 /** Process ids whose command line names `path`. */
