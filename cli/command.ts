@@ -2,16 +2,21 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 
-/** Runs `action`; its exit code becomes the process's. A user's error is one message, never a stack. */
+/** Runs `action`; its exit code becomes the process's. */
 export async function runCommand(action: () => Promise<ExitCode>): Promise<void> {
   try {
     process.exitCode = await action();
   } catch (error) {
-    const known = error instanceof OperatingError ? error : ofSystem(error);
-    if (known) process.stderr.write(`onebyte: ${known.message}\n`);
-    else process.stderr.write(`onebyte: internal error, please report it: ${(error as Error).stack}\n`);
-    process.exitCode = known?.exitCode ?? EXIT.internal;
+    process.exitCode = sayError(error);
   }
+}
+
+/** Says what ends the process: a user's error is one message, never a stack. @returns the exit code */
+export function sayError(error: unknown): ExitCode {
+  const known = error instanceof OperatingError ? error : ofSystem(error);
+  if (known) process.stderr.write(`onebyte: ${known.message}\n`);
+  else process.stderr.write(`onebyte: internal error, please report it: ${(error as Error).stack}\n`);
+  return known?.exitCode ?? EXIT.internal;
 }
 
 /** What the system refused, a directory that may not be written or a full disk, is for the user to mend. */
