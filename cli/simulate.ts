@@ -203,7 +203,7 @@ async function prepare(
     if (rows !== undefined) checkRows(rows, given.data);
   const directory = runDirectory({ flag: flags.out, ofFile: given.out, resume: flags.resume ?? false }, toStderr);
   const model = await findModel(given.model, toStderr, drain);
-  const { run: settled } = await settle({ ...given, model }, directory);
+  const { run: settled } = await settle({ ...given, model }, directory, flags.decayRounds);
   const run = { ...settled, trainer: { ...settled.trainer, startWorkers: settled.workers } };
   const runFile = join(directory, 'logs', 'run.yaml');
   mkdirSync(join(directory, 'logs'), { recursive: true });

@@ -105,6 +105,13 @@ describe('onebyte simulate', () => {
     assert.equal(first.gradients, 8 * 8 * 3);
   });
 
+  it('lets the rate of a new run fall as --decay-rounds says', async () => {
+    const settings = settingFlags(['data.test=', 'data.dev=']);
+    const { roundLog } = await simulate('decay', '--workers', '1', '--rounds', '2', '--decay-rounds', '7', ...settings);
+    const { learning } = JSON.parse((await readRoundLog(roundLog)).header.runConfig);
+    assert.deepEqual([learning.decayRounds, learning.decayChanges], [7, undefined]);
+  });
+
   it('extends a finished run with --resume, also by the run file in its directory, and refuses its directory without it', async () => {
     const flags = ['--workers', '2', '--set', 'data.test=', ...fewDevRows];
     const first = await simulate('extended', ...flags, '--rounds', '4');
