@@ -1,7 +1,7 @@
 /** Bad input: every command says what, where, got, expected and what to do, and exits with the documented code. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -233,7 +233,7 @@ describe('a model that is being downloaded', () => {
 });
 
 describe('onebyte trainer', () => {
-  it('names a port in use, exit code 2', async () => {
+  it('names a port in use, and leaves its directory to the next start, exit code 2', async () => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const address = `127.0.0.1:${(server.address() as { port: number }).port}`;
@@ -241,6 +241,7 @@ describe('onebyte trainer', () => {
     server.close();
     assert.equal(code, 2, stderr);
     assert.match(stderr, /the port is in use/);
+    assert.deepEqual(readdirSync(join(directory, 'never')), []);
   });
 });
 
