@@ -254,6 +254,18 @@ describe('onebyte', () => {
 });
 
 describe('onebyte worker', () => {
+  const cases: [string, string[], RegExp][] = [
+    ['no threads', ['--threads', '0'], /--threads.*>=1/],
+    ['a name that no trainer takes', ['--name', 'a worker'], /--name "a worker": expected 1…128 letters, digits or/],
+  ];
+  for (const [name, flags, expected] of cases)
+    it(`with ${name} is refused before it looks for a trainer, exit code 2`, async () => {
+      const giveUp = ['--set', 'worker.giveUpMs=1'];
+      const { code, stderr } = await runOnebyte('worker', runFile, '--trainer', '127.0.0.1:1', ...giveUp, ...flags);
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, expected);
+    });
+
   it('tries again while no trainer answers, says so, and gives up with exit code 4', async () => {
     const { code, stderr } = await runOnebyte(
       ...['worker', runFile, '--trainer', '127.0.0.1:1', '--set', 'worker.giveUpMs=1500'],
