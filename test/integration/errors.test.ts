@@ -3,13 +3,14 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { platform } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { settingFlags } from '../../cli/command.ts';
 import { deferred } from '../../platform/deferred.ts';
 import { firstRows } from '../support/first-rows.ts';
-import { root, runFile, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { goldenFiles, root, runFile, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
@@ -64,7 +65,9 @@ describe('a run file', () => {
     ['tangents that nothing needs', ['--set', 'worker.tangentPrecision=int8'], /tangentPrecision int8.*is spsa/],
     ['no rounds', ['--rounds', '0'], /at rounds/],
     ['more rounds than are counted', ['--rounds', `${2 ** 32}`], /at rounds/],
-    ['an output directory that is a file', ['--out', runFile], /ENOTDIR.*run\.yaml/],
+    ['an output directory that is a file', ['--out', runFile], /run\.yaml: is no directory; .*name another/],
+    ['an output directory in a file', ['--out', join(runFile, 'sub')], /run\.yaml: is no directory; .*name another/],
+    ['an output directory without a name', ['--out', ''], /--out: an empty name/],
     ['an address that is none', ['--listen', 'nonsense'], /nonsense.*host:port/],
     ['plain text beyond loopback', ['--listen', '0.0.0.0:0'], /--insecure/],
   ];
@@ -250,6 +253,17 @@ describe('onebyte', () => {
     const command = `"${process.execPath}" bin/onebyte.js k8s render examples/tiny-reviews/run.yaml | true`;
     const { stderr } = await promisify(execFile)('sh', ['-c', command], { cwd: root });
     assert.equal(stderr, '');
+  });
+});
+
+describe('onebyte replay', () => {
+  it('that cannot write where it shall is a wrong command line, exit code 2', {
+    skip: platform() !== 'linux',
+  }, async () => {
+    const log = join(goldenFiles, 'round-logs/format-3.log');
+    const { code, stderr } = await runOnebyte('replay', '--log', log, '--out', '/proc/adapter');
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /\/proc takes no directories/);
   });
 });
 
