@@ -30,13 +30,17 @@ function ofSystem(error: unknown): OperatingError | undefined {
 export function drainOnSignal(): { signal: AbortSignal; interrupted: () => boolean } {
   const controller = new AbortController();
   let interrupted = false;
-  for (const name of ['SIGTERM', 'SIGINT'] as const)
-    process.removeAllListeners(name).on(name, () => {
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    const early = process.listeners(name);
+    process.on(name, () => {
       interrupted ||= name === 'SIGINT';
       const code = interrupted ? EXIT.interrupted : EXIT.drained;
       if (controller.signal.aborted) process.exit(code);
       controller.abort(new OperatingError(code, `stopped by ${name}`));
     });
+    // Not before: a signal that came and that nobody has heard yet would be lost.
+    for (const each of early) process.off(name, each);
+  }
   return { signal: controller.signal, interrupted: () => interrupted };
 }
 
