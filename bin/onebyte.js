@@ -6,6 +6,12 @@ import { existsSync } from 'node:fs';
 if (process.pid === 1 || ['simulate', 'trainer', 'worker'].includes(process.argv[2]))
   process.on('SIGTERM', () => process.exit(75));
 
+// A process that another of ours started ends with that one, which may be gone before this line.
+const endAlone = () => process.exit(process.exitCode ?? 130);
+process.on('disconnect', endAlone);
+process.channel?.unref();
+if (process.connected === false) endAlone();
+
 // ONNX Runtime reports its use to its makers unless told not to; it reads this when it is loaded.
 process.env.ORT_DISABLE_TELEMETRY ??= '1';
 

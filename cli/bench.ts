@@ -19,6 +19,7 @@ import { readRunFile } from '../settings/run-file.ts';
 import { PRECISIONS, PROVIDERS } from '../settings/worker-settings.ts';
 import { notNegative, printJson, runCommand, wholeNumber } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
+import { threadCount } from './thread-count.ts';
 
 /** Prints a benchmark's result: as JSON for `bench report`, or its rows as a table. */
 function show(benchmark: string, result: { readonly rows: readonly object[] }, json: boolean | undefined): ExitCode {
@@ -90,7 +91,7 @@ const forward = benchmark(
   .option('--rows <n>', 'rows of a minibatch (4); given again, estimators are measured with each', wholeNumbers)
   .option('--directions <K>', 'directions of one contribution (16)', wholeNumber)
   .option('--runs <n>', 'runs of each side (5)', wholeNumber)
-  .option('--threads <n>', 'threads', wholeNumber)
+  .option('--threads <n>', 'threads', threadCount)
   .option('--quantize <how>', 'none or int8')
   .addOption(new Option('--provider <name>', 'what runs the pass (cpu)').choices(PROVIDERS))
   .addOption(new Option('--precision <name>', 'what linear layers multiply in (by provider)').choices(PRECISIONS))
@@ -236,7 +237,7 @@ const quality = benchmark(
   },
 )
   .argument('<rundir...>', 'run directories of onebyte simulate')
-  .option('--threads <n>', 'threads', wholeNumber);
+  .option('--threads <n>', 'threads', threadCount);
 
 function finishedRun(directory: string, threads: number): FinishedRun {
   const file = join(directory, 'run.yaml');

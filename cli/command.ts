@@ -2,16 +2,21 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 
-/** Runs `action`; its exit code becomes the process's. A user's error is one message, never a stack. */
+/** Runs `action`; its exit code becomes the process's. */
 export async function runCommand(action: () => Promise<ExitCode>): Promise<void> {
   try {
     process.exitCode = await action();
   } catch (error) {
-    const known = error instanceof OperatingError ? error : ofSystem(error);
-    if (known) process.stderr.write(`onebyte: ${known.message}\n`);
-    else process.stderr.write(`onebyte: internal error, please report it: ${(error as Error).stack}\n`);
-    process.exitCode = known?.exitCode ?? EXIT.internal;
+    process.exitCode = sayError(error);
   }
+}
+
+/** Says what ends the process: a user's error is one message, never a stack. @returns the exit code */
+export function sayError(error: unknown): ExitCode {
+  const known = error instanceof OperatingError ? error : ofSystem(error);
+  if (known) process.stderr.write(`onebyte: ${known.message}\n`);
+  else process.stderr.write(`onebyte: internal error, please report it: ${(error as Error).stack}\n`);
+  return known?.exitCode ?? EXIT.internal;
 }
 
 /** What the system refused, a directory that may not be written or a full disk, is for the user to mend. */
@@ -21,22 +26,21 @@ function ofSystem(error: unknown): OperatingError | undefined {
   return new OperatingError(full ? EXIT.durableStore : EXIT.usage, error.message, { cause: error });
 }
 
-/**
- * Aborted by the first SIGTERM or SIGINT, with the error to end with; the second ends the process at once. A process that another of
- * ours started also ends when that one is gone.
- */
+/** Aborted by the first SIGTERM or SIGINT, with the error to end with; the second ends the process at once. */
 export function drainOnSignal(): { signal: AbortSignal; interrupted: () => boolean } {
   const controller = new AbortController();
   let interrupted = false;
-  for (const name of ['SIGTERM', 'SIGINT'] as const)
-    process.removeAllListeners(name).on(name, () => {
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    const early = process.listeners(name);
+    process.on(name, () => {
       interrupted ||= name === 'SIGINT';
       const code = interrupted ? EXIT.interrupted : EXIT.drained;
       if (controller.signal.aborted) process.exit(code);
       controller.abort(new OperatingError(code, `stopped by ${name}`));
     });
-  process.on('disconnect', () => process.exit(EXIT.interrupted));
-  process.channel?.unref();
+    // Not before: a signal that came and that nobody has heard yet would be lost.
+    for (const each of early) process.off(name, each);
+  }
   return { signal: controller.signal, interrupted: () => interrupted };
 }
 

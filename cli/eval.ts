@@ -20,10 +20,11 @@ import { DataRules } from '../proto/run-config.ts';
 import { readRunFile, workerSettings } from '../settings/run-file.ts';
 import { completionLoss, type ExampleResult } from '../worker/objectives/completion-loss.ts';
 import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
-import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
+import { printJson, runCommand, withSettings } from './command.ts';
 import { type Continued, continueExamples } from './exact-match.ts';
 import { findModel, toStderr } from './find-model.ts';
 import { percent, ROW_LOSS } from './format.ts';
+import { threadCount } from './thread-count.ts';
 
 interface Flags {
   readonly run?: string;
@@ -61,7 +62,7 @@ export const evalCommand = withSettings(
     .option('--adapter <dir>', ADAPTER_HELP)
     .option('--data <file>', 'rows to evaluate')
     .option('--run <run.yaml>', 'run file: its model, its test split and its data rules are the defaults')
-    .option('--threads <n>', 'threads', wholeNumber)
+    .option('--threads <n>', 'threads', threadCount)
     .option('--per-example', 'results of every row')
     .option('--generate', 'also go on with the prompt of every row that has a completion, and count exact matches')
     .option('--json', 'end with one line of JSON on stdout')
@@ -78,9 +79,9 @@ export const evalCommand = withSettings(
   });
 
 async function evaluate(flags: Flags): Promise<ExitCode> {
-  // Heard from now on: the first request may come at once. Nobody is left to answer when the one who asks is gone.
+  // Heard from now on: the first request may come at once. Between two of them nothing else keeps the process.
   const requests = flags.serve ? on(process, 'message') : undefined;
-  if (requests) process.once('disconnect', () => process.exit(process.exitCode ?? EXIT.interrupted));
+  if (requests) process.channel?.ref();
   const run = flags.run === undefined ? undefined : readRunFile(flags.run, flags.set);
   const settings = run?.worker ?? workerSettings(flags.set);
   const model = flags.model ?? run?.model;

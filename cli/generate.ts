@@ -16,6 +16,7 @@ import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
 import { notNegative, printJson, repeated, runCommand, wholeNumber } from './command.ts';
 import { converse } from './conversation.ts';
 import { findModel, toStderr } from './find-model.ts';
+import { threadCount } from './thread-count.ts';
 
 interface Flags {
   readonly model: string;
@@ -55,7 +56,7 @@ export const generateCommand = new Command('generate')
   .option('--top-p <p>', 'draw among the likeliest tokens that are this likely together', part, 1)
   .option('--seed <n>', 'of what is drawn', wholeNumber, 0)
   .option('--stop <text>', 'end before this text; may be repeated', repeated, [])
-  .option('--threads <n>', 'threads', wholeNumber)
+  .option('--threads <n>', 'threads', threadCount)
   .option('--json', 'one line of JSON for each row on stdout')
   .addHelpText(
     'after',

@@ -1,11 +1,12 @@
 /** `onebyte k8s`: prints what Kubernetes needs to run a run. Nothing here speaks to a cluster; pipe it into kubectl. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Command } from 'commander';
 import { type Accelerator, kustomizeFiles, toYaml } from '../k8s/render/kustomize.ts';
 import { launchObjects } from '../k8s/render/objects.ts';
 import { checkName, launchPlan, type RenderFlags } from '../k8s/render/plan.ts';
 import { launchSecrets, type SecretsPlan } from '../k8s/render/secrets.ts';
+import { makeDirectories } from '../platform/make-directories.ts';
 import { EXIT, usageError } from '../proto/operating-error.ts';
 import { printJson, repeated, runCommand, wholeNumber } from './command.ts';
 
@@ -86,7 +87,7 @@ function print(objects: readonly object[], json = false): void {
 
 function writeFiles(directory: string, files: { readonly [path: string]: string }): void {
   for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(directory, path)), { recursive: true });
+    makeDirectories(dirname(join(directory, path)));
     writeFileSync(join(directory, path), text);
   }
 }

@@ -1,6 +1,6 @@
 /** Logs: JSON lines on stderr for machines, plain lines on a terminal. Results never go here. */
 import { type DestinationStream, type Logger, pino } from 'pino';
-import pretty from 'pino-pretty';
+import { prettyFactory } from 'pino-pretty';
 
 export type Log = Logger;
 
@@ -39,9 +39,14 @@ export function createLog(
     // A line's own round is the right one.
     mixinMergeStrategy: (line: object, mixed: object) => ({ ...mixed, ...line }),
   };
-  const stderr = (): DestinationStream =>
-    text
-      ? pretty({ destination: 2, sync: true, ignore: 'role,pid,hostname', hideObject: true, translateTime: 'HH:MM:ss' })
-      : pino.destination({ dest: 2, sync: true });
-  return pino(options, destination ?? stderr()).child(bindings);
+  return pino(options, destination ?? stderr(text)).child(bindings);
+}
+
+/** Lines that cannot be written, on a full disk for one, are lost: the run goes on without them. */
+function stderr(text: boolean): DestinationStream {
+  const pretty = prettyFactory({ ignore: 'role,pid,hostname', hideObject: true, translateTime: 'HH:MM:ss' });
+  // One that failed would keep all that it was given since.
+  const open = () => pino.destination({ dest: 2, sync: true }).once('error', () => (opened = open()));
+  let opened = open();
+  return { write: (line) => opened.write(text ? pretty(line) : line) };
 }

@@ -5,7 +5,8 @@
  */
 import { Command } from 'commander';
 import { ownPackage } from '../platform/own-package.ts';
-import { EXIT } from '../proto/operating-error.ts';
+import { EXIT, storeError } from '../proto/operating-error.ts';
+import { sayError } from './command.ts';
 import { COMMANDS } from './commands.ts';
 
 const program = new Command('onebyte')
@@ -32,6 +33,10 @@ for (const command of await Promise.all(loads.map((load) => load()))) {
 // `| head` and the like: who reads no further needs no more.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(process.exitCode ?? EXIT.done);
-  throw error;
+  process.exit(sayError(storeError(`stdout: ${error.message}`)));
+});
+// What is told beside that may be lost, on a full disk for one.
+process.stderr.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') throw error;
 });
 await program.parseAsync();

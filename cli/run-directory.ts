@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { stringify } from 'yaml';
+import { isDirectory } from '../platform/make-directories.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig } from '../proto/run-config.ts';
 import { type RunFile, type SettledRunFile, settled } from '../settings/run-file.ts';
@@ -10,7 +11,7 @@ import { readRoundLog } from '../trainer/store/round-log.ts';
 
 /** Logs alone are what a start left that came to nothing. */
 const isTaken = (directory: string): boolean =>
-  existsSync(directory) && readdirSync(directory).some((name) => name !== 'logs');
+  isDirectory(directory) && readdirSync(directory).some((name) => name !== 'logs');
 
 /** Where a run goes that a command begins, or goes on with. */
 export interface WantedDirectory {
@@ -25,10 +26,11 @@ export interface WantedDirectory {
  * The run directory, absolute. A name that the user gave is that directory or none: a trainer that is started again and forgets
  * `--resume` must not begin another run beside the one its workers are in. Where the run file alone names one that is in use,
  * it is the first of out-2, out-3, … that is not, and that is said.
- * @throws OperatingError (usage): `--out` names a directory in use, and `--resume` is not given
+ * @throws OperatingError (usage): `--out` names a directory in use, and `--resume` is not given, or something else than a directory
  */
 export function runDirectory({ flag, ofFile, resume }: WantedDirectory, say: (text: string) => void): string {
   const wanted = flag ?? ofFile;
+  if (wanted === '') throw usageError('--out: an empty name; name a directory');
   let directory = resolve(wanted);
   if (resume) return directory;
   if (flag !== undefined && isTaken(directory))

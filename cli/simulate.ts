@@ -1,10 +1,11 @@
 /** `onebyte simulate`: a whole run on this machine, as real processes, with the test split evaluated before and after. */
-import { existsSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
+import { existsSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
 import { checkRows } from '../data/dataset.ts';
 import { usableCores } from '../platform/cores.ts';
+import { makeDirectories } from '../platform/make-directories.ts';
 import { runSimulation, type SimulationResult } from '../processes/simulation.ts';
 import { type Figures, lossText } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
@@ -203,10 +204,10 @@ async function prepare(
     if (rows !== undefined) checkRows(rows, given.data);
   const directory = runDirectory({ flag: flags.out, ofFile: given.out, resume: flags.resume ?? false }, toStderr);
   const model = await findModel(given.model, toStderr, drain);
-  const { run: settled } = await settle({ ...given, model }, directory);
+  const { run: settled } = await settle({ ...given, model }, directory, flags.decayRounds);
   const run = { ...settled, trainer: { ...settled.trainer, startWorkers: settled.workers } };
   const runFile = join(directory, 'logs', 'run.yaml');
-  mkdirSync(join(directory, 'logs'), { recursive: true });
+  makeDirectories(join(directory, 'logs'));
   writeFileSync(runFile, stringify(run));
   return { run, directory, runFile };
 }

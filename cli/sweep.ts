@@ -1,7 +1,8 @@
 /** `onebyte sweep`: a few learning rates on a short budget of the user's own data, one table, one advice. */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import { makeDirectories } from '../platform/make-directories.ts';
 import { startChild } from '../processes/child-process.ts';
 import { figuresOf, lossText } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
@@ -54,7 +55,7 @@ async function sweep(file: string, flags: Flags): Promise<ExitCode> {
   if (run.data.dev === undefined) throw usageError(`run file ${file}: data.dev is missing; rates are compared by it`);
   const wanted = { flag: flags.out, ofFile: `${run.out}-sweep`, resume: false };
   const directory = runDirectory(wanted, toStderr);
-  mkdirSync(join(directory, 'logs'), { recursive: true });
+  makeDirectories(join(directory, 'logs'));
   const drain = drainOnSignal();
   const trials: Trial[] = [];
   for (const rate of flags.rates) {

@@ -11,6 +11,7 @@ import { prepareRun } from '../processes/prepare-run.ts';
 import type { WorkerChildMessage } from '../processes/worker-messages.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
 import { comparable, type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
+import { nameProblem } from '../proto/worker-name.ts';
 import { type RunFile, readRunFile, settled, workerSettings } from '../settings/run-file.ts';
 import { spentText } from '../worker/privacy/privacy-budget.ts';
 import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
@@ -20,6 +21,7 @@ import { drainedCode, drainOnSignal, printJson, repeated, runCommand, wholeNumbe
 import { findModel } from './find-model.ts';
 import { identityFile } from './identity-file.ts';
 import { createLog, type Log, type Place } from './log.ts';
+import { threadCount } from './thread-count.ts';
 import { type TlsFlags, withTlsFlags } from './tls-flags.ts';
 import { workerNumber } from './worker-number.ts';
 
@@ -69,7 +71,7 @@ export const workerCommand = withTlsFlags(
         [],
       )
       .option('--dev <file>', 'dev split, the same on all machines')
-      .option('--threads <n>', 'threads (worker.threads)', wholeNumber)
+      .option('--threads <n>', 'threads (worker.threads)', threadCount)
       .option('--health <host:port>', 'serve grpc.health.v1 there in plain text, for probes')
       .option('--json', 'end with one line of JSON on stdout'),
   ),
@@ -95,6 +97,9 @@ async function workUntilDone(
   const log = createLog({ role: 'worker' }, place);
   const asked = workerNumber(flags.number, process.env);
   if (asked) log.info(asked, `asking for worker number ${asked.number} (${asked.source})`);
+  const name = flags.name ?? (asked === undefined ? `${hostname()}-${process.pid}` : `worker-${asked.number}`);
+  const wrong = nameProblem(name);
+  if (wrong !== undefined) throw usageError(`--name ${JSON.stringify(name)}: ${wrong}`);
   const run = file === undefined ? undefined : readRunFile(file, flags.set);
   const settings = run?.worker ?? workerSettings(flags.set);
   const model = flags.model ?? run?.model;
@@ -110,7 +115,7 @@ async function workUntilDone(
   const result = await runWorker({
     trainer: flags.trainer,
     access: clientAccess(splitAddress(flags.trainer).host, flags, (text) => log.warn(text)),
-    name: flags.name ?? (asked === undefined ? `${hostname()}-${process.pid}` : `worker-${asked.number}`),
+    name,
     requestedWorker: asked?.number,
     ...(flags.identity === undefined ? {} : { identity: identityFile(flags.identity, (text) => log.warn(text)) }),
     checkConfig: async (theirs) =>

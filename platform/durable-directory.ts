@@ -1,7 +1,8 @@
 /** A directory that appears whole or not at all. */
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { usageError } from '../proto/operating-error.ts';
+import { makeDirectories } from './make-directories.ts';
 
 /**
  * Makes `directory`: `fill` writes into a temporary one beside it, which is synced and renamed. Parents are made.
@@ -14,10 +15,10 @@ export function makeDirectory(directory: string, fill: (temporary: string) => vo
     throw usageError(`${directory}: exists already, and nothing is overwritten; choose another name`);
   const parent = dirname(target);
   const temporary = join(parent, `.${basename(target)}.${process.pid}.partial`);
-  mkdirSync(parent, { recursive: true });
+  makeDirectories(parent);
   // A process of this id may have been killed here: in a container ids are used again.
   rmSync(temporary, { recursive: true, force: true });
-  mkdirSync(temporary);
+  makeDirectories(temporary);
   try {
     fill(temporary);
     syncPath(temporary);

@@ -165,7 +165,7 @@ class Simulation {
   /** Runs one process until it ends by itself; starts it again when it was killed or failed in a way that may pass. */
   private async keepAlive(name: string, args: () => string[]): Promise<void> {
     const logFile = join(this.options.directory, 'logs', `${name}.log`);
-    for (;;) {
+    while (!this.draining && !this.over) {
       const child = startChild(args(), logFile, (message) => this.onMessage(message));
       this.children.add(child);
       const { code, signal } = await child.exit;

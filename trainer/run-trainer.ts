@@ -4,6 +4,7 @@
  * The room trainer/ keeps a run: core/ decides, store/ makes durable, transport/ speaks with workers, metrics/ and dashboard/ show. It knows
  * no model and no row of data.
  */
+import { rm } from 'node:fs/promises';
 import type { Backend } from '../kernels/backend.ts';
 import { adapterDigest, moveReplica, type ReplicaState, replicaDigest } from '../kernels/replica.ts';
 import { learningRuleOf } from '../kernels/run-replica.ts';
@@ -134,7 +135,7 @@ class Trainer {
   }
 
   async run(): Promise<TrainerResult> {
-    const { settings, access, serviceLimits, drain, onListening } = this.options;
+    const { directory, settings, access, serviceLimits, drain, onListening } = this.options;
     await this.open.log.append([{ frame: { $case: 'epoch', value: { epoch: this.state.epoch } } }]);
     this.announceDigest();
     await this.mendBest();
@@ -149,7 +150,11 @@ class Trainer {
         status: () => statusOf(this.state, this.options.history ?? emptyHistory()),
       },
       serviceLimits,
-    );
+    ).catch(async (error) => {
+      // Nobody has heard of a run that never listened: its log would keep the directory from the next one.
+      if (this.open.frames.length === 0) await rm(roundLogFile(directory));
+      throw error;
+    });
     const ticker = setInterval(() => this.queue.push({ kind: 'tick', atMs: performance.now() }), TICK_MS);
     const unwatch = this.open.lock.watch((error) => this.outcome.reject(error));
     const onDrain = (): void => this.queue.push({ kind: 'drain', atMs: performance.now() });

@@ -1,15 +1,16 @@
 /** Bad input: every command says what, where, got, expected and what to do, and exits with the documented code. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { platform } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { settingFlags } from '../../cli/command.ts';
 import { deferred } from '../../platform/deferred.ts';
 import { firstRows } from '../support/first-rows.ts';
-import { root, runFile, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { goldenFiles, root, runFile, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
@@ -64,7 +65,9 @@ describe('a run file', () => {
     ['tangents that nothing needs', ['--set', 'worker.tangentPrecision=int8'], /tangentPrecision int8.*is spsa/],
     ['no rounds', ['--rounds', '0'], /at rounds/],
     ['more rounds than are counted', ['--rounds', `${2 ** 32}`], /at rounds/],
-    ['an output directory that is a file', ['--out', runFile], /ENOTDIR.*run\.yaml/],
+    ['an output directory that is a file', ['--out', runFile], /run\.yaml: is no directory; .*name another/],
+    ['an output directory in a file', ['--out', join(runFile, 'sub')], /run\.yaml: is no directory; .*name another/],
+    ['an output directory without a name', ['--out', ''], /--out: an empty name/],
     ['an address that is none', ['--listen', 'nonsense'], /nonsense.*host:port/],
     ['plain text beyond loopback', ['--listen', '0.0.0.0:0'], /--insecure/],
   ];
@@ -233,7 +236,7 @@ describe('a model that is being downloaded', () => {
 });
 
 describe('onebyte trainer', () => {
-  it('names a port in use, exit code 2', async () => {
+  it('names a port in use, and leaves its directory to the next start, exit code 2', async () => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const address = `127.0.0.1:${(server.address() as { port: number }).port}`;
@@ -241,6 +244,7 @@ describe('onebyte trainer', () => {
     server.close();
     assert.equal(code, 2, stderr);
     assert.match(stderr, /the port is in use/);
+    assert.deepEqual(readdirSync(join(directory, 'never')), []);
   });
 });
 
@@ -252,7 +256,30 @@ describe('onebyte', () => {
   });
 });
 
+describe('onebyte replay', () => {
+  it('that cannot write where it shall is a wrong command line, exit code 2', {
+    skip: platform() !== 'linux',
+  }, async () => {
+    const log = join(goldenFiles, 'round-logs/format-3.log');
+    const { code, stderr } = await runOnebyte('replay', '--log', log, '--out', '/proc/adapter');
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /\/proc takes no directories/);
+  });
+});
+
 describe('onebyte worker', () => {
+  const cases: [string, string[], RegExp][] = [
+    ['no threads', ['--threads', '0'], /--threads.*>=1/],
+    ['a name that no trainer takes', ['--name', 'a worker'], /--name "a worker": expected 1…128 letters, digits or/],
+  ];
+  for (const [name, flags, expected] of cases)
+    it(`with ${name} is refused before it looks for a trainer, exit code 2`, async () => {
+      const giveUp = ['--set', 'worker.giveUpMs=1'];
+      const { code, stderr } = await runOnebyte('worker', runFile, '--trainer', '127.0.0.1:1', ...giveUp, ...flags);
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, expected);
+    });
+
   it('tries again while no trainer answers, says so, and gives up with exit code 4', async () => {
     const { code, stderr } = await runOnebyte(
       ...['worker', runFile, '--trainer', '127.0.0.1:1', '--set', 'worker.giveUpMs=1500'],

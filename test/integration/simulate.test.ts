@@ -1,15 +1,18 @@
 /** The main job, as a user runs it: real processes, real sockets, the real example model. */
 import assert from 'node:assert/strict';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { settingFlags } from '../../cli/command.ts';
 import { openSafetensors } from '../../formats/safetensors.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
+import { EXIT } from '../../proto/operating-error.ts';
 import { metricsFile, readMetrics } from '../../trainer/metrics/metrics-file.ts';
 import { readRoundLog } from '../../trainer/store/round-log.ts';
 import { firstRows } from '../support/first-rows.ts';
-import { commandLine, goldenFiles, lastJson, runFile, runOnebyte, startOnebyte } from '../support/onebyte.ts';
+import { bin, commandLine, goldenFiles, lastJson, runFile, runOnebyte, startOnebyte } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
@@ -100,6 +103,13 @@ describe('onebyte simulate', () => {
     assert.deepEqual(await recordsOf(first.roundLog), await recordsOf(second.roundLog));
     assert.equal(first.adapterDigest, second.adapterDigest);
     assert.equal(first.gradients, 8 * 8 * 3);
+  });
+
+  it('lets the rate of a new run fall as --decay-rounds says', async () => {
+    const settings = settingFlags(['data.test=', 'data.dev=']);
+    const { roundLog } = await simulate('decay', '--workers', '1', '--rounds', '2', '--decay-rounds', '7', ...settings);
+    const { learning } = JSON.parse((await readRoundLog(roundLog)).header.runConfig);
+    assert.deepEqual([learning.decayRounds, learning.decayChanges], [7, undefined]);
   });
 
   it('extends a finished run with --resume, also by the run file in its directory, and refuses its directory without it', async () => {
@@ -193,6 +203,13 @@ describe('onebyte simulate', () => {
     await running.finished;
     for (const pid of children) await ended(pid);
   });
+
+  for (const command of ['trainer', 'worker', 'eval'])
+    it(`leaves no ${command} behind when it is killed while that one is loaded`, async () => {
+      const child = fork(bin, [command, '--no-such-option'], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+      child.disconnect();
+      assert.deepEqual(await once(child, 'exit'), [EXIT.interrupted, null]);
+    });
 });
 
 /** Process ids whose command line names `path`. */

@@ -2,6 +2,7 @@
 import { TrainerClient } from '../../proto/gen/onebyte.ts';
 import { JoinStreams } from '../../trainer/transport/join-streams.ts';
 import { layCrashPoints } from './crash-points.ts';
+import { bin } from './onebyte.ts';
 
 layCrashPoints(JoinStreams.prototype, TrainerClient.prototype);
-await import('../../cli/main.ts');
+await import(bin);

@@ -8,9 +8,10 @@ import {
   type ReplicaDigest,
   Welcome_CatchUp,
 } from '../../proto/gen/onebyte.ts';
-import { DIGEST_BYTES, MAX_DEVICE_LENGTH, MAX_NAME_LENGTH, MAX_REASON_LENGTH } from '../../proto/limits.ts';
+import { DIGEST_BYTES, MAX_DEVICE_LENGTH, MAX_REASON_LENGTH } from '../../proto/limits.ts';
 import { peerText } from '../../proto/peer-text.ts';
 import { resumeSecretOf, withProof } from '../../proto/record-proof.ts';
+import { nameProblem } from '../../proto/worker-name.ts';
 import { catchUpOf, recordsFrom } from './catch-up.ts';
 import { askAgain, startEvaluation } from './evaluation.ts';
 import { type Place, placeFor } from './names.ts';
@@ -135,8 +136,8 @@ export function onHeartbeat(member: Member, { privacy, trainingLoss }: Heartbeat
 }
 
 function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | undefined {
-  if (hello.name.length === 0 || hello.name.length > MAX_NAME_LENGTH || !/^[\w.:@/-]+$/.test(hello.name))
-    return ['invalid', `worker name: expected 1…${MAX_NAME_LENGTH} letters, digits or . _ : @ / -`];
+  const wrong = nameProblem(hello.name);
+  if (wrong !== undefined) return ['invalid', `worker name: ${wrong}`];
   if (Buffer.compare(hello.runConfigSha256, state.rules.runConfigSha256) !== 0)
     return ['config', `worker ${hello.name} goes by another run config than this trainer`];
   if (hello.replica && hello.replica.sha256.length !== DIGEST_BYTES)

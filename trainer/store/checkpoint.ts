@@ -48,17 +48,13 @@ export const bestOf = (parent: string): string => join(parent, BEST);
 /** Writes `content` as a PEFT directory at `directory`, which must not exist. */
 export function writePeftCheckpoint(directory: string, content: CheckpointContent): void {
   const { config, replica, matrices } = content;
-  try {
-    makeDirectory(directory, (temporary) => {
-      writePeftAdapter(temporary, config.adapter, withTrainedPart(layoutOf(config), matrices, replica.theta));
-      writeJson(join(temporary, STATE), trainerState(content));
-      const names = readdirSync(temporary).sort();
-      const sums = names.map((name) => [name, sha256(readFileSync(join(temporary, name)))]);
-      writeJson(join(temporary, MANIFEST), Object.fromEntries(sums));
-    });
-  } catch (cause) {
-    throw storeError(`checkpoint ${directory}: ${(cause as Error).message}`, { cause });
-  }
+  makeDirectory(directory, (temporary) => {
+    writePeftAdapter(temporary, config.adapter, withTrainedPart(layoutOf(config), matrices, replica.theta));
+    writeJson(join(temporary, STATE), trainerState(content));
+    const names = readdirSync(temporary).sort();
+    const sums = names.map((name) => [name, sha256(readFileSync(join(temporary, name)))]);
+    writeJson(join(temporary, MANIFEST), Object.fromEntries(sums));
+  });
 }
 
 const writeJson = (file: string, content: object): void =>
@@ -129,7 +125,11 @@ export async function writeCheckpoint(
   const directory = join(parent, name);
   if (!(await holdsReplica(directory, content.replica))) {
     await rm(directory, { recursive: true, force: true });
-    writePeftCheckpoint(directory, content);
+    try {
+      writePeftCheckpoint(directory, content);
+    } catch (cause) {
+      throw storeError(`checkpoint ${directory}: ${(cause as Error).message}`, { cause });
+    }
   }
   if (best) {
     const link = join(parent, `.${BEST}.${process.pid}.partial`);

@@ -1,10 +1,10 @@
 /** Opens a run directory: a new round log, or the one that is there and the replica it gives. */
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Backend } from '../../kernels/backend.ts';
 import type { ReplicaState } from '../../kernels/replica.ts';
+import { isDirectory, makeDirectories } from '../../platform/make-directories.ts';
 import type { LogFrame } from '../../proto/gen/onebyte.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import {
@@ -61,7 +61,9 @@ export async function openRun(
   say: (text: string) => void,
   signal: AbortSignal,
 ): Promise<OpenRun> {
-  await mkdir(directory, { recursive: true });
+  makeDirectories(directory);
+  // Said before the first checkpoint is made.
+  isDirectory(checkpointsOf(directory));
   const lock = await takeLock(join(directory, 'trainer.lock'), say, signal);
   try {
     return { ...(await openLocked(directory, config, initialAdapter, resume, backend)), lock };

@@ -2,20 +2,11 @@
  * The ledger: every contribution that was ever measured from a set of rows, one line each, durable before the measuring begins. It lives
  * as long as the data does, whatever run, worker or process there is. Lines are only ever appended: two processes that hold one ledger count each other's.
  */
-import {
-  closeSync,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { syncPath } from '../../platform/durable-directory.ts';
+import { makeDirectories } from '../../platform/make-directories.ts';
 import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts';
 import type { Cost } from './accountant.ts';
 
@@ -51,7 +42,7 @@ export class Ledger {
   static open({ directory, shard, shards }: LedgerPlace): Ledger {
     const file = join(directory, `shard-${shard}-of-${shards}.jsonl`);
     return inStore(file, () => {
-      mkdirSync(directory, { recursive: true });
+      makeDirectories(directory);
       const ledgers = readdirSync(directory).filter((name) => /^shard-\d+-of-\d+\.jsonl$/.test(name));
       const other = ledgers.find((name) => !name.endsWith(`-of-${shards}.jsonl`));
       if (other !== undefined)

@@ -1,6 +1,6 @@
 /** Run directories that a trainer could not open to the end. */
 import assert from 'node:assert/strict';
-import { mkdirSync, readlinkSync, symlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
@@ -15,6 +15,13 @@ it('a run that begins where another was takes none of its adapters for the best'
   symlinkSync('round-000001', best);
   await close(await openSmallRun(directory));
   assert.throws(() => readlinkSync(best), { code: 'ENOENT' });
+});
+
+it('a run whose checkpoints have no place is refused before it begins', async () => {
+  const directory = temporaryDirectory();
+  writeFileSync(checkpointsOf(directory), '');
+  await assert.rejects(openSmallRun(directory), { exitCode: 2, message: /checkpoints: is no directory; move it away/ });
+  assert.deepEqual(readdirSync(directory), ['checkpoints']);
 });
 
 for (const resume of [false, true])

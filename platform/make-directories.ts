@@ -1,0 +1,32 @@
+/** Directories where a user wants them, made with what holds them. */
+import { mkdirSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { usageError } from '../proto/operating-error.ts';
+
+/**
+ * Makes `path` and what should hold it, unless they are there. Not by the recursive mkdir of Node.js, which in version 20 never comes back
+ * from a file system that makes none, as /proc.
+ * @throws OperatingError (usage) where none can be; what mkdir throws
+ */
+export function makeDirectories(path: string): void {
+  if (isDirectory(path)) return;
+  const parent = dirname(path);
+  makeDirectories(parent);
+  try {
+    mkdirSync(path);
+  } catch (cause) {
+    // Another process may have been faster.
+    if (isDirectory(path)) return;
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
+    throw usageError(`${path}: ${parent} takes no directories; name another one`, { cause });
+  }
+}
+
+/** Whether a directory is at `path`. @throws OperatingError (usage) where that, or what should hold it, is something else */
+export function isDirectory(path: string): boolean {
+  const parent = dirname(path);
+  if (parent !== path && !isDirectory(parent)) return false;
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats && !stats.isDirectory()) throw usageError(`${path}: is no directory; move it away, or name another one`);
+  return stats !== undefined;
+}
