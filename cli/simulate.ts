@@ -142,7 +142,7 @@ async function trainAndTest(
     rounds: run.rounds,
     decayRounds: flags.decayRounds,
     workers: run.workers,
-    device: run.worker.device,
+    worker: run.worker,
     threads: run.worker.threads ?? Math.max(1, Math.floor(cores / run.workers)),
     dashboard: flags.dashboard === false ? undefined : flags.dashboard,
     view,
