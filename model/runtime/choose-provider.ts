@@ -63,7 +63,7 @@ export async function chooseProvider(
   if (wanted !== 'auto') {
     checkPrecision(wanted, precisionOn(wanted));
     checkDevice(wanted, device);
-    await requireProvider(wanted);
+    await requireProvider(wanted, device);
     return taken(wanted, (place) => `${place}, as asked`);
   }
   const gpus = gpuProviders().filter((provider) => PRECISIONS[provider].includes(precisionOn(provider)));
@@ -136,7 +136,7 @@ export async function fastestOf(
 
 /** Seconds of a pass of the first layers of the model: the fastest, of losses under perturbed adapters on every linear layer. */
 export async function secondsOfPass(model: BaseModel, options: SessionOptions): Promise<number> {
-  await requireProvider(options.provider);
+  await requireProvider(options.provider, options.device);
   const architecture = { ...model.architecture, layers: model.architecture.layers.slice(0, LAYERS) };
   const layout = adapterLayout(adaptableLinears(architecture).map((linear) => ({ ...linear, rank: RANK, scale: 1 })));
   const graph = trunkGraph({ ...model, architecture }, layout, {});

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { InferenceSession } from 'onnxruntime-node';
 import { usageError } from '../../proto/operating-error.ts';
 import { GraphBuilder } from '../graph/builder.ts';
+import { onDevice } from './session.ts';
 
 export type Provider = 'cpu' | 'webgpu' | 'cuda';
 
@@ -17,10 +18,10 @@ const ADVICE: Readonly<Record<Provider, string>> = {
     'run "bash node_modules/onebyte/scripts/install-cuda.sh" (docs/gpu.md), which says what else is missing; or take provider: cpu',
 };
 
-/** @throws OperatingError (usage) that says what the provider needs where it does not work here */
-export async function requireProvider(provider: Provider): Promise<void> {
+/** @throws OperatingError (usage) that says what the provider needs where it does not work on its device here */
+export async function requireProvider(provider: Provider, device?: number): Promise<void> {
   if (provider === 'cpu') return;
-  const reason = await failure(provider);
+  const reason = await failure(provider, device);
   if (reason !== undefined)
     throw usageError(`provider ${provider} is not usable on this machine (${reason}). ${ADVICE[provider]}`);
 }
@@ -33,14 +34,14 @@ export function gpuProviders(): Provider[] {
 }
 
 /** Why a one-node graph does not run there; undefined where it does. */
-async function failure(provider: Provider): Promise<string | undefined> {
+async function failure(provider: Provider, device: number | undefined): Promise<string | undefined> {
   // Asked for without its libraries, ONNX Runtime writes its own error to stderr before it throws.
   if (provider === 'cuda' && !hasCudaLibraries()) return 'the CUDA libraries of ONNX Runtime are not installed';
   const graph = new GraphBuilder([]);
   graph.output(graph.node('Neg', [graph.input('x', 'float32', [1])]), 'y', [1]);
   try {
     // Severity 4: what fails is said once, here.
-    const options = { executionProviders: [provider], logSeverityLevel: 4 } as const;
+    const options = { executionProviders: [onDevice({ provider, device })], logSeverityLevel: 4 } as const;
     const session = await InferenceSession.create(graph.serialize(), options);
     await session.release();
     return undefined;
