@@ -2,7 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { InferenceSession } from 'onnxruntime-node';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { usageError } from '../../proto/operating-error.ts';
 import { GraphBuilder } from '../graph/builder.ts';
 import { onDevice } from './session.ts';
@@ -14,7 +14,7 @@ const ADVICE: Readonly<Record<Provider, string>> = {
   webgpu:
     'WebGPU needs a GPU with a Vulkan, Metal or Direct3D 12 driver (on Linux: libvulkan1 and the driver of the GPU); or take provider: cpu',
   cuda:
-    "CUDA needs an NVIDIA GPU with its driver, CUDA 13, cuDNN 9, and ONNX Runtime's CUDA provider, which is not in the npm package: " +
+    "CUDA needs an NVIDIA GPU of compute capability 7.5 to 9.0 or 12 with its driver, CUDA 13, cuDNN 9, and ONNX Runtime's CUDA provider, which is not in the npm package: " +
     'run "bash node_modules/onebyte/scripts/install-cuda.sh" (docs/gpu.md), which says what else is missing; or take provider: cpu',
 };
 
@@ -43,7 +43,8 @@ async function failure(provider: Provider, device: number | undefined): Promise<
     // Severity 4: what fails is said once, here.
     const options = { executionProviders: [onDevice({ provider, device })], logSeverityLevel: 4 } as const;
     const session = await InferenceSession.create(graph.serialize(), options);
-    await session.release();
+    // A card that the provider holds no kernels for is found when one is launched.
+    await session.run({ x: new Tensor('float32', new Float32Array(1), [1]) }).finally(() => session.release());
     return undefined;
   } catch (error) {
     const [line] = (error as Error).message.split('\n');

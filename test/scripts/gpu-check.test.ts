@@ -1,7 +1,7 @@
 /** scripts/gpu-check.sh and install-cuda.sh, as far as a machine without a GPU runs them. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { promisify } from 'node:util';
@@ -43,6 +43,49 @@ it('gpu-check says where the time of a whole run went', () => {
     medianRoundMs: 400,
     medianAnswerMs: 300,
   });
+});
+
+/** A library with kernels of two compute capabilities, as far as keep_architecture.py reads it: 8 bytes of code each. */
+function cudaLibrary(): Buffer {
+  const kernels = [75, 90].map((capability) => {
+    const entry = Buffer.alloc(32 + 8, capability);
+    entry.writeUInt16LE(2, 0);
+    entry.writeUInt32LE(32, 4);
+    entry.writeBigUInt64LE(8n, 8);
+    entry.writeUInt32LE(capability, 28);
+    return entry;
+  });
+  const fatBinary = Buffer.alloc(16);
+  fatBinary.writeUInt32LE(0xba55ed50, 0);
+  fatBinary.writeUInt16LE(16, 6);
+  fatBinary.writeBigUInt64LE(80n, 8);
+  const names = Buffer.from('.nv_fatbin\0.names\0');
+  const sections = [
+    { name: 0, at: 64, size: 96 },
+    { name: 11, at: 160, size: names.length },
+  ].map(({ name, at, size }) => {
+    const header = Buffer.alloc(64);
+    header.writeUInt32LE(name, 0);
+    header.writeBigUInt64LE(BigInt(at), 24);
+    header.writeBigUInt64LE(BigInt(size), 32);
+    return header;
+  });
+  const file = Buffer.alloc(64);
+  file.writeBigUInt64LE(BigInt(160 + names.length), 0x28);
+  for (const [i, value] of [64, sections.length, 1].entries()) file.writeUInt16LE(value, 0x3a + 2 * i);
+  return Buffer.concat([file, fatBinary, ...kernels, names, ...sections]);
+}
+
+it('keep_architecture blanks the kernels of other capabilities, and fails where none would be left', async () => {
+  const [source, target] = ['all.so', 'kept.so'].map((name) => join(temporaryDirectory(), name));
+  writeFileSync(source!, cudaLibrary());
+  const keep = (capability: string) =>
+    bash('python3', [join(root, 'scripts/gpu/keep_architecture.py'), source!, target!, capability]);
+  await keep('90');
+  const [all, kept] = [readFileSync(source!), readFileSync(target!)];
+  assert.deepEqual(kept.subarray(112, 120), Buffer.alloc(8));
+  assert.deepEqual([kept.subarray(0, 112), kept.subarray(120)], [all.subarray(0, 112), all.subarray(120)]);
+  await assert.rejects(keep('100'), { code: 1, stderr: /all\.so has no kernels of compute capability 100/ });
 });
 
 it('install-cuda refuses a wheel of another version than onnxruntime-node', async () => {
