@@ -1,7 +1,7 @@
 /** scripts/gpu-check.sh and install-cuda.sh, as far as a machine without a GPU runs them. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { promisify } from 'node:util';
@@ -88,11 +88,38 @@ it('keep_architecture blanks the kernels of other capabilities, and fails where 
   await assert.rejects(keep('100'), { code: 1, stderr: /all\.so has no kernels of compute capability 100/ });
 });
 
-it('install-cuda refuses a wheel of another version than onnxruntime-node', async () => {
+/** As far as install-cuda.sh looks at an installed onnxruntime-node 1.30.0. @returns the directory that has it */
+function onnxRuntime(): string {
   const directory = temporaryDirectory();
   const runtime = join(directory, 'node_modules/onnxruntime-node');
   mkdirSync(join(runtime, 'bin/napi-v6/linux/x64'), { recursive: true });
   writeFileSync(join(runtime, 'package.json'), '{\n  "version": "1.30.0"\n}\n');
+  return directory;
+}
+
+it('install-cuda names cuDNN, which no list of needed libraries has, where the machine lacks it', async () => {
+  const [directory, libraries] = [onnxRuntime(), temporaryDirectory()];
+  const wheel = join(libraries, 'onnxruntime_gpu-1.30.0-cp312-cp312-linux_x86_64.whl');
+  // Any library stands for the provider's two, and for cuDNN.
+  const library = join(root, 'node_modules/onnxruntime-node/bin/napi-v6/linux/x64/libonnxruntime.so.1');
+  copyFileSync(library, join(libraries, 'libcudnn.so.9'));
+  const zip = `
+import sys, zipfile
+wheel, library = sys.argv[1:]
+with zipfile.ZipFile(wheel, 'w') as archive:
+    for name in ('shared', 'cuda'):
+        archive.write(library, f'onnxruntime/capi/libonnxruntime_providers_{name}.so')`;
+  await bash('python3', ['-c', zip, wheel, library]);
+  const install = async (path: string) => {
+    const env = { ...process.env, ONEBYTE_WHEEL: wheel, LD_LIBRARY_PATH: path };
+    return (await bash('bash', [join(root, 'scripts/install-cuda.sh'), directory], { env })).stdout;
+  };
+  assert.match(await install(''), /not found on this machine: libcudnn\.so\.9 - .* nvidia-cudnn-cu13~=9\.0 /);
+  assert.doesNotMatch(await install(libraries), /not found/);
+});
+
+it('install-cuda refuses a wheel of another version than onnxruntime-node', async () => {
+  const directory = onnxRuntime();
   const env = { ...process.env, ONEBYTE_WHEEL: '/tmp/onnxruntime_gpu-1.29.0-cp312-cp312-linux_x86_64.whl' };
   await assert.rejects(bash('bash', [join(root, 'scripts/install-cuda.sh'), directory], { env }), {
     code: 2,
