@@ -5,6 +5,7 @@ import { InferenceSession } from 'onnxruntime-node';
 import { loweredForWebGpu } from '../graph/lowering.ts';
 import { inPrecision, type PrecisionOptions } from '../graph/precision.ts';
 import type { SerializedGraph } from '../graph/trunk.ts';
+import { holdingModel } from './device-memory.ts';
 import type { Provider } from './provider.ts';
 
 export interface SessionOptions {
@@ -37,7 +38,8 @@ export async function createSession(
   const emulated = provider === 'cpu';
   const rounded =
     rounding === undefined ? graph.bytes : inPrecision(graph.bytes, graph.halfable, { ...rounding, emulated });
-  return InferenceSession.create(provider === 'webgpu' ? loweredForWebGpu(rounded) : rounded, {
+  const lowered = provider === 'webgpu' ? loweredForWebGpu(rounded) : rounded;
+  const settings: InferenceSession.SessionOptions = {
     executionProviders: [onDevice(options)],
     ...(options.profileDirectory !== undefined && {
       enableProfiling: true,
@@ -61,5 +63,6 @@ export async function createSession(
         ...(shared && { disable_prepacking: '1' }),
       },
     },
-  });
+  };
+  return holdingModel(() => InferenceSession.create(lowered, settings));
 }
