@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { nvidiaGpus } from '../../platform/nvidia.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import { GraphBuilder } from '../graph/builder.ts';
 import { onDevice } from './session.ts';
@@ -29,8 +30,7 @@ export async function requireProvider(provider: Provider, device?: number): Prom
 /** Providers of the GPUs that the system shows: looking for one that is not there would only make drivers complain. */
 export function gpuProviders(): Provider[] {
   if (process.platform !== 'linux') return ['webgpu'];
-  const nvidia = existsSync('/dev/nvidiactl');
-  return nvidia ? ['cuda', 'webgpu'] : existsSync('/dev/dri') ? ['webgpu'] : [];
+  return nvidiaGpus() > 0 ? ['cuda', 'webgpu'] : existsSync('/dev/dri') ? ['webgpu'] : [];
 }
 
 /** Why a one-node graph does not run there; undefined where it does. */
