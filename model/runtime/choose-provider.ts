@@ -113,14 +113,16 @@ function checkDevice(provider: Provider, device: number | undefined): void {
     );
 }
 
-/** The fastest of `candidates`. The last one stands where all others fail; what it throws is thrown. */
+/** The fastest of `candidates`, where cuda comes before webgpu. The last one stands where all others fail; what it throws is thrown. */
 export async function fastestOf(
   candidates: readonly Provider[],
   measure: Measure,
 ): Promise<Pick<ChosenProvider, 'provider' | 'reason'>> {
   const figures: string[] = [];
   let best: { provider: Provider; seconds: number } | undefined;
-  for (const [i, provider] of candidates.entries())
+  for (const [i, provider] of candidates.entries()) {
+    // On a card that CUDA runs on WebGPU takes hundreds of times as long (docs/gpu.md).
+    if (provider === 'webgpu' && best?.provider === 'cuda') continue;
     try {
       const seconds = await measure(provider);
       figures.push(`${provider} ${Number((seconds * 1000).toPrecision(3))} ms`);
@@ -129,6 +131,7 @@ export async function fastestOf(
       if (i === candidates.length - 1 && best === undefined) throw error;
       figures.push(`${provider} does not run here (${(error as Error).message})`);
     }
+  }
   const { provider } = best!;
   const pass = `a pass of ${LAYERS} layers over ${ADAPTERS * ROWS * TOKENS} tokens`;
   return { provider, reason: `the fastest by ${pass}: ${figures.join(', ')}` };
