@@ -14,8 +14,9 @@ const bash = promisify(execFile);
 
 it('the dry run of gpu-check evaluates fixtures in each precision, measures rates, and ends with one line of JSON', async () => {
   const { stdout } = await bash('bash', [join(root, 'scripts/gpu-check.sh'), '--dry-run']);
-  const { dryRun, fixtures, offProvider, rates } = JSON.parse(stdout.trim().split('\n').at(-1)!);
+  const { dryRun, said, fixtures, offProvider, rates } = JSON.parse(stdout.trim().split('\n').at(-1)!);
   assert.equal(dryRun, true);
+  assert.match(said.at(-1).join(' s: '), /^\d+ s: tiny, cpu: measured$/);
   assert.deepEqual(new Set(fixtures.map(({ ok }: { ok: boolean }) => ok)), new Set([true]));
   const precisions = new Set(fixtures.map(({ precision }: { precision: string }) => precision));
   assert.deepEqual(precisions, new Set(['float32', 'bfloat16', 'float16']));
