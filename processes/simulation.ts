@@ -45,6 +45,8 @@ export interface SimulationOptions {
   readonly view: SimulationView;
   /** Is told where the trainer listens, each time it begins to. */
   readonly onListening?: (address: string) => void;
+  /** Is told what the trainer ends with, while the processes end. */
+  readonly onResult?: (result: TrainerResult) => void;
   readonly drain: AbortSignal;
 }
 
@@ -203,6 +205,7 @@ class Simulation {
         break;
       case 'trainerResult':
         this.trainerResult = message.result;
+        this.options.onResult?.(message.result);
         break;
       case 'workerResult':
         if (message.result.exitCode === EXIT.done) this.workerResults.push(message.result);
