@@ -145,7 +145,7 @@ function startRun(example: string, directory: string, rounds: number): Run {
     decayRounds: undefined,
     workers: HONEST,
     threads: 1,
-    device: undefined,
+    worker: { provider: 'auto' },
     dashboard: undefined,
     drain: drain.signal,
     onListening: (at) => address.resolve(at),

@@ -91,31 +91,30 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
   const base = openBaseModel(directory);
   // Without a run file nothing is cut that the model can read.
   const rules = run?.data ?? { ...DataRules.parse({}), maxLength: base.maxPositions };
-  const tokenizer = await loadTokenizer(directory, base.vocabularySize);
-  const dataset = await readDataset(data, tokenizer, rules);
+  // While the provider is opened; whoever waits for both hears of the first failure.
+  const reading = readRows(directory, base, data, rules, flags.generate ?? false);
+  reading.catch(() => {});
   const options = { ...settings, threads: flags.threads ?? settings.threads ?? usableCores() };
   if (requests) {
     if (run === undefined) throw usageError('--serve needs --run');
-    tokenizer.close();
-    return serve(requests, base, adapterOf(run, base).description, dataset, options);
+    return serve(requests, base, adapterOf(run, base).description, reading, options);
   }
-  const completions = dataset.examples.filter(({ classified }) => !classified);
-  if (flags.generate && completions.length === 0)
-    throw usageError(`${data}: no row has a completion, which --generate compares; leave --generate out`);
   const adapter =
     flags.adapter === undefined
       ? undefined
       : readPeftAdapter(await adapterDirectory(flags.adapter), base.linearModules);
   const layout = adapter && { layout: adapterLayout(adapter.description.modules) };
+  const [forward, { tokenizer, dataset }] = await Promise.all([createForward(base, layout, options), reading]);
   try {
-    const forward = await createForward(base, layout, options);
     const results = await completionLoss.evaluate(forward, dataset.examples, adapter?.matrices).finally(forward.close);
     let continued: ReadonlyMap<Example, Continued> | undefined;
     if (flags.generate) {
       // After the other, so that the weights are in memory once.
       const theta = layout && { ...layout, theta: adapter!.matrices };
       const continuation = await createContinuation(base, theta, options);
-      continued = await continueExamples({ continuation, tokenizer }, completions).finally(continuation.close);
+      continued = await continueExamples({ continuation, tokenizer }, completionsOf(dataset)).finally(
+        continuation.close,
+      );
     }
     report(flags, dataset, results, continued);
   } finally {
@@ -124,23 +123,35 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
   return EXIT.done;
 }
 
-/** Answers `requests` with the figures of `dataset` under the adapters that they name, all of one description, until the process is ended. */
+/** The rows, and the tokenizer that read them. @throws OperatingError (usage) where --generate is given and no row has a completion */
+async function readRows(directory: string, base: BaseModel, data: string, rules: DataRules, generate: boolean) {
+  const tokenizer = await loadTokenizer(directory, base.vocabularySize);
+  const dataset = await readDataset(data, tokenizer, rules);
+  if (generate && completionsOf(dataset).length === 0)
+    throw usageError(`${data}: no row has a completion, which --generate compares; leave --generate out`);
+  return { tokenizer, dataset };
+}
+
+const completionsOf = ({ examples }: Dataset): Example[] => examples.filter(({ classified }) => !classified);
+
+/** Answers `requests` with the figures of the rows under the adapters that they name, all of one description, until the process is ended. */
 async function serve(
   requests: AsyncIterable<unknown[]>,
   base: BaseModel,
   { modules }: AdapterDescription,
-  { examples }: Dataset,
+  reading: ReturnType<typeof readRows>,
   options: ForwardOptions,
 ): Promise<never> {
   const layout = adapterLayout(modules);
-  const forward = await createForward(base, { layout }, options);
+  const [forward, { tokenizer, dataset }] = await Promise.all([createForward(base, { layout }, options), reading]);
+  tokenizer.close();
   // An adapter of zeros changes nothing.
   const none = new Float32Array(layout.elements);
   for await (const [request] of requests) {
     const { adapter } = request as EvaluatorRequest;
     const theta =
       adapter === undefined ? none : readPeftAdapter(await adapterDirectory(adapter), base.linearModules).matrices;
-    const figures = figuresOf(completionLoss.count(await completionLoss.evaluate(forward, examples, theta)));
+    const figures = figuresOf(completionLoss.count(await completionLoss.evaluate(forward, dataset.examples, theta)));
     await tellParent<EvaluatorMessage>({ kind: 'evaluated', figures });
   }
   throw new OperatingError(EXIT.internal, 'requests end with the process');

@@ -137,16 +137,33 @@ async function trainAndTest(
     if (!drain.signal.aborted) throw error;
   };
   const before = test(run.adapter.from);
+  /** The test split before and after a run that is done, and under its best checkpoint. */
+  const testEnd = async ({ exitCode, checkpointDir }: TrainerResult) => {
+    if (exitCode !== EXIT.done) return undefined;
+    if (checkpointDir === undefined)
+      throw new OperatingError(EXIT.internal, 'the run is done, and the trainer names no checkpoint of it');
+    const best = bestCheckpoint(directory, checkpointDir);
+    return {
+      best,
+      figures: await Promise.all([before, test(checkpointDir), best === undefined ? undefined : test(best)]),
+    };
+  };
+  let tested: ReturnType<typeof testEnd> | undefined;
   const training = runSimulation({
     runFile,
     directory,
     rounds: run.rounds,
     decayRounds: flags.decayRounds,
     workers: run.workers,
-    device: run.worker.device,
+    worker: run.worker,
     threads: run.worker.threads ?? Math.max(1, Math.floor(cores / run.workers)),
     dashboard: flags.dashboard === false ? undefined : flags.dashboard,
     view,
+    // While the processes end.
+    onResult: (trainer) => {
+      tested ??= testEnd(trainer);
+      tested.catch(() => {});
+    },
     drain: signal,
   });
   for (const part of [before, training]) part.catch((error) => failed.abort(error));
@@ -157,22 +174,16 @@ async function trainAndTest(
   const result = await training;
   const { trainer } = result;
   const isDone = trainer.exitCode === EXIT.done;
-  if (isDone && trainer.checkpointDir === undefined)
-    throw new OperatingError(EXIT.internal, 'the run is done, and the trainer names no checkpoint of it');
   // A run may be done when its evaluation is stopped.
-  const best = isDone ? bestCheckpoint(directory, trainer.checkpointDir!) : undefined;
-  const tests = isDone
-    ? await Promise.all([before, test(trainer.checkpointDir), best === undefined ? undefined : test(best)]).catch(
-        unlessStopped,
-      )
-    : undefined;
+  const tests = await tested?.catch(unlessStopped);
   if (!tests) {
     view.say(isDone ? `${trainer.text}; stopped before the test split was evaluated` : trainer.text);
     const exitCode = drainedCode(isDone ? EXIT.drained : trainer.exitCode, drain.interrupted());
     if (flags.json) printJson({ ...trainer, exitCode });
     return exitCode;
   }
-  const [testedBefore, testedAfter, testedBest] = tests;
+  const { best } = tests;
+  const [testedBefore, testedAfter, testedBest] = tests.figures;
   const seconds = (performance.now() - started) / 1000;
   const summary: Summary = {
     ...summarise(result, testedBefore, testedAfter, seconds),

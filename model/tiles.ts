@@ -50,6 +50,10 @@ export const directionsLimit = (architecture: Architecture): number => 2 * activ
 export const activationLimit = (architecture: Architecture): number =>
   Math.max(MIN_ACTIVATION_ELEMENTS, weights(architecture) / WEIGHTS_PER_ACTIVATION);
 
+/** Tiles of one adapter's losses where the head is part of the run: logits and their logarithmic softmax are there at once. */
+export const planLosses = (architecture: Architecture, rows: readonly TokenRow[], limit: number | undefined) =>
+  planTiles(architecture, rows, 1, { limit, perLabel: 2 * architecture.vocabularySize }).rows;
+
 /** About as many as the layers have. */
 function weights({ layers, hiddenSize }: Architecture): number {
   const widest = Math.max(...layers.map(({ feedForward }) => feedForward.inner.down.fanIn));

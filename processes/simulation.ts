@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { deferred } from '../platform/deferred.ts';
 import { nvidiaGpus } from '../platform/nvidia.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
+import type { WorkerSettings } from '../settings/worker-settings.ts';
 import type { BriefReport } from '../trainer/report-kinds.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import { spentText } from '../worker/privacy/privacy-budget.ts';
@@ -37,13 +38,15 @@ export interface SimulationOptions {
   readonly workers: number;
   /** Threads of each worker. */
   readonly threads: number;
-  /** The GPU of all workers; undefined: spread over those of the machine. */
-  readonly device: number | undefined;
+  /** Where forward passes run. */
+  readonly worker: Pick<WorkerSettings, 'provider' | 'device'>;
   /** `host:port` of the dashboard; undefined: none. */
   readonly dashboard: string | undefined;
   readonly view: SimulationView;
   /** Is told where the trainer listens, each time it begins to. */
   readonly onListening?: (address: string) => void;
+  /** Is told what the trainer ends with, while the processes end. */
+  readonly onResult?: (result: TrainerResult) => void;
   readonly drain: AbortSignal;
 }
 
@@ -52,6 +55,12 @@ export interface SimulationResult {
   /** What those workers told that saw the end. */
   readonly workers: readonly WorkerResult[];
   readonly restarts: number;
+}
+
+/** Workers in turn over the GPUs, unless the run file names one, or a provider that counts none. */
+export function deviceFlags(worker: number, { provider, device }: SimulationOptions['worker'], gpus: number): string[] {
+  const counts = provider === 'cuda' || provider === 'auto';
+  return gpus < 2 || device !== undefined || !counts ? [] : ['--set', `worker.device=${worker % gpus}`];
 }
 
 /** Runs to the end of the run, or until it is drained. @throws OperatingError when a process fails for good */
@@ -152,14 +161,8 @@ class Simulation {
       join(this.options.directory, 'logs', `worker-${i}.identity`),
       '--threads',
       String(this.options.threads),
-      ...this.device(i),
+      ...deviceFlags(i, this.options.worker, nvidiaGpus()),
     ];
-  }
-
-  /** Workers in turn over the GPUs, unless the run file names one. */
-  private device(i: number): string[] {
-    const gpus = nvidiaGpus();
-    return gpus < 2 || this.options.device !== undefined ? [] : ['--set', `worker.device=${i % gpus}`];
   }
 
   /** Runs one process until it ends by itself; starts it again when it was killed or failed in a way that may pass. */
@@ -202,6 +205,7 @@ class Simulation {
         break;
       case 'trainerResult':
         this.trainerResult = message.result;
+        this.options.onResult?.(message.result);
         break;
       case 'workerResult':
         if (message.result.exitCode === EXIT.done) this.workerResults.push(message.result);

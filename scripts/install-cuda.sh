@@ -38,6 +38,8 @@ with zipfile.ZipFile(wheel) as archive:
                 target.write(chunk)
 PYTHON
 echo "onnxruntime-gpu $version is beside onnxruntime-node: $binaries"
-# What else it loads: CUDA's libraries and cuDNN 9, by the major versions that it was built for.
-missing="$(LD_LIBRARY_PATH="$binaries:${LD_LIBRARY_PATH:-}" ldd "$binaries/libonnxruntime_providers_cuda.so" | sed -n 's/^[[:space:]]*\([^ ]*\) => not found$/\1/p' | tr '\n' ' ')"
-[ -z "$missing" ] || echo "not found on this machine: $missing- NVIDIA's driver brings libcuda.so.1; the others are CUDA 13 and cuDNN 9, from the system's packages or from PyPI: pip install nvidia-cublas nvidia-cuda-runtime nvidia-curand nvidia-cufft nvidia-cudnn-cu13 (then put their lib directories into LD_LIBRARY_PATH)"
+# What else it loads: CUDA's libraries, by the major versions that it was built for, and cuDNN, which it opens by itself.
+export LD_LIBRARY_PATH="$binaries:${LD_LIBRARY_PATH:-}"
+missing="$(ldd "$binaries/libonnxruntime_providers_cuda.so" | sed -n 's/^[[:space:]]*\([^ ]*\) => not found$/\1/p' | tr '\n' ' ')"
+python3 -c 'import ctypes; ctypes.CDLL("libcudnn.so.9")' 2>/dev/null || missing+="libcudnn.so.9 "
+[ -z "$missing" ] || echo "not found on this machine: $missing- NVIDIA's driver brings libcuda.so.1; the others are CUDA 13 and cuDNN 9, from the system's packages or from PyPI: pip install nvidia-cuda-runtime~=13.0 nvidia-cublas~=13.0 nvidia-cufft~=12.0 nvidia-curand~=10.0 nvidia-cudnn-cu13~=9.0 (then put their lib directories into LD_LIBRARY_PATH)"

@@ -93,7 +93,9 @@ export class Compute {
         `model ${modelDirectory}: another base model than the trainer's (sha-256 ${fingerprint}, expected ${config.baseModelSha256})`,
       );
     refuseForeignModules(model.linearModules, config);
-    const tokenizer = await loadTokenizer(modelDirectory, model.vocabularySize);
+    // Its process starts while the provider is opened; what it fails with is heard below.
+    const loading = loadTokenizer(modelDirectory, model.vocabularySize);
+    loading.catch(() => {});
     const { backend, reason } = await selectBackend(settings.kernels, threads);
     const layout = layoutOf(config);
     // What the seed gives. A run that continues an adapter sends its matrices with every snapshot, and a new worker gets one.
@@ -107,7 +109,7 @@ export class Compute {
       longestRow: config.data.maxLength,
       threads,
     });
-    return new Compute(options, tokenizer, backend, forward, initial, reason);
+    return new Compute(options, await loading, backend, forward, initial, reason);
   }
 
   /**

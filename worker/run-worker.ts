@@ -209,15 +209,13 @@ class RunningWorker {
 
   /** Asks for the run config and loads model and kernels, once; a config that changed meanwhile ends the worker. */
   private async prepare(): Promise<RunTerms> {
+    this.compute ??= this.startThread();
     const json = await this.connection.runConfig();
     if (this.config && this.config.json !== json) throw new OtherRun('the trainer now runs another run config');
     if (!this.config) {
       const parsed = parseRunConfig(json, `the trainer at ${this.options.trainer}`);
       await this.options.checkConfig(parsed);
       if (this.state.phase === 'over') throw new OperatingError(EXIT.drained, 'drained');
-      // Here, and not in its thread: what a thread sets does not reach the libraries.
-      prepareCuda(this.options.compute.settings.precision === 'tf32');
-      this.compute = startCompute();
       const report = await this.compute.create({ config: parsed, ...this.options.compute });
       this.config = { json, parsed, computesOn: report.computesOn };
       this.options.onReport({ kind: 'ready', compute: report });
@@ -231,6 +229,13 @@ class RunningWorker {
       isPrivate,
       computesOn: this.config.computesOn,
     };
+  }
+
+  /** Begins to load ONNX Runtime, while the run config is on its way. */
+  private startThread(): RemoteCompute {
+    // Here, and not in its thread: what a thread sets does not reach the libraries.
+    prepareCuda(this.options.compute.settings.precision === 'tf32');
+    return startCompute();
   }
 
   private async fetchSnapshot(): Promise<void> {

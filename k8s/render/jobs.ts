@@ -86,6 +86,7 @@ export function workerJob(plan: LaunchPlan): Job {
   });
   const spec = template.spec!;
   if (plan.gpus > 0) spec.tolerations = [{ key: GPU, operator: 'Exists', effect: 'NoSchedule' }];
+  if (plan.runtimeClass !== undefined) spec.runtimeClassName = plan.runtimeClass;
   // A lost machine should cost few workers.
   const labelSelector = { matchLabels: template.metadata!.labels! };
   const topologyKey = 'kubernetes.io/hostname';

@@ -24,8 +24,10 @@ export interface LaunchPlan {
   readonly image: string;
   readonly version: string;
   readonly workers: number;
-  /** GPUs of one worker; 0: the forward pass runs on CPUs. */
+  /** GPUs of one worker, 0 or 1, since it computes on one; 0: the forward pass runs on CPUs. */
   readonly gpus: number;
+  /** RuntimeClass of the pods that have GPUs; undefined: the default runtime of their nodes sees them. */
+  readonly runtimeClass: string | undefined;
   /** CPU cores and memory of one worker, as Kubernetes quantities. */
   readonly cpu: string;
   readonly memory: string;
@@ -58,6 +60,7 @@ export interface RenderFlags {
   readonly image?: string;
   readonly workers?: number;
   readonly gpus: number;
+  readonly runtimeClass?: string;
   readonly cpu: string;
   readonly memory: string;
   readonly storage: string;
@@ -84,8 +87,11 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
   checkImage(image);
   checkName('--name', flags.name, 40);
   checkName('--namespace', flags.namespace, 63);
-  if (!/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(flags.imagePullSecret ?? 'none'))
-    throw usageError(`--image-pull-secret ${flags.imagePullSecret}: expected the name of a Secret`);
+  checkObject('--image-pull-secret', flags.imagePullSecret, 'Secret');
+  checkObject('--runtime-class', flags.runtimeClass, 'RuntimeClass');
+  if (flags.gpus > 1)
+    throw usageError(`--gpus ${flags.gpus}: a worker computes on one GPU; give --gpus 1, and more --workers`);
+  if (flags.runtimeClass !== undefined && flags.gpus === 0) throw usageError('--runtime-class needs --gpus 1');
   for (const flag of ['cpu', 'memory', 'storage'] as const) checkQuantity(`--${flag}`, flags[flag]);
   const workers = flags.workers ?? run.workers;
   if (workers < 1 || workers > MOST_WORKERS) throw usageError(`--workers ${workers}: expected 1…${MOST_WORKERS}`);
@@ -102,7 +108,8 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
     data: data ? MOUNTS.data : inImage('data.train', dataDirectory, '--data-claim'),
   };
   return {
-    ...{ name: flags.name, namespace: flags.namespace, image, version, workers, gpus: flags.gpus },
+    ...{ name: flags.name, namespace: flags.namespace, image, version, workers },
+    ...{ gpus: flags.gpus, runtimeClass: flags.runtimeClass },
     ...{ cpu: flags.cpu, memory: flags.memory, storage: flags.storage, storageClass: flags.storageClass },
     ...{ model, data, secure: !flags.insecure, queue: flags.queue },
     nodeSelector: flags.nodeSelector && nodeSelector(flags.nodeSelector),
@@ -174,6 +181,12 @@ export function checkName(flag: string, name: string, longest: number): void {
     throw usageError(
       `${flag} ${name}: expected at most ${longest} of a-z, 0-9 and -, with a letter first and no - at the end`,
     );
+}
+
+/** Names of objects that others made, where one is given: DNS subdomains. */
+function checkObject(flag: string, name: string | undefined, kind: string): void {
+  if (name !== undefined && !/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(name))
+    throw usageError(`${flag} ${name}: expected the name of a ${kind}`);
 }
 
 /** Kubernetes quantities as people write them: 500m, 2, 1.5Gi. */

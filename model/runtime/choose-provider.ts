@@ -63,7 +63,7 @@ export async function chooseProvider(
   if (wanted !== 'auto') {
     checkPrecision(wanted, precisionOn(wanted));
     checkDevice(wanted, device);
-    await requireProvider(wanted);
+    await requireProvider(wanted, device);
     return taken(wanted, (place) => `${place}, as asked`);
   }
   const gpus = gpuProviders().filter((provider) => PRECISIONS[provider].includes(precisionOn(provider)));
@@ -113,14 +113,16 @@ function checkDevice(provider: Provider, device: number | undefined): void {
     );
 }
 
-/** The fastest of `candidates`. The last one stands where all others fail; what it throws is thrown. */
+/** The fastest of `candidates`, where cuda comes before webgpu. The last one stands where all others fail; what it throws is thrown. */
 export async function fastestOf(
   candidates: readonly Provider[],
   measure: Measure,
 ): Promise<Pick<ChosenProvider, 'provider' | 'reason'>> {
   const figures: string[] = [];
   let best: { provider: Provider; seconds: number } | undefined;
-  for (const [i, provider] of candidates.entries())
+  for (const [i, provider] of candidates.entries()) {
+    // On a card that CUDA runs on WebGPU takes hundreds of times as long (docs/gpu.md).
+    if (provider === 'webgpu' && best?.provider === 'cuda') continue;
     try {
       const seconds = await measure(provider);
       figures.push(`${provider} ${Number((seconds * 1000).toPrecision(3))} ms`);
@@ -129,6 +131,7 @@ export async function fastestOf(
       if (i === candidates.length - 1 && best === undefined) throw error;
       figures.push(`${provider} does not run here (${(error as Error).message})`);
     }
+  }
   const { provider } = best!;
   const pass = `a pass of ${LAYERS} layers over ${ADAPTERS * ROWS * TOKENS} tokens`;
   return { provider, reason: `the fastest by ${pass}: ${figures.join(', ')}` };
@@ -136,7 +139,7 @@ export async function fastestOf(
 
 /** Seconds of a pass of the first layers of the model: the fastest, of losses under perturbed adapters on every linear layer. */
 export async function secondsOfPass(model: BaseModel, options: SessionOptions): Promise<number> {
-  await requireProvider(options.provider);
+  await requireProvider(options.provider, options.device);
   const architecture = { ...model.architecture, layers: model.architecture.layers.slice(0, LAYERS) };
   const layout = adapterLayout(adaptableLinears(architecture).map((linear) => ({ ...linear, rank: RANK, scale: 1 })));
   const graph = trunkGraph({ ...model, architecture }, layout, {});

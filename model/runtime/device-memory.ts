@@ -1,4 +1,4 @@
-/** What happens where a device's memory does not hold a pass: the pass is cut into smaller ones, as far as that goes. */
+/** What happens where a device's memory does not hold a pass, which is cut into smaller ones as far as that goes, or the model. */
 import { usageError } from '../../proto/operating-error.ts';
 import type { ChosenProvider } from './choose-provider.ts';
 
@@ -37,16 +37,36 @@ export async function withinMemory<T>(
     try {
       return await attempt(elements);
     } catch (error) {
-      const { message } = error as Error;
-      if (!MESSAGES.test(message)) throw error;
+      const refused = refusalIn(error as Error);
+      if (refused === undefined) throw error;
       if (elements / 2 >= smallest) continue;
-      const bytes = BYTES.exec(message)?.[1];
-      const asked = bytes === undefined ? 'a buffer' : `a buffer of ${Math.ceil(Number(bytes) / 2 ** 20)} MiB`;
       throw usageError(
-        `the device's memory does not hold this pass: ${asked} was refused with the smallest pieces (${message.split('\n')[0]!.slice(0, 200)}); shorten data.maxLength, lower learning.rows, set worker.precision: bfloat16, run fewer workers on the device, or set worker.provider: cpu`,
+        `the device's memory does not hold this pass in the smallest pieces: ${refused}; shorten data.maxLength, lower learning.rows, set worker.precision: bfloat16, run fewer workers on the device, or set worker.provider: cpu`,
         { cause: error },
       );
     }
+}
+
+/** `create` a session. @throws OperatingError (usage) that says what to do where memory does not hold the model */
+export async function holdingModel<T>(create: () => Promise<T>): Promise<T> {
+  try {
+    return await create();
+  } catch (error) {
+    const refused = refusalIn(error as Error);
+    if (refused === undefined) throw error;
+    throw usageError(
+      `the device's memory does not hold the model: ${refused}; set worker.precision: bfloat16, run fewer workers on the device, name another one (worker.device), set worker.provider: cpu (worker.quantize: int8 takes the least memory there), or take a smaller model`,
+      { cause: error },
+    );
+  }
+}
+
+/** What was refused, by an error that says that memory does not suffice; else undefined. */
+function refusalIn({ message }: Error): string | undefined {
+  if (!MESSAGES.test(message)) return undefined;
+  const bytes = BYTES.exec(message)?.[1];
+  const asked = bytes === undefined ? 'a buffer' : `a buffer of ${Math.ceil(Number(bytes) / 2 ** 20)} MiB`;
+  return `${asked} was refused (${message.split('\n')[0]!.slice(0, 200)})`;
 }
 
 /** Float32 elements of activations below which a pass is cut no further: 64 KiB, one short row of any model. */

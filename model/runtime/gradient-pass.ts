@@ -4,7 +4,7 @@ import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { BaseModel } from '../base-model.ts';
 import { gradientGraph } from '../graph/gradient.ts';
 import { bool, int64, noTransposes, type PackedRows, packRows } from '../packing.ts';
-import { activationLimit, keepsRows, keptLimit, planGradient, planTiles } from '../tiles.ts';
+import { activationLimit, keepsRows, keptLimit, planGradient, planLosses } from '../tiles.ts';
 import type { TokenRow } from '../token-row.ts';
 import { type ForwardAdapter, frozenFeeds } from './adapter-feeds.ts';
 import { ActivationRoom } from './device-memory.ts';
@@ -70,10 +70,8 @@ export class GradientPass {
   }
 
   private async lossesOf(rows: readonly TokenRow[], theta: Float32Array): Promise<Float64Array> {
-    const { architecture, vocabularySize } = this.model;
     const losses = new Float64Array(rows.length);
-    const room = { limit: this.plan.room.limit, perLabel: vocabularySize };
-    for (const tile of planTiles(architecture, rows, 1, room).rows) {
+    for (const tile of planLosses(this.model.architecture, rows, this.plan.room.limit)) {
       const { nll } = await this.run(this.pack(rows, tile), theta, {});
       addLosses(nll!, rows, tile, losses);
     }

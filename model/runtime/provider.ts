@@ -2,9 +2,11 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { InferenceSession } from 'onnxruntime-node';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { nvidiaGpus } from '../../platform/nvidia.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import { GraphBuilder } from '../graph/builder.ts';
+import { onDevice } from './session.ts';
 
 export type Provider = 'cpu' | 'webgpu' | 'cuda';
 
@@ -13,14 +15,14 @@ const ADVICE: Readonly<Record<Provider, string>> = {
   webgpu:
     'WebGPU needs a GPU with a Vulkan, Metal or Direct3D 12 driver (on Linux: libvulkan1 and the driver of the GPU); or take provider: cpu',
   cuda:
-    "CUDA needs an NVIDIA GPU with its driver, CUDA 13, cuDNN 9, and ONNX Runtime's CUDA provider, which is not in the npm package: " +
+    "CUDA needs an NVIDIA GPU of compute capability 7.5 to 9.0 or 12 with its driver, CUDA 13, cuDNN 9, and ONNX Runtime's CUDA provider, which is not in the npm package: " +
     'run "bash node_modules/onebyte/scripts/install-cuda.sh" (docs/gpu.md), which says what else is missing; or take provider: cpu',
 };
 
-/** @throws OperatingError (usage) that says what the provider needs where it does not work here */
-export async function requireProvider(provider: Provider): Promise<void> {
+/** @throws OperatingError (usage) that says what the provider needs where it does not work on its device here */
+export async function requireProvider(provider: Provider, device?: number): Promise<void> {
   if (provider === 'cpu') return;
-  const reason = await failure(provider);
+  const reason = await failure(provider, device);
   if (reason !== undefined)
     throw usageError(`provider ${provider} is not usable on this machine (${reason}). ${ADVICE[provider]}`);
 }
@@ -28,21 +30,21 @@ export async function requireProvider(provider: Provider): Promise<void> {
 /** Providers of the GPUs that the system shows: looking for one that is not there would only make drivers complain. */
 export function gpuProviders(): Provider[] {
   if (process.platform !== 'linux') return ['webgpu'];
-  const nvidia = existsSync('/dev/nvidiactl');
-  return nvidia ? ['cuda', 'webgpu'] : existsSync('/dev/dri') ? ['webgpu'] : [];
+  return nvidiaGpus() > 0 ? ['cuda', 'webgpu'] : existsSync('/dev/dri') ? ['webgpu'] : [];
 }
 
 /** Why a one-node graph does not run there; undefined where it does. */
-async function failure(provider: Provider): Promise<string | undefined> {
+async function failure(provider: Provider, device: number | undefined): Promise<string | undefined> {
   // Asked for without its libraries, ONNX Runtime writes its own error to stderr before it throws.
   if (provider === 'cuda' && !hasCudaLibraries()) return 'the CUDA libraries of ONNX Runtime are not installed';
   const graph = new GraphBuilder([]);
   graph.output(graph.node('Neg', [graph.input('x', 'float32', [1])]), 'y', [1]);
   try {
     // Severity 4: what fails is said once, here.
-    const options = { executionProviders: [provider], logSeverityLevel: 4 } as const;
+    const options = { executionProviders: [onDevice({ provider, device })], logSeverityLevel: 4 } as const;
     const session = await InferenceSession.create(graph.serialize(), options);
-    await session.release();
+    // A card that the provider holds no kernels for is found when one is launched.
+    await session.run({ x: new Tensor('float32', new Float32Array(1), [1]) }).finally(() => session.release());
     return undefined;
   } catch (error) {
     const [line] = (error as Error).message.split('\n');

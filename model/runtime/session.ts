@@ -5,6 +5,7 @@ import { InferenceSession } from 'onnxruntime-node';
 import { loweredForWebGpu } from '../graph/lowering.ts';
 import { inPrecision, type PrecisionOptions } from '../graph/precision.ts';
 import type { SerializedGraph } from '../graph/trunk.ts';
+import { holdingModel } from './device-memory.ts';
 import type { Provider } from './provider.ts';
 
 export interface SessionOptions {
@@ -19,6 +20,10 @@ export interface SessionOptions {
   readonly profileDirectory?: string | undefined;
 }
 
+/** The provider as ONNX Runtime takes it. A session opens its device, so even one that only tries the provider names it. */
+export const onDevice = ({ provider, device = 0 }: Pick<SessionOptions, 'provider' | 'device'>) =>
+  provider === 'cuda' ? { name: provider, deviceId: device } : provider;
+
 /**
  * `arena`: whether freed memory is kept for the next run. Faster where a run makes many values (measured: 3 … 5 %), but the
  * peak of every run stays resident. `shared`: whether several products read the same weights, which then are held once and
@@ -29,12 +34,13 @@ export async function createSession(
   options: SessionOptions,
   { arena, shared }: { readonly arena: boolean; readonly shared: boolean },
 ): Promise<InferenceSession> {
-  const { provider, device = 0, rounding } = options;
+  const { provider, rounding } = options;
   const emulated = provider === 'cpu';
   const rounded =
     rounding === undefined ? graph.bytes : inPrecision(graph.bytes, graph.halfable, { ...rounding, emulated });
-  return InferenceSession.create(provider === 'webgpu' ? loweredForWebGpu(rounded) : rounded, {
-    executionProviders: [provider === 'cuda' ? { name: provider, deviceId: device } : provider],
+  const lowered = provider === 'webgpu' ? loweredForWebGpu(rounded) : rounded;
+  const settings: InferenceSession.SessionOptions = {
+    executionProviders: [onDevice(options)],
     ...(options.profileDirectory !== undefined && {
       enableProfiling: true,
       profileFilePrefix: join(options.profileDirectory, randomUUID()),
@@ -57,5 +63,6 @@ export async function createSession(
         ...(shared && { disable_prepacking: '1' }),
       },
     },
-  });
+  };
+  return holdingModel(() => InferenceSession.create(lowered, settings));
 }

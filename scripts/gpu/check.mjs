@@ -1,13 +1,12 @@
 // What a GPU does with this project, beside PyTorch: fixtures, rates, memory. Prints a table, then one line of JSON.
 // node check.mjs ONEBYTE PROJECT [--dry-run]: ONEBYTE is bin/onebyte.js of the package, PROJECT holds test/golden/models and examples.
 // --dry-run: everything once on the CPU with the smallest sizes and without PyTorch, to see that it runs.
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { phasesOf } from './phases.mjs';
-import { SHAPES, TINY, writeRandomModel } from './random-model.mjs';
 
 const [onebyte, project, ...flags] = process.argv.slice(2);
 const dry = flags.includes('--dry-run');
@@ -16,53 +15,60 @@ const work = mkdtempSync(join(tmpdir(), 'onebyte-gpu-'));
 const begin = performance.now();
 const LIMIT_MS = 600_000;
 
-/** Providers with the precisions that are checked on each. */
+/** Providers with the precisions that are checked on each. WebGPU first: compiling its kernels takes longest. */
 const PROVIDERS = dry
   ? { cpu: ['float32', 'bfloat16', 'float16'] }
-  : { cuda: ['float32', 'tf32', 'bfloat16', 'float16'], webgpu: ['float32'] };
+  : { webgpu: ['float32'], cuda: ['float32', 'tf32', 'bfloat16', 'float16'] };
 /** How far a fixture's summed loss may be off, relative: products of fewer bits (test/model/precision.test.ts); float32 by the fixture's own. */
 const TOLERANCES = { tf32: 5e-4, bfloat16: 6e-3, float16: 1e-3 };
 
 const seconds = () => Math.round((performance.now() - begin) / 1000);
-const say = (text) => process.stderr.write(`${seconds()} s: ${text}\n`);
+/** What was said, with the seconds since the beginning. */
+const said = [];
+const say = (text) => {
+  said.push([seconds(), text]);
+  process.stderr.write(`${seconds()} s: ${text}\n`);
+};
 
-/** The lines of JSON that a command prints, parsed; or what it failed with, in a line. */
-async function jsonLines(file, args) {
-  try {
-    const { stdout } = await promisify(execFile)(file, args, { maxBuffer: 2 ** 26, timeout: LIMIT_MS });
-    const objects = stdout.split('\n').filter((line) => line.startsWith('{'));
-    return { lines: objects.map((line) => JSON.parse(line)) };
-  } catch (error) {
-    const lines = String(error.stderr ?? error.message)
-      .trim()
-      .split('\n');
-    return { error: (lines.at(-1) ?? '').slice(0, 300) };
-  }
+/** Starts a process. `result`: the lines of JSON that it prints, parsed; or what it failed with, in a line. */
+function start(file, args) {
+  const running = promisify(execFile)(file, args, { maxBuffer: 2 ** 26, timeout: LIMIT_MS });
+  const { stdin } = running.child;
+  // A process that failed reads no more; its result says so.
+  stdin?.on('error', () => {});
+  const result = running
+    .then(({ stdout }) => {
+      const objects = stdout.split('\n').filter((line) => line.startsWith('{'));
+      return { lines: objects.map((line) => JSON.parse(line)) };
+    })
+    .catch((error) => {
+      const lines = String(error.stderr || error.message)
+        .trim()
+        .split('\n');
+      return { error: (lines.at(-1) ?? '').slice(0, 300) };
+    });
+  return { stdin, result };
 }
 /** The JSON that a command of ours ends with: all that it writes to stdout. */
 const run = async (...args) => {
-  const { lines, error } = await jsonLines(process.execPath, [onebyte, ...args]);
+  const { lines, error } = await start(process.execPath, [onebyte, ...args]).result;
   return lines?.at(-1) ?? { error };
 };
 
-/** MiB used on GPU 0, sampled while `work` runs; undefined where nvidia-smi is not there. */
+/** The GPU that `cuda` and PyTorch take, as nvidia-smi names it. */
+const GPU = process.env.CUDA_VISIBLE_DEVICES?.split(',')[0]?.trim() || '0';
+
+/** The most MiB used on the GPU while `task` runs, sampled twice a second; undefined where nvidia-smi does not say. */
 async function withPeak(task) {
   let peakMiB;
-  const sample = () => {
-    try {
-      const out = execFileSync('nvidia-smi', ['--query-gpu=memory.used', '--format=csv,noheader,nounits'], {
-        encoding: 'utf8',
-        stdio: ['ignore', 'pipe', 'ignore'],
-      });
-      peakMiB = Math.max(peakMiB ?? 0, Number(out.split('\n')[0]));
-    } catch {
-      clearInterval(timer);
-    }
-  };
-  const timer = setInterval(sample, 500);
-  sample();
+  const query = ['--query-gpu=memory.used', '--format=csv,noheader,nounits', '-lms', '500', '-i', GPU];
+  const smi = spawn('nvidia-smi', query, { stdio: ['ignore', 'pipe', 'ignore'] }).on('error', () => {});
+  smi.stdout.on('data', (text) => {
+    const used = String(text).split('\n').map(Number.parseFloat).filter(Number.isFinite);
+    if (used.length > 0) peakMiB = Math.max(peakMiB ?? 0, ...used);
+  });
   const result = await task();
-  clearInterval(timer);
+  smi.kill();
   return { ...result, ...(peakMiB !== undefined && { deviceMiB: peakMiB }) };
 }
 
@@ -130,10 +136,11 @@ async function ownRates(shape, model) {
   };
 }
 
-/** PyTorch's rates of the models, in one process: its imports take longer than a model does. By the models' names. */
-async function torchRates(models) {
-  if (dry) return Object.fromEntries(models.map(([name]) => [name, { skipped: 'dry run' }]));
-  const found = await jsonLines('python3', [join(here, 'mezo_rates.py'), '64', '0.5', ...models.map(([, at]) => at)]);
+/** PyTorch's rates of the models by their names, measured by its `process`. */
+async function torchRates(models, process) {
+  if (process === undefined) return Object.fromEntries(models.map(([name]) => [name, { skipped: 'dry run' }]));
+  process.stdin.end(models.map(([, at]) => `${at}\n`).join(''));
+  const found = await process.result;
   return Object.fromEntries(
     models.map(([name], i) => {
       const torch = found.lines?.[i] ?? { error: found.error ?? 'it printed nothing for this model' };
@@ -171,33 +178,38 @@ const names = readdirSync(models, { withFileTypes: true })
   .filter((entry) => entry.isDirectory())
   .map(({ name }) => join(models, name))
   .filter((directory) => existsSync(join(directory, 'expected.json')));
-const cases = (dry ? names.slice(0, 2) : names).flatMap((directory) =>
-  Object.entries(PROVIDERS).flatMap(([provider, precisions]) =>
-    precisions.map((precision) => [directory, provider, precision]),
-  ),
-);
+// Beside the fixtures PyTorch is imported, which takes longer than its measuring, and waits; and the models below are written.
+const pyTorch = dry ? undefined : start('python3', [join(here, 'mezo_rates.py'), '64', '0.5']);
+const shapes = (dry ? ['tiny'] : ['135M', '1.2B']).map((name) => [name, join(work, name)]);
+const written = shapes.map(([name, at]) => start(process.execPath, [join(here, 'random-model.mjs'), name, at]).result);
+
 const fixtures = [];
-const next = async () => {
-  for (let taken = cases.shift(); taken !== undefined; taken = cases.shift()) fixtures.push(await fixture(...taken));
-};
-await Promise.all(Array.from({ length: dry ? 1 : 8 }, next));
-say(`fixtures: ${fixtures.filter(({ ok }) => ok).length} of ${fixtures.length} within their tolerances`);
-// The graph of the shapes below, small: where its nodes run does not depend on the size.
 const offProvider = {};
-for (const provider of Object.keys(PROVIDERS)) {
+/** Of the graph of the shapes below, small: where its nodes run does not depend on the size. */
+async function findOff(provider) {
   const sizes = ['--adapters', '2', '--directions', '2', '--runs', '1', '--json'];
   const out = await run('bench', 'forward', '--model', join(models, 'llama'), '--provider', provider, ...sizes);
   offProvider[provider] = out.error ?? out.offProvider;
   say(`${provider}, nodes off the provider: ${JSON.stringify(offProvider[provider])}`);
 }
-const shapes = Object.entries(dry ? { tiny: TINY } : SHAPES).map(([name, shape]) => {
-  const directory = join(work, name);
-  writeRandomModel(directory, shape);
-  return [name, directory];
-});
+const checks = Object.entries(PROVIDERS).flatMap(([provider, precisions]) => [
+  () => findOff(provider),
+  ...precisions.flatMap((precision) =>
+    (dry ? names.slice(0, 2) : names).map((directory) => async () => {
+      fixtures.push(await fixture(directory, provider, precision));
+    }),
+  ),
+]);
+const next = async () => {
+  for (let check = checks.shift(); check !== undefined; check = checks.shift()) await check();
+};
+await Promise.all(Array.from({ length: dry ? 1 : 8 }, next));
+say(`fixtures: ${fixtures.filter(({ ok }) => ok).length} of ${fixtures.length} within their tolerances`);
+for (const { error } of await Promise.all(written)) if (error !== undefined) throw new Error(error);
+say('models of random weights: written');
 const own = [];
 for (const [name, model] of shapes) own.push(await ownRates(name, model));
-const torch = await torchRates(shapes);
+const torch = await torchRates(shapes, pyTorch);
 const rates = own.map((row) => besideTorch(row, torch[row.shape].best));
 const smollm2 = { spsa: await exampleRun('run.yaml'), backward: await exampleRun('backward.yaml') };
 rmSync(work, { recursive: true, force: true });
@@ -206,7 +218,7 @@ const wrong = fixtures.filter(({ ok }) => !ok);
 console.table(wrong.length === 0 ? [{ fixtures: fixtures.length, wrong: 0 }] : wrong);
 console.table(rates.map(({ each: _, ...row }) => row));
 process.stdout.write(
-  `${JSON.stringify({ dryRun: dry, seconds: seconds(), fixtures, offProvider, rates, torch, smollm2 })}\n`,
+  `${JSON.stringify({ dryRun: dry, seconds: seconds(), said, fixtures, offProvider, rates, torch, smollm2 })}\n`,
 );
 const isWhole = Object.values(offProvider).every((off) => off.length === 0);
 process.exit(wrong.length === 0 && isWhole && rates.every(({ error }) => error === undefined) ? 0 : 1);

@@ -1,8 +1,8 @@
 """Blanks the kernels of all but one compute capability in a CUDA library, so that it compresses well.
 
 keep_architecture.py SOURCE TARGET CAPABILITY: 90 is Hopper (H100, H200), 80 and 86 Ampere, 89 Ada. The library keeps its size and
-layout. Format: the section .nv_fatbin holds fat binaries (magic 0xBA55ED50), each a row of entries with kind (2: machine code), header
-size, payload size and, at byte 28, the architecture.
+layout. Exit code 1 where it has no kernels of that capability. Format: the section .nv_fatbin holds fat binaries (magic 0xBA55ED50),
+each a row of entries with kind (2: machine code), header size, payload size and, at byte 28, the architecture.
 """
 
 import struct
@@ -23,7 +23,9 @@ def sections(library: bytes):
         yield library[begin : library.index(0, begin)].decode(), offset, size
 
 
-def blank_others(library: bytearray, offset: int, end: int, keep: int) -> None:
+def blank_others(library: bytearray, offset: int, end: int, keep: int) -> int:
+    """How many entries were kept."""
+    kept = 0
     while offset < end - 16:
         magic, _, header, size = struct.unpack_from('<IHHQ', library, offset)
         if magic != MAGIC:
@@ -33,18 +35,25 @@ def blank_others(library: bytearray, offset: int, end: int, keep: int) -> None:
         while entry < last:
             kind, _, entry_header, entry_size = struct.unpack_from('<HHIQ', library, entry)
             (architecture,) = struct.unpack_from('<I', library, entry + 28)
-            if kind != MACHINE_CODE or architecture != keep:
+            if kind == MACHINE_CODE and architecture == keep:
+                kept += 1
+            else:
                 library[entry + entry_header : entry + entry_header + entry_size] = bytes(entry_size)
             entry += entry_header + entry_size
         offset = last
+    return kept
 
 
 if __name__ == '__main__':
     source, target, capability = sys.argv[1:]
     with open(source, 'rb') as file:
         content = bytearray(file.read())
-    for name, offset, size in sections(bytes(content)):
-        if name == '.nv_fatbin':
-            blank_others(content, offset, offset + size, int(capability))
+    kept = sum(
+        blank_others(content, offset, offset + size, int(capability))
+        for name, offset, size in sections(bytes(content))
+        if name == '.nv_fatbin'
+    )
+    if kept == 0:
+        sys.exit(f'keep_architecture: {source} has no kernels of compute capability {capability}')
     with open(target, 'wb') as file:
         file.write(content)

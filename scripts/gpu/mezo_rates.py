@@ -1,9 +1,12 @@
 """MeZO-LoRA in PyTorch on a GPU: rows times directions a second, by dtype and minibatch. A line of JSON for each model.
 
-mezo_rates.py TOKENS SECONDS MODEL...: TOKENS a row, of which 4 are predicted; SECONDS for each minibatch. Rank 8 on all linear layers;
-a step perturbs by +e, -2e, +e from one seed, as MeZO does, and updates.
+mezo_rates.py TOKENS SECONDS: TOKENS a row, of which 4 are predicted; SECONDS for each minibatch. The directories of the models come on
+stdin, a line each: until then the GPU is left alone. Rank 8 on all linear layers; a step perturbs by +e, -2e, +e from one seed, as MeZO
+does, and updates.
 """
 
+import copy
+import gc
 import json
 import sys
 import time
@@ -17,8 +20,8 @@ EPSILON, RATE, PREDICTED = 1e-2, 1e-5, 4
 BATCHES = (16, 64, 256)
 
 
-def rates(model_directory: str, tokens: int, seconds: float, dtype: torch.dtype) -> dict:
-    model = transformers.AutoModelForCausalLM.from_pretrained(model_directory, attn_implementation='sdpa').to(dtype).cuda()
+def rates(model: torch.nn.Module, tokens: int, seconds: float) -> dict:
+    """Of a model on the GPU, which becomes the adapters' own."""
     config = peft.LoraConfig(r=8, lora_alpha=16, target_modules='all-linear')
     adapted = peft.get_peft_model(model, config, autocast_adapter_dtype=False).eval()
     parameters = [p.data for p in adapted.parameters() if p.requires_grad]
@@ -64,11 +67,13 @@ def rates(model_directory: str, tokens: int, seconds: float, dtype: torch.dtype)
 if __name__ == '__main__':
     row_tokens, budget = int(sys.argv[1]), float(sys.argv[2])
     torch.set_float32_matmul_precision('high')  # TF32, as PyTorch users run float32
-    for directory in sys.argv[3:]:
+    for line in sys.stdin:
+        loaded = transformers.AutoModelForCausalLM.from_pretrained(line.rstrip('\n'), attn_implementation='sdpa')
         torch.cuda.reset_peak_memory_stats()
         result = {}
         for name in ('float32', 'bfloat16', 'float16'):
-            result[name] = rates(directory, row_tokens, budget, getattr(torch, name))
+            result[name] = rates(copy.deepcopy(loaded).to('cuda', getattr(torch, name)), row_tokens, budget)
+            gc.collect()
             torch.cuda.empty_cache()
         peak = torch.cuda.max_memory_allocated() >> 20
         print(json.dumps({'rates': result, 'torch': torch.__version__, 'peakMiB': peak}), flush=True)

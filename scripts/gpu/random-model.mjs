@@ -1,9 +1,18 @@
-// Models of random weights: their speed is that of trained ones.
+// node random-model.mjs SHAPE DIRECTORY writes a model of random weights: its speed is that of a trained one.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Shapes of SmolLM2-135M and Llama 3.2 1B; weights are random, speed does not depend on them. */
-export const SHAPES = {
+/** Shapes of SmolLM2-135M and Llama 3.2 1B, and the smallest; weights are random, speed does not depend on them. */
+const SHAPES = {
+  tiny: {
+    hidden_size: 64,
+    intermediate_size: 128,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    head_dim: 16,
+    vocab_size: 512,
+  },
   '135M': {
     hidden_size: 576,
     intermediate_size: 1536,
@@ -23,18 +32,9 @@ export const SHAPES = {
     vocab_size: 128256,
   },
 };
-export const TINY = {
-  hidden_size: 64,
-  intermediate_size: 128,
-  num_hidden_layers: 2,
-  num_attention_heads: 4,
-  num_key_value_heads: 2,
-  head_dim: 16,
-  vocab_size: 512,
-};
 
 /** Writes the model `directory` of that shape, in bfloat16. */
-export function writeRandomModel(directory, shape) {
+function writeRandomModel(directory, shape) {
   mkdirSync(directory);
   const {
     hidden_size: C,
@@ -116,3 +116,6 @@ export function writeRandomModel(directory, shape) {
       left -= part.length;
     }
 }
+
+const [shape, directory] = process.argv.slice(2);
+writeRandomModel(directory, SHAPES[shape]);

@@ -8,7 +8,7 @@ import { roundKey, seedKey } from '../../kernels/random-keys.ts';
 import { referenceBackend } from '../../kernels/reference.ts';
 import { packRows } from '../../model/packing.ts';
 import { createForward, type ForwardOptions } from '../../model/runtime/forward.ts';
-import { keepsRows, planGradient } from '../../model/tiles.ts';
+import { keepsRows, planGradient, planLosses } from '../../model/tiles.ts';
 import { completionRow, type TokenRow } from '../../model/token-row.ts';
 import { onCpu, openGolden } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
@@ -161,4 +161,15 @@ it('activations of short rows are kept, those of very long ones made again', () 
   const { architecture } = openGolden(join(goldenFiles, 'models', 'llama')).model;
   assert(keepsRows(architecture, 64));
   assert(!keepsRows(architecture, 100_000));
+});
+
+it('losses count the logits of a label twice, as they are there beside their softmax', () => {
+  const { architecture } = openGolden(join(goldenFiles, 'models', 'llama')).model;
+  const vocabularySize = 2 ** 20;
+  const rows = Array.from({ length: 4 }, () => completionRow([1, 2, 3], 1));
+  const tiles = planLosses({ ...architecture, vocabularySize }, rows, 10 * vocabularySize);
+  assert.deepEqual(tiles, [
+    [0, 1],
+    [2, 3],
+  ]);
 });

@@ -14,6 +14,19 @@ it('counts the device files, and of those what CUDA_VISIBLE_DEVICES leaves', () 
   assert.equal(nvidiaGpus({}, devices), 3);
   assert.equal(nvidiaGpus({ CUDA_VISIBLE_DEVICES: '0, 2' }, devices), 2);
   assert.equal(nvidiaGpus({ CUDA_VISIBLE_DEVICES: '' }, devices), 0);
+  assert.equal(nvidiaGpus({ CUDA_VISIBLE_DEVICES: '-1' }, devices), 0);
+  assert.equal(nvidiaGpus({ CUDA_VISIBLE_DEVICES: '1,3,0' }, devices), 1);
+  assert.equal(nvidiaGpus({ CUDA_VISIBLE_DEVICES: 'GPU-5ebe9f43,GPU-b8a1c6d2' }, devices), 2);
+  assert.equal(nvidiaGpus({}, join(devices, 'none')), 0);
+});
+
+it('counts what nvidia-smi lists on WSL2, which has no device files', () => {
+  const [devices, bin] = [temporaryDirectory(), temporaryDirectory()];
+  writeFileSync(join(devices, 'dxg'), '');
+  assert.equal(nvidiaGpus({ PATH: bin }, devices), 0);
+  const script = `#!/bin/sh\n[ "$1" = -L ] && echo 'GPU 0: NVIDIA A (UUID: GPU-1)' && echo 'GPU 1: NVIDIA B (UUID: GPU-2)'\n`;
+  writeFileSync(join(bin, 'nvidia-smi'), script, { mode: 0o755 });
+  assert.equal(nvidiaGpus({ PATH: bin }, devices), 2);
 });
 
 it("reads a device's memory from the driver's nvidia-smi, and knows nothing where there is none", () => {

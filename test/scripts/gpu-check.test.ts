@@ -1,7 +1,7 @@
 /** scripts/gpu-check.sh and install-cuda.sh, as far as a machine without a GPU runs them. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { promisify } from 'node:util';
@@ -14,8 +14,9 @@ const bash = promisify(execFile);
 
 it('the dry run of gpu-check evaluates fixtures in each precision, measures rates, and ends with one line of JSON', async () => {
   const { stdout } = await bash('bash', [join(root, 'scripts/gpu-check.sh'), '--dry-run']);
-  const { dryRun, fixtures, offProvider, rates } = JSON.parse(stdout.trim().split('\n').at(-1)!);
+  const { dryRun, said, fixtures, offProvider, rates } = JSON.parse(stdout.trim().split('\n').at(-1)!);
   assert.equal(dryRun, true);
+  assert.match(said.at(-1).join(' s: '), /^\d+ s: tiny, cpu: measured$/);
   assert.deepEqual(new Set(fixtures.map(({ ok }: { ok: boolean }) => ok)), new Set([true]));
   const precisions = new Set(fixtures.map(({ precision }: { precision: string }) => precision));
   assert.deepEqual(precisions, new Set(['float32', 'bfloat16', 'float16']));
@@ -45,11 +46,81 @@ it('gpu-check says where the time of a whole run went', () => {
   });
 });
 
-it('install-cuda refuses a wheel of another version than onnxruntime-node', async () => {
+/** A library with kernels of two compute capabilities, as far as keep_architecture.py reads it: 8 bytes of code each. */
+function cudaLibrary(): Buffer {
+  const kernels = [75, 90].map((capability) => {
+    const entry = Buffer.alloc(32 + 8, capability);
+    entry.writeUInt16LE(2, 0);
+    entry.writeUInt32LE(32, 4);
+    entry.writeBigUInt64LE(8n, 8);
+    entry.writeUInt32LE(capability, 28);
+    return entry;
+  });
+  const fatBinary = Buffer.alloc(16);
+  fatBinary.writeUInt32LE(0xba55ed50, 0);
+  fatBinary.writeUInt16LE(16, 6);
+  fatBinary.writeBigUInt64LE(80n, 8);
+  const names = Buffer.from('.nv_fatbin\0.names\0');
+  const sections = [
+    { name: 0, at: 64, size: 96 },
+    { name: 11, at: 160, size: names.length },
+  ].map(({ name, at, size }) => {
+    const header = Buffer.alloc(64);
+    header.writeUInt32LE(name, 0);
+    header.writeBigUInt64LE(BigInt(at), 24);
+    header.writeBigUInt64LE(BigInt(size), 32);
+    return header;
+  });
+  const file = Buffer.alloc(64);
+  file.writeBigUInt64LE(BigInt(160 + names.length), 0x28);
+  for (const [i, value] of [64, sections.length, 1].entries()) file.writeUInt16LE(value, 0x3a + 2 * i);
+  return Buffer.concat([file, fatBinary, ...kernels, names, ...sections]);
+}
+
+it('keep_architecture blanks the kernels of other capabilities, and fails where none would be left', async () => {
+  const [source, target] = ['all.so', 'kept.so'].map((name) => join(temporaryDirectory(), name));
+  writeFileSync(source!, cudaLibrary());
+  const keep = (capability: string) =>
+    bash('python3', [join(root, 'scripts/gpu/keep_architecture.py'), source!, target!, capability]);
+  await keep('90');
+  const [all, kept] = [readFileSync(source!), readFileSync(target!)];
+  assert.deepEqual(kept.subarray(112, 120), Buffer.alloc(8));
+  assert.deepEqual([kept.subarray(0, 112), kept.subarray(120)], [all.subarray(0, 112), all.subarray(120)]);
+  await assert.rejects(keep('100'), { code: 1, stderr: /all\.so has no kernels of compute capability 100/ });
+});
+
+/** As far as install-cuda.sh looks at an installed onnxruntime-node 1.30.0. @returns the directory that has it */
+function onnxRuntime(): string {
   const directory = temporaryDirectory();
   const runtime = join(directory, 'node_modules/onnxruntime-node');
   mkdirSync(join(runtime, 'bin/napi-v6/linux/x64'), { recursive: true });
   writeFileSync(join(runtime, 'package.json'), '{\n  "version": "1.30.0"\n}\n');
+  return directory;
+}
+
+it('install-cuda names cuDNN, which no list of needed libraries has, where the machine lacks it', async () => {
+  const [directory, libraries] = [onnxRuntime(), temporaryDirectory()];
+  const wheel = join(libraries, 'onnxruntime_gpu-1.30.0-cp312-cp312-linux_x86_64.whl');
+  // Any library stands for the provider's two, and for cuDNN.
+  const library = join(root, 'node_modules/onnxruntime-node/bin/napi-v6/linux/x64/libonnxruntime.so.1');
+  copyFileSync(library, join(libraries, 'libcudnn.so.9'));
+  const zip = `
+import sys, zipfile
+wheel, library = sys.argv[1:]
+with zipfile.ZipFile(wheel, 'w') as archive:
+    for name in ('shared', 'cuda'):
+        archive.write(library, f'onnxruntime/capi/libonnxruntime_providers_{name}.so')`;
+  await bash('python3', ['-c', zip, wheel, library]);
+  const install = async (path: string) => {
+    const env = { ...process.env, ONEBYTE_WHEEL: wheel, LD_LIBRARY_PATH: path };
+    return (await bash('bash', [join(root, 'scripts/install-cuda.sh'), directory], { env })).stdout;
+  };
+  assert.match(await install(''), /not found on this machine: libcudnn\.so\.9 - .* nvidia-cudnn-cu13~=9\.0 /);
+  assert.doesNotMatch(await install(libraries), /not found/);
+});
+
+it('install-cuda refuses a wheel of another version than onnxruntime-node', async () => {
+  const directory = onnxRuntime();
   const env = { ...process.env, ONEBYTE_WHEEL: '/tmp/onnxruntime_gpu-1.29.0-cp312-cp312-linux_x86_64.whl' };
   await assert.rejects(bash('bash', [join(root, 'scripts/install-cuda.sh'), directory], { env }), {
     code: 2,

@@ -25,10 +25,16 @@ test('completions, parallelism and the run file have the number of workers', () 
 });
 
 test('GPUs are limits of the worker, with a toleration and the provider that needs them', () => {
-  const { tolerations, containers } = podOf(tinyLaunch({ gpus: 2 }), 'worker');
-  assert.equal(containers[0].resources.limits['nvidia.com/gpu'], '2');
+  const { tolerations, containers } = podOf(tinyLaunch({ gpus: 1 }), 'worker');
+  assert.equal(containers[0].resources.limits['nvidia.com/gpu'], '1');
   assert.equal(tolerations[0].key, 'nvidia.com/gpu');
   assert.ok(containers[0].args.includes('--set=worker.provider=cuda'));
+});
+
+test('the pods that have GPUs run in the runtime class that is named', () => {
+  const objects = tinyLaunch({ gpus: 1, runtimeClass: 'nvidia' });
+  const classes = (['trainer', 'worker'] as const).map((component) => podOf(objects, component).runtimeClassName);
+  assert.deepEqual(classes, [undefined, 'nvidia']);
 });
 
 test('model and data on claims are mounted read-only and named in the run file', () => {
@@ -133,6 +139,9 @@ for (const [flags, expected] of [
   [{ serviceMonitor: true }, /--service-monitor needs --dashboard/],
   [{ nodeSelector: ['pool'] }, /--node-selector pool: expected LABEL=VALUE/],
   [{ imagePullSecret: 'a b' }, /--image-pull-secret a b/],
+  [{ gpus: 2 }, /--gpus 2: a worker computes on one GPU/],
+  [{ gpus: 1, runtimeClass: 'Nvidia' }, /--runtime-class Nvidia: expected the name of a RuntimeClass/],
+  [{ runtimeClass: 'nvidia' }, /--runtime-class needs --gpus/],
   [{ image: 'onebyte' }, /--image/],
   [{ image: 'registry:5000/onebyte:latest' }, /--image/],
   [{ name: 'One' }, /--name/],

@@ -17,10 +17,19 @@ const model = openBaseModel(join(goldenFiles, 'models/llama'));
 
 describe('auto', () => {
   it('takes the fastest and says what each took', async () => {
-    const seconds = { cuda: 0.25, webgpu: 0.125, cpu: 0.5 };
-    const chosen = await fastestOf(['cuda', 'webgpu', 'cpu'], async (provider) => seconds[provider]);
+    const chosen = await fastestOf(['webgpu', 'cpu'], async (provider) => (provider === 'cpu' ? 0.5 : 0.125));
     assert.equal(chosen.provider, 'webgpu');
-    assert.match(chosen.reason, /^the fastest by .*: cuda 250 ms, webgpu 125 ms, cpu 500 ms$/);
+    assert.match(chosen.reason, /^the fastest by .*: webgpu 125 ms, cpu 500 ms$/);
+  });
+  it('tries WebGPU only where CUDA does not run', async () => {
+    const seconds = { cuda: 1, webgpu: 0.125, cpu: 0.5 };
+    const chosen = await fastestOf(['cuda', 'webgpu', 'cpu'], async (provider) => seconds[provider]);
+    assert.match(chosen.reason, /: cuda 1000 ms, cpu 500 ms$/);
+    const without = await fastestOf(['cuda', 'webgpu', 'cpu'], async (provider) => {
+      if (provider === 'cuda') throw new Error('no driver');
+      return seconds[provider];
+    });
+    assert.match(without.reason, /: cuda does not run here \(no driver\), webgpu 125 ms, cpu 500 ms$/);
   });
   it('says why a GPU is left out', async () => {
     const chosen = await fastestOf(['cuda', 'cpu'], async (provider) => {

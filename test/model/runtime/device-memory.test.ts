@@ -1,7 +1,7 @@
 /** A pass that a device's memory does not hold. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { ActivationRoom, activationsOf, withinMemory } from '../../../model/runtime/device-memory.ts';
+import { ActivationRoom, activationsOf, holdingModel, withinMemory } from '../../../model/runtime/device-memory.ts';
 
 const refusal = 'Non-zero status code: bfc_arena.cc: Failed to allocate memory for requested buffer of size 734003200';
 
@@ -17,11 +17,28 @@ describe('a pass that memory does not hold', () => {
   });
   it('is an error of usage with the size and advice where the smallest does not fit', async () => {
     const refused = withinMemory(1024, 64, () => Promise.reject(new Error(refusal)));
-    await assert.rejects(refused, { exitCode: 2, message: /a buffer of 700 MiB was refused .* worker.provider: cpu/ });
+    await assert.rejects(refused, {
+      exitCode: 2,
+      message: /this pass in the smallest pieces: a buffer of 700 MiB was refused .* worker.provider: cpu/,
+    });
   });
   it('is not what another error means', async () => {
     const failing = withinMemory(1024, 64, () => Promise.reject(new Error('invalid input name')));
     await assert.rejects(failing, { message: 'invalid input name' });
+  });
+});
+
+describe('a model that memory does not hold', () => {
+  it('is an error of usage with the size and advice, where its session is made', async () => {
+    const created = holdingModel(() => Promise.reject(new Error(refusal)));
+    await assert.rejects(created, {
+      exitCode: 2,
+      message: /does not hold the model: a buffer of 700 MiB was refused .* smaller model/,
+    });
+  });
+  it('is not what another error means', async () => {
+    const failing = holdingModel(() => Promise.reject(new Error('no such file')));
+    await assert.rejects(failing, { message: 'no such file' });
   });
 });
 
