@@ -16,7 +16,7 @@ export interface Chat {
   /** Each has a role and a content, and whatever else the template reads (tool_calls, reasoning_content). */
   readonly messages: readonly Message[];
   readonly tools?: readonly unknown[] | undefined;
-  /** Further variables, such as `enable_thinking`. */
+  /** Further variables, such as `enable_thinking` or `documents`. */
   readonly variables?: Readonly<Record<string, unknown>> | undefined;
 }
 export type Message = Readonly<Record<string, unknown>>;
@@ -82,10 +82,10 @@ export class ChatTemplate {
   private write({ tools, variables }: Chat, messages: readonly Message[], generationPrompt: boolean): RenderedChat {
     const given = {
       ...this.special,
+      documents: null,
       ...variables,
       messages: messages.map(asTemplatesRead),
       tools: tools ?? null,
-      documents: null,
       add_generation_prompt: generationPrompt,
     };
     const values = Object.entries(given).map(([name, value]) => [name, fromJson(value)]);
@@ -150,7 +150,8 @@ function templatesIn(directory: string): Templates | undefined {
     ...more.map((name) => [name.slice(0, -'.jinja'.length), join(folder, name)] as const),
   ].filter(([, file]) => existsSync(file));
   if (files.length === 0) return undefined;
-  return new Map(files.map(([name, file]) => [name, { file, source: () => readTextFile(file, MAX_TEMPLATE_BYTES) }]));
+  const read = (file: string): string => readTextFile(file, MAX_TEMPLATE_BYTES, { keepsMark: true });
+  return new Map(files.map(([name, file]) => [name, { file, source: () => read(file) }]));
 }
 
 function templatesOf(file: string, given: z.infer<typeof TokenizerConfig>['chat_template']): Templates {

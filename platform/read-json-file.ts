@@ -16,11 +16,11 @@ export function readJsonFile(file: string, maxBytes: number): unknown {
   }
 }
 
-/** As readJsonFile, before it is parsed. */
-export function readTextFile(file: string, maxBytes: number): string {
+/** As readJsonFile, before it is parsed. @param keepsMark a byte order mark is part of the text, as Python has it */
+export function readTextFile(file: string, maxBytes: number, { keepsMark = false } = {}): string {
   const bytes = readRegular(file, maxBytes);
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: keepsMark }).decode(bytes);
   } catch (error) {
     if (error instanceof TypeError) throw usageError(`${file}: not valid UTF-8`, { cause: error });
     throw error;

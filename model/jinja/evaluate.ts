@@ -1,6 +1,7 @@
 /** The value of an expression. */
 import { attribute, item, sliced } from './attributes.ts';
 import { applyFilter } from './filters.ts';
+import type { Names } from './names.ts';
 import { compared, negated, operate } from './operators.ts';
 import type { AppliedFilter, CallArguments, Expression } from './syntax.ts';
 import { test } from './tests.ts';
@@ -26,13 +27,16 @@ import {
 /** Names of Jinja's that are no variable of a chat and are not computed here. */
 const REFUSED = new Set(['self', 'lipsum', 'cycler', 'joiner']);
 
-/** Names with their values; a name that is not here is looked for around. */
+/** Names with their values, of a frame or of what the template is given; a name that is not here is looked for around. */
 export class Scope {
   private readonly around: Scope | undefined;
+  private readonly names: Names;
   private readonly values = new Map<string, Value>();
 
-  constructor(around: Scope | undefined) {
+  /** @param around undefined for what the template is given */
+  constructor(around: Scope | undefined, names: Names) {
     this.around = around;
+    this.names = names;
   }
 
   set(name: string, value: Value): void {
@@ -42,9 +46,16 @@ export class Scope {
   get(name: string): Value {
     const value = this.values.get(name);
     if (value !== undefined) return value;
-    if (this.around !== undefined) return this.around.get(name);
-    if (REFUSED.has(name)) throw new TemplateError(`${name} is not computed here`);
+    if (this.around !== undefined && (!this.names.unset.has(name) || this.around.knows(name)))
+      return this.around.get(name);
+    if (this.around === undefined && REFUSED.has(name)) throw new TemplateError(`${name} is not computed here`);
     return new Undefined(`${name} is undefined`);
+  }
+
+  /** Whether this frame or one around it has the name, with a value or not yet. What the template is given does not count. */
+  private knows(name: string): boolean {
+    if (this.around === undefined) return false;
+    return this.values.has(name) || this.names.known.has(name) || this.around.knows(name);
   }
 }
 

@@ -8,16 +8,21 @@ import type { Value } from './values.ts';
 /** Noncharacters: the only key of an object that stands for a number, and what a key begins with that looks like an index. */
 const [NUMBER, KEY] = ['\ufdd0', '\ufdd1'];
 
+/**
+ * A quote, with the key behind it where it looks like an index; what is escaped; or a number, or digits of a text. Never a text in whole:
+ * one of millions of characters is more than the engine's stack holds.
+ */
+const TOKEN = /"((?:\d|\\u003\d){1,10}"\s*:)?|\\.|-?\d[\d.eE+-]*/gs;
+
 /** @throws SyntaxError */
 export function parseExact(text: string): unknown {
   const parsed = JSON.parse(text);
-  const marked = text.replace(
-    /"(?:[^"\\]|\\.)*"(\s*:)?|-?\d[\d.eE+-]*/gs,
-    (token: string, colon: string | undefined): string => {
-      if (!token.startsWith('"')) return isExact(token) ? token : JSON.stringify({ [NUMBER]: token });
-      return colon !== undefined && /^"(\d+|[^"]*\\u003.*)"/i.test(token) ? `"${KEY}${token.slice(1)}` : token;
-    },
-  );
+  let isWithin = false;
+  const marked = text.replace(TOKEN, (token: string, key: string | undefined): string => {
+    if (key !== undefined) return `"${KEY}${key}`;
+    if (token === '"') isWithin = !isWithin;
+    return isWithin || token === '"' || isExact(token) ? token : JSON.stringify({ [NUMBER]: token });
+  });
   return marked === text ? parsed : JSON.parse(marked);
 }
 

@@ -1,4 +1,5 @@
 /** Templates: text, outputs and statements, by the rules of Jinja's parser with the tags of transformers. */
+import { namesIn } from './names.ts';
 import { expression, filter, filters, target, tupleOrExpression } from './parse-expression.ts';
 import type { Block, Expression, Parameter, Routine, Statement } from './syntax.ts';
 import { Tokens } from './tokens.ts';
@@ -87,7 +88,7 @@ function readFor(tokens: Tokens): Kind<'for'> {
   const over = tupleOrExpression(tokens, false);
   const test = tokens.skip('name', 'if') ? expression(tokens) : undefined;
   if (tokens.is('name', 'recursive')) throw tokens.fail('a recursive loop is not computed here');
-  if (test !== undefined && mentions(test, 'loop'))
+  if (test !== undefined && namesIn(test).has('loop'))
     throw tokens.fail('loop in the condition of its own for is not computed here');
   const body = blockUpTo(tokens, ['else', 'endfor']);
   const otherwise = tokens.next().text === 'else' ? bodyOf(tokens, 'endfor') : [];
@@ -145,17 +146,11 @@ const SPECIAL = ['caller', 'varargs', 'kwargs'];
 
 function routine(name: string, given: readonly Parameter[], body: Block): Routine {
   const own = new Set(given.map((parameter) => parameter.name));
+  const names = namesIn(body);
   return {
     name,
     parameters: given,
     body,
-    reads: new Set(SPECIAL.filter((one) => !own.has(one) && mentions(body, one))),
+    reads: new Set(SPECIAL.filter((one) => !own.has(one) && names.has(one))),
   };
-}
-
-/** Whether a name is read anywhere in a part of a template. */
-function mentions(part: unknown, name: string): boolean {
-  if (typeof part !== 'object' || part === null) return false;
-  if ('kind' in part && part.kind === 'name' && 'name' in part && part.name === name) return true;
-  return Object.values(part).some((inner) => mentions(inner, name));
 }

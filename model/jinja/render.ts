@@ -1,6 +1,7 @@
 /** What a template writes. */
 import { argumentsOf, call, evaluate, filtered, Scope } from './evaluate.ts';
 import { atLine } from './lexer.ts';
+import { type Names, NO_NAMES, namesOf } from './names.ts';
 import { bounded } from './operators.ts';
 import type { Block, Expression, Routine, Statement, Target } from './syntax.ts';
 import { str } from './text.ts';
@@ -72,7 +73,7 @@ function execute(statement: Statement, around: Surroundings): End {
       write(out, str(filteredText(statement, around)));
       return;
     case 'with': {
-      const within = new Scope(scope);
+      const within = new Scope(scope, namesOf(statement.body));
       const values = statement.values.map(([, value]) => evaluate(value, scope));
       for (const [i, [target]] of statement.values.entries()) assign(target, values[i]!, within);
       return render(statement.body, { ...around, scope: within });
@@ -97,9 +98,10 @@ function write(out: Output, text: string): void {
   out.text = bounded(out.text + text);
 }
 
-function textOf(body: Block, scope: Scope): string {
+/** @param within the frame of `body` */
+function textOf(body: Block, within: Scope): string {
   const out = { text: '' };
-  render(body, { scope: new Scope(scope), out, depth: 0 });
+  render(body, { scope: within, out, depth: 0 });
   return out.text;
 }
 
@@ -107,7 +109,8 @@ function filteredText(
   { body, filters }: Extract<Statement, { kind: 'setBlock' | 'filterBlock' }>,
   { scope }: Surroundings,
 ): Value {
-  return filters.reduce<Value>((value, filter) => filtered(value, filter, scope), textOf(body, scope));
+  const within = new Scope(scope, namesOf(body));
+  return filters.reduce<Value>((value, filter) => filtered(value, filter, within), textOf(body, within));
 }
 
 /** transformers counts the text before a part from the template's own output alone. */
@@ -115,31 +118,31 @@ function generation(body: Block, { scope, out }: Surroundings): void {
   if (out.generated === undefined)
     throw new TemplateError('{% generation %} within a macro, a call, a filter, a set or itself is not computed here');
   const start = out.text.length;
-  write(out, textOf(body, scope));
+  write(out, textOf(body, new Scope(scope, namesOf(body))));
   out.generated.push([start, out.text.length]);
 }
 
 function loop(statement: Extract<Statement, { kind: 'for' }>, { scope, out, depth }: Surroundings): void {
   const { target, over, test, body, otherwise } = statement;
-  const scopeOf = (item: Value): Scope => {
-    const within = new Scope(scope);
+  const scopeOf = (item: Value, names: Names): Scope => {
+    const within = new Scope(scope, names);
     assign(target, item, within);
     return within;
   };
   const all = iterate(evaluate(over, scope));
-  const items = test === undefined ? all : all.filter((item) => truthy(evaluate(test, scopeOf(item))));
+  const items = test === undefined ? all : all.filter((item) => truthy(evaluate(test, scopeOf(item, NO_NAMES))));
   const state = new Loop(items);
   let isWhole = false;
   for (const [i, item] of items.entries()) {
     state.index = i;
-    const within = scopeOf(item);
+    const within = scopeOf(item, namesOf(body));
     within.set('loop', state);
     const end = render(body, { scope: within, out, depth: depth + 1 });
     if (end === 'break') break;
     // As Jinja has it: who breaks off or goes on in every pass gets the else as well.
     if (end === undefined) isWhole = true;
   }
-  if (!isWhole) render(otherwise, { scope: new Scope(scope), out, depth });
+  if (!isWhole) render(otherwise, { scope: new Scope(scope, namesOf(otherwise)), out, depth });
 }
 
 function assign(target: Target, value: Value, scope: Scope): void {
@@ -167,20 +170,20 @@ function callWith(node: Extract<Expression, { kind: 'call' }>, caller: Callable,
 function routine(definition: Routine, scope: Scope): Callable {
   const { name, parameters, body } = definition;
   return new Callable(name, ({ positional, named }) => {
-    const within = new Scope(scope);
+    const within = new Scope(scope, namesOf(body, parameters));
     const left = new Map(named);
-    for (const [i, { name, otherwise }] of parameters.entries()) {
+    const absent = parameters.filter(({ name }, i) => {
       if (i < positional.length && left.has(name)) throw new TemplateError(`${definition.name} is given ${name} twice`);
       const given = i < positional.length ? positional[i] : left.get(name);
       left.delete(name);
-      const fallback = (): Value =>
-        otherwise === undefined ? new Undefined(`${definition.name} is given no ${name}`) : evaluate(otherwise, within);
-      within.set(name, given === undefined ? fallback() : given);
-    }
+      within.set(name, given === undefined ? new Undefined(`${definition.name} is given no ${name}`) : given);
+      return given === undefined;
+    });
     bindRest(definition, within, { positional: positional.slice(parameters.length), named: left });
-    const out = { text: '' };
-    render(body, { scope: within, out, depth: 0 });
-    return out.text;
+    // A default sees all that is given, and the defaults before it.
+    for (const { name, otherwise } of absent)
+      if (otherwise !== undefined) within.set(name, evaluate(otherwise, within));
+    return textOf(body, within);
   });
 }
 

@@ -3,6 +3,7 @@
  * computed here is refused by name. The room jinja/ knows nothing of chats.
  */
 import { Scope } from './evaluate.ts';
+import { NO_NAMES, namesOf } from './names.ts';
 import { parseTemplate } from './parse-template.ts';
 import { type Output, render } from './render.ts';
 import { strftime } from './strftime.ts';
@@ -42,10 +43,10 @@ export class Template {
    * @throws TemplateError
    */
   render(variables: Readonly<Record<string, Value>>, now: () => Date): Required<Output> {
-    const scope = new Scope(undefined);
-    for (const [name, value] of Object.entries({ ...globals(now), ...variables })) scope.set(name, value);
+    const given = new Scope(undefined, NO_NAMES);
+    for (const [name, value] of Object.entries({ ...globals(now), ...variables })) given.set(name, value);
     const out = { text: '', generated: [] };
-    render(this.body, { scope: new Scope(scope), out, depth: 0 });
+    render(this.body, { scope: new Scope(given, namesOf(this.body)), out, depth: 0 });
     return out;
   }
 }

@@ -81,7 +81,7 @@ describe('onebyte generate', () => {
       rowsFile({ prompt: 'a' }, { text: 'b' }),
     );
     assert.equal(code, 2);
-    assert.match(stderr, /rows\.jsonl:2: expected \{"prompt"\} or \{"messages"\}, got \{"text":"b"\}/);
+    assert.match(stderr, /rows\.jsonl:2: expected one of .*\{"prompt"\}.*; got \{"text":"b"\}/);
   });
 });
 

@@ -103,6 +103,14 @@ describe('a row that is a chat', () => {
     const ids = await idsOf(own, '[{"n": 1}]glad|Be brief.|Good?|Yes.');
     assert.deepEqual((await rowOf(row, RULES, own)).ids, ids);
   });
+
+  it('hands the chat template messages with their fields in the order of the file', async (t) => {
+    const own = await loadTokenizer(copyWithTemplate('{% for m in messages %}{{ m | tojson }}{% endfor %}'));
+    t.after(() => own.close());
+    const texts = ['{"content": "Good?", "role": "user", "name": "n"}', '{"content": "Yes.", "role": "assistant"}'];
+    const { ids } = await rowOf({ messages: texts.map((text) => JSON.parse(text)) }, RULES, own);
+    assert.deepEqual(ids, await idsOf(own, texts.join('')));
+  });
 });
 
 it('numbers and keys of a chat are to its template what they are to Python', async (t) => {
@@ -146,7 +154,7 @@ describe('a row of plain text', () => {
 
 describe('a row of another form is refused', () => {
   const BAD: [name: string, row: object, message: RegExp][] = [
-    ['no messages', { messages: [] }, /messages no message has the role "assistant"/],
+    ['no messages', { messages: [] }, /messages Too small/],
     ['no answer', { messages: messages.slice(0, 2) }, /messages no message has the role "assistant"/],
     ['nothing from gpt', { conversations: [{ from: 'human', value: 'a' }] }, /conversations nothing is from "gpt"/],
     ['a role that is not known', { conversations: [{ from: 'bing', value: 'a' }] }, /conversations.0.from .*human/],
@@ -155,6 +163,12 @@ describe('a row of another form is refused', () => {
       'a content of parts',
       { messages: [{ role: 'user', content: [{ type: 'image' }] }] },
       /messages.0.content .*a text/,
+    ],
+    ['a content that is a number', { messages: [{ role: 'user', content: 1 }] }, /messages.0.content .*a text/],
+    [
+      'tools among the variables',
+      { messages, chat_template_kwargs: { tools: [], mood: 'glad' } },
+      /chat_template_kwargs.tools is no variable of a template; remove it \(messages and tools are fields of the row\);/,
     ],
     ['messages that are a text', { messages: 'a' }, /messages .*expected array/],
     ['too many messages', { messages: Array(1001).fill(messages[2]) }, /messages Too big: .*1000/],

@@ -37,6 +37,10 @@ describe('a chat template', () => {
       render('{{ bos_token }}{{ eos_token }}{{ messages[0].role }}{{ tools | tojson }}{{ mood }}'),
       '<s>user[{"n": 1}]x',
     );
+    assert.equal(render('{{ documents }}'), 'None');
+    const documents = [{ title: 't' }];
+    const { text } = template('{{ documents | tojson }}').render({ ...chat('a'), variables: { documents } });
+    assert.equal(text, '[{"title": "t"}]');
     assert.equal(render('{% if add_generation_prompt %}yes{% endif %}', true), 'yes');
     assert.equal(render('{% if add_generation_prompt %}yes{% endif %}'), '');
   });
@@ -74,6 +78,7 @@ describe('a chat template', () => {
     writeFileSync(join(more, 'additional_chat_templates/tool_use.jinja'), 'more');
     assert.equal(openChatTemplate(more, true)?.render(chat('a')).text, 'more');
     assert.equal(openChatTemplate(more)?.render(chat('a')).text, 'j');
+    assert.equal(text({ 'chat_template.jinja': '\ufeffj' }), '\ufeffj');
     assert.equal(text({ 'tokenizer_config.json': {} }), undefined);
     assert.equal(text({}), undefined);
     refused(

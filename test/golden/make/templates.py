@@ -130,6 +130,25 @@ TEMPLATES = r"""
 {% macro f() %}{{ caller is defined }}{{ caller }}{% endmacro %}{{ f() }}
 {% macro f() %}x{% endmacro %}{% call f() %}y{% endcall %}
 {% macro f(t) %}{% for x in t %}{{ loop.index }}{{ caller(x) }}{% endfor %}{% endmacro %}{% for y in [7] %}{% call(x) f([1, 2]) %}{{ x }}{{ y }}{{ loop.index }};{% endcall %}{% endfor %}
+{% for i in range(2) %}{{ text }}|{% endfor %}{% set text = 1 %}{{ text }}
+{{ text }}{% for i in range(2) %}{{ text }}|{% endfor %}{% set text = 1 %}
+{% for i in range(2) %}{{ text }}|{% endfor %}{% set text = text ~ 1 %}{{ text }}
+{% for i in range(2) %}{{ text }}|{% endfor %}{% if no %}{% set text = 1 %}{% endif %}{{ text }}
+{% for i in range(2) %}{{ text }}|{% endfor %}{% if no %}{{ text }}{% endif %}{% set text = 1 %}
+{% for i in range(2) %}{% for j in range(2) %}{{ text }}|{% endfor %}{% set text = i %}{% endfor %}
+{% for i in range(2) %}{% for j in range(2) %}{{ text }}|{% endfor %}{% set text = i %}{% endfor %}{{ text }}
+{% for text in words if text %}{% with %}{{ text }}{% set text = 1 %}{{ text }}{% endwith %}{% endfor %}
+{% for i in [text] if text %}{{ i }}{% set text = 1 %}{% else %}{{ text }}{% endfor %}{% set text = 2 %}
+{% macro a() %}{{ text }}|{% endmacro %}{{ a() }}{% set text = 1 %}{{ a() }}
+{% macro text(n) %}{{ n }}{% if n %}{{ text(0) }}{% endif %}{% endmacro %}{{ text(1) }}
+{% with a = text %}{{ a }}{{ text }}|{% endwith %}{% set text = 1 %}
+{% filter upper %}{{ text }}|{% endfilter %}{% set text %}{{ text }}x{% endset %}{{ text }}
+{% filter replace('a', text) %}{% set text = 1 %}banana{% endfilter %}
+{% set x | replace('a', text) %}{% set text = 1 %}banana{% endset %}{{ x }}{{ text }}
+{% generation %}{{ text }}|{% endgeneration %}{% set text = 1 %}{% generation %}{{ text }}{% endgeneration %}
+{% macro a() %}<{{ caller() }}>{% endmacro %}{% call a() %}{{ text }}{% endcall %}{% set text = 1 %}{% call a() %}{{ text }}{% endcall %}
+{% for i in range(2) %}{{ range(2) is defined }}{% endfor %}{% set range = 1 %}
+{% macro a(text=text, n=words, words=1) %}{{ text }}|{{ n }}|{{ words }};{% endmacro %}{{ a() }}{{ a(words=2) }}{{ a(n=none, text=3) }}
 {% filter upper %}abc{{ text }}{% endfilter %}{% filter trim | replace('a', 'b') %} aa {% endfilter %}
 {% with a = 1, b = 2 %}{{ a }}{{ b }}{% endwith %}{{ a is defined }}{% set a = 5 %}{% with b = a %}{% set a = 6 %}{{ b }}{{ a }}{% endwith %}{{ a }}{% with %}{{ a }}{% endwith %}
 {% print 1, 2 %}

@@ -94,6 +94,19 @@ describe('JSON', () => {
     });
     assert.throws(() => parseExact('{"a": 01}'), SyntaxError);
   });
+
+  it('may have a text of as many characters as a line has bytes', () => {
+    for (const text of ['a'.repeat(2 ** 24), '\\u00e9'.repeat(2 ** 21), '\\\\'.repeat(2 ** 22), '1'.repeat(2 ** 24)]) {
+      const value: unknown = JSON.parse(`"${text}"`);
+      assert.deepEqual(
+        fromJson(parseExact(`{"2": 1.0, "1": "${text}"}`)),
+        new Map<string, unknown>([
+          ['2', 1],
+          ['1', value],
+        ]),
+      );
+    }
+  });
 });
 
 describe('a date', () => {
