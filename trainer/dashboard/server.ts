@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { joinAddress, splitAddress } from '../../platform/address.ts';
+import { freeDescriptors } from '../../platform/descriptors.ts';
 import type { RunHistory } from '../metrics/history.ts';
 import { createExposition, type Exposition } from '../metrics/prometheus.ts';
 import type { MetricsSink } from '../metrics/run-metrics.ts';
@@ -11,8 +12,12 @@ import { EventStream } from './event-stream.ts';
 import { type PageFile, readPageFiles } from './page-files.ts';
 import { parseCursor, summaryOf } from './page-update.ts';
 
-/** Connections at once. One more ends the one that has been without a request for longest; pages that watch the run stay. */
+/**
+ * Connections at once, and the part of the free descriptors that they may take. One more ends the one that has been without a request
+ * for longest; pages that watch the run stay.
+ */
 const MAX_CONNECTIONS = 256;
+const PART_OF_DESCRIPTORS = 1 / 8;
 
 const HEADERS = {
   'content-security-policy':
@@ -65,6 +70,7 @@ export async function startDashboard(address: string, history: RunHistory): Prom
  * @returns keeps a connection from being ended for another one
  */
 function limitConnections(server: Server): (socket: Socket) => void {
+  const most = Math.min(MAX_CONNECTIONS, Math.floor(freeDescriptors() * PART_OF_DESCRIPTORS));
   let open = 0;
   /** Those that may be ended, the longest without a request first; one that does not read its answer is among them. */
   const idle = new Set<Socket>();
@@ -75,7 +81,7 @@ function limitConnections(server: Server): (socket: Socket) => void {
       open--;
       idle.delete(socket);
     });
-    if (open > MAX_CONNECTIONS) for (const oldest of [...idle].slice(0, 1)) oldest.destroy();
+    if (open > most) for (const oldest of [...idle].slice(0, 1)) oldest.destroy();
   });
   server.prependListener('request', ({ socket }: IncomingMessage) => {
     idle.delete(socket);

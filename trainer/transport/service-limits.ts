@@ -27,6 +27,17 @@ export interface ServiceLimits {
   readonly keepaliveTimeoutMs: number;
 }
 
+/** Part of the descriptors that are free as a trainer starts listening; the rest is for the dashboard and for files. */
+const PART_OF_DESCRIPTORS = 3 / 4;
+
+/** The limits of a process that may open `free` more descriptors: without one left it could write no checkpoint. */
+export function serviceLimitsFor(free: number): ServiceLimits {
+  const connections = Math.min(SERVICE_LIMITS.connections, Math.floor(free * PART_OF_DESCRIPTORS));
+  const connectionsPerAddress = Math.min(SERVICE_LIMITS.connectionsPerAddress, Math.ceil(connections / 2));
+  return { ...SERVICE_LIMITS, connections, connectionsPerAddress };
+}
+
+/** Where descriptors are plenty. */
 export const SERVICE_LIMITS: ServiceLimits = {
   connections: 4096,
   connectionsPerAddress: 2048,
