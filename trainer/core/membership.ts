@@ -15,7 +15,7 @@ import { catchUpOf, recordsFrom } from './catch-up.ts';
 import { askAgain, startEvaluation } from './evaluation.ts';
 import { type Place, placeFor } from './names.ts';
 import { tell } from './notice.ts';
-import { MAX_CREDIT, readyMembers } from './quorum.ts';
+import { FULL_TRUST, NO_TRUST, readyMembers } from './quorum.ts';
 import { isClaimSettled } from './recovery.ts';
 import { expel, refuse, remove } from './removal.ts';
 import type { Effect, Event, Member, Origin, Refusal, Report, StreamId, TrainerState } from './state.ts';
@@ -115,7 +115,7 @@ const newMember = (
   expectedFrom: undefined,
   readyMs: 0,
   arrivals: [],
-  credit: MAX_CREDIT,
+  ...(state.normaliser.round === 0 || state.former.names.has(name) ? FULL_TRUST : NO_TRUST),
   trainingLoss: undefined,
   noEvaluation: false,
   missedRanges: 0,

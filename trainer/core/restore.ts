@@ -4,6 +4,7 @@ import type { ReplicaState } from '../../kernels/replica.ts';
 import { countsProblem } from '../../proto/evaluation.ts';
 import type { Evaluation, LogFrame } from '../../proto/gen/onebyte.ts';
 import { noteRecord, openRound } from './commit.ts';
+import { MAX_CREDIT } from './quorum.ts';
 import type { TrainerRules, TrainerState } from './state.ts';
 import { initialProgress, noteEvaluation } from './stopping.ts';
 
@@ -25,6 +26,7 @@ export function restoreTrainer(
     nextMembership: 0,
     newcomers: new Map(),
     members: new Map(),
+    newcomersCredit: MAX_CREDIT,
     heard: new Map(),
     contributors: new Set(),
     workerOfStream: new Map(),

@@ -90,6 +90,8 @@ export interface Member {
   arrivals: ArrivalTimes;
   /** How far rounds wait for it: quorum.ts. */
   credit: number;
+  /** It has not earned a credit of its own yet. */
+  isNewcomer: boolean;
   /** What its minibatches lost, as it said last; undefined where it has said nothing on this stream. */
   trainingLoss: TrainingLoss | undefined;
   /** It said that it evaluates nothing. */
@@ -143,6 +145,8 @@ export interface TrainerState {
   /** What is left to an origin of the new names it may bring: names.ts. */
   readonly newcomers: Map<string, { left: number; atMs: number }>;
   readonly members: Map<number, Member>;
+  /** How far rounds wait for members that are newcomers: quorum.ts. */
+  newcomersCredit: number;
   /** The last contribution heard of each worker that has a number for good or is a member: the next must be behind it. */
   readonly heard: Map<number, ContributionPlace>;
   /** Workers with gradients in a committed record. */
