@@ -24,7 +24,7 @@ export function restoreTrainer(
     numbers: new Map(),
     memberships: new Map(),
     nextMembership: 0,
-    newcomers: new Map(),
+    allowances: new Map(),
     members: new Map(),
     newcomersCredit: MAX_CREDIT,
     heard: new Map(),

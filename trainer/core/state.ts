@@ -16,6 +16,7 @@ import type {
 import type { ExitCode } from '../../proto/operating-error.ts';
 import type { RecordEntry } from '../../proto/record.ts';
 import type { TrainerSettings } from '../../settings/trainer-settings.ts';
+import type { Allowances } from './allowance.ts';
 import type { ArrivalTimes } from './deadline.ts';
 import type { OpenEvaluation } from './evaluation-range.ts';
 import type { LastWord } from './last-word.ts';
@@ -142,8 +143,8 @@ export interface TrainerState {
   /** The last membership of each of these numbers that contributed. */
   readonly memberships: Map<number, number>;
   nextMembership: number;
-  /** What is left to an origin of the new names it may bring: names.ts. */
-  readonly newcomers: Map<string, { left: number; atMs: number }>;
+  /** What is left of the hellos that an origin or a worker may say: names.ts. */
+  readonly allowances: Allowances;
   readonly members: Map<number, Member>;
   /** How far rounds wait for members that are newcomers: quorum.ts. */
   newcomersCredit: number;
@@ -212,7 +213,7 @@ export type Refusal =
   | 'config'
   /** The name is another's for as long as a lease. */
   | 'taken'
-  /** Too many new names at once. */
+  /** Too many hellos at once. */
   | 'busy'
   | 'full'
   | 'ahead'

@@ -15,8 +15,10 @@ export interface ServiceLimits {
   readonly idleConnectionMs: number;
   /** Messages of one stream that wait to be handled; then nothing more of it is read. */
   readonly unhandledMessages: number;
-  /** Bytes that wait for a peer to read them; then its connection is closed. */
+  /** Bytes that wait to be read on one connection; then it is closed. */
   readonly backlogBytes: number;
+  /** The same for all of them; then the one on which most wait is closed. */
+  readonly backlogBytesOfAll: number;
   /** Snapshots sent at once. */
   readonly snapshots: number;
   /** How long a peer may take to read one chunk of a snapshot, ms. */
@@ -46,7 +48,8 @@ export const SERVICE_LIMITS: ServiceLimits = {
   helloTimeoutMs: 10_000,
   idleConnectionMs: 60_000,
   unhandledMessages: 64,
-  backlogBytes: 16 * 1024 * 1024,
+  backlogBytes: 64 * 1024 * 1024,
+  backlogBytesOfAll: 512 * 1024 * 1024,
   snapshots: 64,
   snapshotStallMs: 20_000,
   sessionMemoryMib: 64,

@@ -199,8 +199,8 @@ describe('the trainer', () => {
   it('waits as rarely for one that comes back under the name that it contributed under', () => {
     let resumeSecret: Buffer = Buffer.alloc(0);
     const inVain = roundsInVain(200, (state, round, atMs) => {
-      if (round % 3 > 0) return;
-      step(state, { kind: 'leave', atMs, stream: 10 + round - 3, reason: '' });
+      if (round % 10 > 0) return;
+      step(state, { kind: 'leave', atMs, stream: 10 + round - 10, reason: '' });
       resumeSecret = secretOf(join(state, 'n', 10 + round, atMs, { resumeSecret }));
       step(state, contribution(10 + round, round, atMs));
     });
@@ -436,6 +436,25 @@ describe('the trainer', () => {
     };
     const taken = Array.from({ length: 3_000 }, (_, stream) => come(stream, 0)).filter(({ length }) => length === 0);
     assert.deepEqual([taken.length, come(3_000, 0), come(3_001, 1_000)], [1_024, ['busy'], []]);
+  });
+
+  it('takes few hellos a second of one name, with its secret or a lease later, whatever it asks for', () => {
+    const state = trainer({}, 0, { adapterElements: 10_000_000 });
+    const resumeSecret = secretOf(join(state, 'a', 0));
+    for (let round = 0; round < 9; round++) step(state, contribution(0, round));
+    const resume = (stream: number, atMs: number): Effect[] => {
+      const replica = digest(0);
+      const said = hello('a', { resumeSecret, epoch: state.epoch, replica });
+      return step(state, { kind: 'hello', atMs, stream, origin: originOf(stream), hello: said });
+    };
+    const effects = Array.from({ length: 100 }, (_, i) => resume(1 + i, 1)).flat();
+    const records = effects.filter((effect) => effect.kind === 'send' && effect.message.message?.$case === 'record');
+    assert.deepEqual([records.length, reportsOf(effects, 'joined').length], [8 * 9, 8]);
+    assert.deepEqual(refusals(effects).filter((refusal) => refusal === 'busy').length, 92);
+    assert.equal(state.members.get(0)?.stream, 8, 'the last that was welcomed stays');
+    assert.deepEqual([refusals(resume(200, 1_001)), refusals(resume(201, 1_001))], [['replaced'], ['busy']]);
+    step(state, { kind: 'leave', atMs: 1_001, stream: 200, reason: '' });
+    assert.deepEqual([refusals(resume(202, 1_001)), refusals(resume(203, 2_001))], [['busy'], []]);
   });
 
   it('gives those who ask for none a number above all others, and the smallest that are free after the last', () => {
