@@ -19,8 +19,11 @@ export interface ServiceLimits {
   readonly backlogBytes: number;
   /** The same for all of them; then the one on which most wait is closed. */
   readonly backlogBytesOfAll: number;
-  /** Snapshots sent at once. */
+  /** Snapshots sent at once; a newcomer beyond it takes the place of the oldest without a worker, or is turned away. */
   readonly snapshots: number;
+  /** The same for one address, and for one connection, on which none makes room. */
+  readonly snapshotsPerAddress: number;
+  readonly snapshotsPerConnection: number;
   /** How long a peer may take to read one chunk of a snapshot, ms. */
   readonly snapshotStallMs: number;
   /** HTTP/2 memory of one connection, MiB. */
@@ -51,6 +54,8 @@ export const SERVICE_LIMITS: ServiceLimits = {
   backlogBytes: 64 * 1024 * 1024,
   backlogBytesOfAll: 512 * 1024 * 1024,
   snapshots: 64,
+  snapshotsPerAddress: 32,
+  snapshotsPerConnection: 8,
   snapshotStallMs: 20_000,
   sessionMemoryMib: 64,
   keepaliveMs: 20_000,

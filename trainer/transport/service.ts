@@ -73,7 +73,7 @@ export async function startService(
   const sendSnapshot = snapshotSender(
     limits,
     () => handlers.snapshot(),
-    (peer) => listener?.drop(peer),
+    () => listener!,
   );
   server.addService(definition, {
     join: (call: JoinCall) => streams.add(call),
