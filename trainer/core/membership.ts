@@ -8,7 +8,13 @@ import {
   type ReplicaDigest,
   Welcome_CatchUp,
 } from '../../proto/gen/onebyte.ts';
-import { DIGEST_BYTES, MAX_DEVICE_LENGTH, MAX_NAME_LENGTH, MAX_REASON_LENGTH } from '../../proto/limits.ts';
+import {
+  DIGEST_BYTES,
+  MAX_DEVICE_LENGTH,
+  MAX_NAME_LENGTH,
+  MAX_REASON_LENGTH,
+  MAX_WORKERS,
+} from '../../proto/limits.ts';
 import { peerText } from '../../proto/peer-text.ts';
 import { resumeSecretOf, withProof } from '../../proto/record-proof.ts';
 import { catchUpOf, recordsFrom } from './catch-up.ts';
@@ -139,6 +145,8 @@ function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | un
     return ['invalid', `worker name: expected 1…${MAX_NAME_LENGTH} letters, digits or . _ : @ / -`];
   if (Buffer.compare(hello.runConfigSha256, state.rules.runConfigSha256) !== 0)
     return ['config', `worker ${hello.name} goes by another run config than this trainer`];
+  if (hello.requestedWorker !== undefined && hello.requestedWorker >= MAX_WORKERS)
+    return ['invalid', `worker ${hello.name} asks for number ${hello.requestedWorker}, expected 0…${MAX_WORKERS - 1}`];
   if (hello.replica && hello.replica.sha256.length !== DIGEST_BYTES)
     return ['invalid', digestProblem(`worker ${hello.name}`, hello.replica)];
   const { round } = state.normaliser;

@@ -475,6 +475,14 @@ describe('the trainer', () => {
     assert.deepEqual(numbersOf(state), expected);
   });
 
+  it('refuses a number beyond the last with the range', () => {
+    const effects = join(trainer(), 'a', 1, 0, { requestedWorker: 65_536 });
+    assert.deepEqual(
+      effects.map((effect) => effect.kind === 'refuse' && [effect.refusal, effect.text]),
+      [['invalid', 'worker a asks for number 65536, expected 0…65535']],
+    );
+  });
+
   it('gives a worker that asks for the number of another the next one, whether that has contributed or not', () => {
     const state = trainer();
     join(state, 'named', 1, 0, { requestedWorker: 1 });
