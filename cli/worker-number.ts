@@ -1,4 +1,5 @@
 /** Which worker number to ask for: a flag's, or the one that what started this process wrote into its environment. */
+import { MAX_WORKERS } from '../proto/limits.ts';
 import { usageError } from '../proto/operating-error.ts';
 
 /** An Indexed Job of Kubernetes, torchrun's workers, and Kubeflow's PyTorch pods; the first that is set counts. */
@@ -10,16 +11,13 @@ export interface WorkerNumber {
   readonly source: string;
 }
 
-/** @throws OperatingError usage: a variable that is set and no whole number */
+/** @throws OperatingError usage: a flag or a variable that is set and no worker number */
 export function workerNumber(flag: number | undefined, env: NodeJS.ProcessEnv): WorkerNumber | undefined {
-  if (flag !== undefined) return { number: flag, source: '--number' };
-  for (const source of VARIABLES) {
-    const text = env[source];
-    if (text === undefined || text === '') continue;
-    const number = Number(text);
-    if (!/^\d+$/.test(text) || number > 0xffff_ffff)
-      throw usageError(`${source}=${JSON.stringify(text)}: expected a worker number, 0…4294967295`);
-    return { number, source };
-  }
-  return undefined;
+  const given = [['--number', flag?.toString()] as const, ...VARIABLES.map((name) => [name, env[name]] as const)];
+  const [source, text] = given.find(([, value]) => value !== undefined && value !== '') ?? [];
+  if (source === undefined || text === undefined) return undefined;
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || number >= MAX_WORKERS)
+    throw usageError(`${source}=${JSON.stringify(text)}: expected a worker number, 0…${MAX_WORKERS - 1}`);
+  return { number, source };
 }

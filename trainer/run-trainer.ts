@@ -50,7 +50,7 @@ export interface TrainerOptions {
   readonly initialAdapter: Buffer;
   readonly backend: Backend;
   readonly access: ServiceAccess;
-  /** Default: SERVICE_LIMITS. */
+  /** Default: what the descriptors of this process allow. */
   readonly serviceLimits?: ServiceLimits;
   /** `wire`: socket bytes so far. */
   readonly onReport: (report: Report, wire: { up: number; down: number }) => void;

@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import { settingFlags } from '../../cli/command.ts';
 import { EXIT } from '../../proto/operating-error.ts';
-import { bin, lastJson, root, runFile, runOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { bin, lastJson, root, runFile, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const out = join(temporaryDirectory(), 'run');
@@ -49,20 +49,12 @@ describe('a full disk', () => {
   });
 
   it('stops the trainer with code 5; a resumed run goes on from the last record in the log', async () => {
-    const script = `trap '' XFSZ; ulimit -f ${LIMIT}; exec "$@"`;
-    const command = [process.execPath, 'bin/onebyte.js', ...simulate, ...settings, '--rounds', '1000'];
-    const child = spawn('bash', ['-c', script, 'bash', ...command], {
-      cwd: root,
-      stdio: ['ignore', 'ignore', 'pipe'],
-      env: { ...process.env, ONEBYTE_LOG_FORMAT: 'json' },
-    });
-    const stderr = text(child.stderr);
-    const code = await new Promise((resolve) => child.on('close', resolve));
-    assert.equal(code, EXIT.durableStore, await stderr);
-    const position = /round log \S+: (?:EFBIG|ENOSPC) at byte (\d+)\. Nothing after it was acknowledged/.exec(
-      await stderr,
-    );
-    assert(position, await stderr);
+    const command = [...simulate, ...settings, '--rounds', '1000'];
+    const limit = `trap '' XFSZ; ulimit -f ${LIMIT}`;
+    const { code, stderr } = await startOnebyte(command, {}, bin, root, limit).finished;
+    assert.equal(code, EXIT.durableStore, stderr);
+    const position = /round log \S+: (?:EFBIG|ENOSPC) at byte (\d+)\. Nothing after it was acknowledged/.exec(stderr);
+    assert(position, stderr);
     assert(statSync(roundLog).size >= Number(position[1]), 'all that was acknowledged is in the log');
 
     const held = lastJson(await runOnebyte('replay', '--log', roundLog, '--json')).round;

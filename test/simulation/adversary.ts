@@ -55,6 +55,8 @@ export class Adversary {
   private round = 0;
   private identities = 0;
   private silentFrom: number;
+  /** Does nothing but keep rounds waiting under one name after the other. Drawn apart, so that what others do stays as it was. */
+  private readonly isRestless: boolean;
 
   constructor(world: World, index: number, network: HostileNetwork) {
     this.world = world;
@@ -64,9 +66,14 @@ export class Adversary {
     const wanted = 2 + this.below(3);
     this.tactics = new Set(Array.from({ length: wanted }, () => TACTICS[this.below(TACTICS.length)]!));
     this.silentFrom = this.below(world.rules.rounds + 1);
+    this.isRestless = seedrandom(`simulation/${world.seed}/${this.name}/restless`)() < 0.2;
   }
 
   start(): void {
+    if (this.isRestless) {
+      this.comeAndGo();
+      return;
+    }
     this.join();
     this.beat();
   }
@@ -128,6 +135,25 @@ export class Adversary {
         this.evaluate(message.value);
         break;
     }
+  }
+
+  /** Is waited for in one round, and comes back under a new name as it ends. */
+  private comeAndGo(): void {
+    const name = `${this.name}.${this.identities++}`;
+    let records = 0;
+    const stream = this.network.open(
+      this,
+      ({ message }) => {
+        if (message?.$case === 'welcome')
+          stream?.send({ $case: 'digest', value: { round: 7, sha256: this.forgedDigest(7) } });
+        if (message?.$case !== 'record' || ++records < 2) return;
+        stream?.send({ $case: 'leave', value: { reason: 'on' } });
+        stream?.close();
+      },
+      () => this.world.clock.after(1 + this.below(20), () => this.comeAndGo()),
+    );
+    if (stream) stream.send(this.hello(name));
+    else this.world.clock.after(500, () => this.comeAndGo());
   }
 
   private forgeRecords(): void {

@@ -25,6 +25,7 @@ export const PLANTED_BUGS = [
   'stop when many say so',
   'take the times of one member for those of all',
   'wait for members that never answer',
+  'wait for each newcomer',
   'give numbers away with the hello',
   'take forged records',
   'take those who are back first for all',
@@ -67,6 +68,7 @@ function spoilTrust(bug: PlantedBug | undefined, state: TrainerState, event: Eve
   const member = 'stream' in event ? state.members.get(state.workerOfStream.get(event.stream) ?? -1) : undefined;
   if (bug === 'let one member fill a record') state.sharers = 1;
   if (bug === 'wait for members that never answer') for (const one of members) one.credit = 64;
+  if (bug === 'wait for each newcomer') state.newcomersCredit = 64;
   if (bug === 'wait for an evaluator for ever')
     for (const { asks } of state.evaluation?.ranges ?? [])
       for (const [worker, { counts, isOpen }] of asks)

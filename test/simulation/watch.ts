@@ -10,6 +10,8 @@ import type { World } from './world.ts';
  * lasts for. Below 0 it is left out, as all of them may be.
  */
 const PATIENCE = 3;
+/** As many rounds may wait in vain for all newcomers together, and one of so many more: of members with fewer answers, who came later. */
+const NEWCOMER_ANSWERS = 32;
 
 /** What was so before an event. */
 interface Before {
@@ -29,6 +31,10 @@ export class Watch {
   /** Members that were ready as the open round began. */
   private sharers = 1;
   private readonly missed = new Map<number, number>();
+  /** Answers of those who came as rounds had been made, by worker, and rounds since the trainer was opened that waited in vain for some. */
+  private readonly newcomers = new Map<number, number>();
+  private rounds = 0;
+  private inVain = 0;
   /** Names of those who were members when the trainer was opened again, less those who left since. */
   private known = new Set<string>();
   /** When their leases have run out, by the trainer's clock, less its pauses and leaps: nobody could be heard meanwhile. */
@@ -43,6 +49,9 @@ export class Watch {
     const toCome = state.normaliser.round === 0 ? this.world.rules.settings.startWorkers : 1;
     this.sharers = Math.max(toCome, known.size);
     this.missed.clear();
+    this.newcomers.clear();
+    this.rounds = 0;
+    this.inVain = 0;
     this.known = known;
     this.leasesEndMs = state.lastTickMs + this.world.rules.settings.leaseMs;
   }
@@ -73,8 +82,7 @@ export class Watch {
   after(before: Before, state: TrainerState, event: Event, effects: readonly Effect[]): void {
     if (state.phase !== 'done') this.checkHello(before, event, effects);
     this.checkHonest(before, state, event, effects);
-    for (const effect of effects)
-      if (effect.kind === 'report' && effect.report.kind === 'left') this.known.delete(effect.report.name);
+    this.noteMembers(before.round, effects);
     for (const effect of effects) {
       if (effect.kind === 'append') this.checkFrames(before, state, effect, effects);
       if (effect.kind !== 'report' || effect.report.kind !== 'round') continue;
@@ -87,6 +95,19 @@ export class Watch {
     this.checkDeadline(state);
     if (normaliser.round === before.round) return;
     this.sharers = [...state.members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined).length;
+  }
+
+  /** Who came and left. */
+  private noteMembers(round: number, effects: readonly Effect[]): void {
+    for (const effect of effects) {
+      if (effect.kind !== 'report') continue;
+      const { report } = effect;
+      if (report.kind === 'joined' && !report.resumed && round > 0 && !this.known.has(report.name))
+        this.newcomers.set(report.worker, 0);
+      if (report.kind !== 'left') continue;
+      this.known.delete(report.name);
+      this.newcomers.delete(report.worker);
+    }
   }
 
   /** Once most members were heard often, a round closes about when the usual one of them answers. */
@@ -192,6 +213,13 @@ export class Watch {
     const areFew = asked.filter(({ worker }) => !answeredMs.has(worker)).length <= Math.floor(asked.length / 3);
     for (const worker of [...this.missed.keys()]) if (!areFew || !missing.includes(worker)) this.missed.delete(worker);
     if (areFew) for (const worker of missing) this.missed.set(worker, (this.missed.get(worker) ?? 0) + 1);
+    const areNew = missing.some((worker) => (this.newcomers.get(worker) ?? NEWCOMER_ANSWERS) < NEWCOMER_ANSWERS);
+    this.rounds++;
+    if (areFew && areNew) this.inVain++;
+    const most = PATIENCE + this.rounds / (NEWCOMER_ANSWERS + 1);
+    this.check(this.inVain <= most, `${this.inVain} of ${this.rounds} rounds waited in vain for newcomers`);
+    for (const worker of answeredMs.keys())
+      if (this.newcomers.has(worker)) this.newcomers.set(worker, this.newcomers.get(worker)! + 1);
     const patient = [...this.missed].find(([, rounds]) => rounds > PATIENCE);
     this.check(!patient, `${patient?.[1]} rounds waited in vain for worker ${patient?.[0]}`);
   }

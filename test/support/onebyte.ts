@@ -29,14 +29,20 @@ export interface Running {
   line(pattern: RegExp): Promise<RegExpExecArray>;
 }
 
-/** Starts `onebyte <args>` in `cwd`; logs are JSON lines on stderr. `script`: run in place of bin/onebyte.js. */
+/**
+ * Starts `onebyte <args>` in `cwd`; logs are JSON lines on stderr. `script`: run in place of bin/onebyte.js. `limit`: what a shell does
+ * before, such as `ulimit`.
+ */
 export function startOnebyte(
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
   script = bin,
   cwd: string = root,
+  limit?: string,
 ): Running {
-  const child = spawn(process.execPath, [script, ...args], {
+  const shell = limit === undefined ? [] : ['bash', '-c', `${limit}; exec "$@"`, 'bash'];
+  const [program, ...rest] = [...shell, process.execPath, script, ...args];
+  const child = spawn(program!, rest, {
     cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ONEBYTE_LOG_FORMAT: 'json', ...env },

@@ -22,7 +22,7 @@ const byPlace = (a: RecordEntry, b: RecordEntry): number =>
 export function closeRound(state: TrainerState, atMs: number, missing: readonly Member[] = []): Effect[] {
   const { normaliser, pending } = state;
   const record = recordOf(normaliser.round, exponentInForce(normaliser), [...pending].sort(byPlace));
-  chargeFor(missing);
+  chargeFor(state, missing);
   return commitRecord(state, record, atMs, missing);
 }
 

@@ -8,7 +8,7 @@ import {
   type ReplicaDigest,
   Welcome_CatchUp,
 } from '../../proto/gen/onebyte.ts';
-import { DIGEST_BYTES, MAX_DEVICE_LENGTH, MAX_REASON_LENGTH } from '../../proto/limits.ts';
+import { DIGEST_BYTES, MAX_DEVICE_LENGTH, MAX_REASON_LENGTH, MAX_WORKERS } from '../../proto/limits.ts';
 import { peerText } from '../../proto/peer-text.ts';
 import { resumeSecretOf, withProof } from '../../proto/record-proof.ts';
 import { nameProblem } from '../../proto/worker-name.ts';
@@ -16,7 +16,7 @@ import { catchUpOf, recordsFrom } from './catch-up.ts';
 import { askAgain, startEvaluation } from './evaluation.ts';
 import { type Place, placeFor } from './names.ts';
 import { tell } from './notice.ts';
-import { MAX_CREDIT, readyMembers } from './quorum.ts';
+import { FULL_TRUST, NO_TRUST, readyMembers } from './quorum.ts';
 import { isClaimSettled } from './recovery.ts';
 import { expel, refuse, remove } from './removal.ts';
 import type { Effect, Event, Member, Origin, Refusal, Report, StreamId, TrainerState } from './state.ts';
@@ -116,7 +116,7 @@ const newMember = (
   expectedFrom: undefined,
   readyMs: 0,
   arrivals: [],
-  credit: MAX_CREDIT,
+  ...(state.normaliser.round === 0 || state.former.names.has(name) ? FULL_TRUST : NO_TRUST),
   trainingLoss: undefined,
   noEvaluation: false,
   missedRanges: 0,
@@ -140,6 +140,8 @@ function helloProblem(state: TrainerState, hello: Hello): [Refusal, string] | un
   if (wrong !== undefined) return ['invalid', `worker name: ${wrong}`];
   if (Buffer.compare(hello.runConfigSha256, state.rules.runConfigSha256) !== 0)
     return ['config', `worker ${hello.name} goes by another run config than this trainer`];
+  if (hello.requestedWorker !== undefined && hello.requestedWorker >= MAX_WORKERS)
+    return ['invalid', `worker ${hello.name} asks for number ${hello.requestedWorker}, expected 0…${MAX_WORKERS - 1}`];
   if (hello.replica && hello.replica.sha256.length !== DIGEST_BYTES)
     return ['invalid', digestProblem(`worker ${hello.name}`, hello.replica)];
   const { round } = state.normaliser;

@@ -7,13 +7,14 @@
 import type { Hello } from '../../proto/gen/onebyte.ts';
 import { MAX_WORKERS } from '../../proto/limits.ts';
 import { resumeSecretOf, sameBytes } from '../../proto/record-proof.ts';
+import { takeOne } from './allowance.ts';
 import type { Member, Origin, Refusal, TrainerState } from './state.ts';
 
 /** New names that may come over one connection, and from one address, at once and a second after that. */
 const PER_CONNECTION = { atOnce: 1024, perSecond: 1 };
 const PER_ADDRESS = { atOnce: 2048, perSecond: 4 };
-/** Origins that are remembered; beyond, the one longest unused is forgotten. */
-const MAX_ORIGINS = 4096;
+/** Welcomes of one number: each may bring hundreds of records, and leaves a line where the run is shown. */
+const PER_WORKER = { atOnce: 8, perSecond: 1 };
 
 export interface Place {
   readonly worker: number;
@@ -35,13 +36,27 @@ export const showsSecret = (
   membership: number,
 ): boolean => sameBytes(resumeSecret, resumeSecretOf(rules.runSecret, worker, name, membership));
 
+interface NoPlace {
+  readonly refusal: Refusal;
+  readonly text: string;
+}
+
 /** The place for `hello`, or why it gets none. */
-export function placeFor(
-  state: TrainerState,
-  hello: Hello,
-  origin: Origin,
-  atMs: number,
-): Place | { readonly refusal: Refusal; readonly text: string } {
+export function placeFor(state: TrainerState, hello: Hello, origin: Origin, atMs: number): Place | NoPlace {
+  const place = placeOf(state, hello);
+  if ('refusal' in place) return place;
+  const isKnown = place.holder !== undefined || state.numbers.has(hello.name);
+  const ofOrigin = [
+    [`connection ${origin.connection}`, PER_CONNECTION],
+    [`address ${origin.address}`, PER_ADDRESS],
+  ] as const;
+  const askers = isKnown ? ([[`worker ${place.worker}`, PER_WORKER]] as const) : ofOrigin;
+  if (takeOne(state.allowances, askers, atMs)) return place;
+  const what = isKnown ? `hellos of ${hello.name}` : 'new names from one connection or address';
+  return { refusal: 'busy', text: `too many ${what}; come again` };
+}
+
+function placeOf(state: TrainerState, hello: Hello): Place | NoPlace {
   const { name, requestedWorker } = hello;
   const holder = memberNamed(state, name);
   const worker = holder?.worker ?? state.numbers.get(name);
@@ -61,8 +76,6 @@ export function placeFor(
   const given = isFree ? requestedWorker : nextNumber(state);
   if (given >= MAX_WORKERS)
     return { refusal: 'full', text: `this run has given out its ${MAX_WORKERS} worker numbers` };
-  if (!mayBringNames(state, origin, atMs))
-    return { refusal: 'busy', text: 'too many new names from one connection or address; come again' };
   return { worker: given };
 }
 
@@ -84,23 +97,4 @@ function nextNumber({ numbers, heard, members }: TrainerState): number {
   let number = [...given].reduce((most, worker) => Math.max(most, worker), -1) + 1;
   if (number >= MAX_WORKERS) for (number = 0; given.has(number); ) number++;
   return number;
-}
-
-/** Takes one new name off what is left to the connection and the address. False: nothing is. */
-function mayBringNames({ newcomers }: TrainerState, { connection, address }: Origin, atMs: number): boolean {
-  const limits = [
-    [`connection ${connection}`, PER_CONNECTION],
-    [`address ${address}`, PER_ADDRESS],
-  ] as const;
-  const left = limits.map(([key, { atOnce, perSecond }]) => {
-    const before = newcomers.get(key) ?? { left: atOnce, atMs };
-    return Math.min(atOnce, before.left + ((atMs - before.atMs) * perSecond) / 1000);
-  });
-  if (left.some((names) => names < 1)) return false;
-  limits.forEach(([key], i) => {
-    newcomers.delete(key);
-    newcomers.set(key, { left: left[i]! - 1, atMs });
-  });
-  for (const [oldest] of newcomers) if (newcomers.size > MAX_ORIGINS) newcomers.delete(oldest);
-  return true;
 }

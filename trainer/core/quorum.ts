@@ -2,7 +2,9 @@
  * Whom the open round waits for, and until when. Members that keep rounds waiting in vain are not waited for any longer:
  * a round that waited in vain for a member costs it WAIT_COST of its credit, an answer in time earns it 1. Below 0 it
  * is left out: until it answers the open round counts it in no quorum, and none waits for it before it has earned its way
- * back. At most a third of the members are left out, so that those who answer first are never alone among themselves, and
+ * back. A newcomer has no credit yet: rounds wait for it, once before it answers, on the credit of all newcomers together, which is
+ * spent and earned in the same way, so that new names are worth no more rounds than one member.
+ * At most a third of the members are left out, so that those who answer first are never alone among themselves, and
  * none of those who have answered: a member that answers late keeps nobody waiting for one that never does.
  */
 import { usualDeadlineMs } from './deadline.ts';
@@ -11,6 +13,12 @@ import type { Member, TrainerState } from './state.ts';
 export const MAX_CREDIT = 64;
 /** Three rounds in a row, or one of 33 for good, are more than a member has. */
 const WAIT_COST = 32;
+
+type Trust = Pick<Member, 'credit' | 'isNewcomer'>;
+/** How far rounds wait for who was there as the run began, or before the trainer was started again. */
+export const FULL_TRUST: Trust = { credit: MAX_CREDIT, isNewcomer: false };
+/** The same for who came since: 32 answers in time make a member as any other. */
+export const NO_TRUST: Trust = { credit: -WAIT_COST, isNewcomer: true };
 
 /** Members that have caught up. */
 export const readyMembers = ({ members }: TrainerState): Member[] =>
@@ -38,12 +46,16 @@ export function voices({ members, contributors }: TrainerState): Member[] {
 export function expectedMembers(state: TrainerState): Member[] {
   const due = dueMembers(state);
   if (state.rules.settings.quorum === 'all') return due;
-  const out = missingMembers(state, due).filter(({ credit }) => credit < 0);
+  const out = missingMembers(state, due).filter((member) => !isTrusted(state, member));
   if (out.length === 0) return due;
   out.sort((a, b) => a.credit - b.credit || a.worker - b.worker);
   const left = new Set(out.slice(0, Math.floor(due.length / 3)));
   return due.filter((member) => !left.has(member));
 }
+
+/** Whether a round may wait for a member. A newcomer that kept one waiting has no trust until it answers. */
+const isTrusted = ({ newcomersCredit }: TrainerState, { credit, isNewcomer }: Member): boolean =>
+  credit >= 0 || (isNewcomer && newcomersCredit >= 0 && credit > -MAX_CREDIT);
 
 /** Those of `members` who have not answered the open round. */
 export const missingMembers = (state: TrainerState, members: readonly Member[] = expectedMembers(state)): Member[] =>
@@ -57,13 +69,16 @@ function awayOf({ former, rules: { settings } }: TrainerState, members: readonly
 }
 
 /** The open round closes without the answer of these members. */
-export function chargeFor(missing: readonly Member[]): void {
+export function chargeFor(state: TrainerState, missing: readonly Member[]): void {
   for (const member of missing) member.credit = Math.max(-MAX_CREDIT, member.credit - WAIT_COST);
+  const cost = missing.some(({ isNewcomer }) => isNewcomer) ? WAIT_COST : -1;
+  state.newcomersCredit = Math.min(MAX_CREDIT, Math.max(-WAIT_COST, state.newcomersCredit - cost));
 }
 
 /** A member's first answer to a round came `ms` after the round was open to it. */
 export function creditFor({ deadlineMs }: TrainerState, member: Member, ms: number): void {
   if (ms <= deadlineMs) member.credit = Math.min(MAX_CREDIT, member.credit + 1);
+  if (member.credit >= 0) member.isNewcomer = false;
 }
 
 /** Answers without which a round of `members` members does not close. */

@@ -4,6 +4,7 @@ import type { ReplicaState } from '../../kernels/replica.ts';
 import { countsProblem } from '../../proto/evaluation.ts';
 import type { Evaluation, LogFrame } from '../../proto/gen/onebyte.ts';
 import { noteRecord, openRound } from './commit.ts';
+import { MAX_CREDIT } from './quorum.ts';
 import type { TrainerRules, TrainerState } from './state.ts';
 import { initialProgress, noteEvaluation } from './stopping.ts';
 
@@ -23,8 +24,9 @@ export function restoreTrainer(
     numbers: new Map(),
     memberships: new Map(),
     nextMembership: 0,
-    newcomers: new Map(),
+    allowances: new Map(),
     members: new Map(),
+    newcomersCredit: MAX_CREDIT,
     heard: new Map(),
     contributors: new Set(),
     workerOfStream: new Map(),

@@ -16,6 +16,7 @@ import type {
 import type { ExitCode } from '../../proto/operating-error.ts';
 import type { RecordEntry } from '../../proto/record.ts';
 import type { TrainerSettings } from '../../settings/trainer-settings.ts';
+import type { Allowances } from './allowance.ts';
 import type { ArrivalTimes } from './deadline.ts';
 import type { OpenEvaluation } from './evaluation-range.ts';
 import type { LastWord } from './last-word.ts';
@@ -90,6 +91,8 @@ export interface Member {
   arrivals: ArrivalTimes;
   /** How far rounds wait for it: quorum.ts. */
   credit: number;
+  /** It has not earned a credit of its own yet. */
+  isNewcomer: boolean;
   /** What its minibatches lost, as it said last; undefined where it has said nothing on this stream. */
   trainingLoss: TrainingLoss | undefined;
   /** It said that it evaluates nothing. */
@@ -140,9 +143,11 @@ export interface TrainerState {
   /** The last membership of each of these numbers that contributed. */
   readonly memberships: Map<number, number>;
   nextMembership: number;
-  /** What is left to an origin of the new names it may bring: names.ts. */
-  readonly newcomers: Map<string, { left: number; atMs: number }>;
+  /** What is left of the hellos that an origin or a worker may say: names.ts. */
+  readonly allowances: Allowances;
   readonly members: Map<number, Member>;
+  /** How far rounds wait for members that are newcomers: quorum.ts. */
+  newcomersCredit: number;
   /** The last contribution heard of each worker that has a number for good or is a member: the next must be behind it. */
   readonly heard: Map<number, ContributionPlace>;
   /** Workers with gradients in a committed record. */
@@ -208,7 +213,7 @@ export type Refusal =
   | 'config'
   /** The name is another's for as long as a lease. */
   | 'taken'
-  /** Too many new names at once. */
+  /** Too many hellos at once. */
   | 'busy'
   | 'full'
   | 'ahead'

@@ -8,6 +8,11 @@ const MAX_PAGES = 64;
 /** Shortest time between two updates, and between two with the worker table, ms. */
 const UPDATE_MS = 250;
 const WORKERS_MS = 1000;
+/**
+ * Updates made from one tick to the next. Pages at one cursor share one, so that few are needed: but who asks may name any cursor, and the
+ * update of a long run takes milliseconds. A page beyond it has its turn in a later tick.
+ */
+const MADE_PER_TICK = 4;
 /** How often a silent stream shows that it lives, ms. */
 const KEEPALIVE_MS = 15_000;
 /** How long a page may take to read the last word, ms. */
@@ -18,8 +23,18 @@ const RETRY_MS = 1000;
 interface Page {
   readonly response: ServerResponse;
   cursor: Cursor | undefined;
+  /** Something was observed since it was sent an update, or it was sent none. */
+  isBehind: boolean;
   sentMs: number;
   workersMs: number;
+}
+
+interface Made {
+  readonly text: string;
+  /** Where it ends. */
+  readonly cursor: Cursor;
+  /** Something was observed since. */
+  isOld: boolean;
 }
 
 export class EventStream {
@@ -27,7 +42,8 @@ export class EventStream {
   private readonly nowMs: () => number;
   private readonly pages = new Set<Page>();
   private readonly timer: NodeJS.Timeout;
-  private changed = false;
+  /** The updates of this tick, by where they begin. */
+  private readonly made = new Map<string, Made>();
 
   constructor(history: RunHistory, nowMs: () => number) {
     this.history = history;
@@ -38,7 +54,7 @@ export class EventStream {
   /** Takes a page in that is at `cursor`; false when there are too many. A HEAD request gets the headers alone. */
   add(response: ServerResponse, cursor: Cursor | undefined): boolean {
     if (this.pages.size >= MAX_PAGES) return false;
-    const page: Page = { response, cursor, sentMs: 0, workersMs: Number.NEGATIVE_INFINITY };
+    const page: Page = { response, cursor, isBehind: true, sentMs: 0, workersMs: Number.NEGATIVE_INFINITY };
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'x-accel-buffering': 'no' });
     if (response.req.method === 'HEAD') {
       response.end();
@@ -53,15 +69,17 @@ export class EventStream {
 
   /** Something was observed. */
   touch(): void {
-    this.changed = true;
+    for (const page of this.pages) page.isBehind = true;
+    for (const made of this.made.values()) made.isOld = true;
   }
 
   /** Sends the last word and ends all streams. */
   async close(): Promise<void> {
     clearInterval(this.timer);
+    this.made.clear();
     await Promise.all(
       [...this.pages].map(async (page) => {
-        this.send(page, true);
+        this.write(page, true);
         const timer = setTimeout(() => page.response.destroy(), LAST_WORD_MS);
         await new Promise((closed) => page.response.end().once('close', closed));
         clearTimeout(timer);
@@ -71,10 +89,11 @@ export class EventStream {
 
   private tick(): void {
     const now = this.nowMs();
-    for (const page of this.pages) {
+    this.made.clear();
+    for (const page of [...this.pages]) {
       // A page that does not read is left alone: what it lacks is sent when it reads again.
       if (page.response.writableNeedDrain) continue;
-      if (this.changed) this.send(page, now - page.workersMs >= WORKERS_MS);
+      if (page.isBehind) this.send(page, now - page.workersMs >= WORKERS_MS);
       else if (now - page.workersMs >= WORKERS_MS && page.workersMs < page.sentMs) this.send(page, true);
       else if (now - page.sentMs >= KEEPALIVE_MS) {
         page.response.write(': still here\n\n');
@@ -82,14 +101,33 @@ export class EventStream {
         page.workersMs = now;
       }
     }
-    this.changed = false;
   }
 
+  /** Sends the page what it lacks, unless too much was made in this tick. */
   private send(page: Page, withWorkers: boolean): void {
-    const { update, cursor } = updateFor(this.history, page.cursor, withWorkers);
-    page.response.write(`id: ${formatCursor(cursor)}\ndata: ${JSON.stringify(update)}\n\n`);
-    page.cursor = cursor;
+    if (this.made.size >= MADE_PER_TICK && !this.made.has(keyOf(page, withWorkers))) return;
+    this.write(page, withWorkers);
+    // Those that were left out come first in the next tick.
+    this.pages.delete(page);
+    this.pages.add(page);
+  }
+
+  private write(page: Page, withWorkers: boolean): void {
+    const key = keyOf(page, withWorkers);
+    const made = this.made.get(key) ?? this.make(page, withWorkers);
+    this.made.set(key, made);
+    page.response.write(made.text);
+    page.cursor = made.cursor;
+    page.isBehind = made.isOld;
     page.sentMs = this.nowMs();
     if (withWorkers) page.workersMs = page.sentMs;
   }
+
+  private make({ cursor: known }: Page, withWorkers: boolean): Made {
+    const { update, cursor } = updateFor(this.history, known, withWorkers);
+    return { text: `id: ${formatCursor(cursor)}\ndata: ${JSON.stringify(update)}\n\n`, cursor, isOld: false };
+  }
 }
+
+const keyOf = ({ cursor }: Page, withWorkers: boolean): string =>
+  `${cursor === undefined ? '' : formatCursor(cursor)} ${withWorkers}`;

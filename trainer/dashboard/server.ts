@@ -2,8 +2,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { joinAddress, splitAddress } from '../../platform/address.ts';
+import { freeDescriptors } from '../../platform/descriptors.ts';
 import type { RunHistory } from '../metrics/history.ts';
-import { createExposition, type Exposition } from '../metrics/prometheus.ts';
+import { createExposition } from '../metrics/prometheus.ts';
 import type { MetricsSink } from '../metrics/run-metrics.ts';
 import { listen } from '../transport/listen.ts';
 import { isAllowedHost } from './allowed-hosts.ts';
@@ -11,8 +12,16 @@ import { EventStream } from './event-stream.ts';
 import { type PageFile, readPageFiles } from './page-files.ts';
 import { parseCursor, summaryOf } from './page-update.ts';
 
-/** Connections at once. One more ends the one that has been without a request for longest; pages that watch the run stay. */
+/**
+ * Connections at once, and the part of the free descriptors that they may take. One more ends the one that has been without a request
+ * for longest; pages that watch the run stay.
+ */
 const MAX_CONNECTIONS = 256;
+const PART_OF_DESCRIPTORS = 1 / 8;
+/** Requests of one connection; then it is closed, and who asks comes back. */
+const MAX_REQUESTS = 1000;
+/** How long /status and /metrics are of use to others who ask: making them takes milliseconds of the thread that closes rounds. */
+const FRESH_MS = 1000;
 
 const HEADERS = {
   'content-security-policy':
@@ -31,14 +40,37 @@ export interface Dashboard extends MetricsSink {
   readonly address: string;
 }
 
-/** Serves `history` on `address` (`host:port`). @throws OperatingError usage: bad address, port in use */
-export async function startDashboard(address: string, history: RunHistory): Promise<Dashboard> {
+/** Serves `history` on `address` (`host:port`). @throws OperatingError usage: bad address, port in use, too few descriptors */
+export async function startDashboard(
+  address: string,
+  history: RunHistory,
+  nowMs: () => number = () => performance.now(),
+): Promise<Dashboard> {
   const { host } = splitAddress(address);
   const exposition = createExposition(history);
-  const stream = new EventStream(history, () => performance.now());
+  const stream = new EventStream(history, nowMs);
   const server = createServer({ headersTimeout: 10_000, requestTimeout: 10_000 });
-  const site: Site = { host, history, exposition, stream, files: readPageFiles(), keep: limitConnections(server) };
+  server.maxRequestsPerSocket = MAX_REQUESTS;
+  const site: Site = {
+    host,
+    status: shared(() => statusJson(history), nowMs),
+    metrics: shared(() => exposition.text(), nowMs),
+    metricsType: exposition.contentType,
+    stream,
+    files: readPageFiles(),
+    keep: limitConnections(server),
+  };
+  /** Connections whose request is not answered yet. */
+  const answering = new WeakSet<Socket>();
   server.on('request', (request, response) => {
+    const { socket } = request;
+    // Neither browsers nor scrapers ask before they have their answer; whoever does, thousands of times, would have all of them made.
+    if (answering.has(socket)) {
+      socket.destroy();
+      return;
+    }
+    answering.add(socket);
+    response.on('close', () => answering.delete(socket));
     answer(site, request, response).catch((error: Error) => response.destroy(error));
   });
   const { port } = await listen(server, address, 'dashboard');
@@ -65,6 +97,7 @@ export async function startDashboard(address: string, history: RunHistory): Prom
  * @returns keeps a connection from being ended for another one
  */
 function limitConnections(server: Server): (socket: Socket) => void {
+  const most = Math.min(MAX_CONNECTIONS, Math.floor(freeDescriptors() * PART_OF_DESCRIPTORS));
   let open = 0;
   /** Those that may be ended, the longest without a request first; one that does not read its answer is among them. */
   const idle = new Set<Socket>();
@@ -75,7 +108,7 @@ function limitConnections(server: Server): (socket: Socket) => void {
       open--;
       idle.delete(socket);
     });
-    if (open > MAX_CONNECTIONS) for (const oldest of [...idle].slice(0, 1)) oldest.destroy();
+    if (open > most) for (const oldest of [...idle].slice(0, 1)) oldest.destroy();
   });
   server.prependListener('request', ({ socket }: IncomingMessage) => {
     idle.delete(socket);
@@ -86,8 +119,9 @@ function limitConnections(server: Server): (socket: Socket) => void {
 
 interface Site {
   readonly host: string;
-  readonly history: RunHistory;
-  readonly exposition: Exposition;
+  readonly status: () => string;
+  readonly metrics: () => Promise<string>;
+  readonly metricsType: string;
   readonly stream: EventStream;
   readonly files: ReadonlyMap<string, PageFile>;
   /** The connection of a page that watches the run stays. */
@@ -112,10 +146,19 @@ async function answer(site: Site, request: IncomingMessage, response: ServerResp
     const id = request.headers['last-event-id'];
     if (site.stream.add(response, parseCursor(typeof id === 'string' ? id : undefined))) site.keep(request.socket);
     else say(response, 503, 'too many pages watch this run');
-  } else if (path === '/status') send(response, 'application/json', statusJson(site.history));
-  else if (path === '/metrics') send(response, site.exposition.contentType, await site.exposition.text());
+  } else if (path === '/status') send(response, 'application/json', site.status());
+  else if (path === '/metrics') send(response, site.metricsType, await site.metrics());
   else if (path === '/healthz') say(response, 200, 'ok');
   else say(response, 404, 'not here; see / , /status , /metrics , /healthz');
+}
+
+/** `make`, at most once in FRESH_MS: who asks meanwhile gets what was made. */
+function shared<T>(make: () => T, nowMs: () => number): () => T {
+  let made: { readonly content: T; readonly atMs: number } | undefined;
+  return () => {
+    if (made === undefined || nowMs() - made.atMs >= FRESH_MS) made = { content: make(), atMs: nowMs() };
+    return made.content;
+  };
 }
 
 const statusJson = (history: RunHistory): string =>

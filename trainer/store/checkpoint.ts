@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { writePeftAdapter } from '../../formats/peft-adapter.ts';
 import { adapterDigest, type ReplicaState, replicaDigest } from '../../kernels/replica.ts';
 import { layoutOf, withTrainedPart } from '../../kernels/run-replica.ts';
+import { MORE_DESCRIPTORS } from '../../platform/descriptors.ts';
 import { makeDirectory, syncPath } from '../../platform/durable-directory.ts';
 import { readJsonFile } from '../../platform/read-json-file.ts';
 import { readRegular } from '../../platform/regular-file.ts';
@@ -128,7 +129,9 @@ export async function writeCheckpoint(
     try {
       writePeftCheckpoint(directory, content);
     } catch (cause) {
-      throw storeError(`checkpoint ${directory}: ${(cause as Error).message}`, { cause });
+      const { message, code } = cause as NodeJS.ErrnoException;
+      const advice = code === 'EMFILE' ? `. The limit of this process is too low: ${MORE_DESCRIPTORS}` : '';
+      throw storeError(`checkpoint ${directory}: ${message}${advice}`, { cause });
     }
   }
   if (best) {

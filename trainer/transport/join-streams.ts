@@ -18,11 +18,13 @@ export interface JoinHandlers {
 interface JoinStream {
   readonly id: StreamId;
   readonly call: JoinCall;
+  readonly peer: Peer;
   greeted: boolean;
   /** Lets go of its connection; defined once it has a welcome. */
   release: (() => void) | undefined;
   helloTimer: NodeJS.Timeout | undefined;
   unhandled: number;
+  /** Bytes written to it that wait to be read. */
   backlogBytes: number;
 }
 
@@ -33,6 +35,9 @@ export class JoinStreams {
   private readonly open = new Map<StreamId, JoinStream>();
   /** Those without a welcome, oldest first. */
   private readonly strangers = new Set<JoinStream>();
+  /** The same of all streams of a connection. */
+  private readonly backlogs = new Map<Peer, number>();
+  private backlogBytes = 0;
   private nextId = 1;
 
   constructor(limits: ServiceLimits, handlers: JoinHandlers, listener: () => Listener) {
@@ -47,6 +52,7 @@ export class JoinStreams {
     const stream: JoinStream = {
       id,
       call,
+      peer: call.getPeer(),
       greeted: false,
       release: undefined,
       helloTimer: undefined,
@@ -80,7 +86,7 @@ export class JoinStreams {
     const stream = this.open.get(id);
     if (!stream || stream.release) return;
     this.strangers.delete(stream);
-    stream.release = this.listener().hold(stream.call.getPeer());
+    stream.release = this.listener().hold(stream.peer);
   }
 
   send(id: StreamId, bytes: Buffer): void {
@@ -114,19 +120,37 @@ export class JoinStreams {
     stream.greeted = true;
     clearTimeout(stream.helloTimer);
     if (++stream.unhandled >= this.limits.unhandledMessages) stream.call.pause();
-    this.handlers.onMessage(stream.id, message, stream.call.getPeer());
+    this.handlers.onMessage(stream.id, message, stream.peer);
   }
 
-  /** A peer that does not read loses its connection: ending the stream alone would keep what waits for it in memory. */
   private write(stream: JoinStream, bytes: Buffer): void {
-    stream.backlogBytes += bytes.length;
-    if (stream.backlogBytes > this.limits.backlogBytes) {
-      this.end(stream, exhausted('reads too slowly'));
-      this.listener().drop(stream.call.getPeer());
-    } else
-      stream.call.write(bytes, () => {
-        stream.backlogBytes -= bytes.length;
-      });
+    const { backlogBytes, backlogBytesOfAll } = this.limits;
+    this.count(stream, bytes.length);
+    stream.call.write(bytes, () => this.count(stream, -bytes.length));
+    if (this.backlogs.get(stream.peer)! > backlogBytes) this.drop(stream.peer);
+    else if (this.backlogBytes > backlogBytesOfAll) this.drop(this.slowest());
+  }
+
+  /** So many bytes more, or fewer, wait for the peer to read them. */
+  private count(stream: JoinStream, bytes: number): void {
+    if (!this.open.has(stream.id)) return;
+    stream.backlogBytes += bytes;
+    this.backlogBytes += bytes;
+    const backlog = (this.backlogs.get(stream.peer) ?? 0) + bytes;
+    if (backlog > 0) this.backlogs.set(stream.peer, backlog);
+    else this.backlogs.delete(stream.peer);
+  }
+
+  /** The connection on which most waits to be read. */
+  private slowest(): Peer {
+    const [first, ...others] = this.backlogs;
+    return others.reduce((most, one) => (one[1] > most[1] ? one : most), first!)[0];
+  }
+
+  /** A peer that does not read loses its connection: ending a stream alone would keep what waits for it in memory. */
+  private drop(peer: Peer): void {
+    for (const stream of this.open.values()) if (stream.peer === peer) this.end(stream, exhausted('reads too slowly'));
+    this.listener().drop(peer);
   }
 
   private end(stream: JoinStream, status: GrpcStatus): void {
@@ -134,6 +158,7 @@ export class JoinStreams {
   }
 
   private remove(stream: JoinStream): void {
+    this.count(stream, -stream.backlogBytes);
     if (!this.open.delete(stream.id)) return;
     clearTimeout(stream.helloTimer);
     this.strangers.delete(stream);

@@ -17,6 +17,8 @@ export interface Listener {
   wireBytes(): { up: number; down: number };
   /** A worker joined on the peer's connection, which may stay as long as the worker. @returns to call when it is gone */
   hold(peer: Peer): () => void;
+  /** Whether a worker joined on the peer's connection and is there. */
+  hasWorker(peer: Peer): boolean;
   /** Closes the peer's connection at once. */
   drop(peer: Peer): void;
   /** Takes no more connections. */
@@ -49,6 +51,7 @@ export async function startListener(
     address: joinAddress(bound.address, bound.port),
     wireBytes: () => connections.wireBytes(),
     hold: (peer) => connections.hold(peer),
+    hasWorker: (peer) => connections.hasWorker(peer),
     drop: (peer) => connections.drop(peer),
     close: () => void tcp.close(),
     dropAll: () => connections.dropAll(),
@@ -94,6 +97,10 @@ class Connections {
       connection.workers--;
       if (connection.workers === 0 && !connection.socket.destroyed) this.becomeStranger(connection);
     };
+  }
+
+  hasWorker(peer: Peer): boolean {
+    return (this.open.get(peer)?.workers ?? 0) > 0;
   }
 
   drop(peer: Peer): void {

@@ -15,10 +15,15 @@ export interface ServiceLimits {
   readonly idleConnectionMs: number;
   /** Messages of one stream that wait to be handled; then nothing more of it is read. */
   readonly unhandledMessages: number;
-  /** Bytes that wait for a peer to read them; then its connection is closed. */
+  /** Bytes that wait to be read on one connection; then it is closed. */
   readonly backlogBytes: number;
-  /** Snapshots sent at once. */
+  /** The same for all of them; then the one on which most wait is closed. */
+  readonly backlogBytesOfAll: number;
+  /** Snapshots sent at once; a newcomer beyond it takes the place of the oldest without a worker, or is turned away. */
   readonly snapshots: number;
+  /** The same for one address, and for one connection, on which none makes room. */
+  readonly snapshotsPerAddress: number;
+  readonly snapshotsPerConnection: number;
   /** How long a peer may take to read one chunk of a snapshot, ms. */
   readonly snapshotStallMs: number;
   /** HTTP/2 memory of one connection, MiB. */
@@ -27,6 +32,17 @@ export interface ServiceLimits {
   readonly keepaliveTimeoutMs: number;
 }
 
+/** Part of the descriptors that are free as a trainer starts listening; the rest is for the dashboard and for files. */
+const PART_OF_DESCRIPTORS = 3 / 4;
+
+/** The limits of a process that may open `free` more descriptors: without one left it could write no checkpoint. */
+export function serviceLimitsFor(free: number): ServiceLimits {
+  const connections = Math.min(SERVICE_LIMITS.connections, Math.floor(free * PART_OF_DESCRIPTORS));
+  const connectionsPerAddress = Math.min(SERVICE_LIMITS.connectionsPerAddress, Math.ceil(connections / 2));
+  return { ...SERVICE_LIMITS, connections, connectionsPerAddress };
+}
+
+/** Where descriptors are plenty. */
 export const SERVICE_LIMITS: ServiceLimits = {
   connections: 4096,
   connectionsPerAddress: 2048,
@@ -35,8 +51,11 @@ export const SERVICE_LIMITS: ServiceLimits = {
   helloTimeoutMs: 10_000,
   idleConnectionMs: 60_000,
   unhandledMessages: 64,
-  backlogBytes: 16 * 1024 * 1024,
+  backlogBytes: 64 * 1024 * 1024,
+  backlogBytesOfAll: 512 * 1024 * 1024,
   snapshots: 64,
+  snapshotsPerAddress: 32,
+  snapshotsPerConnection: 8,
   snapshotStallMs: 20_000,
   sessionMemoryMib: 64,
   keepaliveMs: 20_000,

@@ -1,6 +1,7 @@
 /** The trainer's gRPC face: turns streams into events and effects into messages. Holds no rule of the run. */
 import * as grpc from '@grpc/grpc-js';
 import { isLoopback } from '../../platform/address.ts';
+import { freeDescriptors } from '../../platform/descriptors.ts';
 import {
   type GetRunConfigRequest,
   type GetRunConfigResponse,
@@ -17,7 +18,7 @@ import type { Refusal, StreamId } from '../core/state.ts';
 import { INTERNAL, statusOfRefusal, UNAUTHENTICATED } from './grpc-status.ts';
 import { type JoinCall, type JoinHandlers, JoinStreams } from './join-streams.ts';
 import { addressOf, type Listener, type Peer, startListener } from './listener.ts';
-import { SERVICE_LIMITS, type ServiceLimits } from './service-limits.ts';
+import { type ServiceLimits, serviceLimitsFor } from './service-limits.ts';
 import { snapshotSender } from './snapshot-sender.ts';
 
 /** Who may speak with the trainer. */
@@ -53,12 +54,12 @@ export interface Service {
   close(graceMs: number): Promise<void>;
 }
 
-/** Starts listening on `listen` (`host:port`). @throws OperatingError usage: bad address, port in use */
+/** Starts listening on `listen` (`host:port`). @throws OperatingError usage: bad address, port in use, too few descriptors */
 export async function startService(
   listen: string,
   access: ServiceAccess,
   handlers: ServiceHandlers,
-  limits: ServiceLimits = SERVICE_LIMITS,
+  limits: ServiceLimits = serviceLimitsFor(freeDescriptors()),
 ): Promise<Service> {
   const { credentials, joinToken } = access;
   let listener: Listener | undefined;
@@ -72,7 +73,7 @@ export async function startService(
   const sendSnapshot = snapshotSender(
     limits,
     () => handlers.snapshot(),
-    (peer) => listener?.drop(peer),
+    () => listener!,
   );
   server.addService(definition, {
     join: (call: JoinCall) => streams.add(call),

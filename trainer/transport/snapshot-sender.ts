@@ -2,35 +2,70 @@
 import type { ServerWritableStream } from '@grpc/grpc-js';
 import type { GetSnapshotRequest, SnapshotChunk } from '../../proto/gen/onebyte.ts';
 import { SNAPSHOT_CHUNK_BYTES } from '../../proto/limits.ts';
+import { type Allowances, takeOne } from '../core/allowance.ts';
 import { exhausted, INTERNAL } from './grpc-status.ts';
-import type { Peer } from './listener.ts';
+import { addressOf, type Listener, type Peer } from './listener.ts';
 import type { ServiceLimits } from './service-limits.ts';
 
 type SnapshotCall = ServerWritableStream<GetSnapshotRequest, SnapshotChunk>;
 
+/** Snapshots begun over connections of one address, with a worker and without: to begin one takes a turn of the trainer and a copy of a chunk. */
+const OF_WORKERS = { atOnce: 64, perSecond: 16 };
+const OF_STRANGERS = { atOnce: 64, perSecond: 4 };
+
+interface Sending {
+  readonly peer: Peer;
+  readonly address: string;
+}
+
 /**
- * A handler of GetSnapshot that sends what `snapshot` gives. It never rejects: what goes wrong is the call's status.
- * @param drop closes the connection of a peer that does not read
+ * A handler of GetSnapshot that sends what `snapshot` gives. It never rejects: what goes wrong is the call's status. A worker has said
+ * hello before it asks: where all places are taken the oldest call of a connection without one makes room.
+ * @param listener whose connections the calls come over; that of a peer that does not read is closed
  */
 export function snapshotSender(
   limits: ServiceLimits,
   snapshot: () => Promise<Uint8Array>,
-  drop: (peer: Peer) => void,
+  listener: () => Pick<Listener, 'hasWorker' | 'drop'>,
+  nowMs: () => number = () => performance.now(),
 ): (call: SnapshotCall) => Promise<void> {
-  let active = 0;
+  /** Oldest first. */
+  const active = new Set<Sending>();
+  const allowances: Allowances = new Map();
+
+  /** Why `one` has to come again; undefined: there is room. */
+  const refusal = ({ peer, address }: Sending): string | undefined => {
+    const { hasWorker, drop } = listener();
+    const of = (is: (one: Sending) => boolean): Sending[] => [...active].filter(is);
+    const asker = hasWorker(peer) ? ([`workers ${address}`, OF_WORKERS] as const) : ([address, OF_STRANGERS] as const);
+    if (!takeOne(allowances, [asker], nowMs())) return `too many snapshots for ${address}; come again`;
+    if (of((one) => one.peer === peer).length >= limits.snapshotsPerConnection)
+      return `${limits.snapshotsPerConnection} snapshots are being sent on this connection; come again`;
+    const isAddressFull = of((one) => one.address === address).length >= limits.snapshotsPerAddress;
+    if (!isAddressFull && active.size < limits.snapshots) return undefined;
+    const [oldest] = of((one) => !hasWorker(one.peer) && (!isAddressFull || one.address === address));
+    if (!oldest) return `${active.size} snapshots are being sent; come again`;
+    for (const one of of(({ peer: other }) => other === oldest.peer)) active.delete(one);
+    drop(oldest.peer);
+    return undefined;
+  };
+
   return async (call) => {
-    if (active >= limits.snapshots) {
-      call.emit('error', exhausted(`${limits.snapshots} snapshots are being sent; come again`));
+    const peer = call.getPeer();
+    const one: Sending = { peer, address: addressOf(peer) };
+    const why = refusal(one);
+    if (why !== undefined) {
+      call.emit('error', exhausted(why));
       return;
     }
-    active++;
+    active.add(one);
     try {
       const { buffer, byteOffset, byteLength } = await snapshot();
       const bytes = Buffer.from(buffer, byteOffset, byteLength);
       for (let at = 0; at < bytes.length && !call.cancelled; at += SNAPSHOT_CHUNK_BYTES) {
         const data = bytes.subarray(at, at + SNAPSHOT_CHUNK_BYTES);
         if (!(await taken(call, { data }, limits.snapshotStallMs))) {
-          drop(call.getPeer());
+          listener().drop(peer);
           return;
         }
       }
@@ -38,7 +73,7 @@ export function snapshotSender(
     } catch {
       call.emit('error', INTERNAL);
     } finally {
-      active--;
+      active.delete(one);
     }
   };
 }

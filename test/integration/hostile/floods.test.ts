@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { describe, it } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { status } from '@grpc/grpc-js';
@@ -125,19 +125,32 @@ describe('slow readers', () => {
     await all.finish();
   });
 
-  it('of snapshots are few, and lose their connection', async (t) => {
+  /** Two strangers that take nothing of a snapshot: there is room for two. */
+  const unread = async (t: TestContext, snapshotStallMs: number) => {
     const large = smallRunConfig({}, 16_384);
-    const all = await arena(t, large, { snapshots: 2, snapshotStallMs: 4000 });
-    const sessions = [1, 2].map(() => rawSession(all.trainer.address));
-    for (const session of sessions) {
+    const all = await arena(t, large, { snapshots: 2, snapshotStallMs });
+    const closed: Promise<unknown>[] = [];
+    for (let i = 0; i < 2; i++) {
+      const session = rawSession(all.trainer.address);
+      t.after(() => session.destroy());
+      closed.push(once(session, 'close'));
       const { stream } = rawCall(session, 'GetSnapshot');
       stream.pause().end(grpcFrame(new Uint8Array()));
       await once(stream, 'response');
     }
-    const third = rawCall(all.session, 'GetSnapshot');
-    third.stream.end(grpcFrame(new Uint8Array()));
-    assert.equal((await third.ended).status, String(status.RESOURCE_EXHAUSTED));
-    await Promise.all(sessions.map((session) => once(session, 'close')));
+    return { all, large, closed };
+  };
+
+  it('of snapshots lose their connection', async (t) => {
+    const { all, closed } = await unread(t, 1000);
+    await Promise.all(closed);
+    await all.finish();
+  });
+
+  it('of snapshots make room for a worker', async (t) => {
+    const { all, large, closed } = await unread(t, 1_000_000);
+    await protocolWorker(all.trainer.address, { name: 'late', config: large, until: 50 });
+    await closed[0];
     await all.finish();
   });
 });

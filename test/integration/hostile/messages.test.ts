@@ -48,7 +48,7 @@ const REFUSED: readonly (readonly [string, status, ...Uint8Array[]])[] = [
   ['a name of 129 characters', status.INVALID_ARGUMENT, encode(hello('x2'.repeat(129)))],
   ['another run config', status.FAILED_PRECONDITION, encode(hello('x3', { runConfigSha256: Buffer.alloc(32) }))],
   ['no run config', status.FAILED_PRECONDITION, encode(hello('x4', { runConfigSha256: Buffer.alloc(0) }))],
-  ['a number beyond the last', status.RESOURCE_EXHAUSTED, encode(hello('last', { requestedWorker: 2 ** 32 - 1 }))],
+  ['a number beyond the last', status.INVALID_ARGUMENT, encode(hello('last', { requestedWorker: 2 ** 32 - 1 }))],
   ["another worker's name with a made-up secret", status.UNAVAILABLE, encode(hello('a', { resumeSecret: EIGHT }))],
   ['a replica without a digest', status.INVALID_ARGUMENT, encode(hello('x5', { replica: digest(0) }))],
   [

@@ -151,6 +151,78 @@ describe('the trainer', () => {
     assert.deepEqual(recordsOf(effects)[0]?.workers, [0, 1]);
   });
 
+  const PATIENT = {
+    startWorkers: 4,
+    leaseMs: 100_000,
+    heartbeatMs: 90_000,
+    deadlineFloorMs: 90,
+    deadlineCeilingMs: 90,
+  };
+  const honest = [0, 1, 2, 3];
+  /** Four that answer at once, a round each 100 ms, and one that does what `stranger` says. @returns rounds that waited in vain */
+  const roundsInVain = (
+    rounds: number,
+    stranger: (state: TrainerState, round: number, atMs: number) => void,
+  ): number => {
+    const state = trainer(PATIENT, 0, { rounds: 1_000 });
+    for (const stream of honest) join(state, `w${stream}`, stream);
+    let inVain = 0;
+    for (let round = 0; round < rounds; round++) {
+      const atMs = 100 * round;
+      stranger(state, round, atMs);
+      const records = honest.flatMap((stream) => recordsOf(step(state, contribution(stream, round, atMs + 1))));
+      if (records.length === 0) inVain += recordsOf(step(state, { kind: 'tick', atMs: atMs + 95 })).length;
+    }
+    assert.equal(state.normaliser.round, rounds);
+    return inVain;
+  };
+
+  it('waits in vain for silent newcomers in three rounds and one of 33, however many names they take', () => {
+    const inVain = roundsInVain(200, (state, round, atMs) => {
+      if (round === 0) return;
+      step(state, { kind: 'leave', atMs, stream: 10 + round - 2, reason: '' });
+      join(state, `n${round}`, 10 + round, atMs);
+    });
+    assert(inVain <= 3 + 200 / 33, `${inVain} rounds`);
+  });
+
+  it('waits as rarely for one that answers once under each name', () => {
+    const inVain = roundsInVain(200, (state, round, atMs) => {
+      if (round % 3 > 0) return;
+      step(state, { kind: 'leave', atMs, stream: 10 + round - 3, reason: '' });
+      join(state, `n${round}`, 10 + round, atMs);
+      step(state, contribution(10 + round, round, atMs));
+    });
+    assert(inVain <= 3 + 200 / 33, `${inVain} rounds`);
+  });
+
+  it('waits as rarely for one that comes back under the name that it contributed under', () => {
+    let resumeSecret: Buffer = Buffer.alloc(0);
+    const inVain = roundsInVain(200, (state, round, atMs) => {
+      if (round % 10 > 0) return;
+      step(state, { kind: 'leave', atMs, stream: 10 + round - 10, reason: '' });
+      resumeSecret = secretOf(join(state, 'n', 10 + round, atMs, { resumeSecret }));
+      step(state, contribution(10 + round, round, atMs));
+    });
+    assert(inVain <= 3 + 200 / 33, `${inVain} rounds`);
+  });
+
+  it('waits for a newcomer again as soon as it has answered, though its first round waited in vain', () => {
+    const state = trainer(PATIENT);
+    for (const stream of honest) join(state, `w${stream}`, stream);
+    const answers = (round: number, atMs: number): number =>
+      honest.flatMap((stream) => recordsOf(step(state, contribution(stream, round, atMs)))).length;
+    assert.equal(answers(0, 1), 1);
+    join(state, 'new', 9, 2);
+    assert.deepEqual([answers(1, 3), answers(2, 4)], [1, 0]);
+    assert.equal(recordsOf(step(state, { kind: 'tick', atMs: 100 })).length, 1);
+    // It still makes its first graph.
+    assert.equal(answers(3, 101), 1);
+    step(state, contribution(9, 4, 102));
+    assert.deepEqual([answers(4, 103), answers(5, 104)], [1, 0]);
+    assert.deepEqual(recordsOf(step(state, contribution(9, 5, 105)))[0]?.workers, [0, 1, 2, 3, 4]);
+  });
+
   it('waits without a quorum and says so every 10 s', () => {
     const state = trainer({ leaseMs: 100_000, heartbeatMs: 90_000 });
     const reports = [9_999, 10_001, 15_000, 20_002].map((atMs) => step(state, { kind: 'tick', atMs }).length);
@@ -366,6 +438,25 @@ describe('the trainer', () => {
     assert.deepEqual([taken.length, come(3_000, 0), come(3_001, 1_000)], [1_024, ['busy'], []]);
   });
 
+  it('takes few hellos a second of one name, with its secret or a lease later, whatever it asks for', () => {
+    const state = trainer({}, 0, { adapterElements: 10_000_000 });
+    const resumeSecret = secretOf(join(state, 'a', 0));
+    for (let round = 0; round < 9; round++) step(state, contribution(0, round));
+    const resume = (stream: number, atMs: number): Effect[] => {
+      const replica = digest(0);
+      const said = hello('a', { resumeSecret, epoch: state.epoch, replica });
+      return step(state, { kind: 'hello', atMs, stream, origin: originOf(stream), hello: said });
+    };
+    const effects = Array.from({ length: 100 }, (_, i) => resume(1 + i, 1)).flat();
+    const records = effects.filter((effect) => effect.kind === 'send' && effect.message.message?.$case === 'record');
+    assert.deepEqual([records.length, reportsOf(effects, 'joined').length], [8 * 9, 8]);
+    assert.deepEqual(refusals(effects).filter((refusal) => refusal === 'busy').length, 92);
+    assert.equal(state.members.get(0)?.stream, 8, 'the last that was welcomed stays');
+    assert.deepEqual([refusals(resume(200, 1_001)), refusals(resume(201, 1_001))], [['replaced'], ['busy']]);
+    step(state, { kind: 'leave', atMs: 1_001, stream: 200, reason: '' });
+    assert.deepEqual([refusals(resume(202, 1_001)), refusals(resume(203, 2_001))], [['busy'], []]);
+  });
+
   it('gives those who ask for none a number above all others, and the smallest that are free after the last', () => {
     const state = trainer();
     const ask = (name: string, stream: number, requestedWorker?: number): string[] =>
@@ -382,6 +473,14 @@ describe('the trainer', () => {
     assert.deepEqual([ask('greedy', 4, 65_535), ask('a', 5), ask('b', 6, 4), ask('c', 7)], [[], [], [], []]);
     const expected = { second: 1, any: 2, first: 0, greedy: 65_535, a: 3, b: 4, c: 5 };
     assert.deepEqual(numbersOf(state), expected);
+  });
+
+  it('refuses a number beyond the last with the range', () => {
+    const effects = join(trainer(), 'a', 1, 0, { requestedWorker: 65_536 });
+    assert.deepEqual(
+      effects.map((effect) => effect.kind === 'refuse' && [effect.refusal, effect.text]),
+      [['invalid', 'worker a asks for number 65536, expected 0…65535']],
+    );
   });
 
   it('gives a worker that asks for the number of another the next one, whether that has contributed or not', () => {

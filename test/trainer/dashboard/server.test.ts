@@ -1,21 +1,23 @@
 /** The dashboard's HTTP face: what it serves, to whom, and that a page which comes back misses nothing. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { get, type IncomingMessage, request } from 'node:http';
+import { get, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
+import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import parsePrometheus from 'parse-prometheus-text-format';
 import { isAllowedHost } from '../../../trainer/dashboard/allowed-hosts.ts';
+import { EventStream } from '../../../trainer/dashboard/event-stream.ts';
 import { type PageUpdate, parseCursor, updateFor } from '../../../trainer/dashboard/page-update.ts';
 import { type Dashboard, startDashboard } from '../../../trainer/dashboard/server.ts';
 import { emptyHistory, observe, type RunHistory } from '../../../trainer/metrics/history.ts';
 import { roundLine, START } from '../../support/observed-run.ts';
 import type { Cleanup } from '../../support/temporary-directory.ts';
 
-async function served(test: Cleanup): Promise<{ dashboard: Dashboard; history: RunHistory }> {
+async function served(test: Cleanup, nowMs?: () => number): Promise<{ dashboard: Dashboard; history: RunHistory }> {
   const history = emptyHistory();
-  const dashboard = await startDashboard('127.0.0.1:0', history);
+  const dashboard = await startDashboard('127.0.0.1:0', history, nowMs);
   test.after(() => dashboard.close());
   for (const seen of [
     START,
@@ -79,6 +81,61 @@ describe('the dashboard', () => {
     observe(history, roundLine(2));
     dashboard.onObservation(roundLine(2));
     await more;
+  });
+
+  it('answers one request of a connection after the other, and ends one that does not wait', async (test) => {
+    const { dashboard } = await served(test);
+    const { hostname, port } = new URL(dashboard.url);
+    for (const path of ['metrics', 'status', 'healthz']) {
+      const socket = connect(Number(port), hostname).on('error', () => {});
+      socket.end(`GET /${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`.repeat(300));
+      const answers = (await text(socket).catch(() => '')).split('HTTP/1.1 200').length - 1;
+      assert(answers <= 1, `${answers} answers of ${path}`);
+    }
+  });
+
+  it('makes metrics and status once a second, however many ask', async (test) => {
+    let nowMs = 0;
+    const { dashboard, history } = await served(test, () => nowMs);
+    const rounds = async (): Promise<(string | undefined)[]> => {
+      const [metrics, status] = await Promise.all(
+        ['metrics', 'status'].map(async (path) => (await fetch(new URL(path, dashboard.url))).text()),
+      );
+      return [/^onebyte_rounds_total (\d+)/m.exec(metrics!)?.[1], /"round":(\d+)/.exec(status!)?.[1]];
+    };
+    const first = await rounds();
+    observe(history, roundLine(2));
+    const second = await rounds();
+    nowMs += 1000;
+    assert.deepEqual(
+      [first, second, await rounds()],
+      [
+        ['1', '1'],
+        ['1', '1'],
+        ['2', '2'],
+      ],
+    );
+  });
+
+  it('makes few updates a tick for pages at cursors that they made up, and leaves none of them out', (test) => {
+    test.mock.timers.enable({ apis: ['setInterval'] });
+    const stream = new EventStream(emptyHistory(), () => 0);
+    const pages = Array.from({ length: 18 }, (_, rows) => {
+      const page = Object.assign(new PassThrough(), { req: { method: 'GET' }, writeHead: () => {} });
+      stream.add(page as unknown as ServerResponse, { run: '0'.repeat(16), stride: 1, rows });
+      return page;
+    });
+    let known = 0;
+    const updated = (): number => {
+      for (const page of pages) known += String(page.read() ?? '').split('data: ').length - 1;
+      return known;
+    };
+    const counts = [updated()];
+    for (let tick = 0; tick < 5; tick++) {
+      test.mock.timers.tick(250);
+      counts.push(updated());
+    }
+    assert.deepEqual(counts, [4, 8, 12, 16, 18, 18]);
   });
 
   it('says what to do when its port is in use', async (test) => {

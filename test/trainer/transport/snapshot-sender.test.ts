@@ -1,0 +1,62 @@
+/** Who gets a snapshot where all places are taken, and who makes room. */
+import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
+import { describe, it } from 'node:test';
+import { status } from '@grpc/grpc-js';
+import type { Peer } from '../../../trainer/transport/listener.ts';
+import { SERVICE_LIMITS, type ServiceLimits } from '../../../trainer/transport/service-limits.ts';
+import { snapshotSender } from '../../../trainer/transport/snapshot-sender.ts';
+
+/** A sender to peers that read nothing. `ask`: whether a call of `peer` is refused, and how many snapshots were begun. */
+function sender(limits: Partial<ServiceLimits>, workers: readonly Peer[] = []) {
+  const dropped: Peer[] = [];
+  let [nowMs, begun] = [0, 0];
+  const send = snapshotSender(
+    { ...SERVICE_LIMITS, ...limits },
+    () => {
+      begun++;
+      return new Promise(() => {});
+    },
+    () => ({ hasWorker: (peer) => workers.includes(peer), drop: (peer) => dropped.push(peer) }),
+    () => nowMs,
+  );
+  return {
+    dropped,
+    wait: (ms: number) => (nowMs += ms),
+    ask(peer: Peer): 'taken' | 'refused' {
+      const call = Object.assign(new EventEmitter(), { getPeer: () => peer });
+      let code: status | undefined;
+      call.on('error', (error: { code: status }) => (code = error.code));
+      const before = begun;
+      void send(call as never);
+      assert.equal(code, begun > before ? undefined : status.RESOURCE_EXHAUSTED);
+      return begun > before ? 'taken' : 'refused';
+    },
+  };
+}
+
+describe('snapshots', () => {
+  it('of the oldest without a worker make room, those of workers do not', () => {
+    const { ask, dropped } = sender({ snapshots: 3 }, ['w:1', 'w:2', 'w:3', 'w:4']);
+    assert.deepEqual(['w:1', 'x:1', 'y:1'].map(ask), ['taken', 'taken', 'taken']);
+    assert.deepEqual(['z:1', 'w:2', 'w:3'].map(ask), ['taken', 'taken', 'taken']);
+    assert.deepEqual(dropped, ['x:1', 'y:1', 'z:1']);
+    assert.deepEqual([ask('w:4'), ask('v:1'), dropped.length], ['refused', 'refused', 3]);
+  });
+
+  it('are few on a connection and for an address, where its own strangers make room', () => {
+    const { ask, dropped } = sender({ snapshotsPerConnection: 2, snapshotsPerAddress: 3 }, ['x:3']);
+    assert.deepEqual(['x:1', 'x:1', 'x:1'].map(ask), ['taken', 'taken', 'refused']);
+    assert.deepEqual(['y:1', 'x:2', 'x:3'].map(ask), ['taken', 'taken', 'taken']);
+    assert.deepEqual(dropped, ['x:1']);
+  });
+
+  it('begin few times a second for the strangers of one address, however soon they give up, and do not cost its workers theirs', () => {
+    const { ask, wait } = sender({ snapshots: 4 }, ['x:0']);
+    const begin = (n: number): number =>
+      Array.from({ length: n }, (_, i) => ask(`x:${i + 1}`)).filter((answer) => answer === 'taken').length;
+    assert.deepEqual([begin(1000), ask('x:0')], [64, 'taken']);
+    wait(1000);
+    assert.equal(begin(1000), 4);
+  });
+});
