@@ -52,7 +52,7 @@ export class ChatTemplate {
         throw usageError(
           `${file}: the chat template writes ${name}, which tokenizer_config.json does not name; write its text there, or null for none`,
         );
-    this.special = withoutNulls(Object.fromEntries(SPECIAL_NAMES.map((name) => [name, special[name] ?? null])));
+    this.special = Object.fromEntries(Object.entries(special).filter(([, token]) => (token ?? null) !== null));
     this.marks = GENERATION.test(source);
     this.template = this.bounded(() => new Template(source));
   }

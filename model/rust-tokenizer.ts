@@ -3,10 +3,8 @@ import { dirname } from 'node:path';
 import { AddedToken, type Encoding, Tokenizer } from 'tokenizers';
 import { readTextFile } from '../platform/read-json-file.ts';
 import type { RenderedChat } from './chat-template.ts';
-import { type FlaggedToken, readSpecialTokens } from './special-tokens.ts';
-
-/** Bytes; Gemma's is 33 MB. */
-const MAX_TOKENIZER_BYTES = 256 * 2 ** 20;
+import { type FlaggedToken, MAX_TOKENIZER_BYTES, readSpecialTokens } from './special-tokens.ts';
+import { rebuilt } from './tokenizer-class.ts';
 
 export interface EncodedText {
   readonly ids: readonly number[];
@@ -45,23 +43,35 @@ export interface Refused {
  */
 export function openRustTokenizer(file: string, vocabularySize: number): RustTokenizer {
   const text = readTextFile(file, MAX_TOKENIZER_BYTES);
-  const library = Tokenizer.fromString(text);
-  const { model, added_tokens: own, pre_tokenizer: split } = JSON.parse(text);
+  const { listed, isListed, special, named, config, tokenizerClass } = readSpecialTokens(dirname(file));
+  const parsed = JSON.parse(text);
+  const json = tokenizerClass ? rebuilt(parsed, tokenizerClass, config, named.unk_token ?? undefined) : parsed;
+  if (tokenizerClass && isListed) json.added_tokens = [];
+  const library = Tokenizer.fromString(json === parsed ? text : JSON.stringify(json));
+  const { model, added_tokens: own, pre_tokenizer: split } = json;
   const { dropout } = model;
   if (dropout) throw new Error(`model.dropout is ${dropout}, which draws other ids every time; expected 0 or null`);
   library.disableTruncation();
   library.disablePadding();
-  const { listed, special, prefixSpace } = readSpecialTokens(dirname(file));
-  if (prefixSpace && /"ByteLevel","add_prefix_space":false/.test(JSON.stringify(split)))
+  if (config.add_prefix_space && /"ByteLevel","add_prefix_space":false/.test(JSON.stringify(split)))
     throw new Error(
       'pre_tokenizer puts no space before a text (add_prefix_space is false), and tokenizer_config.json says add_prefix_space: true; let both say the same',
     );
-  addTokens(library, listed);
+  const ids = new Set((own ?? []).map(({ id }: { id: number }) => id));
+  addTokens(
+    library,
+    listed.filter(({ unlessId }) => unlessId === undefined || !ids.has(unlessId)),
+  );
   const known = new Set([...(own ?? []), ...listed].map(({ content }) => content));
   addTokens(
     library,
     special.filter(({ content }) => !known.has(content)),
   );
+  if (tokenizerClass?.plainSpecials)
+    addTokens(
+      library,
+      special.map(({ content }) => ({ content, special: true })),
+    );
   return {
     idOf: (token) => library.tokenToId(token) ?? undefined,
     encode: async (texts) =>
@@ -84,13 +94,22 @@ export function openRustTokenizer(file: string, vocabularySize: number): RustTok
         return { ids: encoding.getIds(), labels: labelsOf(encoding, texts[i]!) };
       });
     },
-    decode: (ids) =>
-      library.decodeBatch(
+    decode: async (ids) => {
+      const texts = await library.decodeBatch(
         ids.map((row) => [...row]),
         true,
-      ),
+      );
+      return config.clean_up_tokenization_spaces && model.type !== 'BPE' ? texts.map(withoutSpaces) : texts;
+    },
   };
 }
+
+/** As transformers' clean_up_tokenization. */
+const withoutSpaces = (text: string): string =>
+  text
+    .replace(/ (?=[.?!,])/g, '')
+    .replaceAll(" ' ", "'")
+    .replace(/ (?=n't|'m|'s|'ve|'re)/g, '');
 
 function addTokens(library: Tokenizer, tokens: readonly FlaggedToken[]): void {
   for (const { content, special = false, normalized = !special, ...flags } of tokens) {

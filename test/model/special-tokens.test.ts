@@ -1,9 +1,13 @@
-/** Special tokens that tokenizer_config.json or special_tokens_map.json name: ids of transformers (test/golden/make/tokenizer_config.py). */
+/**
+ * What the files beside tokenizer.json say of its class and of special tokens: ids and texts of transformers
+ * (test/golden/make/tokenizer_config.py and tokenizer_classes.py).
+ */
 import assert from 'node:assert/strict';
 import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { openRustTokenizer } from '../../model/rust-tokenizer.ts';
+import { readSpecialTokens } from '../../model/special-tokens.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -47,6 +51,32 @@ it('special tokens named beside tokenizer.json are tokens as in transformers, or
     }
   }
   assert.equal(refused, 2);
+});
+
+it('a tokenizer class, and tokens that files beside tokenizer.json name, count as in transformers, or are refused', async () => {
+  const { texts, bases, cases } = JSON.parse(readFileSync(join(goldenFiles, 'tokenizers/classes.json'), 'utf8'));
+  const refused = new Map<string, number>();
+  for (const { base, parts, files, ids, texts: decoded, named } of cases) {
+    if (ids === null) continue;
+    const directory = temporaryDirectory();
+    for (const [name, content] of Object.entries({ ...files, tokenizer: { ...bases[base], ...parts } }))
+      writeFileSync(join(directory, `${name}.json`), JSON.stringify(content));
+    const label = JSON.stringify({ base, parts: Object.keys(parts), files });
+    try {
+      const tokenizer = openRustTokenizer(join(directory, 'tokenizer.json'), 2 ** 32);
+      const encoded = (await tokenizer.encode(texts)).map((text) => text.ids);
+      assert.deepEqual(encoded, ids, label);
+      assert.deepEqual(await tokenizer.decode(encoded), decoded, label);
+      const ours = Object.entries(readSpecialTokens(directory).named).filter(([, token]) => typeof token === 'string');
+      assert.deepEqual(Object.fromEntries(ours), named, label);
+    } catch (error) {
+      if (error instanceof assert.AssertionError) throw error;
+      const [reason] = /tokenizer_class is CodeLlamaTokenizer/.exec((error as Error).message) ?? [];
+      assert(reason !== undefined, `${label}: ${(error as Error).message}`);
+      refused.set(reason, (refused.get(reason) ?? 0) + 1);
+    }
+  }
+  assert.deepEqual(Object.fromEntries(refused), { 'tokenizer_class is CodeLlamaTokenizer': 8 });
 });
 
 it('a space before each text that only tokenizer_config.json asks for is refused', () => {
