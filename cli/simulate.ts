@@ -12,6 +12,7 @@ import { type RunFile, readRunFile, trainFiles } from '../settings/run-file.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import { bestOf } from '../trainer/store/checkpoint.ts';
 import { checkpointsOf } from '../trainer/store/open-run.ts';
+import { type KeptBudget, standText } from '../worker/privacy/privacy-budget.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
 import { bytes, duration, percent, plural, ROW_LOSS } from './format.ts';
@@ -69,6 +70,8 @@ interface Summary extends Omit<TrainerResult, 'exitCode' | 'text'> {
   /** The replica's digest in the trainer, then in every worker that saw the end. */
   readonly replicaDigests: readonly string[];
   readonly restarts: number;
+  /** Of the worker whose rows have told most, where workers have a privacy budget. */
+  readonly privacy?: (KeptBudget['stand'] & { readonly ledger: string }) | undefined;
   /** The checkpoint that was best on the dev split and its test split, where it is not the last one. */
   readonly best?: {
     readonly checkpoint: string;
@@ -212,7 +215,7 @@ async function prepare(
 }
 
 function summarise(
-  { trainer, workers, restarts }: SimulationResult,
+  { trainer, workers, restarts, budget }: SimulationResult,
   before: Figures | undefined,
   after: Figures | undefined,
   seconds: number,
@@ -231,6 +234,7 @@ function summarise(
     seconds,
     replicaDigests: [trainer.replicaDigest, ...atTheEnd.flatMap(({ replicaDigest }) => replicaDigest ?? [])],
     restarts,
+    ...(budget && { privacy: { ...budget.stand, ledger: budget.ledger } }),
   };
 }
 
@@ -249,6 +253,7 @@ function table(s: Summary, since: string): string {
     ['rounds', `${s.rounds}`],
     ['gradient bytes', `${s.gradients} applied, ${s.payloadBytesUp} sent${since}`],
     ['on the wire', `${bytes(s.wireBytesUp)} up, ${bytes(s.wireBytesDown)} down, all workers together${since}`],
+    ['privacy', s.privacy && `${standText(s.privacy)} spent, in all runs; ledger ${s.privacy.ledger}`],
     ['time', duration(s.seconds)],
     ['restarts', s.restarts > 0 ? `${s.restarts}` : undefined],
     [

@@ -12,7 +12,7 @@ import type { WorkerChildMessage } from '../processes/worker-messages.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
 import { comparable, type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
 import { type RunFile, readRunFile, settled, workerSettings } from '../settings/run-file.ts';
-import { spentText } from '../worker/privacy/privacy-budget.ts';
+import { beginText, spentText, standText } from '../worker/privacy/privacy-budget.ts';
 import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
 import { proxyNotice } from '../worker/transport/proxy.ts';
 import { clientAccess } from './client-access.ts';
@@ -137,7 +137,8 @@ async function workUntilDone(
     },
     drain: drain.signal,
   });
-  log.info({ exitCode: result.exitCode }, result.text);
+  const spent = result.privacy ? `; privacy budget: ${standText(result.privacy)} spent` : '';
+  log.info({ exitCode: result.exitCode }, `${result.text}${spent}`);
   await tellParent<WorkerChildMessage>({ kind: 'workerResult', result });
   const exitCode = drainedCode(result.exitCode, drain.interrupted());
   if (flags.json) printJson({ ...result, exitCode });
@@ -167,11 +168,12 @@ function logReport(log: Log, report: WorkerReport, trainer: string): void {
       );
       return;
     case 'joined': {
-      const { rows, truncated, merged } = report.data;
+      const { rows, truncated, merged, budget } = report.data;
       log.info(
         report,
         `joined as worker ${report.worker} at round ${report.round}: ${rows} rows, ${truncated} truncated, ${merged} merged with their prompt`,
       );
+      if (budget) log.info(beginText(budget));
       return;
     }
     case 'snapshot':

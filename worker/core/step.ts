@@ -199,6 +199,7 @@ function onComputed(state: WorkerState, result: TaskResult): WorkerEffect[] {
   const isOurs = session === state.session && isConnected(state);
   switch (result.kind) {
     case 'readData':
+      state.privacy = result.data.budget?.stand;
       return [
         { kind: 'report', report: { kind: 'joined', worker: state.worker!, round: state.round, data: result.data } },
       ];
