@@ -132,7 +132,7 @@ async function workUntilDone(
       if (report.kind === 'joined' || report.kind === 'round') place.round = report.round;
       // From its joining on a worker does its part, until it has to look for the trainer again.
       if (report.kind !== 'ready' && report.kind !== 'late') health.ready(report.kind !== 'retrying');
-      logReport(log, report, flags.trainer);
+      logReport(log, report);
       void tellParent<WorkerChildMessage>({ kind: 'worker', report });
     },
     drain: drain.signal,
@@ -159,7 +159,7 @@ function checkConfig(own: RunConfig | undefined, theirs: RunConfig, file: string
     );
 }
 
-function logReport(log: Log, report: WorkerReport, trainer: string): void {
+function logReport(log: Log, report: WorkerReport): void {
   switch (report.kind) {
     case 'ready':
       log.info(
@@ -189,10 +189,7 @@ function logReport(log: Log, report: WorkerReport, trainer: string): void {
       log.warn(report, spentText(report));
       return;
     case 'retrying':
-      log.warn(
-        report,
-        `cannot reach the trainer at ${trainer} (${report.reason}); trying again in ${report.waitMs} ms`,
-      );
+      log.warn(report, `${report.reason}; trying again in ${report.waitMs} ms`);
       return;
   }
 }

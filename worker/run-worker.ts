@@ -108,14 +108,14 @@ class RunningWorker {
   }
 
   async run(): Promise<WorkerResult> {
-    const { drain, trainer } = this.options;
+    const { drain } = this.options;
     const onDrain = (): void => this.dispatch({ kind: 'drain' });
     drain.addEventListener('abort', onDrain, { once: true });
     this.dispatch(drain.aborted ? { kind: 'drain' } : { kind: 'start' });
     try {
       const { exitCode, text } = await this.outcome.promise;
       if (ORDERLY.includes(exitCode)) return await this.result(exitCode, text);
-      throw new OperatingError(exitCode, exitCode === EXIT.trainerUnreachable ? `trainer at ${trainer} ${text}` : text);
+      throw new OperatingError(exitCode, text);
     } finally {
       drain.removeEventListener('abort', onDrain);
     }

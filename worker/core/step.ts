@@ -253,8 +253,7 @@ function onLost(state: WorkerState, { atMs, reason, jitter }: Extract<WorkerEven
     return state.phase === 'catchingUp' ? finish(state, EXIT.done, 'the run is done') : [];
   const silentMs = atMs - state.lastContactMs;
   if (silentMs > state.rules.giveUpMs) {
-    const text = `not reached for ${Math.round(silentMs / 1000)} s (${reason}). Is it running, and is the address right?`;
-    return finish(state, EXIT.trainerUnreachable, text);
+    return finish(state, EXIT.trainerUnreachable, `gave up after ${Math.round(silentMs / 1000)} s: ${reason}`);
   }
   return wait(state, reason, jitter);
 }
