@@ -1,6 +1,6 @@
 /** `onebyte simulate`: a whole run on this machine, as real processes, with the test split evaluated before and after. */
 import { existsSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
 import { checkRows } from '../data/dataset.ts';
@@ -244,8 +244,10 @@ function table(s: Summary, since: string): string {
   const loss = (x: number | undefined, lossPerToken: number | undefined): string =>
     x === undefined ? '–' : lossText({ loss: x, lossPerToken }, 3);
   const same = new Set(s.replicaDigests).size === 1;
+  const hasAccuracy = s.accuracyBefore !== undefined || s.accuracyAfter !== undefined;
+  const bestAccuracy = s.best?.accuracy === undefined ? '' : `accuracy ${percent(s.best.accuracy)}, `;
   const rows: readonly (readonly [string, string | undefined])[] = [
-    ['test accuracy', `${part(s.accuracyBefore)} before, ${part(s.accuracyAfter)} after`],
+    ['test accuracy', hasAccuracy ? `${part(s.accuracyBefore)} before, ${part(s.accuracyAfter)} after` : undefined],
     [
       'test loss',
       `${loss(s.lossBefore, s.lossPerTokenBefore)} before, ${loss(s.lossAfter, s.lossPerTokenAfter)} after`,
@@ -261,11 +263,9 @@ function table(s: Summary, since: string): string {
       `${s.replicaDigests.length} ${same ? 'hold the same adapter' : 'DIFFER'}: ${s.adapterDigest.slice(0, 16)}…`,
     ],
     ['checkpoint', s.checkpointDir ?? '–'],
-    [
-      'best on dev',
-      s.best && `${s.best.checkpoint}: test accuracy ${part(s.best.accuracy)}, loss ${lossText(s.best, 3)}`,
-    ],
+    ['best on dev', s.best && `${s.best.checkpoint}: test ${bestAccuracy}loss ${lossText(s.best, 3)}`],
     ['round log', s.roundLog],
+    ['page', `onebyte view ${dirname(s.roundLog)}`],
   ];
   return rows.map(([name, value]) => (value === undefined ? '' : `${name.padEnd(15)}${value}\n`)).join('');
 }

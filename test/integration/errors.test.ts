@@ -190,7 +190,8 @@ describe('onebyte simulate', () => {
     );
     assert.equal(code, 6, stderr);
     assert.match(stderr, /dev loss not finite/);
-    assert.match(stderr, /Lower learning\.learningRate/);
+    assert.match(stderr, /^onebyte: trainer ended with code 6:\n(.*\n)*info: .*Lower learning\.learningRate/m);
+    assert.doesNotMatch(stderr, /^\{/m, 'text, not JSON');
   });
 
   it('ends the run when the test split cannot be read, exit code 2', async () => {
