@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { deferred } from '../platform/deferred.ts';
-import { startChild } from '../processes/child-process.ts';
+import { childFailure, startChild } from '../processes/child-process.ts';
 import { runSimulation, type SimulationResult } from '../processes/simulation.ts';
 import { parseRunConfig, type RunConfig } from '../proto/run-config.ts';
 import { connectTrainer } from '../worker/transport/trainer-client.ts';
@@ -109,8 +109,9 @@ async function learn(
   const { trainer } = await run.result;
   await leave();
   const args = ['eval', '--run', run.file, '--json', '--adapter', trainer.checkpointDir!];
-  const { code, stdout } = await startChild(args, join(directory, 'logs', 'eval.log'), () => {}).exit;
-  if (code !== 0) throw new Error(`evaluation of the test split ended with code ${code}`);
+  const child = startChild(args, join(directory, 'logs', 'eval.log'), () => {});
+  const { code, stdout } = await child.exit;
+  if (code !== 0) throw childFailure(`evaluation of the test split ended with code ${code}`, child, code);
   const { accuracy, loss } = JSON.parse(stdout.trimEnd().split('\n').at(-1)!);
   return { accuracy, loss };
 }

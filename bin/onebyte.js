@@ -15,11 +15,23 @@ if (process.connected === false) endAlone();
 // ONNX Runtime reports its use to its makers unless told not to; it reads this when it is loaded.
 process.env.ORT_DISABLE_TELEMETRY ??= '1';
 
+function fail(text) {
+  console.error(`onebyte: ${text}`);
+  process.exit(1);
+}
+
 const source = new URL('../cli/main.ts', import.meta.url);
+const compiled = new URL('../dist/cli/main.js', import.meta.url);
 if (existsSync(source) && process.env.ONEBYTE_COMPILED === undefined) {
-  const { register } = await import('tsx/esm/api');
+  const { register } = await import('tsx/esm/api').catch(() =>
+    fail('tsx, which runs the sources, is missing: run npm ci'),
+  );
   register();
   await import(source.href);
 } else {
-  await import('../dist/cli/main.js');
+  if (!existsSync(compiled))
+    fail(
+      'dist/cli/main.js is missing: where this package was made, run npm run build, then npm pack or npm install -g .',
+    );
+  await import(compiled.href);
 }

@@ -1,4 +1,5 @@
 /** `onebyte bench …`: measurements, each loaded when it is asked for. */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import type { AgreementOptions } from '../bench/agreement.ts';
@@ -56,6 +57,9 @@ function benchmark<Flags extends object>(
     .action(() =>
       runCommand(async () => {
         const { json, ...flags } = command.opts();
+        const { example } = flags;
+        if (example !== undefined && !existsSync(join(example, 'model')))
+          throw usageError(`--example ${example}: expected a directory with model/, as README says of each example`);
         return show(name, await measure(flags as Flags, command.args), json);
       }),
     );

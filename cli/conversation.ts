@@ -2,17 +2,24 @@
 import { createInterface } from 'node:readline/promises';
 import type { Message } from '../model/chat-template.ts';
 
-/** Until stdin ends. @param answer writes its answer to the messages so far to stdout, and returns it */
-export async function converse(answer: (messages: readonly Message[]) => Promise<string>): Promise<void> {
-  const lines = createInterface({ input: process.stdin, output: process.stderr, prompt: '> ' });
+/** Until `input` ends. @param answer writes its answer to the messages so far to stdout, and returns it */
+export async function converse(
+  answer: (messages: readonly Message[]) => Promise<string>,
+  input: NodeJS.ReadStream = process.stdin,
+  output: NodeJS.WritableStream = process.stderr,
+): Promise<void> {
+  const lines = createInterface({ input, output, prompt: '> ' });
   const messages: Message[] = [];
-  if (process.stdin.isTTY) lines.prompt();
+  if (input.isTTY) {
+    output.write('A line, then the answer; Ctrl-D ends the conversation.\n');
+    lines.prompt();
+  }
   for await (const line of lines) {
     if (line.trim() !== '') {
       messages.push({ role: 'user', content: line });
       messages.push({ role: 'assistant', content: await answer(messages) });
       process.stdout.write('\n');
     }
-    if (process.stdin.isTTY) lines.prompt();
+    if (input.isTTY) lines.prompt();
   }
 }

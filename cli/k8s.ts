@@ -35,6 +35,10 @@ const renderCommand = withName(new Command('render'))
   .option('--model-claim <claim[/path]>', 'PersistentVolumeClaim with the model, mounted read-only by all pods')
   .option('--data-claim <claim[/path]>', 'PersistentVolumeClaim with the folder of data.train, mounted read-only')
   .option(
+    '--ledger-claim <claim[/path]>',
+    'PersistentVolumeClaim that workers with worker.privacy can write: their ledger, to be kept as long as the data',
+  )
+  .option(
     '--data-by-index',
     'worker I sees shards/I/ of the data volume alone, with its own rows, and all see shared/ with the dev split',
   )

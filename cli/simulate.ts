@@ -1,6 +1,6 @@
 /** `onebyte simulate`: a whole run on this machine, as real processes, with the test split evaluated before and after. */
 import { existsSync, realpathSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
 import { checkRows } from '../data/dataset.ts';
@@ -13,6 +13,7 @@ import { type RunFile, readRunFile, trainFiles } from '../settings/run-file.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import { bestOf } from '../trainer/store/checkpoint.ts';
 import { checkpointsOf } from '../trainer/store/open-run.ts';
+import { type KeptBudget, standText } from '../worker/privacy/privacy-budget.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
 import { bytes, duration, percent, plural, ROW_LOSS } from './format.ts';
@@ -70,6 +71,8 @@ interface Summary extends Omit<TrainerResult, 'exitCode' | 'text'> {
   /** The replica's digest in the trainer, then in every worker that saw the end. */
   readonly replicaDigests: readonly string[];
   readonly restarts: number;
+  /** Of the worker whose rows have told most, where workers have a privacy budget. */
+  readonly privacy?: (KeptBudget['stand'] & { readonly ledger: string }) | undefined;
   /** The checkpoint that was best on the dev split and its test split, where it is not the last one. */
   readonly best?: {
     readonly checkpoint: string;
@@ -224,7 +227,7 @@ async function prepare(
 }
 
 function summarise(
-  { trainer, workers, restarts }: SimulationResult,
+  { trainer, workers, restarts, budget }: SimulationResult,
   before: Figures | undefined,
   after: Figures | undefined,
   seconds: number,
@@ -243,6 +246,7 @@ function summarise(
     seconds,
     replicaDigests: [trainer.replicaDigest, ...atTheEnd.flatMap(({ replicaDigest }) => replicaDigest ?? [])],
     restarts,
+    ...(budget && { privacy: { ...budget.stand, ledger: budget.ledger } }),
   };
 }
 
@@ -252,8 +256,10 @@ function table(s: Summary, since: string): string {
   const loss = (x: number | undefined, lossPerToken: number | undefined): string =>
     x === undefined ? '–' : lossText({ loss: x, lossPerToken }, 3);
   const same = new Set(s.replicaDigests).size === 1;
+  const hasAccuracy = s.accuracyBefore !== undefined || s.accuracyAfter !== undefined;
+  const bestAccuracy = s.best?.accuracy === undefined ? '' : `accuracy ${percent(s.best.accuracy)}, `;
   const rows: readonly (readonly [string, string | undefined])[] = [
-    ['test accuracy', `${part(s.accuracyBefore)} before, ${part(s.accuracyAfter)} after`],
+    ['test accuracy', hasAccuracy ? `${part(s.accuracyBefore)} before, ${part(s.accuracyAfter)} after` : undefined],
     [
       'test loss',
       `${loss(s.lossBefore, s.lossPerTokenBefore)} before, ${loss(s.lossAfter, s.lossPerTokenAfter)} after`,
@@ -261,6 +267,7 @@ function table(s: Summary, since: string): string {
     ['rounds', `${s.rounds}`],
     ['gradient bytes', `${s.gradients} applied, ${s.payloadBytesUp} sent${since}`],
     ['on the wire', `${bytes(s.wireBytesUp)} up, ${bytes(s.wireBytesDown)} down, all workers together${since}`],
+    ['privacy', s.privacy && `${standText(s.privacy)} spent, in all runs; ledger ${s.privacy.ledger}`],
     ['time', duration(s.seconds)],
     ['restarts', s.restarts > 0 ? `${s.restarts}` : undefined],
     [
@@ -268,11 +275,9 @@ function table(s: Summary, since: string): string {
       `${s.replicaDigests.length} ${same ? 'hold the same adapter' : 'DIFFER'}: ${s.adapterDigest.slice(0, 16)}…`,
     ],
     ['checkpoint', s.checkpointDir ?? '–'],
-    [
-      'best on dev',
-      s.best && `${s.best.checkpoint}: test accuracy ${part(s.best.accuracy)}, loss ${lossText(s.best, 3)}`,
-    ],
+    ['best on dev', s.best && `${s.best.checkpoint}: test ${bestAccuracy}loss ${lossText(s.best, 3)}`],
     ['round log', s.roundLog],
+    ['page', `onebyte view ${dirname(s.roundLog)}`],
   ];
   return rows.map(([name, value]) => (value === undefined ? '' : `${name.padEnd(15)}${value}\n`)).join('');
 }

@@ -3,9 +3,9 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { makeDirectories } from '../platform/make-directories.ts';
-import { startChild } from '../processes/child-process.ts';
+import { childFailure, startChild } from '../processes/child-process.ts';
 import { figuresOf, lossText } from '../proto/evaluation.ts';
-import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
+import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { readRunFile, trainFiles } from '../settings/run-file.ts';
 import { roundLogFile } from '../trainer/store/open-run.ts';
 import { readRoundLog } from '../trainer/store/round-log.ts';
@@ -90,8 +90,7 @@ async function tryRate(
   const { code } = await child.exit;
   drain.removeEventListener('abort', stop);
   drain.throwIfAborted();
-  if (code !== EXIT.done && code !== EXIT.diverged)
-    throw new OperatingError((code ?? EXIT.internal) as ExitCode, `learning rate ${rate}:\n${child.logTail()}`);
+  if (code !== EXIT.done && code !== EXIT.diverged) throw childFailure(`learning rate ${rate}`, child, code);
   const log = roundLogFile(out);
   const frames = existsSync(log) ? (await readRoundLog(log)).frames : [];
   const evaluations = frames.flatMap(({ frame }) => (frame?.$case === 'evaluation' ? [figuresOf(frame.value)] : []));

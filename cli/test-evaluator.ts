@@ -1,10 +1,9 @@
 /** The process that evaluates the test split of a run, with the model loaded once: under one adapter after another. */
 
 import { type Deferred, deferred } from '../platform/deferred.ts';
-import { type Child, startChild } from '../processes/child-process.ts';
+import { type Child, childFailure, startChild } from '../processes/child-process.ts';
 import type { EvaluatorRequest } from '../processes/evaluator-messages.ts';
 import type { Figures } from '../proto/evaluation.ts';
-import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 
 /** A process that was killed so often while it evaluated one adapter is not started again: for want of memory, most likely. */
 const MAX_DEATHS = 3;
@@ -41,10 +40,7 @@ export class TestEvaluator {
       if (!('signal' in outcome)) return outcome;
       const how = outcome.signal === null ? 'failed' : `was killed by ${outcome.signal}`;
       if (outcome.signal === null || this.stopped || deaths === MAX_DEATHS)
-        throw new OperatingError(
-          (outcome.code ?? EXIT.internal) as ExitCode,
-          `evaluation of the test split ${how}:\n${child.logTail()}`,
-        );
+        throw childFailure(`evaluation of the test split ${how}`, child, outcome.code);
       this.say(`evaluation of the test split ${how}; starting it again`);
     }
   }

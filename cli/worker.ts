@@ -13,7 +13,7 @@ import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operat
 import { comparable, type RunConfig, runConfigDifferences } from '../proto/run-config.ts';
 import { nameProblem } from '../proto/worker-name.ts';
 import { type RunFile, readRunFile, settled, workerSettings } from '../settings/run-file.ts';
-import { spentText } from '../worker/privacy/privacy-budget.ts';
+import { beginText, spentText, standText } from '../worker/privacy/privacy-budget.ts';
 import { runWorker, type WorkerReport } from '../worker/run-worker.ts';
 import { proxyNotice } from '../worker/transport/proxy.ts';
 import { clientAccess } from './client-access.ts';
@@ -137,12 +137,13 @@ async function workUntilDone(
       if (report.kind === 'joined' || report.kind === 'round') place.round = report.round;
       // From its joining on a worker does its part, until it has to look for the trainer again.
       if (report.kind !== 'ready' && report.kind !== 'late') health.ready(report.kind !== 'retrying');
-      logReport(log, report, flags.trainer);
+      logReport(log, report);
       void tellParent<WorkerChildMessage>({ kind: 'worker', report });
     },
     drain: drain.signal,
   });
-  log.info({ exitCode: result.exitCode }, result.text);
+  const spent = result.privacy ? `; privacy budget: ${standText(result.privacy)} spent` : '';
+  log.info({ exitCode: result.exitCode }, `${result.text}${spent}`);
   await tellParent<WorkerChildMessage>({ kind: 'workerResult', result });
   const exitCode = drainedCode(result.exitCode, drain.interrupted());
   if (flags.json) printJson({ ...result, exitCode });
@@ -163,7 +164,7 @@ function checkConfig(own: RunConfig | undefined, theirs: RunConfig, file: string
     );
 }
 
-function logReport(log: Log, report: WorkerReport, trainer: string): void {
+function logReport(log: Log, report: WorkerReport): void {
   switch (report.kind) {
     case 'ready':
       log.info(
@@ -172,11 +173,12 @@ function logReport(log: Log, report: WorkerReport, trainer: string): void {
       );
       return;
     case 'joined': {
-      const { rows, truncated, merged } = report.data;
+      const { rows, truncated, merged, budget } = report.data;
       log.info(
         report,
         `joined as worker ${report.worker} at round ${report.round}: ${rows} rows, ${truncated} truncated, ${merged} merged with their prompt`,
       );
+      if (budget) log.info(beginText(budget));
       return;
     }
     case 'snapshot':
@@ -192,10 +194,7 @@ function logReport(log: Log, report: WorkerReport, trainer: string): void {
       log.warn(report, spentText(report));
       return;
     case 'retrying':
-      log.warn(
-        report,
-        `cannot reach the trainer at ${trainer} (${report.reason}); trying again in ${report.waitMs} ms`,
-      );
+      log.warn(report, `${report.reason}; trying again in ${report.waitMs} ms`);
       return;
   }
 }

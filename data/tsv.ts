@@ -29,7 +29,9 @@ export function* readTsv(
   separator: '\t' | ',' = '\t',
 ): Generator<TextExample> {
   if (template === undefined || verbalizers === undefined)
-    throw usageError(`${file}: a file of columns needs data.template and data.verbalizers in the run file`);
+    throw usageError(
+      `${file}: a file of columns needs data.template and data.verbalizers in the run file, which onebyte eval takes with --run`,
+    );
   let columns: string[] | undefined;
   for (const { line, cells } of rowsOfCells(file, separator)) {
     if (columns === undefined) {

@@ -1,6 +1,7 @@
 /** A certificate authority and the certificates that it signs, made by the openssl command. */
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { usageError } from '../proto/operating-error.ts';
 
@@ -34,8 +35,10 @@ export function makeAuthority(directory: string, name: string, days: number): Au
       const file = (ending: string): string => join(directory, `${name}-${subject}.${ending}`);
       writeFileSync(file('ext'), `subjectAltName=${names.join(',')}\n`);
       openssl('req', ...NEW_KEY, '-subj', `/CN=${subject}`, '-keyout', file('key'), '-out', file('csr'));
-      const signing = ['-CA', ca, '-CAkey', caKey, '-CAcreateserial', '-extfile', file('ext'), ...validity];
+      const serial = `0x1${randomBytes(15).toString('hex')}`;
+      const signing = ['-CA', ca, '-CAkey', caKey, '-set_serial', serial, '-extfile', file('ext'), ...validity];
       openssl('x509', '-req', '-in', file('csr'), ...signing, '-out', file('pem'));
+      for (const ending of ['csr', 'ext']) rmSync(file(ending));
       return { cert: file('pem'), key: file('key') };
     },
   };

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { createWriteStream, existsSync, readFileSync, statSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
+import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import type { EvaluatorMessage } from './evaluator-messages.ts';
 import type { TrainerChildMessage } from './trainer-messages.ts';
 import type { WorkerChildMessage } from './worker-messages.ts';
@@ -15,7 +16,7 @@ export interface Child {
   readonly process: ChildProcess;
   /** Resolves when it has ended and its log is written. */
   readonly exit: Promise<{ code: number | null; signal: NodeJS.Signals | null; stdout: string }>;
-  /** The last lines of its log, for a person who wants to know why it failed. */
+  /** The last lines of its log as text, for a person who wants to know why it failed. */
   logTail(): string;
 }
 
@@ -53,7 +54,21 @@ export function startChild(
   }));
   const logTail = (): string =>
     existsSync(logFile)
-      ? readFileSync(logFile).subarray(begin).toString().trimEnd().split('\n').slice(-TAIL_LINES).join('\n')
+      ? readFileSync(logFile).subarray(begin).toString().trimEnd().split('\n').slice(-TAIL_LINES).map(plain).join('\n')
       : `its log ${logFile} is gone`;
   return { process: child, exit, logTail };
 }
+
+/** What a line of a log says; what is none, as an error that ends a process, stays as it is. */
+function plain(line: string): string {
+  try {
+    const { level, msg } = JSON.parse(line);
+    return typeof msg === 'string' ? `${level}: ${msg}` : line;
+  } catch {
+    return line;
+  }
+}
+
+/** The error of who needed a child that has ended with `code`: with that code and the last lines of its log. */
+export const childFailure = (what: string, { logTail }: Child, code: number | null): OperatingError =>
+  new OperatingError((code ?? EXIT.internal) as ExitCode, `${what}:\n${logTail()}`);

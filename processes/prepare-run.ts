@@ -11,7 +11,7 @@ import type { AdapterDescription } from '../proto/adapter.ts';
 import { MAX_GRADIENTS_PER_RECORD } from '../proto/limits.ts';
 import { usageError } from '../proto/operating-error.ts';
 import type { RunConfig } from '../proto/run-config.ts';
-import { AdapterSection, type SettledRunFile } from '../settings/run-file.ts';
+import { AdapterSection, NEW_ADAPTER, type SettledRunFile } from '../settings/run-file.ts';
 import { derivativesOf, ownLearning } from '../settings/worker-settings.ts';
 
 /** A run config, and what a trainer needs with it. */
@@ -64,12 +64,12 @@ function learningOf({ learning, workers }: SettledRunFile, elements: number): Ru
 
 /** The adapter that the run file's keys `section` (by default: none of them) ask for on `model`. */
 export function newAdapter(model: BaseModel, section: z.input<typeof AdapterSection> = {}) {
-  const { rank, alpha, targets, rslora, train } = AdapterSection.parse(section);
+  const { rank = NEW_ADAPTER.rank, alpha = NEW_ADAPTER.alpha, targets, rslora, train } = AdapterSection.parse(section);
   const settings = { baseModel: '', rank, alpha, targets, useRslora: rslora, train };
   return describeAdapter(settings, model.linearModules, model.fanInFanOut);
 }
 
-/** The adapter that a run begins with. */
+/** The adapter that a run begins with. @throws OperatingError (usage): it continues one of another rank or alpha than the run file says */
 export function adapterOf(
   run: Pick<SettledRunFile, 'adapter'>,
   model: BaseModel,
@@ -77,6 +77,11 @@ export function adapterOf(
   const { train, from } = run.adapter;
   if (from === undefined) return { description: newAdapter(model, run.adapter), initialAdapter: Buffer.alloc(0) };
   const { description, matrices } = readPeftAdapter(from, model.linearModules);
+  for (const key of ['rank', 'alpha'] as const)
+    if ((run.adapter[key] ?? description[key]) !== description[key])
+      throw usageError(
+        `adapter.${key} ${run.adapter[key]}: the adapter that the run continues, ${from}, has ${description[key]}; leave adapter.${key} out`,
+      );
   return {
     description: { ...description, baseModel: '', train },
     initialAdapter: Buffer.from(bytesOf(matrices)),

@@ -11,7 +11,7 @@ import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts
 import type { WorkerSettings } from '../settings/worker-settings.ts';
 import type { BriefReport } from '../trainer/report-kinds.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
-import { spentText } from '../worker/privacy/privacy-budget.ts';
+import { beginText, type KeptBudget, mostSpent, spentText } from '../worker/privacy/privacy-budget.ts';
 import type { WorkerResult } from '../worker/run-worker.ts';
 import { type Child, type ChildMessage, startChild } from './child-process.ts';
 
@@ -55,6 +55,8 @@ export interface SimulationResult {
   /** What those workers told that saw the end. */
   readonly workers: readonly WorkerResult[];
   readonly restarts: number;
+  /** Of the worker whose rows have told most; undefined where none has a privacy budget. */
+  readonly budget: KeptBudget | undefined;
 }
 
 /** Workers in turn over the GPUs, unless the run file names one, or a provider that counts none. */
@@ -83,6 +85,8 @@ class Simulation {
   private readonly address = deferred<string>();
   private readonly failure = deferred<never>();
   private readonly workerResults: WorkerResult[] = [];
+  /** By worker. */
+  private readonly budgets = new Map<number, KeptBudget>();
   private listening: string | undefined;
   private dashboard: string | undefined;
   private trainerResult: TrainerResult | undefined;
@@ -108,7 +112,8 @@ class Simulation {
       this.options.drain.throwIfAborted();
       throw new OperatingError(EXIT.drained, 'the trainer was stopped before its first round');
     }
-    return { trainer: this.trainerResult, workers: this.workerResults, restarts: this.restarts };
+    const budget = mostSpent([...this.budgets.values()]);
+    return { trainer: this.trainerResult, workers: this.workerResults, restarts: this.restarts, budget };
   }
 
   /** Asks all processes to leave in an orderly way. */
@@ -209,10 +214,25 @@ class Simulation {
         break;
       case 'workerResult':
         if (message.result.exitCode === EXIT.done) this.workerResults.push(message.result);
+        this.onResult(message.result);
         break;
       case 'worker':
         if (message.report.kind === 'spent') this.options.view.say(spentText(message.report));
+        if (message.report.kind === 'joined') this.onJoined(message.report.worker, message.report.data.budget);
         break;
     }
+  }
+
+  /** What the rows have told already is said once for all workers. */
+  private onJoined(worker: number, budget: KeptBudget | undefined): void {
+    if (!budget || this.budgets.has(worker)) return;
+    this.budgets.set(worker, budget);
+    const budgets = [...this.budgets.values()];
+    if (budgets.length === this.options.workers) this.options.view.say(beginText(mostSpent(budgets)!));
+  }
+
+  private onResult({ worker, privacy }: WorkerResult): void {
+    const budget = this.budgets.get(worker ?? -1);
+    if (budget && privacy) this.budgets.set(worker!, { ...budget, stand: privacy });
   }
 }

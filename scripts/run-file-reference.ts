@@ -20,6 +20,8 @@ const EXAMPLES: { readonly [key: string]: string } = {
   'data.shards': '4',
   'data.template': '"{sentence} It was"',
   'data.verbalizers': '[" terrible", " great"]',
+  'adapter.rank': '8',
+  'adapter.alpha': '16',
   'adapter.from': 'adapters/earlier',
   'learning.decayRounds': '100',
   'learning.directionStripes': '16',

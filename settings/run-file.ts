@@ -6,13 +6,13 @@
  */
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { parse } from 'yaml';
+import { parse, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { readRegular } from '../platform/regular-file.ts';
 import { AdapterDescription } from '../proto/adapter.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { DataRules, Learning, RunConfig } from '../proto/run-config.ts';
-import { explain } from './explain-keys.ts';
+import { parseKeys } from './explain-keys.ts';
 import { TrainerSettings } from './trainer-settings.ts';
 import { WorkerSettings } from './worker-settings.ts';
 
@@ -21,17 +21,28 @@ const path = z.string().min(1);
 /** Workers that `simulate` starts as processes, or that are launched on Kubernetes, at once. */
 export const MOST_WORKERS = 1024;
 
+/** Where neither the run file nor an adapter that is continued says it. */
+export const NEW_ADAPTER = { rank: 8, alpha: 16 } as const;
+
 /** The adapter to train: PEFT's words. */
 export const AdapterSection = z.strictObject({
-  rank: z.int().min(1).max(4096).default(8).describe('LoRA rank'),
-  alpha: z.number().positive().default(16).describe('the update counts alpha / rank times'),
+  rank: z.int().min(1).max(4096).optional().describe(`LoRA rank; default: ${NEW_ADAPTER.rank}, or as in from`),
+  alpha: z
+    .number()
+    .positive()
+    .optional()
+    .describe(`the update counts alpha / rank times; default: ${NEW_ADAPTER.alpha}, or as in from`),
   targets: z
     .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
     .default('all-linear')
     .describe('layers to adapt: all-linear, a list of name endings, or a regular expression for whole names'),
   rslora: z.boolean().default(false).describe('scale by alpha / sqrt(rank)'),
   train: AdapterDescription.shape.train.default('both').describe('B: A stays at its initial values (LoRA-FA)'),
-  from: path.optional().describe('PEFT directory to continue; its rank, alpha and targets then hold'),
+  from: path
+    .optional()
+    .describe(
+      'PEFT directory to continue; its rank, alpha and targets then hold, and another rank or alpha here is refused',
+    ),
 });
 
 const { directionStripes } = Learning.shape;
@@ -114,12 +125,12 @@ export function readRunFile(
   options: { readonly [key in 'rounds' | 'workers' | 'seed']?: number | undefined } = {},
 ): RunFile {
   const text = readRegular(file, MAX_RUN_FILE_BYTES, `run file ${file}`).toString();
-  const value = parseYaml(file, text) ?? {};
+  const value = parseYaml(`run file ${file}`, text) ?? {};
   if (typeof value !== 'object' || Array.isArray(value)) throw usageError(`run file ${file}: holds no keys`);
   for (const setting of settings) override(value, setting);
   for (const [key, given] of Object.entries(options)) if (given !== undefined) Object.assign(value, { [key]: given });
-  const parsed = RunFile.safeParse(value);
-  if (!parsed.success) throw usageError(`run file ${file}: ${explain(parsed.error, RunFile)}`);
+  const parsed = parseKeys(RunFile, value);
+  if ('faults' in parsed) throw usageError(`run file ${file}: ${parsed.faults}`);
   return withAbsolutePaths(parsed.data, dirname(resolve(file)));
 }
 
@@ -131,16 +142,24 @@ export function workerSettings(settings: readonly string[]): WorkerSettings {
   const value = {};
   for (const setting of settings) override(value, setting);
   const schema = z.strictObject({ worker: WorkerSettings.prefault({}) });
-  const parsed = schema.safeParse(value);
-  if (!parsed.success) throw usageError(`--set without a run file: ${explain(parsed.error, schema)}`);
+  const parsed = parseKeys(schema, value);
+  if ('faults' in parsed) throw usageError(`--set without a run file: ${parsed.faults}`);
   return withAbsoluteLedger(parsed.data.worker, '.');
 }
 
-function parseYaml(file: string, text: string): unknown {
+/** `template: {sentence} It was` is a map to YAML, and more behind it. */
+function quoteHint(text: string, error: unknown): string {
+  if (!(error instanceof YAMLParseError) || error.code !== 'UNEXPECTED_TOKEN') return '';
+  const line = text.split('\n')[(error.linePos?.[0].line ?? 1) - 1] ?? '';
+  const [, value] = /(?:^|: +)([{[].*)$/.exec(line) ?? [];
+  return value === undefined ? '' : `A text that begins with ${value[0]} is quoted: ${JSON.stringify(value)}`;
+}
+
+function parseYaml(where: string, text: string): unknown {
   try {
     return parse(text, { maxAliasCount: 100 });
   } catch (cause) {
-    throw usageError(`run file ${file}: not YAML: ${(cause as Error).message}`, { cause });
+    throw usageError(`${where}: not YAML: ${(cause as Error).message}${quoteHint(text, cause)}`, { cause });
   }
 }
 

@@ -136,7 +136,8 @@ export class Compute {
     this.secret?.close();
     const secretRows = data.examples.map(completionLoss.trainingRow);
     this.secret = privacy && new PrivateShard(privacy, { trainFiles, ...part, rounds }, secretRows);
-    return { rows: data.examples.length, truncated: data.truncated, merged: data.merged };
+    const { truncated, merged } = data;
+    return { rows: data.examples.length, truncated, merged, budget: this.secret?.kept() };
   }
 
   private async readDev(rows: number): Promise<Dataset> {

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import seedrandom from 'seedrandom';
 import { deferred } from '../platform/deferred.ts';
 import { prepareCuda } from '../platform/nvidia.ts';
-import type { ReplicaDigest } from '../proto/gen/onebyte.ts';
+import type { PrivacyBudget, ReplicaDigest } from '../proto/gen/onebyte.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import { ownLearning } from '../settings/worker-settings.ts';
@@ -66,6 +66,8 @@ export interface WorkerResult {
   readonly rounds: number;
   readonly adapterDigest: string | undefined;
   readonly replicaDigest: string | undefined;
+  /** How its privacy budget stands at the end. */
+  readonly privacy?: PrivacyBudget | undefined;
 }
 
 /** Works until the run is done or the worker is drained. @throws OperatingError: refused, unreachable, wrong model or data */
@@ -106,14 +108,14 @@ class RunningWorker {
   }
 
   async run(): Promise<WorkerResult> {
-    const { drain, trainer } = this.options;
+    const { drain } = this.options;
     const onDrain = (): void => this.dispatch({ kind: 'drain' });
     drain.addEventListener('abort', onDrain, { once: true });
     this.dispatch(drain.aborted ? { kind: 'drain' } : { kind: 'start' });
     try {
       const { exitCode, text } = await this.outcome.promise;
       if (ORDERLY.includes(exitCode)) return await this.result(exitCode, text);
-      throw new OperatingError(exitCode, exitCode === EXIT.trainerUnreachable ? `trainer at ${trainer} ${text}` : text);
+      throw new OperatingError(exitCode, text);
     } finally {
       drain.removeEventListener('abort', onDrain);
     }
@@ -136,6 +138,7 @@ class RunningWorker {
       rounds: replica?.round ?? 0,
       adapterDigest: await compute?.adapterDigest(),
       replicaDigest: replica && Buffer.from(replica.sha256).toString('hex'),
+      privacy: this.state.privacy,
     };
   }
 

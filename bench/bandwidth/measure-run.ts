@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { makeAuthority } from '../../platform/certificates.ts';
 import { deferred } from '../../platform/deferred.ts';
-import { type ChildMessage, startChild } from '../../processes/child-process.ts';
+import { type ChildMessage, childFailure, startChild } from '../../processes/child-process.ts';
 import type { Learning } from '../../proto/run-config.ts';
 import type { TrainerResult } from '../../trainer/run-trainer.ts';
 import { HEADER_BYTES, type LinkProperties } from './link.ts';
@@ -95,11 +95,10 @@ async function runProcesses(
     place: 'trainer' | number,
     onMessage: (m: ChildMessage) => void,
   ) => {
-    const logFile = join(directory, 'logs', `${name}.log`);
-    const child = startChild(args, logFile, onMessage, network.inside(place));
+    const child = startChild(args, join(directory, 'logs', `${name}.log`), onMessage, network.inside(place));
     stop.push(() => child.process.kill('SIGKILL'));
     const failed = child.exit.then(({ code }) => {
-      if (code !== 0) result.reject(new Error(`${name} ended with code ${code}; its log: ${logFile}`));
+      if (code !== 0) result.reject(childFailure(`${name} ended with code ${code}`, child, code));
     });
     failed.catch((error) => result.reject(error));
     return failed;

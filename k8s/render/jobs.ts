@@ -67,7 +67,7 @@ export function trainerJob(plan: LaunchPlan): Job {
 /** One pod for each worker number. Scaled by patching completions and parallelism together. */
 export function workerJob(plan: LaunchPlan): Job {
   const { volumes, mounts } = inputVolumes(plan);
-  const { data, ownRows } = plan;
+  const { data, ledger, ownRows } = plan;
   if (data && ownRows !== undefined)
     mounts.push({
       name: 'data',
@@ -75,6 +75,12 @@ export function workerJob(plan: LaunchPlan): Job {
       readOnly: true,
       subPathExpr: below(data.subPath, 'shards', '$(JOB_COMPLETION_INDEX)')!,
     });
+  if (ledger) {
+    volumes.push({ name: 'ledger', persistentVolumeClaim: { claimName: ledger.claim } });
+    // Workers of a shared file keep its ledgers by shard; one with rows of its own has a folder.
+    const folder = below(ledger.subPath, ownRows === undefined ? undefined : '$(JOB_COMPLETION_INDEX)');
+    mounts.push({ name: 'ledger', mountPath: MOUNTS.ledger, ...(folder !== undefined && { subPathExpr: folder }) });
+  }
   const template = podTemplate(plan, {
     component: 'worker',
     args: workerArguments(plan),

@@ -37,6 +37,8 @@ export interface LaunchPlan {
   /** Where the model and the data lie; undefined: in the image. */
   readonly model: ClaimPath | undefined;
   readonly data: ClaimPath | undefined;
+  /** Where the workers keep the ledger of their privacy budgets; undefined: they have none, or the user mounts a volume for it. */
+  readonly ledger: ClaimPath | undefined;
   /** File name of the training rows where every worker sees the folder of its own index alone. */
   readonly ownRows: string | undefined;
   /** False: plain text between pods, and no join token. */
@@ -67,6 +69,7 @@ export interface RenderFlags {
   readonly storageClass?: string;
   readonly modelClaim?: string;
   readonly dataClaim?: string;
+  readonly ledgerClaim?: string;
   readonly dataByIndex?: boolean;
   readonly insecure?: boolean;
   readonly queue?: string;
@@ -77,7 +80,7 @@ export interface RenderFlags {
 }
 
 /** Where things lie in a container. */
-export const MOUNTS = { image: '/app', model: '/model', data: '/data', shard: '/shard' } as const;
+export const MOUNTS = { image: '/app', model: '/model', data: '/data', shard: '/shard', ledger: '/ledger' } as const;
 
 /** Makes the plan. @throws OperatingError usage: a wrong run file or flag, or a path that no pod could see */
 export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
@@ -97,6 +100,13 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
   if (workers < 1 || workers > MOST_WORKERS) throw usageError(`--workers ${workers}: expected 1…${MOST_WORKERS}`);
   const model = claimPath('--model-claim', flags.modelClaim);
   const data = claimPath('--data-claim', flags.dataClaim);
+  const ledger = claimPath('--ledger-claim', flags.ledgerClaim);
+  const { privacy } = run.worker;
+  if (privacy && privacy.ledger === undefined && !ledger)
+    throw usageError(
+      'worker.privacy: in a pod the data is read-only, and its ledger has to outlive the pods; give --ledger-claim, a volume that the workers can write, or add one to their Job and name it in worker.privacy.ledger',
+    );
+  if (ledger && !privacy) throw usageError('--ledger-claim: the run file has no worker.privacy');
   if (flags.serviceMonitor && !flags.dashboard) throw usageError('--service-monitor needs --dashboard');
   if (flags.dataByIndex && !data) throw usageError('--data-by-index needs --data-claim');
   const train = trainFiles(run, file);
@@ -105,18 +115,18 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
   const dataDirectory = dirname(train[0]!);
   const paths = {
     model: model ? MOUNTS.model : inImage('model', run.model, '--model-claim'),
-    data: data ? MOUNTS.data : inImage('data.train', dataDirectory, '--data-claim'),
+    data: data ? MOUNTS.data : inImage('the folder of data.train', dataDirectory, '--data-claim'),
   };
   return {
     ...{ name: flags.name, namespace: flags.namespace, image, version, workers },
     ...{ gpus: flags.gpus, runtimeClass: flags.runtimeClass },
     ...{ cpu: flags.cpu, memory: flags.memory, storage: flags.storage, storageClass: flags.storageClass },
-    ...{ model, data, secure: !flags.insecure, queue: flags.queue },
+    ...{ model, data, ledger, secure: !flags.insecure, queue: flags.queue },
     nodeSelector: flags.nodeSelector && nodeSelector(flags.nodeSelector),
     imagePullSecret: flags.imagePullSecret,
     ...{ dashboard: flags.dashboard ?? false, serviceMonitor: flags.serviceMonitor ?? false },
     ownRows: flags.dataByIndex ? basename(train[0]!) : undefined,
-    runFile: runFileOfPods(file, workers, paths, dataDirectory, run),
+    runFile: runFileOfPods(file, workers, { ...paths, ledger: ledger && MOUNTS.ledger }, dataDirectory, run),
   };
 }
 
@@ -124,7 +134,7 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
 function runFileOfPods(
   file: string,
   workers: number,
-  paths: { readonly model: string; readonly data: string },
+  paths: { readonly model: string; readonly data: string; readonly ledger: string | undefined },
   dataDirectory: string,
   { data, adapter }: ReturnType<typeof readRunFile>,
 ): string {
@@ -137,6 +147,7 @@ function runFileOfPods(
   };
   document.setIn(['model'], paths.model);
   document.setIn(['workers'], workers);
+  if (paths.ledger !== undefined) document.setIn(['worker', 'privacy', 'ledger'], paths.ledger);
   document.deleteIn(['out']);
   const train = trainFiles({ data }, file).map((path) => visible('data.train', path));
   document.setIn(['data', 'train'], train.length === 1 ? train[0] : train);

@@ -193,7 +193,8 @@ describe('onebyte simulate', () => {
     );
     assert.equal(code, 6, stderr);
     assert.match(stderr, /dev loss not finite/);
-    assert.match(stderr, /Lower learning\.learningRate/);
+    assert.match(stderr, /^onebyte: trainer ended with code 6:\n(.*\n)*info: .*Lower learning\.learningRate/m);
+    assert.doesNotMatch(stderr, /^\{/m, 'text, not JSON');
   });
 
   it('ends the run when the test split cannot be read, exit code 2', async () => {
@@ -286,7 +287,32 @@ describe('onebyte worker', () => {
     );
     assert.equal(code, 4, stderr);
     assert.match(stderr, /cannot reach the trainer at 127\.0\.0\.1:1 .*trying again in \d+ ms/);
-    assert.match(stderr, /Is it running/);
+    assert.match(stderr, /^onebyte: gave up after \d s: cannot reach the trainer at .*is it running/m);
+    assert.equal(
+      stderr
+        .trimEnd()
+        .split('\n')
+        .at(-1)!
+        .match(/127\.0\.0\.1:1/g)?.length,
+      2,
+      'the address, and in the words of gRPC',
+    );
+  });
+
+  it('that is killed and started again without --identity hears that its name is taken, and what helps', async (test) => {
+    const trainer = startOnebyte(['trainer', runFile, '--out', join(directory, 'taken'), '--rounds', '1000000']);
+    test.after(() => trainer.process.kill('SIGKILL'));
+    const address = (await trainer.line(/"address":"([^"]+)"/))[1]!;
+    const worker = () => startOnebyte(['worker', runFile, '--trainer', address, '--number', '1']);
+    const first = worker();
+    await first.line(/joined as worker 1/);
+    first.process.kill('SIGKILL');
+    await first.finished;
+    const again = worker();
+    test.after(() => again.process.kill('SIGKILL'));
+    const [said] = await again.line(/.*the name worker-1 is taken.*trying again.*/);
+    assert.match(said, /does not take this worker yet: .*--identity/);
+    assert.doesNotMatch(said, /cannot reach/);
   });
 
   it('with another run config, model, number or dev split than the trainer knows is refused', async () => {

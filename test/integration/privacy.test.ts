@@ -48,8 +48,13 @@ describe('a privacy budget', () => {
     const first = await runOnebyte(...simulate('first', 1));
     assert.equal(first.code, 0, first.stderr);
     assert.equal(spentBy(0, 1), 30);
+    assert.match(first.stderr, /^privacy budget: ε 0\.00 of 4 .* The ledger is .*ledger-of-1\. .* evaluates nothing$/m);
+    const { privacy } = lastJson(first);
+    assert(privacy.spent > 3.9 && privacy.spent <= 4, `${privacy.spent}`);
     const finished = await runOnebyte(...simulate('again', 1));
-    assert.equal(finished.code, EXIT.diverged, finished.stderr);
+    assert.equal(finished.code, EXIT.usage, finished.stderr);
+    assert.match(finished.stderr, /^privacy budget: ε (3\.9|4\.0)\d of 4 /m);
+    assert.match(finished.stderr, /budgets of all workers are spent.*Raise worker\.privacy\.epsilon/);
     assert.match(finished.stderr, /worker 0: its privacy budget is spent: its rows have told ε (3\.9|4\.0)\d of 4/);
     assert.equal(spentBy(0, 1), 30);
   });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { settingFlags } from '../../cli/command.ts';
@@ -57,6 +57,18 @@ describe('onebyte simulate', () => {
     assert(last < first, `${first} at first, ${last} at last`);
     const [evaluated] = lines.flatMap((line) => (line.kind === 'evaluation' ? [line] : []));
     assert.equal(evaluated?.lossPerToken, evaluated?.loss);
+  });
+
+  it('ends with how to see the run again, and with an accuracy where rows have options alone', async () => {
+    const file = out('plain.jsonl');
+    writeFileSync(file, '{"text": "a haunting , assured remake ."}\n');
+    const plain = settingFlags([`data.train=${file}`, `data.dev=${file}`, `data.test=${file}`]);
+    const flags = ['--workers', '1', '--rounds', '1', ...plain];
+    const { code, stdout, stderr } = await runOnebyte('simulate', runFile, '--out', out('plain'), ...flags);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^test loss +\d/);
+    assert.match(stdout, new RegExp(`^page +onebyte view ${out('plain')}$`, 'm'));
+    assert.doesNotMatch(stdout, /accuracy/);
   });
 
   it('writes checkpoints with the files, keys and shapes of a PEFT directory', async () => {

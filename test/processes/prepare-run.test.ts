@@ -2,16 +2,33 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { writePeftAdapter } from '../../formats/peft-adapter.ts';
 import { prepareRun } from '../../processes/prepare-run.ts';
+import { adapterElements } from '../../proto/adapter.ts';
 import { readRunFile, settled } from '../../settings/run-file.ts';
 import { root } from '../support/onebyte.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 /** 49,152 adapter elements. */
 const FILE = join(root, 'examples/tiny-reviews/run.yaml');
-const learningOf = async (...settings: string[]) =>
-  (await prepareRun(settled(readRunFile(FILE, settings), undefined))).config.learning;
+const configOf = async (...settings: string[]) =>
+  (await prepareRun(settled(readRunFile(FILE, settings), undefined))).config;
+const learningOf = async (...settings: string[]) => (await configOf(...settings)).learning;
 
 describe('a run config', () => {
+  it('has the rank and alpha of an adapter that is continued, and is refused where the run file says others', async () => {
+    const from = temporaryDirectory();
+    const { adapter } = await configOf('adapter.rank=2', 'adapter.alpha=6');
+    writePeftAdapter(from, adapter, new Float32Array(adapterElements(adapter.modules)));
+    const continued = (...settings: string[]) => configOf(`adapter.from=${from}`, ...settings);
+    for (const settings of [[], ['adapter.rank=2', 'adapter.alpha=6']]) {
+      const { rank, alpha } = (await continued(...settings)).adapter;
+      assert.deepEqual([rank, alpha], [2, 6]);
+    }
+    await assert.rejects(continued('adapter.rank=8'), /adapter\.rank 8: .* has 2; leave adapter\.rank out/);
+    await assert.rejects(continued('adapter.alpha=16'), /adapter\.alpha 16: .* has 6; leave adapter\.alpha out/);
+  });
+
   it('holds the stripes that the run file names', async () => {
     assert.equal((await learningOf('learning.directionStripes=16', 'learning.directions=1')).directionStripes, 16);
   });

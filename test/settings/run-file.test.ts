@@ -48,7 +48,37 @@ it('names of a wrong key the nearest one and those that there are', () => {
     /unknown key round at the top: did you mean rounds\?\n {2}keys at the top: model, seed/,
   );
   assert.match(problem('trainer: { stopAt: { acc: 1 } }'), /keys in trainer\.stopAt: loss, accuracy/);
-  assert.match(problem('rounds: many'), /expected number, received string/);
+  assert.match(problem('rounds: many'), /expected number, received string, got "many"/);
+  assert.match(problem('worker: 2'), /expected object, received number, got 2; did you mean workers\?\n.*at worker$/);
+  assert.match(problem('lr: 1'), /unknown key lr at the top: did you mean learning\.learningRate\?/);
+  assert.match(
+    problem('learningRate: 1'),
+    /unknown key learningRate at the top: did you mean learning\.learningRate\?/,
+  );
+  const peft = problem('adapter: { r: 4, lora_alpha: 8, target_modules: all-linear }');
+  for (const [theirs, ours] of [
+    ['r', 'rank'],
+    ['lora_alpha', 'alpha'],
+    ['target_modules', 'targets'],
+  ])
+    assert.match(peft, new RegExp(`unknown key ${theirs} in adapter: did you mean ${ours}\\?`));
+  assert.match(problem('worker: { provider: gpu }'), /expected one of "auto"\|.*, got "gpu"\n.*at worker\.provider/);
+  assert.match(problem('trainer: { quorum: most }'), /expected "all" or expected number, .*got "most"/);
+  assert.match(problem('worker: { privacy: { epsilon: 4 } }'), /worker\.privacy\.clip is missing: expected number$/);
+});
+
+it('says of a text that begins with a brace that it is to be quoted', () => {
+  const file = join(temporaryDirectory(), 'run.yaml');
+  const quoted = /A text that begins with \{ is quoted: "\{sentence\} It was"/;
+  writeFileSync(file, 'model: org/name\n');
+  assert.throws(
+    () => readRunFile(file, ['data.template={sentence} It was']),
+    /^OperatingError: --set data\.template.*not YAML/,
+  );
+  assert.throws(() => readRunFile(file, ['data.template={sentence} It was']), quoted);
+  assert.equal(readRunFile(file, ['data.template="{sentence} It was"']).data.template, '{sentence} It was');
+  writeFileSync(file, 'model: org/name\ndata:\n  template: {sentence} It was\n  maxLength: 64\n');
+  assert.throws(() => readRunFile(file), quoted);
 });
 
 it('takes options of the command before its keys', () => {

@@ -149,6 +149,11 @@ function afterRound(state: TrainerState, done: boolean, atMs: number): Effect[] 
 }
 
 function diverged(state: TrainerState): Effect[] {
+  if ([...state.members.values()].every(({ isSpent }) => isSpent)) {
+    const text =
+      'the privacy budgets of all workers are spent, by this run and all others on these rows. Raise worker.privacy.epsilon and go on with --resume, or take rows that have told nothing yet';
+    return finish(state, EXIT.usage, Notice_Kind.RUN_FAILED, text);
+  }
   const text = `${EMPTY_RECORDS} records in a row held no live byte: most workers measured no finite loss, or have spent their privacy budget. Lower learning.learningRate or learning.epsilon, or go back to an earlier checkpoint`;
   return finish(state, EXIT.diverged, Notice_Kind.RUN_FAILED, text);
 }

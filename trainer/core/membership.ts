@@ -118,6 +118,7 @@ const newMember = (
   arrivals: [],
   ...(state.normaliser.round === 0 || state.former.names.has(name) ? FULL_TRUST : NO_TRUST),
   trainingLoss: undefined,
+  isSpent: false,
   noEvaluation: false,
   missedRanges: 0,
   isDisputed: false,
@@ -126,12 +127,13 @@ const newMember = (
   claim: undefined,
 });
 
-/** A worker lives, and may say what its minibatches lost and how its privacy budget stands. That is shown, and decides nothing. */
+/** A worker lives, and may say what its minibatches lost and how its privacy budget stands. That is shown, and decides at most what is said of a run that stops. */
 export function onHeartbeat(member: Member, { privacy, trainingLoss }: Heartbeat): Effect[] {
   const { worker } = member;
   if (trainingLoss && isTrainingLoss(trainingLoss)) member.trainingLoss = trainingLoss;
   if (!privacy || ![privacy.epsilon, privacy.delta, privacy.spent].every((x) => Number.isFinite(x) && x >= 0))
     return [];
+  member.isSpent = privacy.exhausted;
   return [{ kind: 'report', report: { kind: 'privacy', worker, privacy } }];
 }
 

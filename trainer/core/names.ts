@@ -68,7 +68,7 @@ function placeOf(state: TrainerState, hello: Hello): Place | NoPlace {
     return { worker, squatter: holder, membership: last, isNamed: isAwaited };
   if (holder || isAwaited) {
     const { leaseMs } = state.rules.settings;
-    const text = `the name ${name} is taken: it is free again ${leaseMs} ms after its worker was last heard, or give this one another name`;
+    const text = `the name ${name} is taken, until ${leaseMs} ms after its worker was last heard; a worker that has --identity goes on at once when it is started again, any other waits or takes another name`;
     return { refusal: 'taken', text };
   }
   if (worker !== undefined) return { worker };

@@ -95,6 +95,8 @@ export interface Member {
   isNewcomer: boolean;
   /** What its minibatches lost, as it said last; undefined where it has said nothing on this stream. */
   trainingLoss: TrainingLoss | undefined;
+  /** It said that its privacy budget holds no further contribution. */
+  isSpent: boolean;
   /** It said that it evaluates nothing. */
   noEvaluation: boolean;
   /** Ranges of the dev split that it kept waiting for, in a row. */

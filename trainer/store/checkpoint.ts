@@ -46,12 +46,15 @@ const BEST = 'best';
 /** Where the link to the best checkpoint in `parent` is, if there is one. */
 export const bestOf = (parent: string): string => join(parent, BEST);
 
-/** Writes `content` as a PEFT directory at `directory`, which must not exist. */
-export function writePeftCheckpoint(directory: string, content: CheckpointContent): void {
+/**
+ * Writes `content` as a PEFT directory at `directory`, which must not exist.
+ * @param onlyBest it is written because it is the best, and is worth nothing once another one is
+ */
+export function writePeftCheckpoint(directory: string, content: CheckpointContent, onlyBest = false): void {
   const { config, replica, matrices } = content;
   makeDirectory(directory, (temporary) => {
     writePeftAdapter(temporary, config.adapter, withTrainedPart(layoutOf(config), matrices, replica.theta));
-    writeJson(join(temporary, STATE), trainerState(content));
+    writeJson(join(temporary, STATE), { ...trainerState(content), ...(onlyBest && { onlyBest }) });
     const names = readdirSync(temporary).sort();
     const sums = names.map((name) => [name, sha256(readFileSync(join(temporary, name)))]);
     writeJson(join(temporary, MANIFEST), Object.fromEntries(sums));
@@ -112,7 +115,7 @@ function float64Hex(x: number): string {
 
 /**
  * Writes the checkpoint after `content`'s round into `parent`, unless it is there already, and removes older ones beyond
- * the newest `keep`; the best stays. `best`: this one is the best from now on. One process at a time: the lock's holder.
+ * the newest `keep`; the best stays, and those that were no more than the best go. `best`: this one is the best from now on. One process at a time: the lock's holder.
  * @returns the checkpoint's directory
  */
 export async function writeCheckpoint(
@@ -127,7 +130,7 @@ export async function writeCheckpoint(
   if (!(await holdsReplica(directory, content.replica))) {
     await rm(directory, { recursive: true, force: true });
     try {
-      writePeftCheckpoint(directory, content);
+      writePeftCheckpoint(directory, content, best);
     } catch (cause) {
       const { message, code } = cause as NodeJS.ErrnoException;
       const advice = code === 'EMFILE' ? `. The limit of this process is too low: ${MORE_DESCRIPTORS}` : '';
@@ -157,9 +160,16 @@ export async function isBest(parent: string, round: number): Promise<boolean> {
 /** True when `directory` is a whole checkpoint of `replica`. One of another run, or of a log put back since, is none. */
 async function holdsReplica(directory: string, replica: ReplicaState): Promise<boolean> {
   if (await checkpointProblem(directory)) return false;
-  const file = join(directory, STATE);
-  const state = existsSync(file) ? (readJsonFile(file, MAX_STATE_BYTES) as { replicaDigest?: string }) : undefined;
-  return state?.replicaDigest === replicaDigest(replica).toString('hex');
+  return stateOf(directory).replicaDigest === replicaDigest(replica).toString('hex');
+}
+
+/** What STATE of the checkpoint at `directory` says, if it can be read. */
+function stateOf(directory: string): { readonly replicaDigest?: string; readonly onlyBest?: boolean } {
+  try {
+    return readJsonFile(join(directory, STATE), MAX_STATE_BYTES) as object;
+  } catch {
+    return {};
+  }
 }
 
 /** What a process that was killed while it wrote a checkpoint or the link leaves. */
@@ -169,7 +179,9 @@ const UNFINISHED = new RegExp(`^\\.(round-\\d+|${BEST})\\.\\d+\\.partial$`);
 async function prune(parent: string, keep: number, round: number): Promise<void> {
   const best = await readlink(bestOf(parent)).catch(() => undefined);
   const names = (await checkpointNames(parent)).filter((name) => roundOf(name) <= round);
-  const old = names.slice(0, -keep).filter((name) => name !== best);
+  const onlyBest = names.filter((name) => stateOf(join(parent, name)).onlyBest === true);
+  const others = names.filter((name) => !onlyBest.includes(name));
+  const old = [...others.slice(0, -keep), ...onlyBest].filter((name) => name !== best);
   const unfinished = (await readdir(parent)).filter((name) => UNFINISHED.test(name));
   for (const name of [...old, ...unfinished]) await rm(join(parent, name), { recursive: true });
 }

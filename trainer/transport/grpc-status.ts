@@ -10,7 +10,7 @@ export interface GrpcStatus {
 const OF_REFUSAL: { readonly [refusal in Refusal]: status } = {
   invalid: status.INVALID_ARGUMENT,
   config: status.FAILED_PRECONDITION,
-  taken: status.UNAVAILABLE,
+  taken: status.ALREADY_EXISTS,
   busy: status.RESOURCE_EXHAUSTED,
   full: status.RESOURCE_EXHAUSTED,
   ahead: status.FAILED_PRECONDITION,

@@ -1,11 +1,13 @@
 /** What a heartbeat tells beside that the worker lives: its privacy budget, and what its minibatches lost. */
 import { type Measured, NO_LOSSES, type WorkerEffect, type WorkerState } from './state.ts';
 
-/** A person is told once that the budget is spent. */
+/** That the budget is spent a person is told once, and the trainer before the contribution that abstains for it. */
 export function onBudget(state: WorkerState, { privacy }: Measured): WorkerEffect[] {
   const isNews = privacy?.exhausted === true && state.privacy?.exhausted !== true;
   state.privacy = privacy;
-  return isNews ? [{ kind: 'report', report: { kind: 'spent', worker: state.worker!, privacy } }] : [];
+  return isNews
+    ? [{ kind: 'report', report: { kind: 'spent', worker: state.worker!, privacy } }, heartbeat(state)]
+    : [];
 }
 
 /**

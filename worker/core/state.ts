@@ -37,6 +37,8 @@ export interface DataReport {
   readonly rows: number;
   readonly truncated: number;
   readonly merged: number;
+  /** Of a worker with a privacy budget: how that stands, and the directory of its ledger. */
+  readonly budget?: { readonly stand: PrivacyBudget; readonly ledger: string } | undefined;
 }
 
 /** Sums over the rows of minibatches. */
@@ -102,7 +104,7 @@ export interface WorkerState {
   digestAt: number | undefined;
   /** First direction of the next contribution of this round. */
   nextDirection: number;
-  /** How the privacy budget stands; undefined before the first contribution, and without one. */
+  /** How the privacy budget stands; undefined before the data is read, and without one. */
   privacy: PrivacyBudget | undefined;
   /** What the minibatches lost since the trainer was told last. */
   untold: Losses;

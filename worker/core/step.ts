@@ -199,6 +199,7 @@ function onComputed(state: WorkerState, result: TaskResult): WorkerEffect[] {
   const isOurs = session === state.session && isConnected(state);
   switch (result.kind) {
     case 'readData':
+      state.privacy = result.data.budget?.stand;
       return [
         { kind: 'report', report: { kind: 'joined', worker: state.worker!, round: state.round, data: result.data } },
       ];
@@ -252,8 +253,7 @@ function onLost(state: WorkerState, { atMs, reason, jitter }: Extract<WorkerEven
     return state.phase === 'catchingUp' ? finish(state, EXIT.done, 'the run is done') : [];
   const silentMs = atMs - state.lastContactMs;
   if (silentMs > state.rules.giveUpMs) {
-    const text = `not reached for ${Math.round(silentMs / 1000)} s (${reason}). Is it running, and is the address right?`;
-    return finish(state, EXIT.trainerUnreachable, text);
+    return finish(state, EXIT.trainerUnreachable, `gave up after ${Math.round(silentMs / 1000)} s: ${reason}`);
   }
   return wait(state, reason, jitter);
 }

@@ -5,9 +5,26 @@ import { addDivergences, type Divergences, divergencesOf, epsilonOf, noDivergenc
 import type { Ledger } from './ledger.ts';
 import type { Mechanism } from './mechanism.ts';
 
+/** How a budget stands, and the directory of the ledger that says so. */
+export interface KeptBudget {
+  readonly stand: Stand;
+  readonly ledger: string;
+}
+
+export const standText = ({ epsilon, delta, spent }: Stand): string =>
+  `ε ${spent.toFixed(2)} of ${epsilon} (δ ${delta})`;
+
 /** What a person is told of a budget that holds no further contribution. */
 export const spentText = ({ worker, privacy }: { worker: number; privacy: Stand }): string =>
-  `worker ${worker}: its privacy budget is spent: its rows have told ε ${privacy.spent.toFixed(2)} of ${privacy.epsilon} (δ ${privacy.delta}), and one contribution more would pass it; from now on it abstains`;
+  `worker ${worker}: its privacy budget is spent: its rows have told ${standText(privacy)}, and one contribution more would pass it; from now on it abstains`;
+
+/** What a person is told as a run begins whose workers have a budget. */
+export const beginText = ({ stand, ledger }: KeptBudget): string =>
+  `privacy budget: ${standText(stand)} spent so far, in all runs; this one adds to it. The ledger is ${ledger}. A worker with a budget evaluates nothing`;
+
+/** Of several workers' budgets the one whose rows have told most. */
+export const mostSpent = (budgets: readonly KeptBudget[]): KeptBudget | undefined =>
+  [...budgets].sort((a, b) => b.stand.spent - a.stand.spent)[0];
 
 /** Part of ε below which what is left is not worth a run's noise. */
 const LEAST_LEFT = 0.01;
@@ -30,28 +47,30 @@ export function mechanismFor(
 }
 
 export class PrivacyBudget {
-  readonly mechanism: Mechanism | undefined;
+  mechanism: Mechanism | undefined;
   private readonly settings: Privacy;
   private readonly ledger: Ledger;
   private readonly spent: Divergences = noDivergence();
-  private readonly next: Divergences;
+  private next: Divergences = noDivergence();
+  private isPlanned = false;
   /** It did not hold a contribution that was to be measured. */
   private exhausted = false;
   /** Costs that occurred, by their line. */
   private readonly known = new Map<string, Divergences>();
 
-  /** @param contributions that are still to come in the run */
-  constructor(
-    settings: Privacy,
-    ledger: Ledger,
-    shard: { readonly size: number; readonly rows: number },
-    contributions: number,
-  ) {
+  constructor(settings: Privacy, ledger: Ledger) {
     this.settings = settings;
     this.ledger = ledger;
     this.count();
-    this.mechanism = mechanismFor(settings, shard, contributions, this.spent);
-    this.next = this.mechanism ? divergencesOf(this.mechanism) : noDivergence();
+  }
+
+  /** Divides what is left among the `contributions` that are still to come in the run; once. */
+  plan(shard: { readonly size: number; readonly rows: number }, contributions: number): void {
+    if (this.isPlanned) return;
+    this.isPlanned = true;
+    this.count();
+    this.mechanism = mechanismFor(this.settings, shard, contributions, this.spent);
+    if (this.mechanism) this.next = divergencesOf(this.mechanism);
   }
 
   /**

@@ -9,7 +9,7 @@ import { gradientBytes } from '../estimators/contribution.ts';
 import type { EstimatorContext } from '../estimators/estimator.ts';
 import { Ledger } from './ledger.ts';
 import { privateGradients } from './mechanism.ts';
-import { PrivacyBudget } from './privacy-budget.ts';
+import { type KeptBudget, PrivacyBudget } from './privacy-budget.ts';
 import { secretRandom } from './random-source.ts';
 
 export interface ShardPlace {
@@ -21,12 +21,12 @@ export interface ShardPlace {
 }
 
 export class PrivateShard {
-  private readonly settings: Privacy;
   private readonly rows: readonly TokenRow[];
   private readonly ledger: Ledger;
   private readonly rounds: number;
   private readonly random = secretRandom();
-  private budget: PrivacyBudget | undefined;
+  private readonly directory: string;
+  private readonly budget: PrivacyBudget;
 
   /**
    * @throws OperatingError usage: a δ that is no protection, or no place for the ledger; durableStore: a damaged ledger
@@ -41,10 +41,16 @@ export class PrivateShard {
       throw usageError(
         'worker.privacy.ledger: missing; with several training files expected a directory that keeps what was told of their rows',
       );
-    this.settings = settings;
     this.rows = rows;
     this.rounds = rounds;
-    this.ledger = Ledger.open({ directory: ledger ?? `${trainFiles[0]}.privacy`, ...part });
+    this.directory = ledger ?? `${trainFiles[0]}.privacy`;
+    this.ledger = Ledger.open({ directory: this.directory, ...part });
+    this.budget = new PrivacyBudget(settings, this.ledger);
+  }
+
+  /** What was spent so far. */
+  kept(): KeptBudget {
+    return { stand: this.budget.stand(), ledger: this.directory };
   }
 
   /** Spends one contribution of the budget first; where it does not hold one more, every byte abstains. */
@@ -55,7 +61,7 @@ export class PrivateShard {
   ): Promise<{ gradientBytes: Buffer; privacy: Stand }> {
     const { directions, rows } = context.learning;
     const left = this.rounds - replica.normaliser.round;
-    this.budget ??= new PrivacyBudget(this.settings, this.ledger, { size: this.rows.length, rows }, left);
+    this.budget.plan({ size: this.rows.length, rows }, left);
     const mechanism = this.budget.spend();
     const privacy = this.budget.stand();
     if (!mechanism) return { gradientBytes: Buffer.alloc(directions, ABSTAIN), privacy };

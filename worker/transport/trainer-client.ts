@@ -54,6 +54,9 @@ const REFUSALS: readonly grpc.status[] = [
   grpc.status.UNIMPLEMENTED,
 ];
 
+/** Statuses of a trainer that was reached, and may take the worker later. */
+const LATER: readonly grpc.status[] = [grpc.status.ALREADY_EXISTS, grpc.status.RESOURCE_EXHAUSTED];
+
 type Reply<Response> = (error: grpc.ServiceError | null, response: Response) => void;
 
 /** What a peer or grpc-js says of a call, fit for a person, without the heading of a note that is empty. */
@@ -61,7 +64,12 @@ const reasonOf = ({ details }: grpc.ServiceError): string =>
   peerText(details.replace(/ Resolution note: $/, ''), MAX_NOTICE_LENGTH);
 
 function understood(address: string, error: grpc.ServiceError): Error {
-  if (!REFUSALS.includes(error.code)) return new ConnectionLost(`trainer at ${address}: ${reasonOf(error)}`);
+  if (LATER.includes(error.code))
+    return new ConnectionLost(`the trainer at ${address} does not take this worker yet: ${reasonOf(error)}`);
+  if (!REFUSALS.includes(error.code))
+    return new ConnectionLost(
+      `cannot reach the trainer at ${address} (is it running, and is the address right?): ${reasonOf(error)}`,
+    );
   const text = `refused by the trainer at ${address}: ${reasonOf(error)}`;
   return error.code === grpc.status.FAILED_PRECONDITION ? new OtherRun(text) : new OperatingError(EXIT.refused, text);
 }
@@ -122,7 +130,7 @@ export function connectTrainer(address: string, { tls, joinToken }: ClientAccess
       const messages = new MessageQueue<TrainerMessage>();
       call.on('data', (message: TrainerMessage) => messages.push(message));
       call.on('error', (error: grpc.ServiceError) => messages.end(understood(address, error)));
-      call.on('end', () => messages.end(new ConnectionLost(`trainer at ${address}: ended the stream`)));
+      call.on('end', () => messages.end(new ConnectionLost(`the trainer at ${address} ended the stream`)));
       return { messages, send: (message) => void call.write({ message }), end: () => void call.end() };
     },
     snapshot: () =>
@@ -142,7 +150,8 @@ function receiveSnapshot(address: string, call: grpc.ClientReadableStream<Snapsh
       reject(error);
     };
     const timer = setTimeout(
-      () => fail(new ConnectionLost(`trainer at ${address}: no part of its snapshot for ${CHUNK_DEADLINE_MS} ms`)),
+      () =>
+        fail(new ConnectionLost(`the trainer at ${address} sent no part of its snapshot for ${CHUNK_DEADLINE_MS} ms`)),
       CHUNK_DEADLINE_MS,
     );
     call.on('data', ({ data }: SnapshotChunk) => {

@@ -1,7 +1,7 @@
 /** Who may speak with a trainer: TLS, mutual TLS, the join token, and plain text on loopback only. */
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -125,6 +125,8 @@ describe('onebyte certs', () => {
     assert.equal(subjectAltName, 'DNS:localhost, IP Address:127.0.0.1, DNS:trainer.example, IP Address:10.0.0.5');
     for (const name of ['ca.key', 'ca-trainer.key', 'ca-worker.key'])
       assert.equal(statSync(join(out, name)).mode & 0o077, 0, `${name} is its owner's alone`);
+    const pairs = ['ca', 'ca-trainer', 'ca-worker'].flatMap((name) => [`${name}.key`, `${name}.pem`]);
+    assert.deepEqual(readdirSync(out).sort(), pairs.sort(), 'and nothing else');
     const again = await runOnebyte('certs', '--out', out, '--host', 'x');
     assert.deepEqual([again.code, /exists already/.test(again.stderr)], [2, true]);
     const wrong = await runOnebyte('certs', '--out', join(directory, 'wrong'), '--host', 'a b');

@@ -49,7 +49,7 @@ const REFUSED: readonly (readonly [string, status, ...Uint8Array[]])[] = [
   ['another run config', status.FAILED_PRECONDITION, encode(hello('x3', { runConfigSha256: Buffer.alloc(32) }))],
   ['no run config', status.FAILED_PRECONDITION, encode(hello('x4', { runConfigSha256: Buffer.alloc(0) }))],
   ['a number beyond the last', status.INVALID_ARGUMENT, encode(hello('last', { requestedWorker: 2 ** 32 - 1 }))],
-  ["another worker's name with a made-up secret", status.UNAVAILABLE, encode(hello('a', { resumeSecret: EIGHT }))],
+  ["another worker's name with a made-up secret", status.ALREADY_EXISTS, encode(hello('a', { resumeSecret: EIGHT }))],
   ['a replica without a digest', status.INVALID_ARGUMENT, encode(hello('x5', { replica: digest(0) }))],
   [
     'a digest of 33 bytes',

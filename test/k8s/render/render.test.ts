@@ -3,6 +3,8 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
+import { toYaml } from '../../../k8s/render/kustomize.ts';
+import { launchObjects } from '../../../k8s/render/objects.ts';
 import { launchPlan } from '../../../k8s/render/plan.ts';
 import { readRunFile } from '../../../settings/run-file.ts';
 import { jobOf, parseObjects, podOf, tinyLaunch, tinyPlan } from '../../support/k8s-launch.ts';
@@ -54,6 +56,31 @@ test('model and data on claims are mounted read-only and named in the run file',
   const run = parse(objects.find(({ kind }) => kind === 'ConfigMap').data['run.yaml']);
   assert.equal(run.model, '/model');
   assert.equal(run.data.train, '/data/train.jsonl');
+});
+
+test('a privacy budget needs a claim for its ledger, or a place for it in the run file', () => {
+  const file = join(temporaryDirectory(), 'run.yaml');
+  const plan = (privacy: string, flags: object = {}) => {
+    writeFileSync(file, `model: ./m\ndata: { train: a.jsonl }\n${privacy}\n`);
+    return launchPlan(file, { ...FLAGS, modelClaim: 'm', dataClaim: 'd', ...flags });
+  };
+  const budget = 'worker: { privacy: { epsilon: 4, clip: 2 } }';
+  const ledgerClaim = { ledgerClaim: 'ledgers/a' };
+  assert.throws(() => plan(budget), /worker\.privacy: .*--ledger-claim/);
+  assert.throws(() => plan('', ledgerClaim), /--ledger-claim: the run file has no worker\.privacy/);
+  plan('worker: { privacy: { epsilon: 4, clip: 2, ledger: /mine } }');
+  const folderOf = (flags: object) => {
+    const given = plan(budget, { ...ledgerClaim, ...flags });
+    assert.equal(parse(given.runFile).worker.privacy.ledger, '/ledger');
+    const objects = parseObjects(toYaml(Object.values(launchObjects(given)).flat()));
+    const ledgers = (component: 'trainer' | 'worker') =>
+      podOf(objects, component).containers[0].volumeMounts.filter(({ name }: { name: string }) => name === 'ledger');
+    assert.deepEqual(ledgers('trainer'), []);
+    return ledgers('worker');
+  };
+  assert.deepEqual(folderOf({}), [{ name: 'ledger', mountPath: '/ledger', subPathExpr: 'a' }]);
+  const [own] = folderOf({ dataByIndex: true });
+  assert.equal(own.subPathExpr, 'a/$(JOB_COMPLETION_INDEX)');
 });
 
 test('a list of training files is a list of paths in the pods, and no index has a list of its own', () => {
@@ -115,7 +142,7 @@ test('what no pod could see is refused with the flag that helps', () => {
   writeFileSync(file, 'model: ./m\ndata: {train: rows.jsonl, dev: ../elsewhere/dev.jsonl}\n');
   const plan = (flags: object) => () => launchPlan(file, { ...FLAGS, ...flags });
   assert.throws(plan({}), /not in the image.*--model-claim/);
-  assert.throws(plan({ modelClaim: 'm' }), /not in the image.*--data-claim/);
+  assert.throws(plan({ modelClaim: 'm' }), /the folder of data\.train .*: not in the image.*--data-claim/);
   assert.throws(plan({ modelClaim: 'm', dataClaim: 'd' }), /data\.dev .*must lie in the folder of data\.train/);
 });
 

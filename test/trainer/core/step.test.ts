@@ -693,6 +693,23 @@ describe('the trainer', () => {
       [6],
     );
   });
+
+  it('stops with code 2 where the privacy budgets of all are spent, and says what to do about those', () => {
+    const state = trainer({ startWorkers: 2, quorum: 'all' });
+    for (const [stream, name] of ['a', 'b'].entries()) join(state, name, stream);
+    const spent = { epsilon: 4, delta: 1e-5, spent: 4, exhausted: true };
+    for (const stream of [0, 1]) step(state, { kind: 'heartbeat', atMs: 1, stream, heartbeat: { privacy: spent } });
+    const effects = [0, 1, 2].flatMap((measuredRound) =>
+      [0, 1].flatMap((stream) => {
+        const abstains = { measuredRound, firstDirection: 0, gradientBytes: Buffer.of(0x7f) };
+        return step(state, { kind: 'contribution', atMs: 1, stream, contribution: abstains });
+      }),
+    );
+    const [end] = effects.flatMap((effect) => (effect.kind === 'finish' ? [effect] : []));
+    assert.equal(end?.exitCode, 2);
+    assert.match(end!.text, /budgets of all workers are spent.*Raise worker\.privacy\.epsilon/);
+    assert.doesNotMatch(end!.text, /learningRate/);
+  });
 });
 
 describe('a heartbeat', () => {

@@ -48,6 +48,16 @@ describe('a checkpoint', () => {
     assert.deepEqual([await newestCheckpoint(parent), existsSync(old)], [newest, false]);
   });
 
+  it('that was the best for a while takes no place of those that are kept', async () => {
+    const parent = temporaryDirectory();
+    for (let round = 10; round <= 200; round += 10) {
+      if (round % 50 === 0) await writeCheckpoint(parent, contentAt(round), 3, false);
+      await writeCheckpoint(parent, contentAt(round), 3, round <= 190);
+    }
+    assert.deepEqual(readdirSync(parent).sort(), ['best', ...[100, 150, 190, 200].map(checkpointName)]);
+    assert.equal(await adapterDirectory(join(parent, 'best')), join(parent, 'best'));
+  });
+
   it('that does not verify is written anew', async () => {
     const parent = temporaryDirectory();
     const directory = await writeCheckpoint(parent, contentAt(1), 3, false);

@@ -278,11 +278,19 @@ describe('a worker with a privacy budget', () => {
 
   it('contributes once a round, however late a byte may be', () => {
     const { state } = measuring();
-    assert.deepEqual(says(measuredPrivately(state)), ['contribution']);
+    assert.deepEqual(says(measured(state, 8, { ...budget, exhausted: false })), ['contribution']);
     assert.equal(taskOf(state), undefined);
     message(state, { $case: 'record', value: recordOf(0, 0, []) });
     finishTask(state);
     assert.equal(taskOf(state), 'measure');
+  });
+
+  it('tells the trainer that the budget is spent before it abstains for it, once', () => {
+    const { state } = measuring();
+    assert.deepEqual(says(measuredPrivately(state)), ['heartbeat', 'contribution']);
+    message(state, { $case: 'record', value: recordOf(0, 0, []) });
+    finishTask(state);
+    assert.deepEqual(says(measuredPrivately(state)), ['contribution']);
   });
 
   it('tells the trainer with each heartbeat how the budget stands, and a person once that it is spent', () => {

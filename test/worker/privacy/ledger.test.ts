@@ -16,8 +16,11 @@ const cost = { samplingRate: 0.1, noise: 1.5 };
 
 const settings = { epsilon: 3, delta: 1e-5, clip: 1, answerMs: 0 };
 const shard = { size: 40, rows: 4 };
-const budget = (name: string, contributions = 10, epsilon = 3): PrivacyBudget =>
-  new PrivacyBudget({ ...settings, epsilon }, open(name), shard, contributions);
+function budget(name: string, contributions = 10, epsilon = 3): PrivacyBudget {
+  const planned = new PrivacyBudget({ ...settings, epsilon }, open(name));
+  planned.plan(shard, contributions);
+  return planned;
+}
 
 const failsWith = (exitCode: number, message: RegExp) => (error: unknown) =>
   error instanceof OperatingError && error.exitCode === exitCode && message.test(error.message);
