@@ -157,14 +157,18 @@ const besideTorch = (row, best) =>
     ? row
     : { ...row, ...Object.fromEntries(ESTIMATORS.map((e) => [`${e}/PyTorch`, Number((row[e] / best).toFixed(2))])) };
 
+/** What run.yaml may have on a GPU, where launches take the time of a small pass (docs/tuning.md, Adapter). */
+const MANY_DIRECTIONS = ['--set', 'learning.directions=16', '--set', 'learning.learningRate=1e-3'];
+
 /** Whole runs of the SmolLM2 example on the GPU: accuracy of the test split, and where the seconds went. */
-async function exampleRun(file) {
+async function exampleRun(file, ...flags) {
   const example = join(project, 'examples/smollm2-sentiment');
   if (dry) return { skipped: 'dry run' };
   if (!existsSync(join(example, 'model'))) return { skipped: 'no weights in examples/smollm2-sentiment/model' };
   const out = join(work, file);
   const start = Date.now();
-  const result = await run('simulate', join(example, file), '--set', 'worker.provider=cuda', '--out', out, '--json');
+  const fixed = ['--set', 'worker.provider=cuda', '--out', out, '--json'];
+  const result = await run('simulate', join(example, file), ...fixed, ...flags);
   const end = Date.now();
   say(`SmolLM2, ${file}: ${result.error ?? 'done'}`);
   if (result.error !== undefined) return result;
@@ -211,7 +215,7 @@ const own = [];
 for (const [name, model] of shapes) own.push(await ownRates(name, model));
 const torch = await torchRates(shapes, pyTorch);
 const rates = own.map((row) => besideTorch(row, torch[row.shape].best));
-const smollm2 = { spsa: await exampleRun('run.yaml'), backward: await exampleRun('backward.yaml') };
+const smollm2 = { spsa: await exampleRun('run.yaml', ...MANY_DIRECTIONS), backward: await exampleRun('backward.yaml') };
 rmSync(work, { recursive: true, force: true });
 
 const wrong = fixtures.filter(({ ok }) => !ok);

@@ -149,7 +149,8 @@ function afterRound(state: TrainerState, done: boolean, atMs: number): Effect[] 
 }
 
 function diverged(state: TrainerState): Effect[] {
-  if ([...state.members.values()].every(({ isSpent }) => isSpent)) {
+  const members = [...state.members.values()];
+  if (members.length > 0 && members.every(({ isSpent }) => isSpent)) {
     const text =
       'the privacy budgets of all workers are spent, by this run and all others on these rows. Raise worker.privacy.epsilon and go on with --resume, or take rows that have told nothing yet';
     return finish(state, EXIT.usage, Notice_Kind.RUN_FAILED, text);
