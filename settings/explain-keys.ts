@@ -6,16 +6,18 @@ interface Schema {
 }
 
 /** What PEFT and transformers call a key of ours. */
-const OTHER_NAMES: { readonly [name: string]: string } = {
-  r: 'adapter.rank',
-  lora_alpha: 'adapter.alpha',
-  target_modules: 'adapter.targets',
-  use_rslora: 'adapter.rslora',
-  lr: 'learning.learningRate',
-  per_device_train_batch_size: 'learning.rows',
-  max_steps: 'rounds',
-  output_dir: 'out',
-};
+const OTHER_NAMES: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    r: 'adapter.rank',
+    lora_alpha: 'adapter.alpha',
+    target_modules: 'adapter.targets',
+    use_rslora: 'adapter.rslora',
+    lr: 'learning.learningRate',
+    per_device_train_batch_size: 'learning.rows',
+    max_steps: 'rounds',
+    output_dir: 'out',
+  }),
+);
 
 /** Characters of a wrong value that are shown. */
 const MOST_SHOWN = 80;
@@ -38,7 +40,7 @@ function unknownKeys({ keys, path }: { keys: readonly string[]; path: readonly P
   const allowed = Object.keys(sectionAt(root, path));
   const where = path.length === 0 ? 'at the top' : `in ${path.join('.')}`;
   const said = keys.map((key) => {
-    const near = OTHER_NAMES[key] ?? elsewhere(key, root) ?? nearest(key, allowed);
+    const near = OTHER_NAMES.get(key) ?? elsewhere(key, root) ?? nearest(key, allowed);
     const local = near?.startsWith(`${path.join('.')}.`) ? near.slice(path.join('.').length + 1) : near;
     return `✖ unknown key ${key} ${where}${local === undefined ? '' : `: did you mean ${local}?`}`;
   });
