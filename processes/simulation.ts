@@ -7,13 +7,13 @@
 import { join } from 'node:path';
 import { deferred } from '../platform/deferred.ts';
 import { nvidiaGpus } from '../platform/nvidia.ts';
-import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
+import { EXIT, OperatingError } from '../proto/operating-error.ts';
 import type { WorkerSettings } from '../settings/worker-settings.ts';
 import type { BriefReport } from '../trainer/report-kinds.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import { beginText, type KeptBudget, mostSpent, spentText } from '../worker/privacy/privacy-budget.ts';
 import type { WorkerResult } from '../worker/run-worker.ts';
-import { type Child, type ChildMessage, startChild } from './child-process.ts';
+import { type Child, type ChildMessage, childFailure, startChild } from './child-process.ts';
 
 /** Processes started again in one simulation before it gives up. */
 const MAX_RESTARTS = 100;
@@ -183,8 +183,7 @@ class Simulation {
       if (code === EXIT.diverged && name !== 'trainer') return;
       const how = signal === null ? `ended with code ${code}` : `was killed by ${signal}`;
       if (FINAL.includes(code) || ++this.restarts > MAX_RESTARTS) {
-        const text = `${name} ${how}:\n${child.logTail()}`;
-        this.failure.reject(new OperatingError((code ?? EXIT.internal) as ExitCode, text));
+        this.failure.reject(childFailure(`${name} ${how}`, child, code));
         return;
       }
       this.options.view.say(`${name} ${how}; starting it again`);
