@@ -17,7 +17,7 @@ process.env.ORT_DISABLE_TELEMETRY ??= '1';
 
 function fail(text) {
   console.error(`onebyte: ${text}`);
-  process.exit(1);
+  process.exit(2);
 }
 
 const source = new URL('../cli/main.ts', import.meta.url);

@@ -21,12 +21,12 @@ function runIn(file: string) {
 describe('the command', () => {
   it('says of a package that was packed without a build how to make one', async () => {
     const { code, stderr } = await runIn('README.md');
-    assert.deepEqual([code, stderr.split('\n').length], [1, 2], stderr);
+    assert.deepEqual([code, stderr.split('\n').length], [2, 2], stderr);
     assert.match(stderr, /^onebyte: dist\/cli\/main\.js is missing: .*npm run build/);
   });
 
   it('says of a clone without its dependencies to install them', async () => {
     const { code, stderr } = await runIn('cli/main.ts');
-    assert.deepEqual([code, stderr], [1, 'onebyte: tsx, which runs the sources, is missing: run npm ci\n']);
+    assert.deepEqual([code, stderr], [2, 'onebyte: tsx, which runs the sources, is missing: run npm ci\n']);
   });
 });
