@@ -2,6 +2,7 @@
  * The tokenizer classes of transformers 5 that take vocabulary, merges, post-processor and added tokens from a tokenizer.json, and
  * bring everything else themselves, whatever the file says (AutoTokenizer.from_pretrained and the classes' `__init__`, transformers 5.24).
  */
+
 /** What of tokenizer_config.json such a class reads beside its special tokens. */
 export interface ClassOptions {
   readonly add_prefix_space?: boolean | null | undefined;
