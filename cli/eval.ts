@@ -104,7 +104,9 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
       ? undefined
       : readPeftAdapter(await adapterDirectory(flags.adapter), base.linearModules);
   const layout = adapter && { layout: adapterLayout(adapter.description.modules) };
-  const [forward, { tokenizer, dataset }] = await Promise.all([createForward(base, layout, options), reading]);
+  const opening = createForward(base, layout, options);
+  reading.catch(() => opening.then((forward) => forward.close()).catch(() => {}));
+  const [forward, { tokenizer, dataset }] = await Promise.all([opening, reading]);
   try {
     const results = await completionLoss.evaluate(forward, dataset.examples, adapter?.matrices).finally(forward.close);
     let continued: ReadonlyMap<Example, Continued> | undefined;

@@ -141,8 +141,7 @@ async function trainAndTest(
   };
   const before = test(run.adapter.from);
   /** The test split before and after a run that is done, and under its best checkpoint. */
-  const testEnd = async ({ exitCode, checkpointDir }: TrainerResult) => {
-    if (exitCode !== EXIT.done) return undefined;
+  const testEnd = async ({ checkpointDir }: TrainerResult) => {
     if (checkpointDir === undefined)
       throw new OperatingError(EXIT.internal, 'the run is done, and the trainer names no checkpoint of it');
     const best = bestCheckpoint(directory, checkpointDir);
@@ -164,8 +163,9 @@ async function trainAndTest(
     view,
     // While the processes end.
     onResult: (trainer) => {
-      tested ??= testEnd(trainer);
-      tested.catch(() => {});
+      // One that was stopped may be started again.
+      if (trainer.exitCode === EXIT.done) tested ??= testEnd(trainer);
+      tested?.catch(() => {});
     },
     drain: signal,
   });

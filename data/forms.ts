@@ -36,7 +36,9 @@ function parseRow<Parsed>(file: string, { number, text }: Line, forms: readonly 
     const isList = text.startsWith('[');
     throw fail(`not JSON: ${text.slice(0, 80)}; ${isList ? 'a list is written as one row a line' : hint}`, error);
   }
-  const has = (field: string): boolean => typeof row === 'object' && row !== null && Object.hasOwn(row, field);
+  // A column that a row has nothing in is null.
+  const fields = new Map(Object.entries(row ?? {}).filter(([, value]) => value !== null));
+  const has = (field: string): boolean => fields.has(field);
   const got = JSON.stringify(row)?.slice(0, 120);
   const form = forms.find(({ fields }) => fields.some(has));
   if (form === undefined) throw fail(`expected one of ${forms.map(({ shown }) => shown).join(', ')}; got ${got}`);

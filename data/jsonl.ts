@@ -17,7 +17,7 @@ const chat = ({ schema, unanswered, ...form }: ChatForm): Form<Parsed> => ({
 const Options = z
   .looseObject({ prompt: z.string(), options: z.array(text).min(2).max(MAX_OPTIONS), label: z.int().min(0) })
   .refine(({ options, label }) => label < options.length, { path: ['label'], error: 'is beyond the last option' })
-  .refine((row) => !('completion' in row), 'has both "options" and "completion"');
+  .refine(({ completion }) => (completion ?? null) === null, 'has both "options" and "completion"');
 const Completion = z.looseObject({ prompt: z.string(), completion: text });
 const Plain = z.looseObject({ text });
 

@@ -11,7 +11,7 @@ import { usageError } from '../proto/operating-error.ts';
 export function makeDirectories(path: string): void {
   if (isDirectory(path)) return;
   const parent = dirname(path);
-  makeDirectories(parent);
+  if (parent !== path) makeDirectories(parent);
   try {
     mkdirSync(path);
   } catch (cause) {

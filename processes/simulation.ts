@@ -60,9 +60,14 @@ export interface SimulationResult {
 }
 
 /** Workers in turn over the GPUs, unless the run file names one, or a provider that counts none. */
-export function deviceFlags(worker: number, { provider, device }: SimulationOptions['worker'], gpus: number): string[] {
-  const counts = provider === 'cuda' || provider === 'auto';
-  return gpus < 2 || device !== undefined || !counts ? [] : ['--set', `worker.device=${worker % gpus}`];
+export function deviceFlags(
+  worker: number,
+  { provider, device }: SimulationOptions['worker'],
+  countGpus: () => number,
+): string[] {
+  if (device !== undefined || (provider !== 'cuda' && provider !== 'auto')) return [];
+  const gpus = countGpus();
+  return gpus < 2 ? [] : ['--set', `worker.device=${worker % gpus}`];
 }
 
 /** Runs to the end of the run, or until it is drained. @throws OperatingError when a process fails for good */
@@ -166,7 +171,7 @@ class Simulation {
       join(this.options.directory, 'logs', `worker-${i}.identity`),
       '--threads',
       String(this.options.threads),
-      ...deviceFlags(i, this.options.worker, nvidiaGpus()),
+      ...deviceFlags(i, this.options.worker, nvidiaGpus),
     ];
   }
 

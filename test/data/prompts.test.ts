@@ -43,6 +43,13 @@ describe('a row to generate from', () => {
       assert.equal(JSON.stringify(prompt), JSON.stringify({ line: 1, messages: messages.slice(0, -1), ...others }));
     });
 
+  it('may have columns of other forms, with nothing in them', () => {
+    const [prompt] = readPrompts(dataFile({ prompt: 'a', messages: null, conversations: null }));
+    assert.deepEqual(prompt, { line: 1, text: 'a' });
+    const [row] = readJsonl(dataFile({ prompt: 'a', completion: ' b', messages: null, options: null }));
+    assert.deepEqual(row?.row, { prompt: 'a', options: [' b'] });
+  });
+
   it('need not be answered', () => {
     const file = dataFile({ messages: messages.slice(0, 1) }, { instruction: 'Sum' }, { prompt: 'a', label: 1 });
     assert.deepEqual(

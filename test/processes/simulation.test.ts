@@ -30,10 +30,28 @@ it('starts no process, and ends as it was told to', async () => {
 
 it('deals workers out over the GPUs where CUDA may run them, unless the run file names one', () => {
   const device = (...options: Parameters<typeof deviceFlags>) => deviceFlags(...options)[1];
-  assert.equal(device(3, { provider: 'cuda' }, 2), 'worker.device=1');
-  assert.equal(device(2, { provider: 'auto' }, 2), 'worker.device=0');
-  assert.equal(device(1, { provider: 'cuda', device: 0 }, 2), undefined);
-  assert.equal(device(1, { provider: 'cuda' }, 1), undefined);
-  assert.equal(device(1, { provider: 'cpu' }, 2), undefined);
-  assert.equal(device(1, { provider: 'webgpu' }, 2), undefined);
+  assert.equal(
+    device(3, { provider: 'cuda' }, () => 2),
+    'worker.device=1',
+  );
+  assert.equal(
+    device(2, { provider: 'auto' }, () => 2),
+    'worker.device=0',
+  );
+  assert.equal(
+    device(1, { provider: 'cuda', device: 0 }, () => 2),
+    undefined,
+  );
+  assert.equal(
+    device(1, { provider: 'cuda' }, () => 1),
+    undefined,
+  );
+  assert.equal(
+    device(1, { provider: 'cpu' }, () => 2),
+    undefined,
+  );
+  assert.equal(
+    device(1, { provider: 'webgpu' }, () => 2),
+    undefined,
+  );
 });

@@ -50,7 +50,9 @@ export function placeFor(state: TrainerState, hello: Hello, origin: Origin, atMs
     [`connection ${origin.connection}`, PER_CONNECTION],
     [`address ${origin.address}`, PER_ADDRESS],
   ] as const;
-  const askers = isKnown ? ([[`worker ${place.worker}`, PER_WORKER]] as const) : ofOrigin;
+  // Who comes back with its secret has hellos of its own: another one under its name cannot take them.
+  const own = place.holder === undefined && place.membership !== undefined ? ` ${place.membership}` : '';
+  const askers = isKnown ? ([[`worker ${place.worker}${own}`, PER_WORKER]] as const) : ofOrigin;
   if (takeOne(state.allowances, askers, atMs)) return place;
   const what = isKnown ? `hellos of ${hello.name}` : 'new names from one connection or address';
   return { refusal: 'busy', text: `too many ${what}; come again` };

@@ -4,7 +4,7 @@ import type { RunHistory } from '../metrics/history.ts';
 import { type Cursor, formatCursor, updateFor } from './page-update.ts';
 
 /** Pages at once. */
-const MAX_PAGES = 64;
+export const MAX_PAGES = 64;
 /** Shortest time between two updates, and between two with the worker table, ms. */
 const UPDATE_MS = 250;
 const WORKERS_MS = 1000;
@@ -40,12 +40,15 @@ interface Made {
 export class EventStream {
   private readonly history: RunHistory;
   private readonly nowMs: () => number;
+  private readonly most: number;
   private readonly pages = new Set<Page>();
   private readonly timer: NodeJS.Timeout;
   /** The updates of this tick, by where they begin. */
   private readonly made = new Map<string, Made>();
 
-  constructor(history: RunHistory, nowMs: () => number) {
+  /** @param most pages at once */
+  constructor(history: RunHistory, nowMs: () => number, most = MAX_PAGES) {
+    this.most = most;
     this.history = history;
     this.nowMs = nowMs;
     this.timer = setInterval(() => this.tick(), UPDATE_MS).unref();
@@ -53,7 +56,7 @@ export class EventStream {
 
   /** Takes a page in that is at `cursor`; false when there are too many. A HEAD request gets the headers alone. */
   add(response: ServerResponse, cursor: Cursor | undefined): boolean {
-    if (this.pages.size >= MAX_PAGES) return false;
+    if (this.pages.size >= this.most) return false;
     const page: Page = { response, cursor, isBehind: true, sentMs: 0, workersMs: Number.NEGATIVE_INFINITY };
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'x-accel-buffering': 'no' });
     if (response.req.method === 'HEAD') {

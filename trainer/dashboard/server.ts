@@ -8,7 +8,7 @@ import { createExposition } from '../metrics/prometheus.ts';
 import type { MetricsSink } from '../metrics/run-metrics.ts';
 import { listen } from '../transport/listen.ts';
 import { isAllowedHost } from './allowed-hosts.ts';
-import { EventStream } from './event-stream.ts';
+import { EventStream, MAX_PAGES } from './event-stream.ts';
 import { type PageFile, readPageFiles } from './page-files.ts';
 import { parseCursor, summaryOf } from './page-update.ts';
 
@@ -48,7 +48,9 @@ export async function startDashboard(
 ): Promise<Dashboard> {
   const { host } = splitAddress(address);
   const exposition = createExposition(history);
-  const stream = new EventStream(history, nowMs);
+  const most = Math.min(MAX_CONNECTIONS, Math.floor(freeDescriptors() * PART_OF_DESCRIPTORS));
+  // Pages stay: half of the connections are left to all others.
+  const stream = new EventStream(history, nowMs, Math.min(MAX_PAGES, most >> 1));
   const server = createServer({ headersTimeout: 10_000, requestTimeout: 10_000 });
   server.maxRequestsPerSocket = MAX_REQUESTS;
   const site: Site = {
@@ -58,7 +60,7 @@ export async function startDashboard(
     metricsType: exposition.contentType,
     stream,
     files: readPageFiles(),
-    keep: limitConnections(server),
+    keep: limitConnections(server, most),
   };
   /** Connections whose request is not answered yet. */
   const answering = new WeakSet<Socket>();
@@ -96,8 +98,7 @@ export async function startDashboard(
  * Refused, the newest would have to wait for those that say nothing: a few hundred of them made the page blind.
  * @returns keeps a connection from being ended for another one
  */
-function limitConnections(server: Server): (socket: Socket) => void {
-  const most = Math.min(MAX_CONNECTIONS, Math.floor(freeDescriptors() * PART_OF_DESCRIPTORS));
+function limitConnections(server: Server, most: number): (socket: Socket) => void {
   let open = 0;
   /** Those that may be ended, the longest without a request first; one that does not read its answer is among them. */
   const idle = new Set<Socket>();

@@ -127,7 +127,9 @@ export async function writeCheckpoint(
   const { round } = content.replica.normaliser;
   const name = checkpointName(round);
   const directory = join(parent, name);
-  if (!(await holdsReplica(directory, content.replica))) {
+  const isThere = await holdsReplica(directory, content.replica);
+  // One that was only the best is kept from now on as any other.
+  if (!isThere || (!best && stateOf(directory).onlyBest)) {
     await rm(directory, { recursive: true, force: true });
     try {
       writePeftCheckpoint(directory, content, best);

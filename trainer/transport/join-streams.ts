@@ -15,6 +15,10 @@ export interface JoinHandlers {
   onClosed(stream: StreamId): void;
 }
 
+interface Backlog {
+  bytes: number;
+}
+
 interface JoinStream {
   readonly id: StreamId;
   readonly call: JoinCall;
@@ -24,8 +28,6 @@ interface JoinStream {
   release: (() => void) | undefined;
   helloTimer: NodeJS.Timeout | undefined;
   unhandled: number;
-  /** Bytes written to it that wait to be read. */
-  backlogBytes: number;
 }
 
 export class JoinStreams {
@@ -35,8 +37,8 @@ export class JoinStreams {
   private readonly open = new Map<StreamId, JoinStream>();
   /** Those without a welcome, oldest first. */
   private readonly strangers = new Set<JoinStream>();
-  /** The same of all streams of a connection. */
-  private readonly backlogs = new Map<Peer, number>();
+  /** Bytes written that wait to be read, by connection. */
+  private readonly backlogs = new Map<Peer, Backlog>();
   private backlogBytes = 0;
   private nextId = 1;
 
@@ -57,7 +59,6 @@ export class JoinStreams {
       release: undefined,
       helloTimer: undefined,
       unhandled: 0,
-      backlogBytes: 0,
     };
     const [oldest] = this.strangers;
     if (oldest && this.strangers.size >= this.limits.strangers) this.end(oldest, exhausted('too many streams wait'));
@@ -125,30 +126,32 @@ export class JoinStreams {
 
   private write(stream: JoinStream, bytes: Buffer): void {
     const { backlogBytes, backlogBytesOfAll } = this.limits;
-    this.count(stream, bytes.length);
-    stream.call.write(bytes, () => this.count(stream, -bytes.length));
-    if (this.backlogs.get(stream.peer)! > backlogBytes) this.drop(stream.peer);
+    const backlog = this.backlogs.get(stream.peer) ?? { bytes: 0 };
+    this.backlogs.set(stream.peer, backlog);
+    this.count(stream.peer, backlog, bytes.length);
+    stream.call.write(bytes, () => this.count(stream.peer, backlog, -bytes.length));
+    if (backlog.bytes > backlogBytes) this.drop(stream.peer);
     else if (this.backlogBytes > backlogBytesOfAll) this.drop(this.slowest());
   }
 
-  /** So many bytes more, or fewer, wait for the peer to read them. */
-  private count(stream: JoinStream, bytes: number): void {
-    if (!this.open.has(stream.id)) return;
-    stream.backlogBytes += bytes;
+  /** So many bytes more, or fewer, wait for the peer to read them, those of streams that it has ended among them. */
+  private count(peer: Peer, backlog: Backlog, bytes: number): void {
+    if (this.backlogs.get(peer) !== backlog) return;
+    backlog.bytes += bytes;
     this.backlogBytes += bytes;
-    const backlog = (this.backlogs.get(stream.peer) ?? 0) + bytes;
-    if (backlog > 0) this.backlogs.set(stream.peer, backlog);
-    else this.backlogs.delete(stream.peer);
+    if (backlog.bytes === 0) this.backlogs.delete(peer);
   }
 
   /** The connection on which most waits to be read. */
   private slowest(): Peer {
     const [first, ...others] = this.backlogs;
-    return others.reduce((most, one) => (one[1] > most[1] ? one : most), first!)[0];
+    return others.reduce((most, one) => (one[1].bytes > most[1].bytes ? one : most), first!)[0];
   }
 
   /** A peer that does not read loses its connection: ending a stream alone would keep what waits for it in memory. */
   private drop(peer: Peer): void {
+    this.backlogBytes -= this.backlogs.get(peer)?.bytes ?? 0;
+    this.backlogs.delete(peer);
     for (const stream of this.open.values()) if (stream.peer === peer) this.end(stream, exhausted('reads too slowly'));
     this.listener().drop(peer);
   }
@@ -158,7 +161,6 @@ export class JoinStreams {
   }
 
   private remove(stream: JoinStream): void {
-    this.count(stream, -stream.backlogBytes);
     if (!this.open.delete(stream.id)) return;
     clearTimeout(stream.helloTimer);
     this.strangers.delete(stream);

@@ -9,8 +9,12 @@ import type { ServiceLimits } from './service-limits.ts';
 
 type SnapshotCall = ServerWritableStream<GetSnapshotRequest, SnapshotChunk>;
 
-/** Snapshots begun over connections of one address, with a worker and without: to begin one takes a turn of the trainer and a copy of a chunk. */
-const OF_WORKERS = { atOnce: 64, perSecond: 16 };
+/**
+ * Snapshots begun over one connection of workers, over all of one address, and over those of one address without a worker: to begin one
+ * takes a turn of the trainer and a copy of a chunk. After a restart all workers may ask, and all may share an address.
+ */
+const OF_CONNECTION = { atOnce: 64, perSecond: 4 };
+const OF_ADDRESS = { atOnce: 2048, perSecond: 64 };
 const OF_STRANGERS = { atOnce: 64, perSecond: 4 };
 
 interface Sending {
@@ -37,10 +41,14 @@ export function snapshotSender(
   const refusal = ({ peer, address }: Sending): string | undefined => {
     const { hasWorker, drop } = listener();
     const of = (is: (one: Sending) => boolean): Sending[] => [...active].filter(is);
-    const asker = hasWorker(peer) ? ([`workers ${address}`, OF_WORKERS] as const) : ([address, OF_STRANGERS] as const);
-    if (!takeOne(allowances, [asker], nowMs())) return `too many snapshots for ${address}; come again`;
     if (of((one) => one.peer === peer).length >= limits.snapshotsPerConnection)
       return `${limits.snapshotsPerConnection} snapshots are being sent on this connection; come again`;
+    const ofWorkers = [
+      [`connection ${peer}`, OF_CONNECTION],
+      [`workers ${address}`, OF_ADDRESS],
+    ] as const;
+    const askers = hasWorker(peer) ? ofWorkers : ([[`strangers ${address}`, OF_STRANGERS]] as const);
+    if (!takeOne(allowances, askers, nowMs())) return `too many snapshots for ${address}; come again`;
     const isAddressFull = of((one) => one.address === address).length >= limits.snapshotsPerAddress;
     if (!isAddressFull && active.size < limits.snapshots) return undefined;
     const [oldest] = of((one) => !hasWorker(one.peer) && (!isAddressFull || one.address === address));

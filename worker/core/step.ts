@@ -153,6 +153,8 @@ function onWelcome(state: WorkerState, welcome: Welcome): WorkerEffect[] {
   const effects: WorkerEffect[] = [
     { kind: 'keepSecret', secret: resumeSecret },
     { kind: 'heartbeatEvery', ms: heartbeatMs },
+    // A trainer that was started again does not know it, and would take what this worker sends for a run that diverged.
+    ...(state.privacy?.exhausted ? [heartbeat(state)] : []),
   ];
   // A trainer before its first record takes whoever shows no replica for a newcomer.
   if (catchUp === Welcome_CatchUp.SNAPSHOT || !state.holdsRun) return [...effects, ...askForSnapshot(state)];

@@ -453,8 +453,13 @@ describe('the trainer', () => {
     assert.deepEqual(refusals(effects).filter((refusal) => refusal === 'busy').length, 92);
     assert.equal(state.members.get(0)?.stream, 8, 'the last that was welcomed stays');
     assert.deepEqual([refusals(resume(200, 1_001)), refusals(resume(201, 1_001))], [['replaced'], ['busy']]);
-    step(state, { kind: 'leave', atMs: 1_001, stream: 200, reason: '' });
-    assert.deepEqual([refusals(resume(202, 1_001)), refusals(resume(203, 2_001))], [['busy'], []]);
+    // Who left and comes back with its secret is not kept out by who uses its name meanwhile, and has no more hellos.
+    const back = Array.from({ length: 100 }, (_, i) => {
+      step(state, { kind: 'leave', atMs: 1_001, stream: state.members.get(0)?.stream ?? -1, reason: '' });
+      return resume(300 + i, 1_001);
+    }).flat();
+    assert.equal(reportsOf(back, 'joined').length, 8);
+    assert.deepEqual(refusals(resume(500, 2_001)), []);
   });
 
   it('gives those who ask for none a number above all others, and the smallest that are free after the last', () => {

@@ -48,6 +48,14 @@ describe('a checkpoint', () => {
     assert.deepEqual([await newestCheckpoint(parent), existsSync(old)], [newest, false]);
   });
 
+  it('that was written as the best and is asked for as any other stays when another is the best', async () => {
+    const parent = temporaryDirectory();
+    await writeCheckpoint(parent, contentAt(10), 3, true);
+    await writeCheckpoint(parent, contentAt(10), 3, false);
+    await writeCheckpoint(parent, contentAt(20), 3, true);
+    assert.deepEqual(readdirSync(parent).sort(), ['best', ...[10, 20].map(checkpointName)]);
+  });
+
   it('that was the best for a while takes no place of those that are kept', async () => {
     const parent = temporaryDirectory();
     for (let round = 10; round <= 200; round += 10) {

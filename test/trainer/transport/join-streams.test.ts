@@ -13,18 +13,21 @@ function streamsOf(peers: readonly Peer[], limits: Partial<ServiceLimits>) {
   const listener = { drop: (peer: Peer) => dropped.push(peer), hold: () => () => {} } as Partial<Listener> as Listener;
   const streams = new JoinStreams({ ...SERVICE_LIMITS, ...limits }, handlers, () => listener);
   const unread: (() => void)[] = [];
+  const calls: EventEmitter[] = [];
   for (const peer of peers) {
     const call = Object.assign(new EventEmitter(), {
       getPeer: () => peer,
       write: (_bytes: Buffer, done: () => void) => unread.push(done),
       resume: () => {},
+      end: () => {},
     });
+    calls.push(call);
     streams.add(call as unknown as JoinCall);
   }
   const read = (): void => {
     for (const done of unread.splice(0)) done();
   };
-  return { streams, dropped, read };
+  return { streams, calls, dropped, read };
 }
 
 const bytes = Buffer.alloc(600);
@@ -37,6 +40,19 @@ describe('bytes that wait for a peer to read them', () => {
     for (const stream of [1, 3]) streams.send(stream, bytes);
     assert.deepEqual(dropped, []);
     streams.send(2, bytes);
+    assert.deepEqual(dropped, ['a:1']);
+  });
+
+  it('are counted after the peer has ended their stream, until they are read', () => {
+    const { streams, calls, dropped, read } = streamsOf(['a:1', 'a:1', 'a:1', 'a:1'], { backlogBytes: 1000 });
+    for (const stream of [1, 2]) {
+      streams.send(stream, bytes);
+      read();
+    }
+    streams.send(3, bytes);
+    calls[2]!.emit('end');
+    assert.deepEqual(dropped, []);
+    streams.send(4, bytes);
     assert.deepEqual(dropped, ['a:1']);
   });
 
