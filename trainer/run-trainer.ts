@@ -145,7 +145,7 @@ class Trainer {
       {
         onMessage: (stream, message, peer) => this.onMessage(stream, message, peer),
         onClosed: (stream) => this.queue.push({ kind: 'closed', atMs: performance.now(), stream }),
-        snapshot: () => this.snapshot(),
+        snapshot: () => new Promise((resolve) => this.queue.push(async () => resolve(this.encode(this.replica)))),
         runConfig: () => this.runConfig,
         status: () => statusOf(this.state, this.options.history ?? emptyHistory()),
       },
@@ -295,9 +295,5 @@ class Trainer {
     if (!best || (await isBest(checkpointsOf(directory), best.round))) return;
     const log = await readRoundLog(roundLogFile(directory));
     await this.checkpoint((await replayLog(log, backend, best.round)).replica, true);
-  }
-
-  private snapshot(): Promise<Uint8Array> {
-    return new Promise((resolve) => this.queue.push(async () => resolve(this.encode(this.replica))));
   }
 }
