@@ -1,6 +1,6 @@
 /** A tokenizer.json in the Rust tokenizers library, within this process: a text or a file that the library does not like may end it. */
 import { dirname } from 'node:path';
-import { AddedToken, type Encoding, Tokenizer } from 'tokenizers';
+import { AddedToken, type Encoding, Tokenizer, templateProcessing } from 'tokenizers';
 import { readTextFile } from '../platform/read-json-file.ts';
 import type { RenderedChat } from './chat-template.ts';
 import { type FlaggedToken, MAX_TOKENIZER_BYTES, readSpecialTokens } from './special-tokens.ts';
@@ -62,21 +62,36 @@ export function openRustTokenizer(file: string, vocabularySize: number): RustTok
     library,
     listed.filter(({ unlessId }) => unlessId === undefined || !ids.has(unlessId)),
   );
+  // Where nothing else names one, the token that the file pads with is a special token.
+  const pad = named.pad_token === undefined && json.padding?.pad_token;
+  const wanted = pad ? [...special, { content: pad, special: true }] : special;
   const known = new Set([...(own ?? []), ...listed].map(({ content }) => content));
   addTokens(
     library,
-    special.filter(({ content }) => !known.has(content)),
+    wanted.filter(({ content }) => !known.has(content)),
   );
   if (tokenizerClass?.plainSpecials)
     addTokens(
       library,
       special.map(({ content }) => ({ content, special: true })),
     );
+  if (tokenizerClass?.startsWith) {
+    const start = named[tokenizerClass.startsWith];
+    const withStart =
+      start && templateProcessing(`${start} $A`, `${start} $A $B`, [[start, library.tokenToId(start)!]]);
+    library.setPostProcessor(withStart || templateProcessing('$A'));
+  }
+  const hole = tokenizerClass?.splitsAt && named[tokenizerClass.splitsAt];
+  const check = (encoding: Encoding, text: string): void => {
+    if (hole && text.includes(hole))
+      throw new Error(`${hole} asks ${tokenizerClass.name} to fill in what is missing, which is not done here`);
+    checkIds(encoding, vocabularySize);
+  };
   return {
     idOf: (token) => library.tokenToId(token) ?? undefined,
     encode: async (texts) =>
-      (await library.encodeBatch([...texts])).map((encoding) => {
-        checkIds(encoding, vocabularySize);
+      (await library.encodeBatch([...texts])).map((encoding, i) => {
+        check(encoding, texts[i]!);
         return encodedText(encoding);
       }),
     encodeChats: async (texts) => {
@@ -87,7 +102,7 @@ export function openRustTokenizer(file: string, vocabularySize: number): RustTok
       );
       return encodings.map((encoding, i) => {
         try {
-          checkIds(encoding, vocabularySize);
+          check(encoding, texts[i]!.text);
         } catch (error) {
           return { refused: (error as Error).message };
         }

@@ -44,6 +44,7 @@ const Config = z.looseObject({
   add_prefix_space: z.boolean().nullish(),
   clean_up_tokenization_spaces: z.boolean().nullish(),
   legacy: z.boolean().nullish(),
+  fast_tokenizer_files: z.array(z.string()).nullish(),
   tokenizer_class: z.string().nullish(),
 });
 type Config = z.infer<typeof Config>;
@@ -74,13 +75,18 @@ export function readSpecialTokens(directory: string): SpecialTokensOfModel {
     throw usageError(
       `${file}: split_special_tokens is true, expected false: special tokens in a text are not split here`,
     );
+  const versioned = config.fast_tokenizer_files?.find((name) => /tokenizer\..+\.json/.test(name));
+  if (versioned !== undefined)
+    throw usageError(
+      `${file}: fast_tokenizer_files names ${versioned}, which transformers may read in place of tokenizer.json; expected one file: leave the key out, and let tokenizer.json be the one that counts`,
+    );
   const tokenizerClass = classIn(directory, file, config);
   const isListed = 'added_tokens_decoder' in config;
   // As transformers: the older file counts where the newer one does not list the added tokens.
   const map: Config = (isListed ? undefined : parseConfig(join(directory, 'special_tokens_map.json'), Config)) ?? {};
   const given = { ...tokenizerClass?.defaults, ...config, ...map };
   const standard = SPECIAL_NAMES.map((name) => [name, Token.nullish().parse(given[name])] as const);
-  const { own, extra, late } = furtherTokens(config, map);
+  const { own, extra, late } = furtherTokens(config, map, tokenizerClass?.defaults ?? {});
   const named = [...standard, ...Object.entries(own)];
   const tokens = (of: typeof named): FlaggedToken[] => of.flatMap(([, token]) => token ?? []);
   const early = new Set([...tokens(standard), ...extra].map(({ content }) => content));
@@ -113,8 +119,11 @@ function classIn(directory: string, file: string, config: Config): TokenizerClas
 function furtherTokens(
   config: Config,
   map: Config,
+  defaults: TokenizerClass['defaults'],
 ): { own: Record<string, FlaggedToken>; extra: readonly FlaggedToken[]; late: readonly FlaggedToken[] } {
-  const own = { ...ownTokens(config, Typed), ...ownTokens(map, Token), ...ownTokens(config, Text) };
+  const typed = { ...ownTokens(config, Typed), ...ownTokens(map, Token) };
+  const own = { ...ownTokens(defaults, Text), ...typed, ...ownTokens(config, Text) };
+  for (const name in defaults) if ({ ...config, ...map }[name] === null) delete own[name];
   /** What of `given` has no names, or null; undefined where a file says nothing of such tokens, or names them all. */
   const nameless = (given: Config['extra_special_tokens']): readonly FlaggedToken[] | null | undefined => {
     if (!given || Array.isArray(given)) return given;
@@ -131,7 +140,10 @@ function furtherTokens(
 }
 
 /** The fields `…_token` that are no standard names and that `schema` knows for tokens. */
-function ownTokens(config: Config, schema: z.ZodType<FlaggedToken>): Record<string, FlaggedToken> {
+function ownTokens(
+  config: Readonly<Record<string, unknown>>,
+  schema: z.ZodType<FlaggedToken>,
+): Record<string, FlaggedToken> {
   const found: Record<string, FlaggedToken> = {};
   for (const [name, value] of Object.entries(config)) {
     const token = schema.safeParse(value);

@@ -15,6 +15,10 @@ export interface TokenizerClass {
   readonly defaults: Readonly<Record<string, string>>;
   /** It makes its special tokens anew, so that they take nothing of the text around them. */
   readonly plainSpecials: boolean;
+  /** The special token at which it takes a text apart, to ask for what is missing there. */
+  readonly splitsAt?: string;
+  /** The special token that it writes before every text, in place of what the post-processor does. */
+  readonly startsWith?: string;
   /** The parts of tokenizer.json that it replaces, and the fields of its `model`. */
   parts(options: ClassOptions, unknown: string | undefined): { readonly model: object } & Record<string, unknown>;
 }
@@ -48,22 +52,39 @@ const QWEN2_SPLIT =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 const END = '<|endoftext|>';
 
+const LLAMA_TOKENS = { unk_token: '<unk>', bos_token: '<s>', eos_token: '</s>' };
+const llamaParts = (scheme: 'always' | 'first' | 'never', unknown: string | null, strips: boolean) => ({
+  model: { ...PIECES, unk_token: unknown },
+  normalizer: null,
+  pre_tokenizer: { type: 'Metaspace', replacement: '▁', prepend_scheme: scheme, split: false },
+  decoder: {
+    type: 'Sequence',
+    decoders: [...FROM_PIECES, ...(strips ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : [])],
+  },
+});
+
 const CLASSES: readonly TokenizerClass[] = [
   {
     name: 'LlamaTokenizer',
-    defaults: { unk_token: '<unk>', bos_token: '<s>', eos_token: '</s>' },
+    defaults: LLAMA_TOKENS,
     plainSpecials: false,
     parts({ add_prefix_space, legacy }) {
       const prefix = add_prefix_space ?? true;
-      const scheme = !prefix ? 'never' : legacy ? 'always' : 'first';
-      const strip = prefix ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : [];
-      return {
-        model: PIECES,
-        normalizer: null,
-        pre_tokenizer: { type: 'Metaspace', replacement: '▁', prepend_scheme: scheme, split: false },
-        decoder: { type: 'Sequence', decoders: [...FROM_PIECES, ...strip] },
-      };
+      return llamaParts(!prefix ? 'never' : legacy ? 'always' : 'first', null, prefix);
     },
+  },
+  {
+    name: 'CodeLlamaTokenizer',
+    defaults: {
+      ...LLAMA_TOKENS,
+      ...{ prefix_token: '▁<PRE>', middle_token: '▁<MID>', suffix_token: '▁<SUF>' },
+      ...{ eot_token: '▁<EOT>', fill_token: '<FILL_ME>' },
+    },
+    plainSpecials: false,
+    splitsAt: 'fill_token',
+    startsWith: 'bos_token',
+    parts: ({ add_prefix_space }, unknown) =>
+      llamaParts((add_prefix_space ?? true) ? 'first' : 'never', unknown ?? null, true),
   },
   {
     name: 'GPT2Tokenizer',

@@ -68,15 +68,37 @@ it('a tokenizer class, and tokens that files beside tokenizer.json name, count a
       assert.deepEqual(encoded, ids, label);
       assert.deepEqual(await tokenizer.decode(encoded), decoded, label);
       const ours = Object.entries(readSpecialTokens(directory).named).filter(([, token]) => typeof token === 'string');
+      // A chat template that writes the token which tokenizer.json alone names, for padding, is refused.
+      if (parts.padding && !('pad_token' in files.tokenizer_config)) delete named.pad_token;
       assert.deepEqual(Object.fromEntries(ours), named, label);
     } catch (error) {
       if (error instanceof assert.AssertionError) throw error;
-      const [reason] = /tokenizer_class is CodeLlamaTokenizer/.exec((error as Error).message) ?? [];
+      const [reason] = /tokenizer_class is GPTNeoXTokenizer/.exec((error as Error).message) ?? [];
       assert(reason !== undefined, `${label}: ${(error as Error).message}`);
       refused.set(reason, (refused.get(reason) ?? 0) + 1);
     }
   }
-  assert.deepEqual(Object.fromEntries(refused), { 'tokenizer_class is CodeLlamaTokenizer': 8 });
+  assert.deepEqual(Object.fromEntries(refused), { 'tokenizer_class is GPTNeoXTokenizer': 1 });
+});
+
+it('a text with the hole that CodeLlama fills in is refused', async () => {
+  const directory = temporaryDirectory();
+  const { bases } = JSON.parse(readFileSync(join(goldenFiles, 'tokenizers/classes.json'), 'utf8'));
+  writeFileSync(join(directory, 'tokenizer.json'), JSON.stringify(bases.pieces));
+  writeFileSync(join(directory, 'tokenizer_config.json'), '{"tokenizer_class": "CodeLlamaTokenizer"}');
+  const { encode, encodeChats } = openRustTokenizer(join(directory, 'tokenizer.json'), 2 ** 32);
+  const text = 'It is a <FILL_ME> film';
+  const expected = '<FILL_ME> asks CodeLlamaTokenizer to fill in what is missing, which is not done here';
+  await assert.rejects(encode([text]), { message: expected });
+  assert.deepEqual(await encodeChats([{ text, generated: [] }]), [{ refused: expected }]);
+});
+
+it('a tokenizer.json for one version of transformers is refused', () => {
+  const directory = temporaryDirectory();
+  symlinkSync(join(goldenFiles, 'models/qwen2/tokenizer.json'), join(directory, 'tokenizer.json'));
+  const files = ['tokenizer.json', 'tokenizer.4.0.0.json'];
+  writeFileSync(join(directory, 'tokenizer_config.json'), JSON.stringify({ fast_tokenizer_files: files }));
+  assert.throws(() => readSpecialTokens(directory), /fast_tokenizer_files names tokenizer\.4\.0\.0\.json/);
 });
 
 it('a space before each text that only tokenizer_config.json asks for is refused', () => {

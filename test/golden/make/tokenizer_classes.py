@@ -46,9 +46,11 @@ LAYOUTS = [
 TYPED = {"__type": "AddedToken"}
 NEW = {"content": "<new>", "lstrip": True, "rstrip": True, "special": True}
 LISTED = {"0": {"content": "<s>", "special": True}, "9": NEW | {"special": False}}
-LLAMA, QWEN = {"tokenizer_class": "LlamaTokenizer"}, {"tokenizer_class": "Qwen2Tokenizer"}
+LLAMA, QWEN, CODE = ({"tokenizer_class": f"{name}Tokenizer"} for name in ["Llama", "Qwen2", "CodeLlama"])
 OPTIONS = [{"legacy": True}, {"legacy": None}, {"add_prefix_space": False}, {"add_prefix_space": None}, {"add_bos_token": True, "add_eos_token": True},
            {"unk_token": "good", "bos_token": None}, {"added_tokens_decoder": {}}, {"added_tokens_decoder": LISTED}, {"clean_up_tokenization_spaces": True}]
+INFILLING = [{"prefix_token": "▁<PRE>", "middle_token": "<new>", "suffix_token": TYPED | {"content": "<end>"}, "eot_token": "<old>", "fill_token": None},
+             {"additional_special_tokens": ["<new>", "<image>"]}, {"extra_special_tokens": ["<old>"]}, {"bos_token": "<bos>"}]
 FURTHER = [
     ({"image_token": "<image>"}, {}), ({"image_token": TYPED | {"content": "<image>"}}, {}), ({"think_token": None, "add_x_token": True}, {}),
     ({"extra_special_tokens": {"image_token": "<image>"}, "additional_special_tokens": ["<new>"]}, {}),
@@ -64,11 +66,18 @@ FURTHER = [
     ({"additional_special_tokens": [TYPED | NEW]}, {}),
 ]
 
+PADDING = {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "<old>"}
+
 CASES = [
     *((base, parts, {} if name is None else {"tokenizer_class": name}, {"config": {"model_type": model}})
       for (base, parts), model, name in itertools.product(LAYOUTS, MODEL_TYPES, CLASSES)),
     *((base, parts, {}, {"config": {"model_type": "llama", "tokenizer_class": name}}) for base, parts in LAYOUTS for name in CLASSES[1:3]),
     *((base, parts, LLAMA | option, {"config": {"model_type": "llama"}}) for base, parts in LAYOUTS for option in OPTIONS),
+    *((base, parts, CODE | option, {"config": {"model_type": "llama"}}) for base, parts in LAYOUTS[:2] for option in OPTIONS + INFILLING),
+    ("pieces", LAYOUTS[0][1], CODE, {"config": {"model_type": "llama"}, "special_tokens_map": {"fill_token": None, "eot_token": {"content": "<end>"}}}),
+    *((base, {"padding": PADDING}, LLAMA | named, {"config": {"model_type": "llama"}})
+      for base in ("pieces", "bytes") for named in ({}, {"pad_token": None}, {"pad_token": "<end>"})),
+    ("bytes", {}, {"tokenizer_class": "GPTNeoXTokenizer"}, {"config": {"model_type": "llama"}}),
     *(("bytes", {}, QWEN | option, {"config": {"model_type": "qwen2"}}) for option in OPTIONS),
     *(("bytes", {}, kind | config, {"config": {"model_type": "qwen3"}} | files) for kind in ({"tokenizer_class": "TokenizersBackend"}, QWEN)
       for config, files in FURTHER),
