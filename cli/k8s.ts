@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Command } from 'commander';
+import { SCRATCH } from '../k8s/render/jobs.ts';
 import { type Accelerator, kustomizeFiles, toYaml } from '../k8s/render/kustomize.ts';
 import { launchObjects } from '../k8s/render/objects.ts';
 import { checkName, launchPlan, type RenderFlags } from '../k8s/render/plan.ts';
@@ -30,6 +31,11 @@ const renderCommand = withName(new Command('render'))
   .option('--runtime-class <name>', 'with --gpus: RuntimeClass of the workers, where the default runtime sees no GPU')
   .option('--cpu <quantity>', 'CPU cores of a worker', '1')
   .option('--memory <quantity>', 'memory of a worker', '2Gi')
+  .option(
+    '--scratch <quantity>',
+    'room in /tmp of a worker: worker.quantize takes a byte there for each weight',
+    SCRATCH,
+  )
   .option('--storage <quantity>', 'size of the volume for round log and checkpoints', '1Gi')
   .option('--storage-class <name>', "its storage class (default: the cluster's)")
   .option('--model-claim <claim[/path]>', 'PersistentVolumeClaim with the model, mounted read-only by all pods')

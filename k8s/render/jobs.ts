@@ -18,6 +18,8 @@ import {
 
 /** Failures of one index, or of the trainer, that are put down to bad luck; an eviction and a drain do not count as failures. */
 const TRIES = 5;
+/** Room in /tmp of the trainer, and of a worker where nothing else is asked for. */
+export const SCRATCH = '1Gi';
 /** Drain of a trainer: it closes the round, writes a checkpoint and gives workers 10 s to hang up. */
 const TRAINER_GRACE_SECONDS = 60;
 /** Drain of a worker: it finishes the forward pass that is under way. */
@@ -39,7 +41,8 @@ export function trainerJob(plan: LaunchPlan): Job {
       ...tlsArguments(plan, 'trainer'),
       '--json',
     ],
-    resources: resources({ cpu: '500m', memory: '1Gi' }, { cpu: '2', memory: '4Gi' }),
+    resources: resources(SCRATCH, { cpu: '500m', memory: '1Gi' }, { cpu: '2', memory: '4Gi' }),
+    scratch: SCRATCH,
     ports: [
       { name: 'rounds', containerPort: PORTS.rounds, protocol: 'TCP' },
       ...(plan.dashboard ? [{ name: 'dashboard', containerPort: PORTS.dashboard, protocol: 'TCP' }] : []),
@@ -85,6 +88,7 @@ export function workerJob(plan: LaunchPlan): Job {
     component: 'worker',
     args: workerArguments(plan),
     resources: workerResources(plan),
+    scratch: plan.scratch,
     ports: [],
     volumes,
     mounts,
@@ -133,16 +137,16 @@ function workerArguments(plan: LaunchPlan): string[] {
   ];
 }
 
-function workerResources({ cpu, memory, gpus }: LaunchPlan): ResourceRequirements {
+function workerResources({ cpu, memory, gpus, scratch }: LaunchPlan): ResourceRequirements {
   const amounts = { cpu, memory, ...(gpus > 0 && { [GPU]: String(gpus) }) };
-  return resources(amounts, amounts);
+  return resources(scratch, amounts, amounts);
 }
 
 type Amounts = { readonly [resource: string]: string };
 
-const resources = (requests: Amounts, limits: Amounts): ResourceRequirements => ({
-  requests: { ...requests, 'ephemeral-storage': '1Gi' },
-  limits: { ...limits, 'ephemeral-storage': '2Gi' },
+const resources = (scratch: string, requests: Amounts, limits: Amounts): ResourceRequirements => ({
+  requests: { ...requests, 'ephemeral-storage': scratch },
+  limits: { ...limits, 'ephemeral-storage': scratch },
 });
 
 /** Disruptions and drains cost nothing, what no retry can mend fails the Job at once, all else counts. */

@@ -31,6 +31,8 @@ export interface LaunchPlan {
   /** CPU cores and memory of one worker, as Kubernetes quantities. */
   readonly cpu: string;
   readonly memory: string;
+  /** Room in /tmp of a worker, on the node's disk. */
+  readonly scratch: string;
   /** Size of the volume for run directories, and its class; undefined: the cluster's default class. */
   readonly storage: string;
   readonly storageClass: string | undefined;
@@ -65,6 +67,7 @@ export interface RenderFlags {
   readonly runtimeClass?: string;
   readonly cpu: string;
   readonly memory: string;
+  readonly scratch: string;
   readonly storage: string;
   readonly storageClass?: string;
   readonly modelClaim?: string;
@@ -95,7 +98,7 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
   if (flags.gpus > 1)
     throw usageError(`--gpus ${flags.gpus}: a worker computes on one GPU; give --gpus 1, and more --workers`);
   if (flags.runtimeClass !== undefined && flags.gpus === 0) throw usageError('--runtime-class needs --gpus 1');
-  for (const flag of ['cpu', 'memory', 'storage'] as const) checkQuantity(`--${flag}`, flags[flag]);
+  for (const flag of ['cpu', 'memory', 'scratch', 'storage'] as const) checkQuantity(`--${flag}`, flags[flag]);
   const workers = flags.workers ?? run.workers;
   if (workers < 1 || workers > MOST_WORKERS) throw usageError(`--workers ${workers}: expected 1…${MOST_WORKERS}`);
   const model = claimPath('--model-claim', flags.modelClaim);
@@ -120,7 +123,13 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
   return {
     ...{ name: flags.name, namespace: flags.namespace, image, version, workers },
     ...{ gpus: flags.gpus, runtimeClass: flags.runtimeClass },
-    ...{ cpu: flags.cpu, memory: flags.memory, storage: flags.storage, storageClass: flags.storageClass },
+    ...{
+      cpu: flags.cpu,
+      memory: flags.memory,
+      scratch: flags.scratch,
+      storage: flags.storage,
+      storageClass: flags.storageClass,
+    },
     ...{ model, data, ledger, secure: !flags.insecure, queue: flags.queue },
     nodeSelector: flags.nodeSelector && nodeSelector(flags.nodeSelector),
     imagePullSecret: flags.imagePullSecret,

@@ -54,6 +54,7 @@ export interface PodParts {
   readonly component: Component;
   readonly args: string[];
   readonly resources: Container['resources'];
+  readonly scratch: string;
   readonly ports: Container['ports'];
   readonly volumes: Volume[];
   readonly mounts: VolumeMount[];
@@ -107,7 +108,7 @@ export function podTemplate(plan: LaunchPlan, parts: PodParts): NonNullable<Job[
     containers: [container],
     volumes: [
       { name: 'run-file', configMap: { name: objectName(plan, 'run') } },
-      { name: 'tmp', emptyDir: { sizeLimit: '1Gi' } },
+      { name: 'tmp', emptyDir: { sizeLimit: parts.scratch } },
       ...(plan.secure ? [tlsVolume(plan, component)] : []),
       ...parts.volumes,
     ],
@@ -120,7 +121,7 @@ const probe = (service: string): Probe => ({
   timeoutSeconds: 5,
 });
 
-/** HOME is writable for the cache of file digests; the join token never shows in the arguments. */
+/** HOME is writable for the caches of file digests and of weights in 8 bits; the join token never shows in the arguments. */
 function environment(plan: LaunchPlan): EnvVar[] {
   const env: EnvVar[] = [
     { name: 'POD_IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } },

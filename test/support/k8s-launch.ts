@@ -7,7 +7,7 @@ import type { Loose } from './k8s-policy.ts';
 import { runFile } from './onebyte.ts';
 
 const DEFAULTS: RenderFlags = {
-  ...{ name: 'onebyte', namespace: 'onebyte', gpus: 0, cpu: '1', memory: '2Gi', storage: '1Gi' },
+  ...{ name: 'onebyte', namespace: 'onebyte', gpus: 0, cpu: '1', memory: '2Gi', scratch: '1Gi', storage: '1Gi' },
 };
 
 export const tinyPlan = (flags: Partial<RenderFlags> = {}): LaunchPlan =>

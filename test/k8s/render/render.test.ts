@@ -11,7 +11,15 @@ import { jobOf, parseObjects, podOf, tinyLaunch, tinyPlan } from '../../support/
 import { root, runFile, runOnebyte } from '../../support/onebyte.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
-const FLAGS = { name: 'onebyte', namespace: 'onebyte', gpus: 0, cpu: '1', memory: '2Gi', storage: '1Gi' };
+const FLAGS = {
+  name: 'onebyte',
+  namespace: 'onebyte',
+  gpus: 0,
+  cpu: '1',
+  memory: '2Gi',
+  scratch: '1Gi',
+  storage: '1Gi',
+};
 
 test('the command prints the objects', async () => {
   const { code, stdout } = await runOnebyte('k8s', 'render', runFile, '--workers', '3', '--queue', 'spot');
@@ -153,6 +161,13 @@ test('all pods ask for the nodes and the pull secret that are given', () => {
     assert.deepEqual(nodeSelector, { pool: 'spot', 'example.org/zone': 'a' });
     assert.deepEqual(imagePullSecrets, [{ name: 'registry' }]);
   }
+});
+
+test('workers may write as much as --scratch says', () => {
+  const { volumes, containers } = podOf(tinyLaunch({ scratch: '12Gi' }), 'worker');
+  assert.deepEqual(volumes.find((volume: { name: string }) => volume.name === 'tmp').emptyDir, { sizeLimit: '12Gi' });
+  const { requests, limits } = containers[0].resources;
+  assert.deepEqual([requests['ephemeral-storage'], limits['ephemeral-storage']], ['12Gi', '12Gi']);
 });
 
 test('a model of an example that was not made is named', () => {
