@@ -64,7 +64,7 @@ async function plan(file: string, flags: Flags): Promise<ExitCode> {
   const run = settled({ ...given, worker, model: await findModel(given.model, toStderr) }, undefined);
   const budget = await privacyPlan(privacy, run, rows);
   const { config } = await prepareRun({ ...run, worker: withoutTangents(run.worker) });
-  const planned = await plannedRun(run, config);
+  const planned = await plannedRun(run, ownLearning(config.learning, run.worker), config);
   const lines: Line[] = [];
   for (const estimator of ESTIMATORS) {
     toStderr(`measuring a step of ${estimator} …`);
@@ -78,13 +78,17 @@ async function plan(file: string, flags: Flags): Promise<ExitCode> {
         together: costTogether(planned, reply),
       });
   }
-  report(planned, lines, flags, link, budget);
+  const key = run.worker.estimator === undefined ? 'learning.estimator' : 'worker.estimator';
+  report(planned, lines, flags, link, key, budget);
   return EXIT.done;
 }
 
 /** Precisions of one estimator do not go with the others. */
 const withoutTangents = ({ tangentPrecision: _, ...worker }: SettledRunFile['worker']): SettledRunFile['worker'] =>
   worker;
+
+/** What a worker is told to measure with would take the place of what is tried. */
+const withoutEstimator = ({ estimator: _, ...worker }: SettledRunFile['worker']): SettledRunFile['worker'] => worker;
 
 /** What a privacy budget that nothing was spent of means for this run, in words; undefined without one. */
 async function privacyPlan(
@@ -103,16 +107,20 @@ async function privacyPlan(
   return `${budget}: noise ${mechanism.noise.toFixed(2)} clips on the sum, ${byte.toPrecision(3)} nats on each projected gradient`;
 }
 
-async function plannedRun(run: SettledRunFile, { adapter, learning }: RunConfig): Promise<PlannedRun> {
+async function plannedRun(
+  run: SettledRunFile,
+  { directions, maxStaleness }: Learning,
+  { adapter }: RunConfig,
+): Promise<PlannedRun> {
   const devRows = run.data.dev === undefined ? 0 : await countRows(run.data.dev, run.model, run.data);
   return {
     workers: run.workers,
     rounds: run.rounds,
-    directions: learning.directions,
+    directions,
     elements: adapterLayout(adapter.modules, adapter.train).elements,
     devRows,
     evaluateEvery: run.trainer.evaluateEvery,
-    overlaps: learning.maxStaleness > 0,
+    overlaps: maxStaleness > 0,
   };
 }
 
@@ -125,7 +133,7 @@ async function measure(
 ): Promise<ProbeReply> {
   const child = forkModule(new URL('../processes/step-probe', import.meta.url));
   try {
-    const settings = config.learning.estimator === 'forward' ? worker : withoutTangents(worker);
+    const settings = withoutEstimator(config.learning.estimator === 'forward' ? worker : withoutTangents(worker));
     const threads = worker.threads ?? usableCores();
     const files = { modelDirectory: model, trainFiles: rows, devFile: data.dev, ownData: false };
     const compute = { config, ...files, settings, threads };
@@ -139,7 +147,14 @@ async function measure(
   }
 }
 
-function report(run: PlannedRun, lines: readonly Line[], flags: Flags, link: Link, privacy: string | undefined): void {
+function report(
+  run: PlannedRun,
+  lines: readonly Line[],
+  flags: Flags,
+  link: Link,
+  key: 'learning.estimator' | 'worker.estimator',
+  privacy: string | undefined,
+): void {
   const measured = lines.flatMap((line) => ('measured' in line ? [line] : []));
   const [advised] = [...measured].sort((a, b) => a.apart.runSeconds - b.apart.runSeconds);
   if (!advised) throw usageError(lines.map((line) => ('problem' in line ? line.problem : '')).join('\n'));
@@ -176,7 +191,7 @@ function report(run: PlannedRun, lines: readonly Line[], flags: Flags, link: Lin
     ...columns([head, ...cells]),
     ...lines.flatMap((line) => ('problem' in line ? [`${line.estimator}: not here (${line.problem})`] : [])),
     '',
-    `advice         learning.estimator: ${advised.estimator} (set it with --set learning.estimator=${advised.estimator})`,
+    `advice         ${key}: ${advised.estimator} (set it with --set ${key}=${advised.estimator})`,
     `trainer        about ${bytes(trainerMemory)} of memory`,
     `a worker       sends ${bytes(sent.up)} and gets ${bytes(sent.down)} in the run; averaging float32 gradients: ${bytes(sent.averaging)} each way`,
     `a late joiner  fetches ${bytes(snapshot)} more`,

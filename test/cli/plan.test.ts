@@ -102,6 +102,21 @@ describe('onebyte plan', () => {
     assert(sent.up < sent.averaging / 1000);
   });
 
+  it('measures them all where workers have an estimator and directions of their own too', async () => {
+    const settings = [
+      'worker.estimator=oneSided',
+      'worker.quantize=int8',
+      'learning.directions=8',
+      'worker.directions=2',
+    ];
+    const finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), ...settingFlags(settings));
+    assert.equal(finished.code, 0, finished.stderr);
+    assert.match(finished.stdout, /^4 workers, 200 rounds, 2 directions a contribution/m);
+    assert.match(finished.stdout, /^spsa /m);
+    assert.match(finished.stdout, /^backward: not here \(worker\.quantize int8: not supported/m);
+    assert.match(finished.stdout, /^advice +worker\.estimator: (spsa|oneSided) /m);
+  });
+
   describe('of a private run with 8-bit weights', () => {
     const ledger = join(temporaryDirectory(), 'ledger');
     const privacy = ['epsilon=4', 'clip=2', `ledger=${ledger}`].map((key) => `worker.privacy.${key}`);
