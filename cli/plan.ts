@@ -1,4 +1,7 @@
 /** `onebyte plan`: what a run will cost, from one step of each estimator measured on this machine. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import { countRows } from '../data/dataset.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
@@ -9,7 +12,7 @@ import type { Probe, ProbeReply, ProbeRequest } from '../processes/step-probe.ts
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { Learning, type RunConfig } from '../proto/run-config.ts';
 import { readRunFile, type SettledRunFile, settled, trainFiles } from '../settings/run-file.ts';
-import { ownLearning, type Privacy } from '../settings/worker-settings.ts';
+import { ownLearning } from '../settings/worker-settings.ts';
 import { mechanismFor } from '../worker/privacy/privacy-budget.ts';
 import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
@@ -59,11 +62,9 @@ async function plan(file: string, flags: Flags): Promise<ExitCode> {
   const link = flags.link === undefined ? NO_LINK : parseLink(flags.link);
   const given = readRunFile(file, flags.set, { workers: flags.workers, rounds: flags.rounds });
   const rows = trainFiles(given, file);
-  // What is measured here is sent to nobody, and spends nothing.
-  const { privacy, ...worker } = given.worker;
-  const run = settled({ ...given, worker, model: await findModel(given.model, toStderr) }, undefined);
-  const budget = await privacyPlan(privacy, run, rows);
+  const run = settled({ ...given, model: await findModel(given.model, toStderr) }, undefined);
   const { config } = await prepareRun({ ...run, worker: withoutTangents(run.worker) });
+  const budget = await privacyPlan(run, config, rows);
   const planned = await plannedRun(run, ownLearning(config.learning, run.worker), config);
   const lines: Line[] = [];
   for (const estimator of ESTIMATORS) {
@@ -92,19 +93,21 @@ const withoutEstimator = ({ estimator: _, ...worker }: SettledRunFile['worker'])
 
 /** What a privacy budget that nothing was spent of means for this run, in words; undefined without one. */
 async function privacyPlan(
-  privacy: Privacy | undefined,
-  { worker, data, model, rounds, learning }: SettledRunFile,
+  { worker, data, model, rounds }: SettledRunFile,
+  { learning }: RunConfig,
   rows: readonly string[],
 ): Promise<string | undefined> {
+  const { privacy } = worker;
   if (!privacy) return undefined;
   const own = ownLearning(learning, worker);
   const size = Math.floor((await countRows(rows, model, data)) / data.shards);
   const mechanism = mechanismFor(privacy, { size, rows: own.rows }, rounds);
-  const { epsilon, delta, clip } = privacy;
+  const { epsilon, delta, clip, answerMs } = privacy;
   const budget = `ε ${epsilon}, δ ${delta} for ${rounds} contributions, each row drawn with probability ${own.rows} / ${size}`;
   if (!mechanism) return `${budget}: no noise is enough`;
-  const byte = (mechanism.noise * clip * Math.sqrt(own.directions)) / mechanism.expectedRows;
-  return `${budget}: noise ${mechanism.noise.toFixed(2)} clips on the sum, ${byte.toPrecision(3)} nats on each projected gradient`;
+  const byte = (mechanism.noise * clip * Math.sqrt(own.directions / own.directionStripes)) / mechanism.expectedRows;
+  const slots = answerMs === 0 ? '' : `; an answer leaves after ${duration(answerMs / 1000)}, or twice that, …`;
+  return `${budget}: noise ${mechanism.noise.toFixed(2)} clips on the sum, ${byte.toPrecision(3)} nats on each projected gradient${slots}`;
 }
 
 async function plannedRun(
@@ -112,7 +115,10 @@ async function plannedRun(
   { directions, maxStaleness }: Learning,
   { adapter }: RunConfig,
 ): Promise<PlannedRun> {
-  const devRows = run.data.dev === undefined ? 0 : await countRows(run.data.dev, run.model, run.data);
+  const { privacy } = run.worker;
+  // A worker with a budget evaluates nothing, and contributes once a round.
+  const evaluates = run.data.dev !== undefined && !privacy;
+  const devRows = evaluates ? await countRows(run.data.dev!, run.model, run.data) : 0;
   return {
     workers: run.workers,
     rounds: run.rounds,
@@ -120,7 +126,8 @@ async function plannedRun(
     elements: adapterLayout(adapter.modules, adapter.train).elements,
     devRows,
     evaluateEvery: run.trainer.evaluateEvery,
-    overlaps: maxStaleness > 0,
+    overlaps: maxStaleness > 0 && !privacy,
+    answerMs: privacy?.answerMs ?? 0,
   };
 }
 
@@ -129,21 +136,26 @@ async function measure(
   config: RunConfig,
   { model, data, worker }: SettledRunFile,
   rows: readonly string[],
-  { workers, devRows }: PlannedRun,
+  { workers, devRows, rounds }: PlannedRun,
 ): Promise<ProbeReply> {
+  // What is measured here is sent to nobody: it spends nothing of a budget.
+  const ledger = mkdtempSync(join(tmpdir(), 'onebyte-plan-'));
   const child = forkModule(new URL('../processes/step-probe', import.meta.url));
   try {
-    const settings = withoutEstimator(config.learning.estimator === 'forward' ? worker : withoutTangents(worker));
+    const tried = withoutEstimator(config.learning.estimator === 'forward' ? worker : withoutTangents(worker));
+    const settings = tried.privacy ? { ...tried, privacy: { ...tried.privacy, ledger } } : tried;
     const threads = worker.threads ?? usableCores();
     const files = { modelDirectory: model, trainFiles: rows, devFile: data.dev, ownData: false };
     const compute = { config, ...files, settings, threads };
-    child.send({ compute, workers, devRows, exponent: config.learning.initialExponent } satisfies ProbeRequest);
+    const exponent = config.learning.initialExponent;
+    child.send({ compute, workers, devRows, rounds, exponent } satisfies ProbeRequest);
     return await firstMessage<ProbeReply>(child);
   } catch (error) {
     // Killed, most likely for want of memory.
     return { problem: (error as Error).message };
   } finally {
     child.kill('SIGKILL');
+    rmSync(ledger, { recursive: true, force: true });
   }
 }
 
@@ -157,7 +169,7 @@ function report(
 ): void {
   const measured = lines.flatMap((line) => ('measured' in line ? [line] : []));
   const [advised] = [...measured].sort((a, b) => a.apart.runSeconds - b.apart.runSeconds);
-  if (!advised) throw usageError(lines.map((line) => ('problem' in line ? line.problem : '')).join('\n'));
+  if (!advised) throw usageError([...new Set(lines.map((line) => ('problem' in line ? line.problem : '')))].join('\n'));
   const { up, down } = roundBytes(run);
   const trainerMemory = trainerBytes(run, process.memoryUsage().rss);
   const sent = { up: up * run.rounds, down: down * run.rounds, averaging: averagingBytes(run) };
