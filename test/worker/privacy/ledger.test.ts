@@ -1,11 +1,12 @@
 /** What was spent of a privacy budget: kept beside the data, whatever process, run or crash there is. */
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { EXIT, OperatingError } from '../../../proto/operating-error.ts';
 import { Ledger } from '../../../worker/privacy/ledger.ts';
 import { PrivacyBudget } from '../../../worker/privacy/privacy-budget.ts';
+import { PrivateShard } from '../../../worker/privacy/private-shard.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const parent = temporaryDirectory();
@@ -67,6 +68,16 @@ describe('the ledger', () => {
     mkdirSync(join(dirname(fileOf('volume')), 'lost+found'));
     assert.deepEqual(open('volume').take(), [cost]);
   });
+});
+
+it('the ledger of a data file is the same by whatever link the file is named', () => {
+  const [file, link] = [join(parent, 'rows.jsonl'), join(parent, 'current.jsonl')];
+  writeFileSync(file, '');
+  symlinkSync('rows.jsonl', link);
+  const place = { shard: 0, shards: 1, rounds: 10 };
+  const ledgers = [file, link].map((train) => new PrivateShard(settings, { ...place, trainFiles: [train] }, []).kept());
+  assert.deepEqual(ledgers[1]!.ledger, ledgers[0]!.ledger);
+  assert.match(ledgers[0]!.ledger, /rows\.jsonl\.privacy$/);
 });
 
 describe('a privacy budget', () => {
