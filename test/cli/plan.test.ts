@@ -135,6 +135,19 @@ describe('onebyte plan', () => {
     );
   });
 
+  it('refuses, as simulate does, workers with a privacy budget that would spend it of the same rows', async () => {
+    const ledger = join(temporaryDirectory(), 'ledger');
+    const privacy = ['epsilon=4', 'clip=2', `ledger=${ledger}`].map((key) => `worker.privacy.${key}`);
+    const flags = ['--workers', '3', ...settingFlags([...privacy, 'data.shards=2', 'data.test='])];
+    const out = join(temporaryDirectory(), 'run');
+    for (const command of [['plan'], ['simulate', '--rounds', '1', '--out', out]]) {
+      const finished = await runOnebyte(...command, join(tinyReviews, 'run.yaml'), ...flags);
+      assert.equal(finished.code, 2, finished.stderr);
+      assert.match(finished.stderr, /^onebyte: worker\.privacy: 3 workers would share 2 shards/m);
+    }
+    assert.equal(existsSync(ledger), false);
+  });
+
   describe('of a private run with 8-bit weights', () => {
     const ledger = join(temporaryDirectory(), 'ledger');
     const privacy = ['epsilon=4', 'clip=2', 'answerMs=50000', `ledger=${ledger}`].map((key) => `worker.privacy.${key}`);
