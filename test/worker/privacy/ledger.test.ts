@@ -53,8 +53,14 @@ describe('the ledger', () => {
     ledger.take();
     truncateSync(fileOf('damaged'), 3);
     assert.throws(() => ledger.take(), failsWith(EXIT.durableStore, /became shorter/));
-    writeFileSync(fileOf('damaged'), '{"samplingRate":2,"noise":1}\n');
-    assert.throws(() => open('damaged').take(), failsWith(EXIT.durableStore, /damaged at/));
+    for (const line of [
+      '{"samplingRate":2,"noise":1}',
+      '{"samplingRate":0.1,"noise":1e-9}',
+      '{"samplingRate":0.1,"noise":1e300}',
+    ]) {
+      writeFileSync(fileOf('damaged'), `${line}\n`);
+      assert.throws(() => budget('damaged'), failsWith(EXIT.durableStore, /damaged at/));
+    }
   });
 
   it('is refused where the rows were divided otherwise before', () => {
