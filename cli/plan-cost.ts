@@ -4,6 +4,7 @@ import type { Probe } from '../processes/step-probe.ts';
 import { TrainerMessage, WorkerMessage } from '../proto/gen/onebyte.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { recordOf } from '../proto/record.ts';
+import { untilAnswer } from '../worker/privacy/answer-time.ts';
 
 /** A way between a worker and the trainer, and the trainer's own to all of them. */
 export interface Link {
@@ -35,6 +36,8 @@ export interface PlannedRun {
   readonly evaluateEvery: number;
   /** Workers do not wait for a record before they measure on. */
   readonly overlaps: boolean;
+  /** `worker.privacy.answerMs`; 0 without a budget. */
+  readonly answerMs: number;
 }
 
 /** Bytes of a message on a socket beside its own: gRPC's prefix and the header of an HTTP/2 frame. TLS adds 22 a packet. */
@@ -64,7 +67,7 @@ export function costApart(run: PlannedRun, probe: Probe, link: Link): Cost {
   const ms = (bytes: number): number => transmissionMs(withHeaders(bytes), link.rate);
   // All records leave by the trainer's own link, and all contributions come by it.
   const travelSeconds = (2 * link.delayMs + (ms(down) + ms(up)) * run.workers) / 1000;
-  const work = probe.contributionSeconds + probe.recordSeconds;
+  const work = answered(run, probe.contributionSeconds) + probe.recordSeconds;
   // With staleness a worker measures on while its bytes travel: what is left is what the link can carry.
   const roundSeconds = run.overlaps ? Math.max(work, travelSeconds - 2e-3 * link.delayMs) : work + travelSeconds;
   return { roundSeconds, runSeconds: run.rounds * roundSeconds + evaluationSeconds(run, probe) / run.workers };
@@ -72,9 +75,13 @@ export function costApart(run: PlannedRun, probe: Probe, link: Link): Cost {
 
 /** Where `onebyte simulate` runs all of them on the measured machine: they share its cores. */
 export function costTogether(run: PlannedRun, probe: Probe): Cost {
-  const roundSeconds = run.workers * (probe.contributionSeconds + probe.recordSeconds);
+  const roundSeconds = answered(run, run.workers * probe.contributionSeconds) + run.workers * probe.recordSeconds;
   return { roundSeconds, runSeconds: run.rounds * roundSeconds + evaluationSeconds(run, probe) };
 }
+
+/** Seconds after which an answer leaves that took `seconds` to measure. */
+const answered = ({ answerMs }: PlannedRun, seconds: number): number =>
+  seconds + untilAnswer(1000 * seconds, answerMs) / 1000;
 
 function evaluationSeconds({ rounds, devRows, evaluateEvery }: PlannedRun, { devRowSeconds }: Probe): number {
   const evaluations = 2 + (evaluateEvery === 0 ? 0 : Math.floor((rounds - 1) / evaluateEvery));

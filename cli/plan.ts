@@ -1,4 +1,7 @@
 /** `onebyte plan`: what a run will cost, from one step of each estimator measured on this machine. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import { countRows } from '../data/dataset.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
@@ -8,8 +11,8 @@ import { prepareRun } from '../processes/prepare-run.ts';
 import type { Probe, ProbeReply, ProbeRequest } from '../processes/step-probe.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { Learning, type RunConfig } from '../proto/run-config.ts';
-import { readRunFile, type SettledRunFile, settled, trainFiles } from '../settings/run-file.ts';
-import { ownLearning, type Privacy } from '../settings/worker-settings.ts';
+import { readRunFile, refuseSharedBudget, type SettledRunFile, settled, trainFiles } from '../settings/run-file.ts';
+import { ownLearning } from '../settings/worker-settings.ts';
 import { mechanismFor } from '../worker/privacy/privacy-budget.ts';
 import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
@@ -59,12 +62,11 @@ async function plan(file: string, flags: Flags): Promise<ExitCode> {
   const link = flags.link === undefined ? NO_LINK : parseLink(flags.link);
   const given = readRunFile(file, flags.set, { workers: flags.workers, rounds: flags.rounds });
   const rows = trainFiles(given, file);
-  // What is measured here is sent to nobody, and spends nothing.
-  const { privacy, ...worker } = given.worker;
-  const run = settled({ ...given, worker, model: await findModel(given.model, toStderr) }, undefined);
-  const budget = await privacyPlan(privacy, run, rows);
+  const run = settled({ ...given, model: await findModel(given.model, toStderr) }, undefined);
+  refuseSharedBudget(run);
   const { config } = await prepareRun({ ...run, worker: withoutTangents(run.worker) });
-  const planned = await plannedRun(run, config);
+  const budget = await privacyPlan(run, config, rows);
+  const planned = await plannedRun(run, ownLearning(config.learning, run.worker), config);
   const lines: Line[] = [];
   for (const estimator of ESTIMATORS) {
     toStderr(`measuring a step of ${estimator} …`);
@@ -78,7 +80,8 @@ async function plan(file: string, flags: Flags): Promise<ExitCode> {
         together: costTogether(planned, reply),
       });
   }
-  report(planned, lines, flags, link, budget);
+  const key = run.worker.estimator === undefined ? 'learning.estimator' : 'worker.estimator';
+  report(planned, lines, flags, link, key, budget);
   return EXIT.done;
 }
 
@@ -86,33 +89,46 @@ async function plan(file: string, flags: Flags): Promise<ExitCode> {
 const withoutTangents = ({ tangentPrecision: _, ...worker }: SettledRunFile['worker']): SettledRunFile['worker'] =>
   worker;
 
+/** What a worker is told to measure with would take the place of what is tried. */
+const withoutEstimator = ({ estimator: _, ...worker }: SettledRunFile['worker']): SettledRunFile['worker'] => worker;
+
 /** What a privacy budget that nothing was spent of means for this run, in words; undefined without one. */
 async function privacyPlan(
-  privacy: Privacy | undefined,
-  { worker, data, model, rounds, learning }: SettledRunFile,
+  { worker, data, model, rounds }: SettledRunFile,
+  { learning }: RunConfig,
   rows: readonly string[],
 ): Promise<string | undefined> {
+  const { privacy } = worker;
   if (!privacy) return undefined;
   const own = ownLearning(learning, worker);
   const size = Math.floor((await countRows(rows, model, data)) / data.shards);
   const mechanism = mechanismFor(privacy, { size, rows: own.rows }, rounds);
-  const { epsilon, delta, clip } = privacy;
+  const { epsilon, delta, clip, answerMs } = privacy;
   const budget = `ε ${epsilon}, δ ${delta} for ${rounds} contributions, each row drawn with probability ${own.rows} / ${size}`;
   if (!mechanism) return `${budget}: no noise is enough`;
-  const byte = (mechanism.noise * clip * Math.sqrt(own.directions)) / mechanism.expectedRows;
-  return `${budget}: noise ${mechanism.noise.toFixed(2)} clips on the sum, ${byte.toPrecision(3)} nats on each projected gradient`;
+  const byte = (mechanism.noise * clip * Math.sqrt(own.directions / own.directionStripes)) / mechanism.expectedRows;
+  const slots = answerMs === 0 ? '' : `; an answer leaves after ${duration(answerMs / 1000)}, or twice that, …`;
+  return `${budget}: noise ${mechanism.noise.toFixed(2)} clips on the sum, ${byte.toPrecision(3)} nats on each projected gradient${slots}`;
 }
 
-async function plannedRun(run: SettledRunFile, { adapter, learning }: RunConfig): Promise<PlannedRun> {
-  const devRows = run.data.dev === undefined ? 0 : await countRows(run.data.dev, run.model, run.data);
+async function plannedRun(
+  run: SettledRunFile,
+  { directions, maxStaleness }: Learning,
+  { adapter }: RunConfig,
+): Promise<PlannedRun> {
+  const { privacy } = run.worker;
+  // A worker with a budget evaluates nothing, and contributes once a round.
+  const evaluates = run.data.dev !== undefined && !privacy;
+  const devRows = evaluates ? await countRows(run.data.dev!, run.model, run.data) : 0;
   return {
     workers: run.workers,
     rounds: run.rounds,
-    directions: learning.directions,
+    directions,
     elements: adapterLayout(adapter.modules, adapter.train).elements,
     devRows,
     evaluateEvery: run.trainer.evaluateEvery,
-    overlaps: learning.maxStaleness > 0,
+    overlaps: maxStaleness > 0 && !privacy,
+    answerMs: privacy?.answerMs ?? 0,
   };
 }
 
@@ -121,28 +137,40 @@ async function measure(
   config: RunConfig,
   { model, data, worker }: SettledRunFile,
   rows: readonly string[],
-  { workers, devRows }: PlannedRun,
+  { workers, devRows, rounds }: PlannedRun,
 ): Promise<ProbeReply> {
+  // What is measured here is sent to nobody: it spends nothing of a budget.
+  const ledger = mkdtempSync(join(tmpdir(), 'onebyte-plan-'));
   const child = forkModule(new URL('../processes/step-probe', import.meta.url));
   try {
-    const settings = config.learning.estimator === 'forward' ? worker : withoutTangents(worker);
+    const tried = withoutEstimator(config.learning.estimator === 'forward' ? worker : withoutTangents(worker));
+    const settings = tried.privacy ? { ...tried, privacy: { ...tried.privacy, ledger } } : tried;
     const threads = worker.threads ?? usableCores();
     const files = { modelDirectory: model, trainFiles: rows, devFile: data.dev, ownData: false };
     const compute = { config, ...files, settings, threads };
-    child.send({ compute, workers, devRows, exponent: config.learning.initialExponent } satisfies ProbeRequest);
+    const exponent = config.learning.initialExponent;
+    child.send({ compute, workers, devRows, rounds, exponent } satisfies ProbeRequest);
     return await firstMessage<ProbeReply>(child);
   } catch (error) {
     // Killed, most likely for want of memory.
     return { problem: (error as Error).message };
   } finally {
     child.kill('SIGKILL');
+    rmSync(ledger, { recursive: true, force: true });
   }
 }
 
-function report(run: PlannedRun, lines: readonly Line[], flags: Flags, link: Link, privacy: string | undefined): void {
+function report(
+  run: PlannedRun,
+  lines: readonly Line[],
+  flags: Flags,
+  link: Link,
+  key: 'learning.estimator' | 'worker.estimator',
+  privacy: string | undefined,
+): void {
   const measured = lines.flatMap((line) => ('measured' in line ? [line] : []));
   const [advised] = [...measured].sort((a, b) => a.apart.runSeconds - b.apart.runSeconds);
-  if (!advised) throw usageError(lines.map((line) => ('problem' in line ? line.problem : '')).join('\n'));
+  if (!advised) throw usageError([...new Set(lines.map((line) => ('problem' in line ? line.problem : '')))].join('\n'));
   const { up, down } = roundBytes(run);
   const trainerMemory = trainerBytes(run, process.memoryUsage().rss);
   const sent = { up: up * run.rounds, down: down * run.rounds, averaging: averagingBytes(run) };
@@ -176,7 +204,7 @@ function report(run: PlannedRun, lines: readonly Line[], flags: Flags, link: Lin
     ...columns([head, ...cells]),
     ...lines.flatMap((line) => ('problem' in line ? [`${line.estimator}: not here (${line.problem})`] : [])),
     '',
-    `advice         learning.estimator: ${advised.estimator} (set it with --set learning.estimator=${advised.estimator})`,
+    `advice         ${key}: ${advised.estimator} (set it with --set ${key}=${advised.estimator})`,
     `trainer        about ${bytes(trainerMemory)} of memory`,
     `a worker       sends ${bytes(sent.up)} and gets ${bytes(sent.down)} in the run; averaging float32 gradients: ${bytes(sent.averaging)} each way`,
     `a late joiner  fetches ${bytes(snapshot)} more`,

@@ -53,6 +53,11 @@ async function sweep(file: string, flags: Flags): Promise<ExitCode> {
   const run = readRunFile(file, flags.set);
   trainFiles(run, file);
   if (run.data.dev === undefined) throw usageError(`run file ${file}: data.dev is missing; rates are compared by it`);
+  // The first trial would spend all that its rows may ever tell, and workers with a budget evaluate nothing.
+  if (run.worker.privacy)
+    throw usageError(
+      'worker.privacy: trials would spend the budget, and workers that have one evaluate nothing that rates could be compared by; sweep public rows of the same kind with --set worker.privacy=',
+    );
   const wanted = { flag: flags.out, ofFile: `${run.out}-sweep`, resume: false };
   const directory = runDirectory(wanted, toStderr);
   makeDirectories(join(directory, 'logs'));

@@ -47,7 +47,7 @@ export const trainerCommand = withTlsFlags(
       .option('--rounds <n>', 'records after which the run is done', wholeNumber)
       .option(
         '--decay-rounds <n>',
-        'from the next record on the learning rate falls over n rounds; 0: constant',
+        'from the next record on the learning rate is what it would be had it fallen over n rounds since the first; 0: constant',
         wholeNumber,
       )
       .option('--resume', 'go on with the round log in the run directory, or begin one there')

@@ -1,4 +1,4 @@
-/** Which rows a worker measures when: a pure function of (run seed, shard, position), whatever was missed. */
+/** Which rows a worker measures when: a pure function of (run seed, worker, position), whatever was missed. */
 import { strict as assert } from 'node:assert';
 import seedrandom from 'seedrandom';
 
@@ -12,17 +12,17 @@ export function inShard(index: number, shard: number, shards: number): boolean {
 export type DataOrder = (position: number, rows: number) => number[];
 
 /**
- * The order of a shard of `size` rows. Its rows are shuffled once for every pass; the passes follow each other without end, and
- * the minibatch of `rows` rows at `position` is the part [position · rows, (position + 1) · rows) of that sequence.
- * Remembers two shuffled passes; what it returns depends on the arguments alone.
+ * The order in which `worker` takes its shard of `size` rows; those who share a shard have orders of their own. Rows are shuffled once
+ * for every pass; the passes follow each other without end, and the minibatch of `rows` rows at `position` is the part
+ * [position · rows, (position + 1) · rows) of that sequence. Remembers two shuffled passes; what it returns depends on the arguments alone.
  */
-export function dataOrder(seed: number, shard: number, size: number): DataOrder {
+export function dataOrder(seed: number, worker: number, size: number): DataOrder {
   assert(Number.isSafeInteger(size) && size > 0, `a shard of ${size} rows`);
   const remembered = new Map<number, Uint32Array>();
   const shuffled = (pass: number): Uint32Array => {
     let rows = remembered.get(pass);
     if (rows === undefined) {
-      rows = shuffle(size, seedrandom(`${seed}/data/${shard}/${pass}`));
+      rows = shuffle(size, seedrandom(`${seed}/data/${worker}/${pass}`));
       if (remembered.size === 2) remembered.delete(Math.min(...remembered.keys()));
       remembered.set(pass, rows);
     }

@@ -9,6 +9,8 @@ export interface ProbeRequest {
   /** Contributions of a record. */
   readonly workers: number;
   readonly devRows: number;
+  /** Contributions that a privacy budget is planned for. */
+  readonly rounds: number;
   /** Exponent of the first record. */
   readonly exponent: number;
 }
@@ -28,6 +30,7 @@ export type ProbeReply = Probe | { readonly problem: string };
 
 /** Contributions that are timed after the first: as many as fit, at least two. */
 const TIMED_SECONDS = 3;
+const MOST_TIMED = 16;
 /** Dev rows that are timed. */
 const TIMED_ROWS = 16;
 
@@ -37,13 +40,13 @@ async function secondsOf(action: () => Promise<unknown>): Promise<number> {
   return (performance.now() - begin) / 1000;
 }
 
-async function probe({ compute: options, workers, devRows, exponent }: ProbeRequest): Promise<Probe> {
+async function probe({ compute: options, workers, devRows, rounds, exponent }: ProbeRequest): Promise<Probe> {
   const compute = await Compute.create(options);
   try {
-    await compute.readData(0, devRows, 0);
+    await compute.readData(0, devRows, Math.max(rounds, 1 + MOST_TIMED));
     const { gradientBytes } = (await compute.measure(0)).contribution;
     const times: number[] = [];
-    while (times.length < 2 || (times.length < 16 && times.reduce((a, b) => a + b) < TIMED_SECONDS))
+    while (times.length < 2 || (times.length < MOST_TIMED && times.reduce((a, b) => a + b) < TIMED_SECONDS))
       times.push(await secondsOf(() => compute.measure(0)));
     const rows = Math.min(devRows, TIMED_ROWS);
     const evaluation = rows === 0 ? 0 : await secondsOf(() => compute.evaluate({ round: 0, firstRow: 0, rows }));

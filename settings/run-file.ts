@@ -103,6 +103,14 @@ export function settled(run: RunFile, started: RunConfig | undefined): SettledRu
   return { ...run, learning: { ...run.learning, decayRounds, directionStripes }, data: { ...run.data, shards } };
 }
 
+/** @throws OperatingError (usage): workers with a privacy budget would share rows, of which each spends the budget that it plans for itself */
+export function refuseSharedBudget({ worker, workers, data: { shards } }: SettledRunFile): void {
+  if (worker.privacy && workers > shards)
+    throw usageError(
+      `worker.privacy: ${workers} workers would share ${shards} shards (data.shards), and rows of a shared one have their budget spent by each of its workers, long before the run is done; expected at least as many shards as workers`,
+    );
+}
+
 /** The files of training rows of a run whose workers read them from its run file. @throws OperatingError (usage): it names none */
 export function trainFiles({ data }: Pick<RunFile, 'data'>, file: string): readonly string[] {
   if (data.train === undefined)

@@ -49,7 +49,7 @@ export const WorkerSettings = z.strictObject({
     .default('auto')
     .describe('what makes directions and updates, in the trainer of this run file as in its workers'),
   privacy: Privacy.optional().describe(
-    'bound of what the bytes tell of one row: noise on clipped rows (docs/privacy.md); delta: default 1e-5; clip: largest root mean square of the slopes of one row, nats; answerMs: an answer leaves so long after its measuring began, or twice that, …; default 1000; ledger: directory that keeps what was spent; default: the data file with .privacy behind it; needed where the data is several files',
+    'bound of what the bytes tell of one row: noise on clipped rows (docs/privacy.md); delta: default 1e-5; clip: what the norm of the gradient of one row is cut to, as its slopes tell it, nats; answerMs: an answer leaves so long after its measuring began, or twice that, …; default 1000; ledger: directory that keeps what was spent; default: the data file with .privacy behind it; needed where the data is several files',
   ),
   giveUpMs: z
     .int()

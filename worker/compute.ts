@@ -124,7 +124,7 @@ export class Compute {
     const shard = worker % shards;
     const part = ownData ? { shard: 0, shards: 1 } : { shard, shards };
     const data = await readDataset(trainFiles, this.tokenizer, config.data, part);
-    this.train = { data, order: dataOrder(config.seed, shard, data.examples.length) };
+    this.train = { data, order: dataOrder(config.seed, worker, data.examples.length) };
     const layout = layoutOf(config);
     const { backend, forward } = this;
     const scratch = this.estimator?.scratch ?? new Scratch(backend);

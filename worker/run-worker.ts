@@ -24,6 +24,7 @@ import {
   type WorkerState,
 } from './core/state.ts';
 import { step } from './core/step.ts';
+import { untilAnswer } from './privacy/answer-time.ts';
 import { type RemoteCompute, startCompute } from './remote-compute.ts';
 import {
   type ClientAccess,
@@ -253,7 +254,7 @@ class RunningWorker {
     const { privacy } = this.options.compute.settings;
     // How long it took tells of the rows that were drawn.
     if (privacy && task.kind === 'measure')
-      await delay(untilSlot(performance.now() - begun, privacy.answerMs), undefined, { ref: false });
+      await delay(untilAnswer(performance.now() - begun, privacy.answerMs), undefined, { ref: false });
     this.dispatch({ kind: 'computed', result });
   }
 
@@ -263,10 +264,6 @@ class RunningWorker {
     this.stream = undefined;
   }
 }
-
-/** ms until a whole number of slots, at least one, has passed. */
-const untilSlot = (passedMs: number, slotMs: number): number =>
-  slotMs === 0 ? 0 : slotMs * Math.max(1, Math.ceil(passedMs / slotMs)) - passedMs;
 
 const reasonOf = (error: Error): string =>
   error instanceof OtherRun ? `another run than this worker's is there: ${error.message}` : error.message;

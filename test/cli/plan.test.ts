@@ -18,6 +18,7 @@ const run: PlannedRun = {
   devRows: 0,
   evaluateEvery: 10,
   overlaps: false,
+  answerMs: 0,
 };
 const probe = { contributionSeconds: 2, recordSeconds: 0.5, devRowSeconds: undefined, peakBytes: 0 };
 const near = (actual: number, expected: number): void =>
@@ -43,6 +44,13 @@ describe('the cost of a run', () => {
 
   it('hides the way behind the work where workers do not wait', () => {
     near(costApart({ ...run, overlaps: true }, probe, { rate: 1e6, delayMs: 500 }).roundSeconds, 2.5);
+  });
+
+  it('has whole slots where workers with a privacy budget answer: of one, or of all that share a machine', () => {
+    const slots = { ...run, answerMs: 3000 };
+    near(costApart(slots, probe, NO_LINK).roundSeconds, 3 + 0.5);
+    near(costTogether(slots, probe).roundSeconds, 9 + 4 * 0.5);
+    near(costApart({ ...run, answerMs: 1500 }, probe, NO_LINK).roundSeconds, 3 + 0.5);
   });
 
   it('has an evaluation at both ends and every so many rounds, shared by the workers', () => {
@@ -102,9 +110,47 @@ describe('onebyte plan', () => {
     assert(sent.up < sent.averaging / 1000);
   });
 
-  describe('of a private run with 8-bit weights', () => {
+  it('measures them all where workers have an estimator and directions of their own too', async () => {
+    const settings = [
+      'worker.estimator=oneSided',
+      'worker.quantize=int8',
+      'learning.directions=8',
+      'worker.directions=2',
+    ];
+    const finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), ...settingFlags(settings));
+    assert.equal(finished.code, 0, finished.stderr);
+    assert.match(finished.stdout, /^4 workers, 200 rounds, 2 directions a contribution/m);
+    assert.match(finished.stdout, /^spsa /m);
+    assert.match(finished.stdout, /^backward: not here \(worker\.quantize int8: not supported/m);
+    assert.match(finished.stdout, /^advice +worker\.estimator: (spsa|oneSided) /m);
+  });
+
+  it('measures as a worker with a privacy budget does, and is refused what that is', async () => {
+    const privacy = ['epsilon=4', 'clip=2', 'delta=0.1'].map((key) => `worker.privacy.${key}`);
+    const finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), ...settingFlags(privacy));
+    assert.equal(finished.code, 2, finished.stderr);
+    assert.match(
+      finished.stderr,
+      /^onebyte: worker\.privacy\.delta 0\.1: expected less than 1 \/ rows, of 250 rows: [^\n]*\n$/m,
+    );
+  });
+
+  it('refuses, as simulate does, workers with a privacy budget that would spend it of the same rows', async () => {
     const ledger = join(temporaryDirectory(), 'ledger');
     const privacy = ['epsilon=4', 'clip=2', `ledger=${ledger}`].map((key) => `worker.privacy.${key}`);
+    const flags = ['--workers', '3', ...settingFlags([...privacy, 'data.shards=2', 'data.test='])];
+    const out = join(temporaryDirectory(), 'run');
+    for (const command of [['plan'], ['simulate', '--rounds', '1', '--out', out]]) {
+      const finished = await runOnebyte(...command, join(tinyReviews, 'run.yaml'), ...flags);
+      assert.equal(finished.code, 2, finished.stderr);
+      assert.match(finished.stderr, /^onebyte: worker\.privacy: 3 workers would share 2 shards/m);
+    }
+    assert.equal(existsSync(ledger), false);
+  });
+
+  describe('of a private run with 8-bit weights', () => {
+    const ledger = join(temporaryDirectory(), 'ledger');
+    const privacy = ['epsilon=4', 'clip=2', 'answerMs=50000', `ledger=${ledger}`].map((key) => `worker.privacy.${key}`);
     const settings = [...privacy, 'learning.rows=25', 'learning.directions=4', 'worker.quantize=int8'];
     let finished: Finished;
     before(async () => {
@@ -120,6 +166,11 @@ describe('onebyte plan', () => {
         /^privacy +ε 4, δ 0\.00001 for 40 contributions, each row drawn with probability 25 \/ 250: noise 1\.17 clips on the sum, 0\.187 nats/m,
       );
       assert.equal(existsSync(ledger), false);
+    });
+
+    it('has rounds as long as its answers take', () => {
+      assert.match(finished.stdout, /^privacy .* projected gradient; an answer leaves after 50 s, or twice that, …$/m);
+      assert.match(finished.stdout, /^spsa .* 5\d s +3\d min \d+ s /m);
     });
 
     it('says of an estimator that 8-bit weights do not allow why not, and goes on', () => {

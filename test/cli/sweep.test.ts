@@ -1,8 +1,11 @@
 /** Learning rates that are tried, and which one is advised. */
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { settingFlags } from '../../cli/command.ts';
 import { advice, type Trial } from '../../cli/sweep-advice.ts';
+import { EXIT } from '../../proto/operating-error.ts';
 import { firstRows } from '../support/first-rows.ts';
 import { lastJson, runOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -50,4 +53,14 @@ it('onebyte sweep runs every rate on the same rows and tells of each', async () 
   assert.equal(advised, 2e-3);
   assert.equal(trials[0].evaluations.length, 5);
   assert.equal(trials[0].evaluations[0].loss, trials[1].evaluations[0].loss);
+});
+
+it('onebyte sweep spends nothing of a privacy budget: it refuses a run file that has one', async () => {
+  const ledger = join(temporaryDirectory(), 'ledger');
+  const privacy = ['epsilon=4', 'clip=2', `ledger=${ledger}`].map((key) => `worker.privacy.${key}`);
+  const flags = ['--rates', '2e-3', '--rounds', '1', '--workers', '1', '--out', join(temporaryDirectory(), 'trials')];
+  const finished = await runOnebyte('sweep', join(tinyReviews, 'run.yaml'), ...flags, ...settingFlags(privacy));
+  assert.equal(finished.code, EXIT.usage, finished.stderr);
+  assert.match(finished.stderr, /^onebyte: worker\.privacy: trials would spend the budget.*--set worker\.privacy=$/m);
+  assert.equal(existsSync(ledger), false);
 });

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { dataOrder, inShard } from '../../data/order.ts';
 
 describe('the data order', () => {
-  it('is this one for seed 0, shard 1 of 7 rows', () => {
+  it('is this one for seed 0, worker 1 of 7 rows', () => {
     // Made once by this code; a change of it changes every run. The generator is seedrandom 3.0.5.
     assert.deepEqual(
       [0, 1, 2, 3].map((position) => dataOrder(0, 1, 7)(position, 4)),
@@ -36,8 +36,8 @@ describe('the data order', () => {
     assert.deepEqual(dataOrder(9, 2, 13)(31, 4), forward[31]);
   });
 
-  it('differs between seeds and shards, and far positions are reached at once', () => {
-    const first = (seed: number, shard: number) => String(dataOrder(seed, shard, 1000)(0, 20));
+  it('differs between seeds and workers, and far positions are reached at once', () => {
+    const first = (seed: number, worker: number) => String(dataOrder(seed, worker, 1000)(0, 20));
     assert.equal(new Set([first(0, 0), first(1, 0), first(0, 1), first(10, 0), first(1, 1)]).size, 5);
     assert.equal(dataOrder(0, 0, 1000)(2 ** 40, 8).length, 8);
   });

@@ -69,8 +69,9 @@ export function epsilonOf(divergences: Divergences, delta: number): number {
   return divergences.every((value) => value === 0) ? 0 : Math.max(0, Math.min(...bounds));
 }
 
-/** Noise beyond which nothing is looked for, in clips. */
-const MOST_NOISE = 1e6;
+/** Noise beyond which nothing is looked for, either way, in clips. */
+export const LEAST_NOISE = 0.2;
+export const MOST_NOISE = 1e6;
 
 /**
  * The least noise, to a thousandth, with which `contributions` more stay within `budget`; undefined where no noise does.
@@ -86,7 +87,7 @@ export function noiseFor(
     const all = addDivergences(Float64Array.from(spent), divergencesOf({ samplingRate, noise }), contributions);
     return epsilonOf(all, budget.delta) <= budget.epsilon;
   };
-  let [low, high] = [0.2, 0.4];
+  let [low, high] = [LEAST_NOISE, 2 * LEAST_NOISE];
   while (!isWithin(high)) {
     [low, high] = [high, 2 * high];
     if (high > MOST_NOISE) return undefined;

@@ -8,10 +8,13 @@ import { z } from 'zod';
 import { syncPath } from '../../platform/durable-directory.ts';
 import { makeDirectories } from '../../platform/make-directories.ts';
 import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts';
-import type { Cost } from './accountant.ts';
+import { type Cost, LEAST_NOISE, MOST_NOISE } from './accountant.ts';
 
-/** A line. */
-const Line = z.strictObject({ samplingRate: z.number().positive().max(1), noise: z.number().positive() });
+/** A line: of noise that a budget was planned with. What another one costs may take the accountant for ever. */
+const Line = z.strictObject({
+  samplingRate: z.number().positive().max(1),
+  noise: z.number().min(LEAST_NOISE).max(MOST_NOISE),
+});
 
 /** Bytes of a ledger: over a million contributions. */
 const MAX_BYTES = 2 ** 26;

@@ -10,7 +10,7 @@ import type { Cost } from './accountant.ts';
 import type { RandomSource } from './random-source.ts';
 
 export interface Mechanism extends Cost {
-  /** Largest root mean square of a row's K slopes, nats. */
+  /** Largest root mean square of a row's K slopes, nats; with m stripes, √m times that: about the largest norm of its gradient. */
   readonly clip: number;
   /** Rows of the shard times the sampling rate: what the sum is divided by, whatever was drawn. */
   readonly expectedRows: number;
@@ -62,8 +62,11 @@ export async function privateGradients(
   mechanism: Mechanism,
   random: RandomSource,
 ): Promise<Float64Array> {
-  const sum = new Float64Array(context.learning.directions);
+  const { directions, directionStripes } = context.learning;
+  const sum = new Float64Array(directions);
+  // A direction meets one element in m.
+  const ofSlopes = { ...mechanism, clip: mechanism.clip / Math.sqrt(directionStripes) };
   for (const i of drawRows(shard.length, mechanism.samplingRate, random))
-    addClipped(sum, await measureGradients(context, replica, firstDirection, [shard[i]!]), mechanism.clip);
-  return addNoise(sum, mechanism, random);
+    addClipped(sum, await measureGradients(context, replica, firstDirection, [shard[i]!]), ofSlopes.clip);
+  return addNoise(sum, ofSlopes, random);
 }

@@ -1,4 +1,5 @@
 /** The rows of a worker with a privacy budget: a contribution of them is paid for, then measured. */
+import { realpathSync } from 'node:fs';
 import type { ReplicaState } from '../../kernels/replica.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { ABSTAIN } from '../../proto/e4m3.ts';
@@ -43,7 +44,8 @@ export class PrivateShard {
       );
     this.rows = rows;
     this.rounds = rounds;
-    this.directory = ledger ?? `${trainFiles[0]}.privacy`;
+    // Of the file itself, by whatever link it was named: its rows are the same.
+    this.directory = ledger ?? `${realpathSync(trainFiles[0]!)}.privacy`;
     this.ledger = Ledger.open({ directory: this.directory, ...part });
     this.budget = new PrivacyBudget(settings, this.ledger);
   }

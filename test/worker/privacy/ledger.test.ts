@@ -1,11 +1,12 @@
 /** What was spent of a privacy budget: kept beside the data, whatever process, run or crash there is. */
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { EXIT, OperatingError } from '../../../proto/operating-error.ts';
 import { Ledger } from '../../../worker/privacy/ledger.ts';
 import { PrivacyBudget } from '../../../worker/privacy/privacy-budget.ts';
+import { PrivateShard } from '../../../worker/privacy/private-shard.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const parent = temporaryDirectory();
@@ -52,8 +53,14 @@ describe('the ledger', () => {
     ledger.take();
     truncateSync(fileOf('damaged'), 3);
     assert.throws(() => ledger.take(), failsWith(EXIT.durableStore, /became shorter/));
-    writeFileSync(fileOf('damaged'), '{"samplingRate":2,"noise":1}\n');
-    assert.throws(() => open('damaged').take(), failsWith(EXIT.durableStore, /damaged at/));
+    for (const line of [
+      '{"samplingRate":2,"noise":1}',
+      '{"samplingRate":0.1,"noise":1e-9}',
+      '{"samplingRate":0.1,"noise":1e300}',
+    ]) {
+      writeFileSync(fileOf('damaged'), `${line}\n`);
+      assert.throws(() => budget('damaged'), failsWith(EXIT.durableStore, /damaged at/));
+    }
   });
 
   it('is refused where the rows were divided otherwise before', () => {
@@ -67,6 +74,16 @@ describe('the ledger', () => {
     mkdirSync(join(dirname(fileOf('volume')), 'lost+found'));
     assert.deepEqual(open('volume').take(), [cost]);
   });
+});
+
+it('the ledger of a data file is the same by whatever link the file is named', () => {
+  const [file, link] = [join(parent, 'rows.jsonl'), join(parent, 'current.jsonl')];
+  writeFileSync(file, '');
+  symlinkSync('rows.jsonl', link);
+  const place = { shard: 0, shards: 1, rounds: 10 };
+  const ledgers = [file, link].map((train) => new PrivateShard(settings, { ...place, trainFiles: [train] }, []).kept());
+  assert.deepEqual(ledgers[1]!.ledger, ledgers[0]!.ledger);
+  assert.match(ledgers[0]!.ledger, /rows\.jsonl\.privacy$/);
 });
 
 describe('a privacy budget', () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import seedrandom from 'seedrandom';
-import { adapterLayout } from '../../../kernels/adapter-layout.ts';
+import { type AdapterLayout, adapterLayout } from '../../../kernels/adapter-layout.ts';
 import { seedKey } from '../../../kernels/random-keys.ts';
 import { referenceBackend } from '../../../kernels/reference.ts';
 import { initialReplica } from '../../../kernels/replica.ts';
@@ -17,22 +17,33 @@ import { noiseFor } from '../../../worker/privacy/accountant.ts';
 import { addClipped, addNoise, drawRows, type Mechanism, privateGradients } from '../../../worker/privacy/mechanism.ts';
 import { secretRandom } from '../../../worker/privacy/random-source.ts';
 
-const layout = adapterLayout([{ name: 'one', rank: 2, fanIn: 37, fanOut: 11, scale: 2 }]);
+const small = adapterLayout([{ name: 'one', rank: 2, fanIn: 37, fanOut: 11, scale: 2 }]);
 const rowOf = (slope: number): TokenRow => ({ ids: [0, slope], labels: [1] });
 
-/** A row's gradient is its last id in every element. */
-const gradientIsId = {
-  gradient: async (rows: readonly TokenRow[]) => new Float32Array(layout.elements).fill(rows[0]!.ids[1]!),
-} as unknown as Forward;
+/** Of 64 blocks of directions. */
+const larger = adapterLayout([{ name: 'one', rank: 2, fanIn: 2000, fanOut: 48, scale: 2 }]);
 
-/** The contribution of `shard` as gradients and as bytes. */
-async function contribute(shard: readonly TokenRow[], mechanism: Mechanism, directions: number, seed = 'a') {
-  const learning = Learning.parse({ directions, estimator: 'backward' });
+interface Chosen {
+  readonly directionStripes?: Learning['directionStripes'];
+  readonly layout?: AdapterLayout;
+}
+
+/** The contribution of `shard` as gradients and as bytes. A row's gradient is its last id in every element. */
+async function contribute(
+  shard: readonly TokenRow[],
+  mechanism: Mechanism,
+  directions: number,
+  { directionStripes = 1, layout = small }: Chosen = {},
+) {
+  const gradientIsId = {
+    gradient: async (rows: readonly TokenRow[]) => new Float32Array(layout.elements).fill(rows[0]!.ids[1]!),
+  } as unknown as Forward;
+  const learning = Learning.parse({ directions, directionStripes, estimator: 'backward' });
   const rule = { ...learning, decayRounds: 0, seedKey: seedKey(5) };
   const [backend, scratch] = [referenceBackend, new Scratch(referenceBackend)];
   const context: EstimatorContext = { learning, rule, layout, backend, forward: gradientIsId, scratch, worker: 3 };
   const replica = initialReplica(rule, new Float32Array(layout.elements));
-  const gradients = await privateGradients(context, replica, 0, shard, mechanism, seedrandom(seed));
+  const gradients = await privateGradients(context, replica, 0, shard, mechanism, seedrandom('a'));
   return { gradients, bytes: gradientBytes(context, replica, 0, gradients) };
 }
 
@@ -65,6 +76,24 @@ describe('the bytes of a private contribution', () => {
     }
     const { gradients } = await contribute([...shard, rowOf(1e-3)], mechanism, 16);
     assert(norm(gradients.map((g, k) => g - without[k]!)) < 1, 'a small row is not made larger');
+  });
+
+  it('are cut and hidden alike with stripes, of which a direction meets one: a clip is of the gradient, whatever their number', async () => {
+    const row = rowOf(1);
+    const length = Math.sqrt(larger.elements);
+    for (const directionStripes of [1, 4, 16] as const) {
+      const share = async (clip: number): Promise<number> => {
+        const mechanism = { clip, noise: 1e-12, expectedRows: 1, samplingRate: 1 };
+        const { gradients } = await contribute([row], mechanism, 512, { directionStripes, layout: larger });
+        return norm(gradients) / Math.sqrt(512 / directionStripes);
+      };
+      // 512 slopes tell the norm to 3 %, of which three.
+      assert(Math.abs((await share(1e9)) / length - 1) < 0.1, 'not cut');
+      assert(Math.abs((await share(length / 2)) / (length / 2) - 1) < 1e-6, 'cut to half');
+      const noise = { clip: 3, noise: 2, expectedRows: 1, samplingRate: 1 };
+      const { gradients } = await contribute([], noise, 512, { directionStripes, layout: larger });
+      assert(Math.abs(norm(gradients) / Math.sqrt(512) / (6 * Math.sqrt(512 / directionStripes)) - 1) < 0.1);
+    }
   });
 
   it('do not abstain for a row whose slopes are not finite: it adds nothing', async () => {
