@@ -110,9 +110,23 @@ describe('the run history', () => {
   });
 
   it('tells the pace and the time that is left', () => {
-    const { roundsPerSecond, secondsLeft } = pace(historyOf(START, ...[1, 2, 3].map((round) => roundLine(round))));
-    assert.equal(roundsPerSecond, 1);
-    assert.equal(secondsLeft, 997);
+    const loading = roundLine(1, { ms: 60_000 });
+    const { roundsPerSecond, secondsLeft } = pace(
+      historyOf(START, loading, ...[2, 3].map((round) => roundLine(round))),
+    );
+    assert.equal(roundsPerSecond, 25);
+    assert.equal(secondsLeft, 997 / 25);
+  });
+
+  it('tells the pace of a trainer that goes on with a run a week later, and under a clock that was set', () => {
+    const rounds = [1, 2, 3].map((round) => roundLine(round));
+    const week = 7 * 86_400_000;
+    const restarted: Observation = { ...START, at: week, round: 3 };
+    const first = roundLine(4, { at: week, ms: 60_000 });
+    assert.equal(pace(historyOf(START, ...rounds, restarted)).secondsLeft, undefined);
+    assert.equal(pace(historyOf(START, ...rounds, restarted, first)).secondsLeft, undefined);
+    assert.equal(pace(historyOf(START, ...rounds, restarted, first, roundLine(5))).roundsPerSecond, 25);
+    assert.equal(pace(historyOf(START, ...rounds, roundLine(4, { at: week }), roundLine(5))).roundsPerSecond, 25);
   });
 
   it('holds a run of any length in a bounded number of rows, and loses no round of it', () => {
