@@ -89,7 +89,8 @@ export const emptyHistory = (): RunHistory => ({
 
 /** Takes `seen` in. `history` is updated in place and depends on nothing else. */
 export function observe(history: RunHistory, seen: Observation): void {
-  if ('at' in seen) {
+  // 0 where nobody knows when it was.
+  if ('at' in seen && seen.at > 0) {
     history.updatedAt = seen.at;
     history.startedAt ??= seen.at;
   }
@@ -115,6 +116,7 @@ export function observe(history: RunHistory, seen: Observation): void {
       break;
     case 'workers':
       for (const row of seen.workers) history.workers.set(row.worker, row);
+      forgetDeparted(history);
       history.totals.late = Math.max(
         history.totals.late,
         sumOf(seen.workers, ({ late }) => late),
@@ -199,7 +201,7 @@ function onMembership(history: RunHistory, seen: Of<'joined' | 'left' | 'disconn
   switch (seen.kind) {
     case 'joined':
       history.workers.set(worker, {
-        ...(row ?? newRow(history, worker)),
+        ...(row ?? newRow(worker, history.run?.shards)),
         name: seen.name,
         computesOn: seen.computesOn,
         state: 'joining',
@@ -229,11 +231,11 @@ function onAnswers(history: RunHistory, { shares, answeredMs, missing }: Of<'ans
 }
 
 /** What is known of a worker that has done nothing yet. */
-export const newRow = ({ run }: RunHistory, worker: number): WorkerRow => ({
+export const newRow = (worker: number, shards = 1): WorkerRow => ({
   worker,
   name: '',
   state: 'joining',
-  shard: worker % (run?.shards ?? 1),
+  shard: worker % shards,
   gradients: 0,
   clipped: 0,
   contributions: 0,

@@ -115,7 +115,9 @@ export function tensorboardWriter(directory: string, now: () => number, onError:
   }, onError);
   return {
     onObservation(seen) {
-      if (seen.kind === 'round' || seen.kind === 'evaluation') write(encode(eventOf(seen)));
+      if (seen.kind !== 'round' && seen.kind !== 'evaluation') return;
+      // TensorBoard has no event without a time: the first known one is that of its writing.
+      write(encode(eventOf({ ...seen, at: seen.at > 0 ? seen.at : now() })));
     },
     close,
   };
