@@ -4,6 +4,7 @@ import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from '
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { initialNormaliser } from '../../../kernels/learning-rule.ts';
+import { ABSTAIN } from '../../../proto/e4m3.ts';
 import type { LogFrame } from '../../../proto/gen/onebyte.ts';
 import { recordOf } from '../../../proto/record.ts';
 import { roundDetail } from '../../../trainer/core/round-detail.ts';
@@ -109,6 +110,13 @@ describe('the run history', () => {
       virtualRule(1, 1),
     );
     assert.deepEqual(shares, new Map([[3, { contributions: 2, gradients: 2, clipped: 0 }]]));
+  });
+
+  it('counts as gradients of a worker what it did not abstain from', () => {
+    const entries = [{ staleness: 0, worker: 3, firstDirection: 0, gradientBytes: Buffer.of(1, ABSTAIN, ABSTAIN) }];
+    const absorbed = { normaliser: initialNormaliser(virtualRule(1, 1)), update: undefined };
+    const { shares } = roundDetail(recordOf(1, 0, entries), entries, absorbed, new Map(), [], virtualRule(1, 1));
+    assert.equal(shares.get(3)!.gradients, 1);
   });
 
   it('tells the pace and the time that is left', () => {
