@@ -76,6 +76,14 @@ describe('a TensorBoard event file', () => {
     assert(bucketLimit.every((limit, i) => i === 0 || limit > bucketLimit[i - 1]!));
   });
 
+  it('has no mean where as many gradient bytes are negative as positive', () => {
+    const { what } = eventOf(roundLine(1, { buckets: Array.from({ length: 33 }, (_, i) => (i < 32 ? 1 : 0)) }));
+    assert(what?.$case === 'summary');
+    const histogram = what.value.value.find(({ tag }) => tag === 'gradients/bytes')?.value;
+    assert(histogram?.$case === 'histo');
+    assert.equal(histogram.value.sum, 0);
+  });
+
   it('has the time of its writing where that of a round is not known', async () => {
     const directory = temporaryDirectory();
     const writer = tensorboardWriter(directory, () => 1e12, assert.ifError);
