@@ -266,7 +266,7 @@ function table(s: Summary, since: string): string {
       `${loss(s.lossBefore, s.lossPerTokenBefore)} before, ${loss(s.lossAfter, s.lossPerTokenAfter)} after`,
     ],
     ['rounds', `${s.rounds}`],
-    ['gradient bytes', `${s.gradients} applied, ${s.payloadBytesUp} sent${since}`],
+    ['gradient bytes', `${s.gradients} applied${since && ' in all'}, ${s.payloadBytesUp} sent${since}`],
     ['on the wire', `${bytes(s.wireBytesUp)} up, ${bytes(s.wireBytesDown)} down, all workers together${since}`],
     ['privacy', s.privacy && `${standText(s.privacy)} spent, in all runs; ledger ${s.privacy.ledger}`],
     ['time', duration(s.seconds)],

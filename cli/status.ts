@@ -25,7 +25,10 @@ export const statusCommand = withTlsFlags(
     .description('round, pace, last evaluation and workers of a running trainer')
     .argument('<host:port>', 'address of the trainer')
     .option('--json', 'one line of JSON on stdout; with --watch, one a second')
-    .option('--watch', 'again every second, until the run ends or Ctrl-C'),
+    .option(
+      '--watch',
+      'again every second, until the trainer is gone (exit code 4, or 0 where it said before that the run has ended) or Ctrl-C',
+    ),
 )
   .addHelpText('after', `\n${ROW_LOSS}\n\nExample:\n  onebyte status 10.0.0.5:50051 --tls-ca ca.pem --watch\n`)
   .action((address: string, flags: Flags) => runCommand(() => showStatus(address, flags)));
@@ -35,20 +38,28 @@ async function showStatus(address: string, flags: Flags): Promise<ExitCode> {
   const proxy = proxyNotice(address);
   if (proxy !== undefined) process.stderr.write(`${proxy}\n`);
   const trainer = connectTrainer(address, clientAccess(splitAddress(address).host, flags));
+  let last: GetStatusResponse | undefined;
   try {
     for (;;) {
       const status = await trainer.status();
+      last = status;
       if (flags.json) printJson(status);
       else process.stdout.write(`${flags.watch && process.stdout.isTTY ? '\x1b[2J\x1b[H' : ''}${statusTable(status)}`);
       if (!flags.watch || status.state === 'ended' || !(await waited(WATCH_MS, signal))) return EXIT.done;
     }
   } catch (error) {
-    if (error instanceof ConnectionLost) throw new OperatingError(EXIT.trainerUnreachable, error.message);
+    if (error instanceof ConnectionLost)
+      throw new OperatingError(EXIT.trainerUnreachable, goneText(address, last) ?? error.message);
     throw error;
   } finally {
     trainer.close();
   }
 }
+
+/** Of a trainer that has answered: most that are gone have ended since the last look. */
+const goneText = (address: string, last: GetStatusResponse | undefined): string | undefined =>
+  last &&
+  `the trainer at ${address} answers no longer: it ended, or cannot be reached, after round ${last.round} of ${last.rounds}. Its log says how it ended`;
 
 /** True after `ms`; false at once when `signal` aborts. */
 const waited = (ms: number, signal: AbortSignal): Promise<boolean> => delay(ms, true, { signal }).catch(() => false);

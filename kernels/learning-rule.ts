@@ -88,8 +88,8 @@ export const initialNormaliser = (rule: LearningRule): Normaliser => ({
 export const exponentInForce = (normaliser: Normaliser): number => normaliser.exponents.at(-1)!;
 
 /** Gradient bytes of a record that are no abstentions. */
-export const liveGradients = (record: Record): number =>
-  record.gradientBytes.reduce((sum, byte) => (isAbstention(byte) ? sum : sum + 1), 0);
+export const liveGradients = ({ gradientBytes }: Pick<Record, 'gradientBytes'>): number =>
+  gradientBytes.reduce((sum, byte) => (isAbstention(byte) ? sum : sum + 1), 0);
 
 /** True when a contribution measured `staleness` rounds before the open one can still be decoded. */
 export const isDecodable = (normaliser: Normaliser, staleness: number): boolean =>

@@ -1,10 +1,13 @@
 /** The standard gRPC health service on a plaintext port of its own: what Kubernetes probes ask. It tells nothing else. */
+import type { Socket } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
-import { joinAddress, splitAddress } from '../platform/address.ts';
-import { usageError } from '../proto/operating-error.ts';
+import { type ConnectionLimits, startListener } from '../trainer/transport/listener.ts';
 
 /** The service name to ask for readiness; the empty name answers for liveness. */
 export const READY_SERVICE = 'ready';
+
+/** A probe asks on a connection of its own and hangs up. One more takes the place of the oldest, so that the port takes no descriptors from the run. */
+const LIMITS: ConnectionLimits = { connections: 32, connectionsPerAddress: 32, idleConnectionMs: 60_000 };
 
 export interface Health {
   /** The bound `host:port`; undefined where nobody asked for a health service. */
@@ -32,20 +35,21 @@ export async function withHealth<Result>(
 /** Starts the health service on `listen` (`host:port`), not ready yet. @throws OperatingError usage: bad address, port in use */
 export async function startHealth(listen: string | undefined): Promise<Health> {
   if (listen === undefined) return { address: undefined, ready: () => {}, close: () => {} };
-  const { host } = splitAddress(listen);
   // Few processes are asked for it, and it takes a while to load.
   const { HealthImplementation } = await import('grpc-health-check');
   const health = new HealthImplementation({ '': 'SERVING', [READY_SERVICE]: 'NOT_SERVING' });
   const server = new grpc.Server({ 'grpc.max_receive_message_length': 4096, 'grpc.max_concurrent_streams': 16 });
   health.addToServer(server);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(listen, grpc.ServerCredentials.createInsecure(), (cause, bound) =>
-      cause ? reject(usageError(`--health ${listen}: ${cause.message}`, { cause })) : resolve(bound),
-    );
-  });
+  const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
+  const accept = (socket: Socket): void => injector.injectConnection(socket);
+  const listener = await startListener(listen, '--health', LIMITS, accept);
   return {
-    address: joinAddress(host, port),
+    address: listener.address,
     ready: (is) => health.setStatus(READY_SERVICE, is ? 'SERVING' : 'NOT_SERVING'),
-    close: () => server.forceShutdown(),
+    close() {
+      listener.close();
+      server.forceShutdown();
+      listener.dropAll();
+    },
   };
 }

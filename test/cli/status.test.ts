@@ -2,6 +2,9 @@
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { Server, ServerCredentials, type sendUnaryData } from '@grpc/grpc-js';
+import { GetStatusResponse, TrainerService } from '../../proto/gen/onebyte.ts';
 import { metricsFile } from '../../trainer/metrics/metrics-file.ts';
 import { testMetrics } from '../support/observed-run.ts';
 import { lastJson, runOnebyte, startOnebyte } from '../support/onebyte.ts';
@@ -36,6 +39,27 @@ describe('onebyte status', () => {
     trainer.drain();
     await trainer.result;
     await metrics.end(75, 'drained');
+  });
+
+  it('--watch says where the run stood when its trainer is gone', async () => {
+    const server = new Server();
+    const { getStatus } = TrainerService;
+    let looks = 0;
+    server.addService(
+      { getStatus },
+      {
+        getStatus: (_: unknown, reply: sendUnaryData<GetStatusResponse>) => {
+          if (++looks > 1) server.forceShutdown();
+          else reply(null, { ...GetStatusResponse.decode(Buffer.of()), round: 56, rounds: 60, state: 'training' });
+        },
+      },
+    );
+    const port = await promisify(server.bindAsync.bind(server))('127.0.0.1:0', ServerCredentials.createInsecure());
+    const { code, stdout, stderr } = await runOnebyte('status', `127.0.0.1:${port}`, '--watch');
+    assert.equal(code, 4);
+    assert.match(stdout, /^round 56 of 60/);
+    assert.match(stderr, /the trainer at 127\.0\.0\.1:\d+ answers no longer: .*after round 56 of 60/);
+    assert.doesNotMatch(stderr, /is the address right/);
   });
 
   it('says that it cannot reach a trainer, with exit code 4', async () => {

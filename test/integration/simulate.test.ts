@@ -154,6 +154,13 @@ describe('onebyte simulate', () => {
         adapterDigest,
         `round ${round}`,
       );
+    const { stdout } = await startOnebyte(
+      ['simulate', out('extended/run.yaml'), '--resume', '--rounds', '9'],
+      {},
+      undefined,
+      directory,
+    ).finished;
+    assert.match(stdout, /\d+ applied in all, \d+ sent since this start\n/);
   });
 
   it('names and tests the checkpoint that was best on the dev split, where it is not the last', async () => {

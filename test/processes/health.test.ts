@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { test } from 'node:test';
+import { splitAddress } from '../../platform/address.ts';
 import { startHealth, withHealth } from '../../processes/health.ts';
 import { checkHealth } from '../support/health-client.ts';
 
@@ -14,6 +17,27 @@ test('the process is alive from the start and ready when it says so', async (con
   health.ready(false);
   assert.equal(await ask('ready'), 'NOT_SERVING');
   await assert.rejects(ask('other'), /NOT_FOUND/);
+});
+
+test('connections that ask for nothing make way for those who ask', async (context) => {
+  const health = await startHealth('127.0.0.1:0');
+  context.after(() => health.close());
+  const { host, port } = splitAddress(health.address!);
+  const silent = Array.from({ length: 40 }, () =>
+    connect(port, host)
+      .on('error', () => {})
+      .resume(),
+  );
+  context.after(() => {
+    for (const socket of silent) socket.destroy();
+  });
+  let ended = 0;
+  const someEnd = new Promise<void>((resolve) => {
+    for (const socket of silent) socket.on('close', () => ++ended === 8 && resolve());
+  });
+  await Promise.all(silent.map((socket) => once(socket, 'connect')));
+  await someEnd;
+  assert.equal(await checkHealth(health.address!, ''), 'SERVING');
 });
 
 test('a process that drains is never ready again', async () => {

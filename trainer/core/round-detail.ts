@@ -1,5 +1,5 @@
 /** What a committed round tells beside its record: who answered when, and how its gradient bytes are distributed. */
-import { type Absorbed, type DecayingRate, rateOf } from '../../kernels/learning-rule.ts';
+import { type Absorbed, type DecayingRate, liveGradients, rateOf } from '../../kernels/learning-rule.ts';
 import { isAbstention } from '../../proto/e4m3.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import type { RecordEntry } from '../../proto/record.ts';
@@ -17,6 +17,7 @@ function byteBuckets(record: Record): number[] {
 /** What a record holds of one worker. */
 export interface Share {
   readonly contributions: number;
+  /** Live ones: it may have abstained. */
   readonly gradients: number;
   /** Gradient bytes that were cut to the winsorising limit. */
   readonly clipped: number;
@@ -49,10 +50,11 @@ export function roundDetail(
   rate: DecayingRate,
 ): RoundDetail {
   const shares = new Map<number, Share>();
-  for (const { worker, gradientBytes } of entries) {
+  for (const entry of entries) {
+    const { worker } = entry;
     const { contributions, gradients } = shares.get(worker) ?? { contributions: 0, gradients: 0 };
     const clipped = update?.clipped.get(worker) ?? 0;
-    shares.set(worker, { contributions: contributions + 1, gradients: gradients + gradientBytes.length, clipped });
+    shares.set(worker, { contributions: contributions + 1, gradients: gradients + liveGradients(entry), clipped });
   }
   return {
     exponent: record.exponent,

@@ -145,8 +145,9 @@ async function answer(site: Site, request: IncomingMessage, response: ServerResp
   if (file) send(response, file.type, file.content);
   else if (path === '/events') {
     const id = request.headers['last-event-id'];
-    if (site.stream.add(response, parseCursor(typeof id === 'string' ? id : undefined))) site.keep(request.socket);
-    else say(response, 503, 'too many pages watch this run');
+    if (!site.stream.add(response, parseCursor(typeof id === 'string' ? id : undefined)))
+      say(response, 503, 'too many pages watch this run');
+    else if (request.method === 'GET') site.keep(request.socket);
   } else if (path === '/status') send(response, 'application/json', site.status());
   else if (path === '/metrics') send(response, site.metricsType, await site.metrics());
   else if (path === '/healthz') say(response, 200, 'ok');

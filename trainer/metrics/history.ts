@@ -27,6 +27,8 @@ export interface RunHistory {
   updatedAt: number | undefined;
   /** Trainers that opened the run, one after the other. */
   starts: number;
+  /** Records that the last of them found. */
+  startRound: number;
   state: 'starting' | 'training' | 'waiting' | 'ended';
   /** Why it waits or ended. */
   text: string;
@@ -60,6 +62,7 @@ export const emptyHistory = (): RunHistory => ({
   startedAt: undefined,
   updatedAt: undefined,
   starts: 0,
+  startRound: 0,
   state: 'starting',
   text: '',
   exitCode: undefined,
@@ -86,7 +89,8 @@ export const emptyHistory = (): RunHistory => ({
 
 /** Takes `seen` in. `history` is updated in place and depends on nothing else. */
 export function observe(history: RunHistory, seen: Observation): void {
-  if ('at' in seen) {
+  // 0 where nobody knows when it was.
+  if ('at' in seen && seen.at > 0) {
     history.updatedAt = seen.at;
     history.startedAt ??= seen.at;
   }
@@ -112,6 +116,7 @@ export function observe(history: RunHistory, seen: Observation): void {
       break;
     case 'workers':
       for (const row of seen.workers) history.workers.set(row.worker, row);
+      forgetDeparted(history);
       history.totals.late = Math.max(
         history.totals.late,
         sumOf(seen.workers, ({ late }) => late),
@@ -151,7 +156,7 @@ type Of<Kind extends Observation['kind']> = Extract<Observation, { kind: Kind }>
 /** A trainer opens the log: workers come anew, and rounds that the log does not hold were never committed. */
 function onStart(history: RunHistory, { at, run, round }: Of<'start'>): void {
   const { totals, recent } = history;
-  Object.assign(history, { run, round, state: 'starting', text: '', exitCode: undefined });
+  Object.assign(history, { run, round, startRound: round, state: 'starting', text: '', exitCode: undefined });
   history.wireBefore = { up: totals.wireUp, down: totals.wireDown };
   rewind(history.series, round);
   recent.splice(0, recent.length, ...recent.filter((line) => line.round <= round));
@@ -196,7 +201,7 @@ function onMembership(history: RunHistory, seen: Of<'joined' | 'left' | 'disconn
   switch (seen.kind) {
     case 'joined':
       history.workers.set(worker, {
-        ...(row ?? newRow(history, worker)),
+        ...(row ?? newRow(worker, history.run?.shards)),
         name: seen.name,
         computesOn: seen.computesOn,
         state: 'joining',
@@ -226,11 +231,11 @@ function onAnswers(history: RunHistory, { shares, answeredMs, missing }: Of<'ans
 }
 
 /** What is known of a worker that has done nothing yet. */
-export const newRow = ({ run }: RunHistory, worker: number): WorkerRow => ({
+export const newRow = (worker: number, shards = 1): WorkerRow => ({
   worker,
   name: '',
   state: 'joining',
-  shard: worker % (run?.shards ?? 1),
+  shard: worker % shards,
   gradients: 0,
   clipped: 0,
   contributions: 0,
@@ -264,15 +269,18 @@ function say(history: RunHistory, at: number, level: RunEvent['level'], text: st
   if (history.events.length > MAX_EVENTS) history.events.shift();
 }
 
-/** Rounds per second over the recent rounds, and seconds to the end of the run; 0 and undefined while unknown. */
-export function pace({ recent, run, round, state }: RunHistory): {
+/**
+ * Rounds per second over the recent rounds of this trainer, and seconds to the end of the run; 0 and undefined while unknown. Its first round
+ * is left out, in which workers load their models; so is the clock of the day, which may be set.
+ */
+export function pace({ recent, run, round, startRound, state }: RunHistory): {
   roundsPerSecond: number;
   secondsLeft: number | undefined;
 } {
-  const timed = recent.filter(({ ms }) => ms !== undefined);
-  const [first, last] = [timed[0], timed.at(-1)];
-  if (!first || !last || last.at <= first.at) return { roundsPerSecond: 0, secondsLeft: undefined };
-  const roundsPerSecond = (1000 * (last.round - first.round)) / (last.at - first.at);
+  const timed = recent.flatMap((line) => (line.round > startRound + 1 ? (line.ms ?? []) : []));
+  const ms = timed.reduce((sum, one) => sum + one, 0);
+  if (ms === 0) return { roundsPerSecond: 0, secondsLeft: undefined };
+  const roundsPerSecond = (1000 * timed.length) / ms;
   const left = Math.max(0, (run?.rounds ?? round) - round);
   return { roundsPerSecond, secondsLeft: state === 'ended' ? undefined : left / roundsPerSecond };
 }

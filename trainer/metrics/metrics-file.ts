@@ -41,9 +41,9 @@ export async function readPastRun(directory: string): Promise<PastRun> {
   const { history, bytes, evaluations, damage } = readHistory(metricsFile(directory));
   if (!existsSync(roundLogFile(directory))) return { history, bytes, damage, missing: [] };
   const { header, frames } = await readRoundLog(roundLogFile(directory));
-  const rule = learningRuleOf(parseRunConfig(header.runConfig, roundLogFile(directory)));
-  const noted = { round: history.round, evaluations: new Set(evaluations) };
-  const missing = backfill(frames, rule, noted, history.updatedAt ?? 0);
+  const config = parseRunConfig(header.runConfig, roundLogFile(directory));
+  const noted = { round: history.round, evaluations: new Set(evaluations), workers: history.workers };
+  const missing = backfill(frames, learningRuleOf(config), config.data.shards, noted, history.updatedAt ?? 0);
   return { history, bytes, damage, missing };
 }
 

@@ -29,7 +29,7 @@ export function statusOf(state: TrainerState, history: RunHistory): GetStatusRes
 }
 
 function memberStatus({ worker, name, stream, computesOn }: Member, history: RunHistory): MemberStatus {
-  const row = history.workers.get(worker) ?? newRow(history, worker);
+  const row = history.workers.get(worker) ?? newRow(worker, history.run?.shards);
   const { state, shard, answerMs, gradients, clipped, contributions, late, missed, digest, privacy } = row;
   const counts = { gradients, clipped, contributions, late, missed };
   return { worker, name, active: stream !== undefined, state, shard, computesOn, answerMs, ...counts, digest, privacy };

@@ -84,7 +84,9 @@ function histogram({ buckets }: RoundLine): Summary_Value {
     ...Array.from({ length: 16 }, (_, i) => upperEnd(i)),
   ];
   const counts = [...buckets.slice(16, 32).reverse(), ...buckets.slice(0, 16)];
-  const middles = limits.map((limit) => (limit * 3) / 4);
+  // The limit of a negative bucket is its end near zero.
+  const middleOf = (e: number): number => (upperEnd(e) * 3) / 4;
+  const middles = limits.map((_, i) => (i < 16 ? -middleOf(15 - i) : middleOf(i - 16)));
   const sum = (of: (middle: number) => number): number =>
     counts.reduce((total, count, i) => total + count * of(middles[i]!), 0);
   return {
@@ -115,7 +117,9 @@ export function tensorboardWriter(directory: string, now: () => number, onError:
   }, onError);
   return {
     onObservation(seen) {
-      if (seen.kind === 'round' || seen.kind === 'evaluation') write(encode(eventOf(seen)));
+      if (seen.kind !== 'round' && seen.kind !== 'evaluation') return;
+      // TensorBoard has no event without a time: the first known one is that of its writing.
+      write(encode(eventOf({ ...seen, at: seen.at > 0 ? seen.at : now() })));
     },
     close,
   };

@@ -1,8 +1,11 @@
-/** The trainer's TCP listener. It stands before gRPC so that socket bytes are counted exactly and connections bounded. */
+/** The TCP listener of a gRPC server. It stands before gRPC so that socket bytes are counted exactly and connections bounded. */
 import { createServer, type Socket } from 'node:net';
 import { joinAddress } from '../../platform/address.ts';
 import { listen } from './listen.ts';
 import type { ServiceLimits } from './service-limits.ts';
+
+/** What a listener heeds of the limits. */
+export type ConnectionLimits = Pick<ServiceLimits, 'connections' | 'connectionsPerAddress' | 'idleConnectionMs'>;
 
 /** A connection's other end as `address:port`, in the form that gRPC gives for a call. */
 export type Peer = string;
@@ -36,17 +39,22 @@ interface Connection {
   timer: NodeJS.Timeout | undefined;
 }
 
-/** Listens on `address` (`host:port`) and hands every connection to `accept`. @throws OperatingError usage: bad address, port in use */
+/**
+ * Listens on `address` (`host:port`) and hands every connection to `accept`.
+ * @param what names it in errors
+ * @throws OperatingError usage: bad address, port in use
+ */
 export async function startListener(
   address: string,
-  limits: ServiceLimits,
+  what: string,
+  limits: ConnectionLimits,
   accept: (socket: Socket) => void,
 ): Promise<Listener> {
   const connections = new Connections(limits);
   const tcp = createServer({ noDelay: true }, (socket) => {
     if (connections.add(socket)) accept(socket);
   });
-  const bound = await listen(tcp, address, 'trainer.listen');
+  const bound = await listen(tcp, address, what);
   return {
     address: joinAddress(bound.address, bound.port),
     wireBytes: () => connections.wireBytes(),
@@ -59,14 +67,14 @@ export async function startListener(
 }
 
 class Connections {
-  private readonly limits: ServiceLimits;
+  private readonly limits: ConnectionLimits;
   private readonly open = new Map<Peer, Connection>();
   private readonly perAddress = new Map<string, number>();
   /** Those without a worker, oldest first. */
   private readonly strangers = new Set<Connection>();
   private readonly closed = { up: 0, down: 0 };
 
-  constructor(limits: ServiceLimits) {
+  constructor(limits: ConnectionLimits) {
     this.limits = limits;
   }
 

@@ -84,7 +84,7 @@ export async function startService(
     ),
   });
   const injector = server.createConnectionInjector(credentials);
-  listener = await startListener(listen, limits, (socket) => injector.injectConnection(socket));
+  listener = await startListener(listen, 'trainer.listen', limits, (socket) => injector.injectConnection(socket));
   return {
     address: listener.address,
     send(stream, message) {

@@ -191,6 +191,32 @@ describe('the page of a run that is over and whose rows have no options', { skip
     });
 });
 
+describe('the page of a run of which the round log alone is left', { skip: noBrowser }, () => {
+  it('shows what nobody noted as unknown, not as nothing', async (test) => {
+    const history = emptyHistory();
+    const { ms: _, wire: __, answerMs: ___, ...line } = roundLine(1, { at: 0, slowest: [] });
+    const worker = { worker: 0, name: 'w', shard: 0, gradients: 16, clipped: 0, contributions: 2, late: 0, missed: 0 };
+    history.run = RUN;
+    observe(history, line);
+    observe(history, { kind: 'workers', at: 0, workers: [{ ...worker, state: 'disconnected' }] });
+    Object.assign(history, { state: 'ended' });
+    const server = await startDashboard('127.0.0.1:0', history);
+    const browser = await launchBrowser();
+    test.after(() => Promise.all([browser.close(), server.close()]));
+    const { page, complaints } = await openPage(browser, server.url, { width: 400, colorScheme: 'dark' });
+    await page.waitForFunction(() =>
+      [...document.querySelectorAll('[role=img]')].every((drawing) => drawing.ariaLabel),
+    );
+    const text = await page.locator('#main').evaluate((element) => element.textContent);
+    assert.match(text, /On sockets–.*Not in time–/);
+    assert.match(text, /1 saw the end/);
+    assert.doesNotMatch(text, /\b0 B|\b0\.0 %|too late/);
+    const labels = await page.locator('[role=img]').evaluateAll((all) => all.map(({ ariaLabel }) => ariaLabel).join());
+    assert.doesNotMatch(labels, /\b0 B|\b0 ms/);
+    assert.deepEqual(complaints, []);
+  });
+});
+
 const ownFiles = [
   ...['--model', join(tinyReviews, 'model'), '--data', join(tinyReviews, 'train.jsonl')],
   ...['--dev', join(tinyReviews, 'dev.jsonl')],

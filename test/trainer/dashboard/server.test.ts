@@ -83,6 +83,19 @@ describe('the dashboard', () => {
     await more;
   });
 
+  it('keeps no connection that asked for the heading of the stream of events alone', async (test) => {
+    const { dashboard } = await served(test);
+    const { hostname, port } = new URL(dashboard.url);
+    const open = Array.from({ length: 300 }, () => connect(Number(port), hostname).on('error', () => {}));
+    test.after(() => {
+      for (const socket of open) socket.destroy();
+    });
+    for (const socket of open) socket.write('HEAD /events HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    // Some of them make way for others.
+    await Promise.all(open.map((socket) => new Promise((told) => socket.once('data', told).once('close', told))));
+    assert.equal((await fetch(new URL('healthz', dashboard.url))).status, 200);
+  });
+
   it('answers one request of a connection after the other, and ends one that does not wait', async (test) => {
     const { dashboard } = await served(test);
     const { hostname, port } = new URL(dashboard.url);

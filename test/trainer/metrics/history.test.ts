@@ -4,10 +4,13 @@ import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from '
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { initialNormaliser } from '../../../kernels/learning-rule.ts';
+import { ABSTAIN } from '../../../proto/e4m3.ts';
+import type { LogFrame } from '../../../proto/gen/onebyte.ts';
 import { recordOf } from '../../../proto/record.ts';
 import { roundDetail } from '../../../trainer/core/round-detail.ts';
+import { backfill } from '../../../trainer/metrics/backfill.ts';
 import { emptyHistory, observe, pace, type RunHistory } from '../../../trainer/metrics/history.ts';
-import type { Observation } from '../../../trainer/metrics/line.ts';
+import type { Observation, WorkerRow } from '../../../trainer/metrics/line.ts';
 import { metricsFile, readMetrics, readPastRun } from '../../../trainer/metrics/metrics-file.ts';
 import { openMetrics } from '../../../trainer/metrics/run-metrics.ts';
 import { MAX_ROWS, rowsOf } from '../../../trainer/metrics/series.ts';
@@ -109,10 +112,31 @@ describe('the run history', () => {
     assert.deepEqual(shares, new Map([[3, { contributions: 2, gradients: 2, clipped: 0 }]]));
   });
 
+  it('counts as gradients of a worker what it did not abstain from', () => {
+    const entries = [{ staleness: 0, worker: 3, firstDirection: 0, gradientBytes: Buffer.of(1, ABSTAIN, ABSTAIN) }];
+    const absorbed = { normaliser: initialNormaliser(virtualRule(1, 1)), update: undefined };
+    const { shares } = roundDetail(recordOf(1, 0, entries), entries, absorbed, new Map(), [], virtualRule(1, 1));
+    assert.equal(shares.get(3)!.gradients, 1);
+  });
+
   it('tells the pace and the time that is left', () => {
-    const { roundsPerSecond, secondsLeft } = pace(historyOf(START, ...[1, 2, 3].map((round) => roundLine(round))));
-    assert.equal(roundsPerSecond, 1);
-    assert.equal(secondsLeft, 997);
+    const loading = roundLine(1, { ms: 60_000 });
+    const { roundsPerSecond, secondsLeft } = pace(
+      historyOf(START, loading, ...[2, 3].map((round) => roundLine(round))),
+    );
+    assert.equal(roundsPerSecond, 25);
+    assert.equal(secondsLeft, 997 / 25);
+  });
+
+  it('tells the pace of a trainer that goes on with a run a week later, and under a clock that was set', () => {
+    const rounds = [1, 2, 3].map((round) => roundLine(round));
+    const week = 7 * 86_400_000;
+    const restarted: Observation = { ...START, at: week, round: 3 };
+    const first = roundLine(4, { at: week, ms: 60_000 });
+    assert.equal(pace(historyOf(START, ...rounds, restarted)).secondsLeft, undefined);
+    assert.equal(pace(historyOf(START, ...rounds, restarted, first)).secondsLeft, undefined);
+    assert.equal(pace(historyOf(START, ...rounds, restarted, first, roundLine(5))).roundsPerSecond, 25);
+    assert.equal(pace(historyOf(START, ...rounds, roundLine(4, { at: week }), roundLine(5))).roundsPerSecond, 25);
   });
 
   it('holds a run of any length in a bounded number of rows, and loses no round of it', () => {
@@ -263,5 +287,51 @@ describe('metrics.jsonl', () => {
     const lines = readFileSync(metricsFile(directory), 'utf8').trimEnd().split('\n');
     assert.equal(lines.filter((line) => line.includes('"kind":"round"')).length, 12);
     assert(roundDone(12)(trainer.reports.findLast(({ kind }) => kind === 'round')!));
+  });
+
+  it('lost, leaves from the round log who took part and with how much, and no time that is known', async () => {
+    const joined = (worker: number): LogFrame['frame'] => ({
+      $case: 'joined',
+      value: { worker, name: `machine-${worker}`, membership: worker },
+    });
+    const left = (worker: number): LogFrame['frame'] => ({ $case: 'left', value: { worker, reason: 'done' } });
+    const entries = [1, 2].map((worker) => ({
+      staleness: 0,
+      worker,
+      firstDirection: 0,
+      gradientBytes: Buffer.of(1, 2),
+    }));
+    const record: LogFrame['frame'] = { $case: 'record', value: recordOf(0, 0, entries) };
+    const frames = [joined(1), joined(2), left(1), record, left(2)].map((frame) => ({ frame }));
+    const noted = { round: 0, evaluations: new Set<number>(), workers: new Map() };
+    const history = historyOf(...backfill(frames, virtualRule(1, 1), 2, noted, 0));
+    assert.deepEqual(
+      Array.from(history.workers.values(), ({ name, state, shard, gradients }) => [name, state, shard, gradients]),
+      [
+        ['machine-1', 'left', 1, 2],
+        ['machine-2', 'disconnected', 0, 2],
+      ],
+    );
+    assert.deepEqual([history.startedAt, history.updatedAt], [undefined, undefined]);
+  });
+
+  it('of a trainer that was killed gives each worker what it contributed since the last note of them', async (test) => {
+    const directory = temporaryDirectory();
+    const metrics = await testMetrics(directory);
+    metrics.begin(0);
+    const onReport: typeof metrics.onReport = (report, wire) => metrics.onReport(report, wire);
+    const trainer = await testTrainer(test, { directory, rounds: 12, onReport });
+    await protocolWorker(trainer.address, { name: 'w', config: trainer.config });
+    await trainer.result;
+    await metrics.end(0, 'done');
+    const lines = readFileSync(metricsFile(directory), 'utf8').split('\n');
+    const killed = lines.filter((line) => !/"kind":"(workers|end)"/.test(line));
+    writeFileSync(metricsFile(directory), killed.join('\n'));
+    const { history, missing } = await readPastRun(directory);
+    assert.equal(history.workers.get(0)!.gradients, 0);
+    for (const line of missing) observe(history, line);
+    const countsOf = ({ gradients, contributions, clipped }: WorkerRow) => [gradients, contributions, clipped];
+    assert.deepEqual(countsOf(history.workers.get(0)!), countsOf(metrics.history.workers.get(0)!));
+    assert.equal(history.workers.get(0)!.gradients, history.totals.gradients);
   });
 });

@@ -1,9 +1,12 @@
 /** TensorBoard's files: framing by published vectors, and events that read back. */
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { Event } from '../../../formats/gen/tensorboard.ts';
-import { crc32c, eventOf, maskedCrc32c, tfRecord } from '../../../trainer/metrics/tensorboard.ts';
+import { crc32c, eventOf, maskedCrc32c, tensorboardWriter, tfRecord } from '../../../trainer/metrics/tensorboard.ts';
 import { roundLine } from '../../support/observed-run.ts';
+import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 describe('a TensorBoard event file', () => {
   it('has the CRC-32C of RFC 3720, appendix B.4', () => {
@@ -71,5 +74,24 @@ describe('a TensorBoard event file', () => {
     assert.equal(num, 16);
     assert.equal(bucket.length, bucketLimit.length);
     assert(bucketLimit.every((limit, i) => i === 0 || limit > bucketLimit[i - 1]!));
+  });
+
+  it('has no mean where as many gradient bytes are negative as positive', () => {
+    const { what } = eventOf(roundLine(1, { buckets: Array.from({ length: 33 }, (_, i) => (i < 32 ? 1 : 0)) }));
+    assert(what?.$case === 'summary');
+    const histogram = what.value.value.find(({ tag }) => tag === 'gradients/bytes')?.value;
+    assert(histogram?.$case === 'histo');
+    assert.equal(histogram.value.sum, 0);
+  });
+
+  it('has the time of its writing where that of a round is not known', async () => {
+    const directory = temporaryDirectory();
+    const writer = tensorboardWriter(directory, () => 1e12, assert.ifError);
+    writer.onObservation(roundLine(1, { at: 0 }));
+    await writer.close();
+    const file = readFileSync(join(directory, readdirSync(directory)[0]!));
+    const second = 16 + Number(file.readBigUInt64LE(0));
+    const bytes = file.subarray(second + 12, second + 12 + Number(file.readBigUInt64LE(second)));
+    assert.equal(Event.decode(bytes).wallTime, 1e9);
   });
 });

@@ -86,7 +86,9 @@ export function drawTimeline(canvas, { recent }, colours) {
   const { context, width, height } = prepare(canvas, colours);
   const timed = recent.filter(({ ms }) => ms !== undefined);
   if (timed.length === 0) {
-    context.fillText('No times are known of these rounds.', 8, 20);
+    const text = 'No times are known of these rounds.';
+    context.fillText(text, 8, 20);
+    canvas.setAttribute('aria-label', text);
     return;
   }
   const durations = timed.map(({ ms }) => ms ?? 0);

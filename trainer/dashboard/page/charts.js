@@ -1,5 +1,5 @@
 /** The line charts over rounds, by uPlot. */
-import { byId, bytes, nats, whole } from './format.js';
+import { byId, bytes, duration, nats, wasSeen, whole } from './format.js';
 import uPlot from './uPlot.esm.js';
 
 /** @typedef {import('./page-state.d.ts').PageState} PageState */
@@ -215,7 +215,7 @@ export function createCharts(colours) {
           positive(columns.payloadBytes),
         ],
         say: ({ summary: { totals } }) =>
-          `Bytes so far: ${bytes(totals.payloadBytes)} of gradient bytes, ${bytes(totals.wireUp)} received and ${bytes(totals.wireDown)} sent on sockets; float32 gradients would have been ${bytes(totals.float32Bytes)} received`,
+          `Bytes so far: ${bytes(totals.payloadBytes)} of gradient bytes${wasSeen(totals) ? `, ${bytes(totals.wireUp)} received and ${bytes(totals.wireDown)} sent on sockets` : ''}; float32 gradients would have been ${bytes(totals.float32Bytes)} received`,
       },
       colours,
     ),
@@ -233,7 +233,7 @@ export function createCharts(colours) {
           columns.ms.map((sum, i) => (sum > 0 ? sum / (columns.rounds[i] ?? 1) : null)),
           positive(columns.slowestMs),
         ],
-        say: ({ recent }) => `Duration of rounds: the last took ${ms(recent.at(-1)?.ms ?? 0)}`,
+        say: ({ recent }) => `Duration of rounds: the last took ${duration(recent.at(-1)?.ms)}`,
       },
       colours,
     ),

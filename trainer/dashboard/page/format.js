@@ -34,6 +34,12 @@ export const nats = (x) => (x === undefined ? '–' : x.toFixed(Math.abs(x) < 10
 /** @param {number} at ms since 1970 @returns {string} */
 export const clock = (at) => (at === 0 ? '' : new Date(at).toLocaleTimeString('en', { hour12: false }));
 
+/**
+ * False where all that is known comes from the round log: nobody noted bytes on sockets, or who was late.
+ * @param {{ readonly wireUp: number }} totals
+ */
+export const wasSeen = ({ wireUp }) => wireUp > 0;
+
 /** @typedef {'text' | 'quiet' | 'line' | 'card' | 'one' | 'two' | 'three' | 'good' | 'warn' | 'bad'} ColourName */
 
 /** The page's colours as they are in the theme of the moment. @returns {Record<ColourName, string>} */

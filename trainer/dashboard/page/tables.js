@@ -1,5 +1,5 @@
 /** What is text on the page, but for the table of workers: figures, tables, events. */
-import { byId, bytes, clock, duration, make, nats, percent, whole } from './format.js';
+import { byId, bytes, clock, duration, make, nats, percent, wasSeen, whole } from './format.js';
 import { exactly, fillBody, fillHead, set } from './rows.js';
 
 /** @typedef {import('./page-state.d.ts').PageState} PageState */
@@ -44,6 +44,8 @@ export function drawFigures(state) {
   const bestText = best
     ? `best ${best.accuracy === undefined ? nats(best.loss) : percent(best.accuracy)} at round ${best.round}`
     : '';
+  const seen = wasSeen(totals);
+  const late = totals.missed / Math.max(1, totals.missed + totals.contributions);
   const elapsed = (summary.updatedAt ?? 0) - (summary.startedAt ?? 0);
   /** @type {[string, string, string]} */
   const accuracy = [
@@ -75,9 +77,13 @@ export function drawFigures(state) {
     summary.state === 'ended'
       ? ['Workers', `${workers.length}`, 'took part']
       : ['Workers', `${live}`, live === known ? 'all active' : `of ${known} active`],
-    ['On sockets', bytes(totals.wireUp + totals.wireDown), `float32 averaging: ${bytes(2 * totals.float32Bytes)}`],
+    [
+      'On sockets',
+      seen ? bytes(totals.wireUp + totals.wireDown) : '–',
+      `float32 averaging: ${bytes(2 * totals.float32Bytes)}`,
+    ],
     ['Learning rate', rate === undefined ? '–' : `${Number(rate.toPrecision(3))}`, 'of the last record'],
-    ['Not in time', percent(totals.missed / Math.max(1, totals.missed + totals.contributions)), 'of the answers'],
+    ['Not in time', seen ? percent(late) : '–', 'of the answers'],
     ['Gradient bytes', bytes(totals.payloadBytes), `of ${whole(totals.gradients)} gradients`],
   ];
   const list = byId('figures');
@@ -99,7 +105,7 @@ export function drawBytes({ summary: { totals } }) {
   const text = `${bytes(totals.wireUp)} received and ${bytes(totals.wireDown)} sent by the trainer, all workers together. Float32 gradients of the adapter would have been ${bytes(totals.float32Bytes)} received and as much sent: ${whole(2 * times)} times as much.`;
   set(
     byId('bytes-text'),
-    totals.wireUp > 0
+    wasSeen(totals)
       ? text
       : `${bytes(totals.payloadBytes)} of gradient bytes; float32 gradients would have been ${bytes(totals.float32Bytes)}.`,
   );

@@ -1,5 +1,5 @@
 /** The table of workers: its columns, their order, and how many rows are shown. */
-import { byId, duration, make, percent, whole } from './format.js';
+import { byId, duration, make, percent, wasSeen, whole } from './format.js';
 import { fillBody, set } from './rows.js';
 
 /** @typedef {import('./page-state.d.ts').PageState} PageState */
@@ -33,7 +33,10 @@ const COLUMNS = [
   {
     title: 'Late',
     key: (row) => -lateShare(row),
-    cell: (row) => ({ text: percent(lateShare(row)), className: lateShare(row) > 0.1 ? 'warn' : '' }),
+    cell: (row) => ({
+      text: lateIsKnown ? percent(lateShare(row)) : '–',
+      className: lateShare(row) > 0.1 ? 'warn' : '',
+    }),
   },
   { title: 'Gradients', key: ({ gradients }) => -gradients, cell: ({ gradients }) => ({ text: whole(gradients) }) },
   {
@@ -64,6 +67,7 @@ const COLUMNS = [
 ];
 
 let runEnded = false;
+let lateIsKnown = false;
 /** Nobody is active in a run that is over. @param {string} state */
 const stateText = (state) => (runEnded && state !== 'left' ? 'saw the end' : state);
 
@@ -100,6 +104,7 @@ export function prepareWorkers(redraw) {
 /** @param {PageState} state */
 export function drawWorkers({ workers, summary }) {
   runEnded = summary.state === 'ended';
+  lateIsKnown = wasSeen(summary.totals);
   const key = COLUMNS[sortedBy]?.key ?? (({ worker }) => worker);
   const sign = descending ? -1 : 1;
   const sorted = workers
@@ -119,10 +124,8 @@ export function drawWorkers({ workers, summary }) {
   const count = (/** @type {string} */ state) => workers.filter((row) => row.state === state).length;
   const states = STATES.filter((state) => count(state) > 0).map((state) => `${count(state)} ${stateText(state)}`);
   const { late, missed } = summary.totals;
-  set(
-    byId('workers-text'),
-    `${states.join(', ')}. Contributions that came too late: ${whole(late)}. Answers that a round did not wait for: ${whole(missed)}.`,
-  );
+  const slow = `Contributions that came too late: ${whole(late)}. Answers that a round did not wait for: ${whole(missed)}.`;
+  set(byId('workers-text'), `${states.join(', ')}. ${lateIsKnown ? slow : ''}`);
   const button = byId('all-workers');
   button.hidden = workers.length <= FIRST_WORKERS;
   set(button, showsAll ? `Show the first ${FIRST_WORKERS}` : `Show all ${whole(workers.length)}`);
