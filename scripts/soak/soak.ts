@@ -13,7 +13,7 @@ import { parseRunConfig } from '../../proto/run-config.ts';
 import { lastJson, runOnebyte, tinyReviews } from '../../test/support/onebyte.ts';
 import { PLAIN } from '../../test/support/protocol-worker.ts';
 import { roundLogFile } from '../../trainer/store/open-run.ts';
-import { readRoundLog } from '../../trainer/store/round-log.ts';
+import { readRoundLog, recordsOf } from '../../trainer/store/round-log.ts';
 import { connectTrainer } from '../../worker/transport/trainer-client.ts';
 import { Heard } from './heard.ts';
 import { Survivor, sizeOf, startTrainer, startWorker, workerName } from './processes.ts';
@@ -131,7 +131,7 @@ async function finish(trainer: Survivor, workers: readonly Survivor[], listen: s
 async function faultsOf(ends: readonly End[], sizes: readonly Size[]): Promise<string[]> {
   const log = roundLogFile(join(directory, 'run'));
   const { frames, tornBytes } = await readRoundLog(log);
-  const faults = heard.faultsOf(frames.flatMap(({ frame }) => (frame?.$case === 'record' ? [frame.value] : [])));
+  const faults = heard.faultsOf(recordsOf(frames));
   if (tornBytes > 0) faults.push(`${tornBytes} bytes of no frame at the end of ${log}`);
   const replayed: { round: number; adapterDigest: string } = lastJson(
     await runOnebyte('replay', '--log', log, '--json'),

@@ -8,7 +8,7 @@ import seedrandom from 'seedrandom';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { entriesOf } from '../../proto/record.ts';
-import { readRoundLog } from '../../trainer/store/round-log.ts';
+import { readRoundLog, recordsOf } from '../../trainer/store/round-log.ts';
 import type { CrashPlan } from '../support/crash-points.ts';
 import { firstRows } from '../support/first-rows.ts';
 import {
@@ -26,10 +26,10 @@ const directory = temporaryDirectory();
 // With it simulate says where the run is.
 const dev = firstRows('dev', 8);
 
-async function recordsOf(log: string): Promise<Record[]> {
+async function recordsIn(log: string): Promise<Record[]> {
   const { frames, tornBytes } = await readRoundLog(log);
   assert.equal(tornBytes, 0);
-  return frames.flatMap(({ frame }) => (frame?.$case === 'record' ? [frame.value] : []));
+  return recordsOf(frames);
 }
 
 /** What must hold at the end of a run, whatever was killed. */
@@ -40,7 +40,7 @@ async function assertWhole(finished: Finished, rounds: number) {
   for (const digest of result.replicaDigests) assert.equal(digest, result.replicaDigest, finished.stderr);
   const replayed = lastJson(await runOnebyte('replay', '--log', result.roundLog, '--json'));
   assert.deepEqual([replayed.round, replayed.adapterDigest], [rounds, result.adapterDigest]);
-  const records = await recordsOf(result.roundLog);
+  const records = await recordsIn(result.roundLog);
   assert.deepEqual(
     records.map(({ round }) => round),
     Array.from({ length: rounds }, (_, round) => round),
@@ -86,7 +86,7 @@ describe('kill -9', () => {
     assert.equal((await running.finished).code, EXIT.interrupted);
     const deaths = readdirSync(plan.directory).map((name) => readFileSync(join(plan.directory, name), 'utf8'));
     assert.deepEqual(deaths.sort(), planned.sort());
-    const rounds = (await recordsOf(join(directory, 'points', 'round.log'))).length + 5;
+    const rounds = (await recordsIn(join(directory, 'points', 'round.log'))).length + 5;
     await assertWhole(await runOnebyte('simulate', runFile, ...flags('points', rounds), '--resume'), rounds);
   });
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { EXIT } from '../../proto/operating-error.ts';
 import { entriesOf } from '../../proto/record.ts';
-import { readRoundLog } from '../../trainer/store/round-log.ts';
+import { readRoundLog, recordsOf } from '../../trainer/store/round-log.ts';
 import type { CrashPlan } from '../support/crash-points.ts';
 import { crashing, lastJson, runFile, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -37,8 +37,7 @@ describe('a privacy budget', () => {
     assert.equal(readdirSync(plan.directory).length, 2, 'two deaths');
     const { frames } = await readRoundLog(lastJson(finished).roundLog);
     const inLog = (worker: number): number =>
-      frames.filter(({ frame }) => frame?.$case === 'record' && entriesOf(frame.value).some((e) => e.worker === worker))
-        .length;
+      recordsOf(frames).filter((record) => entriesOf(record).some((e) => e.worker === worker)).length;
     assert(spentBy(0, 2) >= inLog(0) + 2, `${spentBy(0, 2)} spent, ${inLog(0)} in the log, 2 killed`);
     assert(spentBy(1, 2) >= inLog(1));
   });

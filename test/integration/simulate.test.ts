@@ -10,7 +10,7 @@ import { openSafetensors } from '../../formats/safetensors.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { metricsFile, readMetrics } from '../../trainer/metrics/metrics-file.ts';
-import { readRoundLog } from '../../trainer/store/round-log.ts';
+import { readRoundLog, recordsOf } from '../../trainer/store/round-log.ts';
 import { firstRows } from '../support/first-rows.ts';
 import { bin, commandLine, goldenFiles, lastJson, runFile, runOnebyte, startOnebyte } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -25,8 +25,7 @@ const simulate = async (name: string, ...flags: string[]) => {
   return lastJson(finished);
 };
 
-const recordsOf = async (log: string): Promise<Record[]> =>
-  (await readRoundLog(log)).frames.flatMap(({ frame }) => (frame?.$case === 'record' ? [frame.value] : []));
+const recordsIn = async (log: string): Promise<Record[]> => recordsOf((await readRoundLog(log)).frames);
 
 describe('onebyte simulate', () => {
   it('learns tiny-reviews with four workers, and all replicas and the replayed log hold the same adapter', async () => {
@@ -112,7 +111,7 @@ describe('onebyte simulate', () => {
     const flags = ['--workers', '3', '--rounds', '8', ...all];
     const first = await simulate('twice-a', ...flags);
     const second = await simulate('twice-b', ...flags);
-    assert.deepEqual(await recordsOf(first.roundLog), await recordsOf(second.roundLog));
+    assert.deepEqual(await recordsIn(first.roundLog), await recordsIn(second.roundLog));
     assert.equal(first.adapterDigest, second.adapterDigest);
     assert.equal(first.gradients, 8 * 8 * 3);
   });

@@ -11,7 +11,7 @@ import type { TrainerSettings } from '../../../settings/trainer-settings.ts';
 import type { Report } from '../../../trainer/core/state.ts';
 import type { TrainerOptions } from '../../../trainer/run-trainer.ts';
 import { roundLogFile } from '../../../trainer/store/open-run.ts';
-import { readRoundLog } from '../../../trainer/store/round-log.ts';
+import { readRoundLog, recordsOf } from '../../../trainer/store/round-log.ts';
 import { ConnectionLost, connectTrainer } from '../../../worker/transport/trainer-client.ts';
 import { PLAIN, protocolWorker } from '../../support/protocol-worker.ts';
 import { smallRunConfig, smallSettings } from '../../support/small-run.ts';
@@ -57,10 +57,6 @@ async function field(
   };
 }
 
-const recordsOf = async ({ directory }: TestTrainer) =>
-  (await readRoundLog(roundLogFile(directory))).frames.flatMap(({ frame }) =>
-    frame?.$case === 'record' ? [frame.value] : [],
-  );
 const roundsOf = (reports: readonly Report[]) => reports.flatMap((report) => (report.kind === 'round' ? [report] : []));
 
 describe('a member', () => {
@@ -77,7 +73,7 @@ describe('a member', () => {
     (await peer.joinReady('last')).contribute(0, 0, Buffer.alloc(8, 0x7f));
     void member.listen((message) => message?.$case === 'record' && fill(message.value.round + 1));
     await end();
-    for (const record of await recordsOf(trainer)) {
+    for (const record of recordsOf((await readRoundLog(roundLogFile(trainer.directory))).frames)) {
       const own = entriesOf(record).filter(({ worker }) => worker === member.welcome.worker);
       assert(own.length <= 1, `record ${record.round} holds ${own.length} of its contributions`);
       assert(record.workers.length - own.length >= 1, `record ${record.round} is its alone`);
