@@ -7,6 +7,7 @@ import { after, describe, it } from 'node:test';
 import { fingerprintBaseModel, openBaseModel } from '../../model/base-model.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
+import { onCpu } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 
 const llama = join(goldenFiles, 'models/llama');
@@ -153,7 +154,7 @@ describe('a forward pass', () => {
     const bytes = readFileSync(tensor.file);
     bytes.writeFloatLE(Number.NaN, tensor.offset + 40);
     writeFileSync(tensor.file, bytes);
-    await assert.rejects(createForward(model, undefined, { provider: 'cpu', threads: 1, quantize: 'none' }), {
+    await assert.rejects(createForward(model, undefined, onCpu), {
       name: 'OperatingError',
       exitCode: 2,
       message: /model.safetensors: tensor model.layers.1.mlp.up_proj.weight holds NaN at element 10/,
@@ -169,13 +170,12 @@ describe('a forward pass in float16', () => {
     for (let at = offset; at < offset + bytes; at += 4) written.writeFloatLE(written.readFloatLE(at) * 2 ** 18, at);
     writeFileSync(file, written);
     const model = openBaseModel(copy);
-    const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
-    await assert.rejects(createForward(model, undefined, { ...options, precision: 'float16' }), {
+    await assert.rejects(createForward(model, undefined, { ...onCpu, precision: 'float16' }), {
       exitCode: 2,
       message:
         /every weight is finite \(worker.precision float16 holds .*set worker.precision: bfloat16, or float32 for finite differences\)/,
     });
-    const forward = await createForward(model, undefined, { ...options, precision: 'bfloat16' });
+    const forward = await createForward(model, undefined, { ...onCpu, precision: 'bfloat16' });
     await forward.close();
   });
 });

@@ -22,7 +22,7 @@ import { openBaseModel } from '../../model/base-model.ts';
 import { type MergeableModel, mergeAdapter } from '../../model/merge.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import type { LinearModule } from '../../proto/adapter.ts';
-import { rowOf } from '../support/golden-models.ts';
+import { onCpu, rowOf } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -175,11 +175,7 @@ describe('a model with its adapter folded in', () => {
       const { examples, variants, tolerance } = JSON.parse(readFileSync(join(directory, 'expected.json'), 'utf8'));
       const out = join(temporaryDirectory(), 'out');
       mergeAdapter(openBaseModel(directory), join(directory, 'adapter'), out);
-      const forward = await createForward(openBaseModel(out), undefined, {
-        provider: 'cpu',
-        threads: 1,
-        quantize: 'none',
-      });
+      const forward = await createForward(openBaseModel(out), undefined, onCpu);
       const losses = await forward.losses(examples.map(rowOf), 1);
       await forward.close();
       variants.adapter.nll.forEach((nll: number, i: number) => {
