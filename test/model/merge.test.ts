@@ -23,7 +23,7 @@ import { type MergeableModel, mergeAdapter } from '../../model/merge.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import type { LinearModule } from '../../proto/adapter.ts';
 import { onCpu, rowOf } from '../support/golden-models.ts';
-import { goldenFiles } from '../support/onebyte.ts';
+import { goldenFiles, goldenModels } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const MODELS = join(goldenFiles, 'models/');
@@ -169,7 +169,7 @@ describe('a merged directory', () => {
 });
 
 describe('a model with its adapter folded in', () => {
-  for (const fixture of readdirSync(MODELS).filter((name) => !name.includes('.')))
+  for (const fixture of goldenModels())
     it(`gives the losses that PEFT gives with the adapter beside it: ${fixture}`, async () => {
       const directory = join(MODELS, fixture);
       const { examples, variants, tolerance } = JSON.parse(readFileSync(join(directory, 'expected.json'), 'utf8'));

@@ -1,6 +1,6 @@
 /** Runs the `onebyte` command as a user would: a process of its own. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +10,9 @@ import { packageRoot } from '../../platform/own-package.ts';
 export const root = packageRoot();
 /** Figures and files made by others' code. */
 export const goldenFiles = join(root, 'test/golden');
+/** Names of the models in a folder of them. */
+export const goldenModels = (folder: 'models' | 'variations' = 'models'): string[] =>
+  readdirSync(join(goldenFiles, folder), { withFileTypes: true }).flatMap((e) => (e.isDirectory() ? [e.name] : []));
 export const tinyReviews = join(root, 'examples/tiny-reviews');
 export const runFile = join(tinyReviews, 'run.yaml');
 export const bin = join(root, 'bin/onebyte.js');
