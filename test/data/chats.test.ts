@@ -7,7 +7,6 @@ import { type DatasetRules, readDataset } from '../../data/dataset.ts';
 import { readJsonl } from '../../data/jsonl.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
-import { OperatingError } from '../../proto/operating-error.ts';
 import { goldenFiles, root } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -36,14 +35,8 @@ async function rowOf(row: unknown, rules = RULES, of: Tokenizer = tokenizer): Pr
   return examples[0]!.options[0]!;
 }
 
-async function refused(run: () => Promise<unknown>, message: RegExp): Promise<void> {
-  await assert.rejects(run, (error) => {
-    assert(error instanceof OperatingError, String(error));
-    assert.equal(error.exitCode, 2);
-    assert.match(error.message, message);
-    return true;
-  });
-}
+const refused = (run: () => Promise<unknown>, message: RegExp): Promise<void> =>
+  assert.rejects(run, { name: 'OperatingError', exitCode: 2, message });
 
 const turn = (role: string, content: string) => ({ role, content });
 const messages = [turn('system', 'Be brief.'), turn('user', 'Good?'), turn('assistant', 'Yes.')];

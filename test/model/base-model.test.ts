@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { fingerprintBaseModel, openBaseModel } from '../../model/base-model.ts';
 import { createForward } from '../../model/runtime/forward.ts';
-import { OperatingError } from '../../proto/operating-error.ts';
 import { onCpu } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 
@@ -48,17 +47,8 @@ function withHeader(
   return copy;
 }
 
-function refuses(directory: string, ...parts: RegExp[]): void {
-  assert.throws(
-    () => openBaseModel(directory),
-    (error) => {
-      assert(error instanceof OperatingError);
-      assert.equal(error.exitCode, 2);
-      for (const part of parts) assert.match(error.message, part);
-      return true;
-    },
-  );
-}
+const refuses = (directory: string, message: RegExp): void =>
+  assert.throws(() => openBaseModel(directory), { name: 'OperatingError', exitCode: 2, message });
 
 describe('a base model directory is refused', () => {
   it('when it is not there, or holds no weights', () => {
@@ -70,8 +60,7 @@ describe('a base model directory is refused', () => {
   it('with an architecture that is not supported, by name and with the list of those that are', () => {
     refuses(
       withConfig(llama, { model_type: 'mamba' }),
-      /config.json: model_type "mamba" is not supported/,
-      /gpt2, granite, llama/,
+      /config.json: model_type "mamba" is not supported.*gpt2, granite, llama/,
     );
     refuses(withConfig(llama, { model_type: 'toString' }), /"toString" is not supported/);
   });
@@ -133,7 +122,7 @@ describe('a base model directory is refused', () => {
   it('with a file that is cut short, by name', () => {
     const copy = copyOf(llama);
     truncateSync(join(copy, 'model.safetensors'), 100_000);
-    refuses(copy, /model.safetensors/, /leave the file/);
+    refuses(copy, /model.safetensors.*leave the file/);
   });
   it('with an index that names what is not there, or leaves the directory', () => {
     const sharded = join(goldenFiles, 'variations/llama_f16_shards');

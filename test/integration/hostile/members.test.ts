@@ -12,7 +12,7 @@ import type { Report } from '../../../trainer/core/state.ts';
 import type { TrainerOptions } from '../../../trainer/run-trainer.ts';
 import { roundLogFile } from '../../../trainer/store/open-run.ts';
 import { readRoundLog, recordsOf } from '../../../trainer/store/round-log.ts';
-import { ConnectionLost, connectTrainer } from '../../../worker/transport/trainer-client.ts';
+import { connectTrainer } from '../../../worker/transport/trainer-client.ts';
 import { PLAIN, protocolWorker } from '../../support/protocol-worker.ts';
 import { smallRunConfig, smallSettings } from '../../support/small-run.ts';
 import { roundDone, type TestTrainer, testTrainer } from '../../support/test-trainer.ts';
@@ -104,10 +104,9 @@ describe('a member', () => {
     await trainer.reported(roundDone(3));
     for (const resumeSecret of [Buffer.alloc(0), Buffer.alloc(16, 1)])
       for (const name of ['a', 'b', 'c'])
-        await assert.rejects(peer.join(name, { resumeSecret }), (error: Error) => {
-          assert(error instanceof ConnectionLost);
-          assert.match(error.message, new RegExp(`the name ${name} is taken`));
-          return true;
+        await assert.rejects(peer.join(name, { resumeSecret }), {
+          name: 'ConnectionLost',
+          message: new RegExp(`the name ${name} is taken`),
         });
     await end();
   });
