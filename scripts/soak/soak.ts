@@ -10,7 +10,7 @@ import { hostileMember } from '../../bench/hostile/hostile-member.ts';
 import { mean } from '../../bench/statistics.ts';
 import type { TrainerMessage } from '../../proto/gen/onebyte.ts';
 import { parseRunConfig } from '../../proto/run-config.ts';
-import { lastJson, runOnebyte, tinyReviews } from '../../test/support/onebyte.ts';
+import { addressOf, lastJson, runOnebyte, tinyReviews } from '../../test/support/onebyte.ts';
 import { PLAIN } from '../../test/support/protocol-worker.ts';
 import { roundLogFile } from '../../trainer/store/open-run.ts';
 import { readRoundLog, recordsOf } from '../../trainer/store/round-log.ts';
@@ -159,7 +159,7 @@ async function soak(): Promise<string[]> {
   let listen = '127.0.0.1:0';
   const trainer = new Survivor('the trainer', () => startTrainer(place, 2 ** 31 - 1, listen), downMs);
   all.push(trainer);
-  listen = (await trainer.running.line(/"address":"([^"]+)"/))[1]!;
+  listen = await addressOf(trainer.running);
   const workers = Array.from(
     { length: WORKERS },
     (_, i) => new Survivor(workerName(i), () => startWorker(place, i, listen), downMs),

@@ -7,7 +7,7 @@ import { settingFlags } from '../../cli/command.ts';
 import { duration, plural } from '../../cli/format.ts';
 import { costApart, costTogether, NO_LINK, type PlannedRun, parseLink, roundBytes } from '../../cli/plan-cost.ts';
 import { Learning } from '../../proto/run-config.ts';
-import { type Finished, lastJson, runOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { type Finished, lastJson, runFile, runOnebyte } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const run: PlannedRun = {
@@ -82,7 +82,7 @@ describe('a duration', () => {
 describe('onebyte plan', () => {
   it('measures a step of every estimator and advises the fastest', async () => {
     const flags = ['--workers', '3', '--rounds', '50', '--link', '1mbit,50ms', '--json'];
-    const finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), ...flags);
+    const finished = await runOnebyte('plan', runFile, ...flags);
     assert.equal(finished.code, 0, finished.stderr);
     const { estimators, advised, workers, rounds, sent, elements } = lastJson(finished);
     assert.deepEqual([workers, rounds, elements], [3, 50, 49152]);
@@ -109,7 +109,7 @@ describe('onebyte plan', () => {
     let finished: Finished;
     before(async () => {
       const flags = ['--rounds', '40', ...settingFlags(settings)];
-      finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), ...flags);
+      finished = await runOnebyte('plan', runFile, ...flags);
       assert.equal(finished.code, 0, finished.stderr);
     });
 

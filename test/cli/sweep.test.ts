@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { advice, type Trial } from '../../cli/sweep-advice.ts';
 import { firstRows } from '../support/first-rows.ts';
-import { lastJson, runOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { lastJson, runFile, runOnebyte } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const trial = (rate: number, losses: readonly number[], diverged = false): Trial => ({
@@ -37,7 +37,7 @@ it('onebyte sweep runs every rate on the same rows and tells of each', async () 
   const out = join(temporaryDirectory(), 'trials');
   const dev = ['--set', `data.dev=${firstRows('dev', 50)}`];
   const flags = ['--rates', '2e-3,1e30', '--rounds', '8', '--workers', '1', '--out', out, '--json', ...dev];
-  const finished = await runOnebyte('sweep', join(tinyReviews, 'run.yaml'), ...flags);
+  const finished = await runOnebyte('sweep', runFile, ...flags);
   assert.equal(finished.code, 0, finished.stderr);
   const { trials, advised } = lastJson(finished);
   assert.deepEqual(

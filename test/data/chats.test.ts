@@ -7,12 +7,12 @@ import { type DatasetRules, readDataset } from '../../data/dataset.ts';
 import { readJsonl } from '../../data/jsonl.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
-import { goldenFiles, root } from '../support/onebyte.ts';
+import { goldenFiles, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const chatModel = join(goldenFiles, 'chats/smollm2');
 const tokenizer = await loadTokenizer(chatModel);
-const withoutTemplate = await loadTokenizer(join(root, 'examples/tiny-reviews/model'));
+const withoutTemplate = await loadTokenizer(join(tinyReviews, 'model'));
 /** Puts a special token first. */
 const llama = await loadTokenizer(join(goldenFiles, 'models/llama'));
 after(() => {

@@ -9,11 +9,10 @@ import { readTsv } from '../../data/tsv.ts';
 import { completionRow } from '../../model/token-row.ts';
 import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
-import { goldenFiles, root } from '../support/onebyte.ts';
+import { goldenFiles, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const TINY = join(root, 'examples/tiny-reviews');
-const tiny = await loadTokenizer(join(TINY, 'model'));
+const tiny = await loadTokenizer(join(tinyReviews, 'model'));
 /** Puts a special token first. */
 const llama = await loadTokenizer(join(goldenFiles, 'models/llama'));
 after(() => {
@@ -61,10 +60,10 @@ describe('a data file', () => {
   });
 
   it('in the form of SST-2 gives the same rows as the JSON lines that say the same', async () => {
-    const bySentence = await readDataset(join(TINY, 'train.tsv'), tiny, SST2);
+    const bySentence = await readDataset(join(tinyReviews, 'train.tsv'), tiny, SST2);
     assert.equal(bySentence.examples.length, 1000);
     const strip = ({ examples }: Dataset) => examples.map(({ line, ...example }) => example);
-    assert.deepEqual(strip(bySentence), strip(await readDataset(join(TINY, 'train.jsonl'), tiny, RULES)));
+    assert.deepEqual(strip(bySentence), strip(await readDataset(join(tinyReviews, 'train.jsonl'), tiny, RULES)));
   });
 
   it('may have a byte order mark, CRLF, blank lines and no last line end; line numbers count all lines', async () => {
@@ -272,11 +271,11 @@ describe('a data file is refused', () => {
     await assert.rejects(() => readDataset(join(directory, 'x'), tiny, RULES), /x: cannot be read/);
     await assert.rejects(() => readDataset(directory, tiny, RULES), /cannot be read: it is a directory/);
     await assert.rejects(
-      () => readDataset(join(TINY, 'train.tsv'), tiny, RULES),
+      () => readDataset(join(tinyReviews, 'train.tsv'), tiny, RULES),
       /needs data.template and data.verbalizers/,
     );
     const nameless = { ...SST2, template: 'It was' };
-    await assert.rejects(() => readDataset(join(TINY, 'train.tsv'), tiny, nameless), /"It was" names no column/);
+    await assert.rejects(() => readDataset(join(tinyReviews, 'train.tsv'), tiny, nameless), /"It was" names no column/);
   });
 
   it('when a line is longer than 16 MiB, before it is read', async () => {

@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import seedrandom from 'seedrandom';
+import { settingFlags } from '../../cli/command.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { entriesOf } from '../../proto/record.ts';
@@ -54,8 +55,8 @@ async function assertWhole(finished: Finished, rounds: number) {
 
 const flags = (name: string, rounds: number): string[] => [
   ...['--rounds', String(rounds), '--out', join(directory, name), '--json', '--workers', '2'],
-  ...['--set', 'data.test=', '--set', `data.dev=${dev}`, '--set', 'trainer.evaluateEvery=5'],
-  ...['--set', 'trainer.checkpointEvery=3', '--set', 'trainer.leaseMs=4000', '--set', 'trainer.heartbeatMs=1000'],
+  ...settingFlags(['data.test=', `data.dev=${dev}`, 'trainer.evaluateEvery=5', 'trainer.checkpointEvery=3']),
+  ...settingFlags(['trainer.leaseMs=4000', 'trainer.heartbeatMs=1000']),
 ];
 
 describe('kill -9', () => {

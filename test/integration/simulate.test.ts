@@ -88,7 +88,7 @@ describe('onebyte simulate', () => {
   for (const train of ['both', 'B'])
     it(`continues an adapter, train: ${train}: it begins where the other ended, and replicas and log agree`, async () => {
       const from = out('demo/checkpoints/round-000200');
-      const adapter = ['--set', `adapter.from=${from}`, '--set', `adapter.train=${train}`];
+      const adapter = settingFlags([`adapter.from=${from}`, `adapter.train=${train}`]);
       const flags = ['--workers', '2', '--rounds', '3', ...adapter, ...fewDevRows];
       const result = await simulate(`continued-${train}`, ...flags);
       assert(result.accuracyBefore >= 0.97, `accuracy ${result.accuracyBefore}`);
@@ -107,7 +107,7 @@ describe('onebyte simulate', () => {
     });
 
   it('gives the same bytes twice with quorum: all', async () => {
-    const all = ['--set', 'trainer.quorum=all', '--set', 'data.test=', ...fewDevRows];
+    const all = [...settingFlags(['trainer.quorum=all', 'data.test=']), ...fewDevRows];
     const flags = ['--workers', '3', '--rounds', '8', ...all];
     const first = await simulate('twice-a', ...flags);
     const second = await simulate('twice-b', ...flags);

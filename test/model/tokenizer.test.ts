@@ -10,13 +10,13 @@ import { completionRow } from '../../model/token-row.ts';
 import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import { nastyLines } from '../support/nasty-text.ts';
-import { goldenFiles, goldenModels, root } from '../support/onebyte.ts';
+import { goldenFiles, goldenModels, root, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { tokenizerKinds } from '../support/tokenizer-kinds.ts';
 import { TOKENIZER_VARIANTS } from '../support/tokenizer-variants.ts';
 
 const MODELS = join(goldenFiles, 'models');
-const TINY = join(root, 'examples/tiny-reviews/model');
+const TINY = join(tinyReviews, 'model');
 const golden = (name: string) => JSON.parse(readFileSync(join(goldenFiles, 'tokenizers', name), 'utf8'));
 
 function directoryWith(json: unknown): string {

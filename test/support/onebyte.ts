@@ -101,3 +101,6 @@ export const commandLine = (pid: number): string => {
     return '';
   }
 };
+
+/** Where a trainer that was started says that it listens. */
+export const addressOf = async (trainer: Running): Promise<string> => (await trainer.line(/"address":"([^"]+)"/))[1]!;

@@ -10,10 +10,10 @@ import { hubNameOf } from '../../../model/hub/hub-cache.ts';
 import { downloadBlob } from '../../../model/hub/hub-download.ts';
 import { loadTokenizer } from '../../../model/tokenizer.ts';
 import { COMMIT, hubServer } from '../../support/hub-server.ts';
-import { root } from '../../support/onebyte.ts';
+import { tinyReviews } from '../../support/onebyte.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
-const TINY = join(root, 'examples/tiny-reviews/model/');
+const TINY = join(tinyReviews, 'model/');
 const MODEL_FILES = [
   'config.json',
   'generation_config.json',
