@@ -9,6 +9,7 @@ import { readTsv } from '../../data/tsv.ts';
 import { completionRow } from '../../model/token-row.ts';
 import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
+import { mutated } from '../support/mutate.ts';
 import { goldenFiles, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -288,11 +289,8 @@ describe('a data file is refused', () => {
     const directory = temporaryDirectory();
     const seeds = [jsonl(plain, choice), 'sentence\tlabel\ngood\t1\nbad\t0\n'].map((text) => Buffer.from(text));
     for (let n = 0; n < 1000; n++) {
-      const bytes = Buffer.from(seeds[n % 2]!);
-      for (let changes = n % 4; changes >= 0; changes--)
-        bytes[Math.floor(random() * bytes.length)] = Math.floor(random() * 256);
       const file = join(directory, n % 2 === 0 ? 'x.jsonl' : 'x.tsv');
-      writeFileSync(file, bytes);
+      writeFileSync(file, mutated(seeds[n % 2]!, random));
       try {
         for (const { options, right } of (await readDataset(file, tiny, SST2)).examples)
           assert(right < options.length && options.every(({ ids, labels }) => labels.at(-1)! < ids.length));

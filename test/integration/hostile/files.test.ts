@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import seedrandom from 'seedrandom';
 import { clientAccess } from '../../../cli/client-access.ts';
-import { countRows, readDataset } from '../../../data/dataset.ts';
+import { countRows } from '../../../data/dataset.ts';
 import { readPeftConfig } from '../../../formats/peft-config.ts';
 import { openSafetensors } from '../../../formats/safetensors.ts';
 import { fingerprintBaseModel, openBaseModel } from '../../../model/base-model.ts';
@@ -159,20 +159,6 @@ describe('a model directory', () => {
       writeFileSync(file, right);
       assert.match(message ?? 'read', /config\.json/);
     });
-});
-
-describe('a data file', () => {
-  it('changed at random is refused or read', async () => {
-    const tokenizer = await loadTokenizer(join(tinyReviews, 'model'));
-    const lines = readFileSync(join(tinyReviews, 'dev.jsonl')).subarray(0, 2000);
-    const random = seedrandom('data');
-    const file = join(directory, 'data.jsonl');
-    for (let i = 0; i < 300; i++) {
-      writeFileSync(file, mutated(lines, random));
-      await outcome(() => readDataset(file, tokenizer, { maxLength: 64, appendEos: false }));
-    }
-    tokenizer.close();
-  });
 });
 
 describe('what is no regular file', () => {
