@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { settingFlags } from '../../cli/command.ts';
@@ -12,7 +12,16 @@ import { EXIT } from '../../proto/operating-error.ts';
 import { metricsFile, readMetrics } from '../../trainer/metrics/metrics-file.ts';
 import { readRoundLog, recordsOf } from '../../trainer/store/round-log.ts';
 import { firstRows } from '../support/first-rows.ts';
-import { bin, commandLine, goldenFiles, lastJson, runFile, runOnebyte, startOnebyte } from '../support/onebyte.ts';
+import {
+  bin,
+  commandLine,
+  goldenFiles,
+  lastJson,
+  processIds,
+  runFile,
+  runOnebyte,
+  startOnebyte,
+} from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
@@ -224,11 +233,7 @@ describe('onebyte simulate', () => {
 });
 
 /** Process ids whose command line names `path`. */
-const processesOf = (path: string): number[] =>
-  readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => commandLine(pid).includes(path));
+const processesOf = (path: string): number[] => processIds().filter((pid) => commandLine(pid).includes(path));
 
 /** Resolves when process `pid`, which is no child of ours, is gone. */
 async function ended(pid: number): Promise<void> {

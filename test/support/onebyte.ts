@@ -93,6 +93,12 @@ export function lastJson({ stdout, stderr, code }: Finished) {
 export const childrenOf = (pid: number): number[] =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
 
+/** Of all processes of this machine (Linux). */
+export const processIds = (): number[] =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+
 /** The arguments of a process, apart by NUL; empty where it is gone (Linux). */
 export const commandLine = (pid: number): string => {
   try {
