@@ -8,6 +8,7 @@ import { readJsonl } from '../../data/jsonl.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { goldenFiles, tinyReviews } from '../support/onebyte.ts';
+import { rowsFile } from '../support/rows-file.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const chatModel = join(goldenFiles, 'chats/smollm2');
@@ -20,16 +21,10 @@ after(() => {
 });
 const RULES: DatasetRules = { maxLength: 256, appendEos: false };
 
-function dataFile(rows: readonly unknown[]): string {
-  const file = join(temporaryDirectory(), 'rows.jsonl');
-  writeFileSync(file, rows.map((row) => JSON.stringify(row)).join('\n'));
-  return file;
-}
-
 const idsOf = async (of: Tokenizer, text: string) => (await of.encode([text]))[0]!.ids;
 
 async function rowOf(row: unknown, rules = RULES, of: Tokenizer = tokenizer): Promise<TokenRow> {
-  const { examples } = await readDataset(dataFile([row]), of, rules);
+  const { examples } = await readDataset(rowsFile(row), of, rules);
   assert.equal(examples[0]!.options.length, 1);
   assert.equal(examples[0]!.classified, false);
   return examples[0]!.options[0]!;
@@ -73,7 +68,7 @@ describe('a row that is a chat', () => {
     const chat = [...messages, turn('user', 'Sure?'), turn('assistant', 'Quite.')];
     const whole = await rowOf({ messages: chat });
     const maxLength = whole.labels.at(-1)! - 1;
-    const cut = await readDataset(dataFile([{ messages: chat }]), tokenizer, { ...RULES, maxLength });
+    const cut = await readDataset(rowsFile({ messages: chat }), tokenizer, { ...RULES, maxLength });
     assert.equal(cut.truncated, 1);
     assert.deepEqual(cut.examples[0]!.options[0], {
       ids: whole.ids.slice(0, maxLength),
@@ -174,7 +169,7 @@ describe('a row of another form is refused', () => {
   for (const [name, row, message] of BAD)
     it(`when it has ${name}`, async () => {
       const whole = new RegExp(`rows.jsonl:2: .*${message.source}`, 's');
-      await refused(() => readDataset(dataFile([{ messages }, row]), tokenizer, RULES), whole);
+      await refused(() => readDataset(rowsFile({ messages }, row), tokenizer, RULES), whole);
     });
 
   it('when the model has no chat template, by its directory', async () => {
