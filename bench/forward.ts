@@ -23,13 +23,8 @@ export interface ForwardBenchOptions
   readonly model: string;
   /** G, even. Default 32. */
   readonly adapters?: number;
-  /** Rank of the adapter on every linear layer. Default 8. */
-  readonly rank?: number;
   /** Rows of a minibatch: of the first of them passes are made, with each the estimators are measured. Default 4. */
   readonly rows?: readonly number[];
-  /** Tokens of a row that pass the trunk, and how many tokens are predicted at its end. Default 64 and 4. */
-  readonly tokens?: number;
-  readonly completion?: number;
   /** K of the estimators' contributions. Default 16. */
   readonly directions?: number;
   /** Runs of each side, alternating; the fastest counts. Default 5. */
@@ -66,25 +61,21 @@ export interface ForwardBench {
 
 /** G at which memory is measured: K = 8, two-sided. */
 const MEMORY_ADAPTERS = 16;
+/** Of the adapter on every linear layer. */
+const RANK = 8;
+/** Tokens of a row that pass the trunk, and how many tokens are predicted at its end. */
+const TOKENS = 64;
+const COMPLETION = 4;
 
 export async function benchForward(options: ForwardBenchOptions): Promise<ForwardBench> {
-  const {
-    adapters = 32,
-    rank = 8,
-    rows: sizes = [4],
-    tokens = 64,
-    completion = 4,
-    directions = 16,
-    runs = 5,
-  } = options;
+  const { adapters = 32, rows: sizes = [4], directions = 16, runs = 5, profile = true } = options;
   const rows = sizes[0]!;
-  const { profile = true } = options;
   const { threads = availableParallelism(), quantize = 'none', precision } = options;
   const machine = describeMachine();
   const model = openBaseModel(options.model);
-  const modules = model.linearModules.map(({ name, fanIn, fanOut }) => ({ name, fanIn, fanOut, rank, scale: 2 }));
+  const modules = model.linearModules.map(({ name, fanIn, fanOut }) => ({ name, fanIn, fanOut, rank: RANK, scale: 2 }));
   const layout = adapterLayout(modules);
-  const minibatch = rowsOf(model, rows, tokens, completion);
+  const minibatch = rowsOf(model, rows);
   const adapted = await createForward(
     model,
     { layout },
@@ -96,7 +87,7 @@ export async function benchForward(options: ForwardBenchOptions): Promise<Forwar
 
   const plain = await createForward(model, undefined, { provider, threads, quantize, precision });
   const perturbedLosses = await perturbed(adapted, layout, adapters);
-  const many = rowsOf(model, adapters * rows, tokens, completion);
+  const many = rowsOf(model, adapters * rows);
   const seconds = { adapters: [] as number[], none: [] as number[] };
   for (let run = 0; run < runs; run++) {
     seconds.adapters.push(await secondsOf(() => perturbedLosses(minibatch)));
@@ -105,10 +96,10 @@ export async function benchForward(options: ForwardBenchOptions): Promise<Forwar
   await adapted.close();
   await plain.close();
   const settings = { provider, threads, quantize, precision };
-  const minibatches = sizes.map((rows) => rowsOf(model, rows, tokens, completion));
+  const minibatches = sizes.map((rows) => rowsOf(model, rows));
   const estimators =
     quantize === 'none' ? await benchDirections(model, layout, minibatches, directions, runs, settings) : [];
-  const count = adapters * rows * tokens;
+  const count = adapters * rows * TOKENS;
   const measured = (['adapters', 'none'] as const).map((what) => rowOf(what, count, seconds[what]));
   return {
     rows: measured,
@@ -118,7 +109,8 @@ export async function benchForward(options: ForwardBenchOptions): Promise<Forwar
     peakRssMiB,
     weightsMiB: Math.round(weightElements(model) / 2 ** 18),
     settings: {
-      ...{ model: options.model, adapters, rank, rows, tokens, completion, directions, runs, ...settings },
+      ...{ model: options.model, adapters, rank: RANK, rows, tokens: TOKENS, completion: COMPLETION, directions, runs },
+      ...settings,
       precision: adapted.chosen.precision,
     },
     machine,
@@ -149,11 +141,11 @@ async function offProvider(
 }
 
 /** Token ids without meaning: time does not depend on them. */
-function rowsOf(model: BaseModel, rows: number, tokens: number, completion: number): TokenRow[] {
+function rowsOf(model: BaseModel, rows: number): TokenRow[] {
   return Array.from({ length: rows }, (_, row) => {
     // One more than pass the trunk: the last is only predicted.
-    const ids = Array.from({ length: tokens + 1 }, (_, i) => (97 * i + 31 * row + 5) % model.vocabularySize);
-    return completionRow(ids, tokens + 1 - completion);
+    const ids = Array.from({ length: TOKENS + 1 }, (_, i) => (97 * i + 31 * row + 5) % model.vocabularySize);
+    return completionRow(ids, TOKENS + 1 - COMPLETION);
   });
 }
 

@@ -58,13 +58,13 @@ const CASES: readonly Case[] = [
 /** Elements of the reference's slice, and of the check that precedes each timing. */
 const SLICE = 65_536;
 const SAMPLES = 5;
+/** Of each sample, ms. */
+const BUDGET_MS = 100;
 
 /**
- * Rows for each backend that runs here. seconds: for each row (default 0.5). only: a part of the names of the backends to
- * measure. The gradients are E4M3 bytes of normal numbers with rms 8, as the learning rule scales them, cut at 24.
+ * Rows for each backend that runs here. only: a part of the names of the backends to measure. The gradients are E4M3 bytes of normal numbers with rms 8, as the learning rule scales them, cut at 24.
  */
-export async function benchKernels(options: { seconds?: number; only?: string } = {}): Promise<KernelBench> {
-  const { seconds = 0.5, only = '' } = options;
+export async function benchKernels({ only = '' }: { readonly only?: string }): Promise<KernelBench> {
   const machine = describeMachine();
   const rows: KernelRow[] = [];
   const absent: string[] = [];
@@ -81,7 +81,7 @@ export async function benchKernels(options: { seconds?: number; only?: string } 
         absent.push((error as Error).message);
         continue;
       }
-      for (const one of CASES) rows.push(await measure(name, backend, one, seconds));
+      for (const one of CASES) rows.push(await measure(name, backend, one));
       await backend.close();
     }
   }
@@ -89,7 +89,7 @@ export async function benchKernels(options: { seconds?: number; only?: string } 
 }
 
 /** Checks one case against the reference, then times both in turns. */
-async function measure(name: string, backend: Backend, one: Case, seconds: number): Promise<KernelRow> {
+async function measure(name: string, backend: Backend, one: Case): Promise<KernelRow> {
   const reference = prepare(referenceBackend, one, Math.min(one.d, SLICE));
   const check = prepare(backend, one, Math.min(one.d, SLICE));
   await check.run();
@@ -97,8 +97,7 @@ async function measure(name: string, backend: Backend, one: Case, seconds: numbe
   check.assertLike(reference, `${name}: ${JSON.stringify(one)}`);
 
   const probe = Math.min(await time(check.run), await time(check.run));
-  const budgetMs = (1000 * seconds) / SAMPLES;
-  const affordable = Math.max(SLICE, 64 * Math.floor((SLICE / 64) * (budgetMs / probe)));
+  const affordable = Math.max(SLICE, 64 * Math.floor((SLICE / 64) * (BUDGET_MS / probe)));
   const elements = Math.min(one.d, affordable);
   const measured = prepare(backend, one, elements);
   await measured.run();
@@ -108,7 +107,7 @@ async function measure(name: string, backend: Backend, one: Case, seconds: numbe
     referenceRates.push(reference.work / (await time(reference.run)));
     let spent = 0;
     let calls = 0;
-    for (; spent < budgetMs; calls++) spent += await time(measured.run);
+    for (; spent < BUDGET_MS; calls++) spent += await time(measured.run);
     rates.push((calls * measured.work) / spent);
   }
   const perSecond = 1000 * median(rates);

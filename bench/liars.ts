@@ -16,8 +16,6 @@ export interface LiarsBenchOptions {
   /** Default 50: 4,000 directions. */
   readonly rounds?: number;
   readonly seed?: number;
-  /** Percentages of liars beside 0. Default 20, 10, 30. */
-  readonly percentages?: readonly number[];
   readonly onRow?: (row: LiarsRow) => void;
 }
 
@@ -35,6 +33,8 @@ export interface LiarsRow {
 }
 
 const WORKERS = 10;
+/** Of liars beside 0. */
+const PERCENTAGES = [20, 10, 30];
 /** K. */
 const DIRECTIONS = 8;
 /** The default and one that never cuts. */
@@ -44,10 +44,10 @@ const CLIP = { on: 4, off: 2 ** 30 };
 export async function benchLiars(
   options: LiarsBenchOptions,
 ): Promise<{ rows: LiarsRow[]; rounds: number; seed: number }> {
-  const { example, rounds = 50, seed = 1, percentages = [20, 10, 30], onRow } = options;
+  const { example, rounds = 50, seed = 1, onRow } = options;
   const lab = await Lab.open(example);
   const dev = await lab.read('dev.jsonl');
-  const lies = percentages.flatMap((liars) => (['flip', 'random', 'saturate'] as const).map((lie) => ({ lie, liars })));
+  const lies = PERCENTAGES.flatMap((liars) => (['flip', 'random', 'saturate'] as const).map((lie) => ({ lie, liars })));
   const rows: LiarsRow[] = [];
   try {
     for (const { lie, liars } of [{ lie: 'none' as const, liars: 0 }, ...lies])

@@ -24,7 +24,6 @@ export interface PrivacyBenchOptions {
   readonly rounds?: number;
   /** Largest root mean square of a row's slopes, nats. Default 2. */
   readonly clip?: number;
-  readonly learningRate?: number;
   /** Default 0.5. */
   readonly capExponent?: Learning['capExponent'];
   /** Default 3. */
@@ -61,7 +60,8 @@ export interface PrivacyBench {
 export async function benchPrivacy(options: PrivacyBenchOptions): Promise<PrivacyBench> {
   const { epsilons = [0, 8, 4, 2, 1], seeds = 3, clip = 2, onRow } = options;
   const { directions = 256, workers = 4, rows: expected = 25, rounds = 40 } = options;
-  const { learningRate = 2e-3, capExponent = 0.5, shard: most = Number.POSITIVE_INFINITY } = options;
+  const { capExponent = 0.5, shard: most = Number.POSITIVE_INFINITY } = options;
+  const learningRate = 2e-3;
   const estimator = 'backward';
   const learning = { directions, rows: expected, learningRate, capExponent, decayRounds: rounds, estimator } as const;
   const machine = describeMachine();

@@ -18,8 +18,6 @@ export interface StepsBenchOptions {
   readonly directions?: number;
   /** Rows of our minibatch. Default 4. */
   readonly rows?: number;
-  /** Turns of each side. Default 4. */
-  readonly turns?: number;
 }
 
 export interface StepsRow {
@@ -44,6 +42,8 @@ export interface StepsBench {
 /** Rows that all sides work on, a multiple of every minibatch, and PyTorch's minibatches that are tried. */
 const ROWS = 64;
 const BATCHES = [1, 4, 16, 64];
+/** Of each side. */
+const TURNS = 4;
 
 interface Side {
   readonly what: string;
@@ -57,7 +57,7 @@ interface Turn {
 }
 
 export async function benchSteps(options: StepsBenchOptions): Promise<StepsBench> {
-  const { example, python, directions = 16, rows: batch = 4, turns = 4 } = options;
+  const { example, python, directions = 16, rows: batch = 4 } = options;
   const machine = describeMachine();
   const threads = usableCores();
   const lab = await Lab.open(example);
@@ -72,7 +72,7 @@ export async function benchSteps(options: StepsBenchOptions): Promise<StepsBench
     if (peer) for (const dtype of PEER_DTYPES) sides.push(await fastestBatch(peer, dtype));
     for (const side of ours) await side.turn(0);
     const measured = sides.map((): Turn[] => []);
-    for (let turn = 0; turn < turns; turn++)
+    for (let turn = 0; turn < TURNS; turn++)
       for (const [i, side] of sides.entries()) measured[i]!.push(await side.turn(turn));
     const rows = sides.map(({ what, batch: size }, i) => rowOf(what, size, measured[i]!));
     const [own, others] = [rows.slice(0, ours.length), rows.slice(ours.length)];
@@ -83,7 +83,7 @@ export async function benchSteps(options: StepsBenchOptions): Promise<StepsBench
           others.map((other) => [`${what} / ${other.what}`, rate / other.rowDirectionsPerSecond]),
         ),
       ),
-      settings: { directions, turns, threads, rows: ROWS },
+      settings: { directions, turns: TURNS, threads, rows: ROWS },
       versions: peer?.versions ?? {},
       machine,
     };
@@ -132,11 +132,11 @@ async function ourSide(lab: Lab, what: string, how: Partial<TrialSettings>, dire
     what,
     batch,
     rows,
-    /** Every fourth minibatch, so that four turns see all rows. */
+    /** A part of the minibatches, so that all turns see all rows. */
     async turn(turn: number): Promise<Turn> {
       let rowDirections = 0;
       const start = performance.now();
-      for (let at = (turn % 4) * batch; at < ROWS; at += 4 * batch) {
+      for (let at = turn * batch; at < ROWS; at += TURNS * batch) {
         const minibatch = rows.slice(at, at + batch);
         await step(minibatch);
         rowDirections += minibatch.length * directions;

@@ -1,10 +1,16 @@
 /** What `--adapter` names. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { readPeftAdapter } from '../formats/peft-adapter.ts';
+import type { BaseModel } from '../model/base-model.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { checkpointProblem, isCheckpoint, newestCheckpoint } from '../trainer/store/checkpoint.ts';
 
 export const ADAPTER_HELP = 'PEFT directory, or the checkpoints/ of a run: its newest whole one';
+
+/** The adapter of `base` that `path` names. @throws OperatingError usage: it is damaged, or of another model */
+export const namedAdapter = async (path: string, { linearModules }: BaseModel) =>
+  readPeftAdapter(await adapterDirectory(path), linearModules);
 
 /**
  * The PEFT directory that `path` names: itself, or the newest checkpoint in it whose files are as its manifest says.

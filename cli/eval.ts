@@ -3,7 +3,6 @@
 import { on } from 'node:events';
 import { Command, Option } from 'commander';
 import { type Dataset, type Example, readDataset } from '../data/dataset.ts';
-import { readPeftAdapter } from '../formats/peft-adapter.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
 import { type BaseModel, openBaseModel } from '../model/base-model.ts';
 import { createContinuation } from '../model/runtime/continuation.ts';
@@ -19,7 +18,7 @@ import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operat
 import { DataRules } from '../proto/run-config.ts';
 import { readRunFile, workerSettings } from '../settings/run-file.ts';
 import { completionLoss, type ExampleResult } from '../worker/objectives/completion-loss.ts';
-import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
+import { ADAPTER_HELP, namedAdapter } from './adapter-directory.ts';
 import { printJson, runCommand, withSettings } from './command.ts';
 import { type Continued, continueExamples } from './exact-match.ts';
 import { findModel, toStderr } from './find-model.ts';
@@ -91,19 +90,16 @@ async function evaluate(flags: Flags): Promise<ExitCode> {
   const base = openBaseModel(directory);
   // Without a run file nothing is cut that the model can read.
   const rules = run?.data ?? { ...DataRules.parse({}), maxLength: base.maxPositions };
-  // While the provider is opened; whoever waits for both hears of the first failure.
-  const reading = readRows(directory, base, data, rules, flags.generate ?? false);
-  reading.catch(() => {});
+  const read = () => readRows(directory, base, data, rules, flags.generate ?? false);
   const options = { ...settings, threads: flags.threads ?? settings.threads ?? usableCores() };
   if (requests) {
     if (run === undefined) throw usageError('--serve needs --run');
-    return serve(requests, base, adapterOf(run, base).description, reading, options);
+    return serve(requests, base, adapterOf(run, base).description, read(), options);
   }
-  const adapter =
-    flags.adapter === undefined
-      ? undefined
-      : readPeftAdapter(await adapterDirectory(flags.adapter), base.linearModules);
+  const adapter = flags.adapter === undefined ? undefined : await namedAdapter(flags.adapter, base);
   const layout = adapter && { layout: adapterLayout(adapter.description.modules) };
+  // The rows are read while the provider is opened; whoever waits for both hears of the first failure.
+  const reading = read();
   const opening = createForward(base, layout, options);
   reading.catch(() => opening.then((forward) => forward.close()).catch(() => {}));
   const [forward, { tokenizer, dataset }] = await Promise.all([opening, reading]);
@@ -151,8 +147,7 @@ async function serve(
   const none = new Float32Array(layout.elements);
   for await (const [request] of requests) {
     const { adapter } = request as EvaluatorRequest;
-    const theta =
-      adapter === undefined ? none : readPeftAdapter(await adapterDirectory(adapter), base.linearModules).matrices;
+    const theta = adapter === undefined ? none : (await namedAdapter(adapter, base)).matrices;
     const figures = figuresOf(completionLoss.count(await completionLoss.evaluate(forward, dataset.examples, theta)));
     await tellParent<EvaluatorMessage>({ kind: 'evaluated', figures });
   }

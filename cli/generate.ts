@@ -2,7 +2,6 @@
 
 import { Command, InvalidArgumentError } from 'commander';
 import { type Prompt, type PromptRow, readPrompts } from '../data/prompts.ts';
-import { readPeftAdapter } from '../formats/peft-adapter.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
 import { openBaseModel } from '../model/base-model.ts';
 import type { Chat } from '../model/chat-template.ts';
@@ -12,7 +11,7 @@ import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import { usableCores } from '../platform/cores.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { WorkerSettings } from '../settings/worker-settings.ts';
-import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
+import { ADAPTER_HELP, namedAdapter } from './adapter-directory.ts';
 import { notNegative, printJson, repeated, runCommand, wholeNumber } from './command.ts';
 import { converse } from './conversation.ts';
 import { findModel, toStderr } from './find-model.ts';
@@ -88,10 +87,7 @@ async function generate(flags: Flags): Promise<ExitCode> {
     own,
     own.map((row) => ('line' in row ? `${data}:${row.line}` : '--prompt')),
   );
-  const adapter =
-    flags.adapter === undefined
-      ? undefined
-      : readPeftAdapter(await adapterDirectory(flags.adapter), base.linearModules);
+  const adapter = flags.adapter === undefined ? undefined : await namedAdapter(flags.adapter, base);
   const continuation = await createContinuation(
     base,
     adapter && { layout: adapterLayout(adapter.description.modules), theta: adapter.matrices },

@@ -3,11 +3,14 @@
  *
  * The room cli/ reads flags and tells people: a file per command, and what only commands share. Nothing imports it.
  */
-import { Command } from 'commander';
+import { Command, type CommanderError } from 'commander';
 import { ownPackage } from '../platform/own-package.ts';
 import { EXIT, storeError } from '../proto/operating-error.ts';
 import { sayError } from './command.ts';
 import { COMMANDS } from './commands.ts';
+
+/** Commander's own end: after --help, or of a command line that it does not understand. */
+const exit = (error: CommanderError): never => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage);
 
 const program = new Command('onebyte')
   .description('Fine-tune LoRA adapters over slow networks: one byte per projected gradient, over gRPC')
@@ -21,13 +24,12 @@ Exit codes:
   2 wrong config, model, data  6 diverged
   3 refused by the trainer     75 drained    130 interrupted`,
   )
-  .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage));
+  .exitOverride(exit);
 
 const wanted = process.argv[2];
 const loads = wanted !== undefined && Object.hasOwn(COMMANDS, wanted) ? [COMMANDS[wanted]!] : Object.values(COMMANDS);
 for (const command of await Promise.all(loads.map((load) => load()))) {
-  for (const each of [command, ...command.commands])
-    each.exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage));
+  for (const each of [command, ...command.commands]) each.exitOverride(exit);
   program.addCommand(command);
 }
 // `| head` and the like: who reads no further needs no more.

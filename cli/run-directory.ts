@@ -7,7 +7,7 @@ import { usageError } from '../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig } from '../proto/run-config.ts';
 import { type RunFile, type SettledRunFile, settled } from '../settings/run-file.ts';
 import { roundLogFile } from '../trainer/store/open-run.ts';
-import { readRoundLog } from '../trainer/store/round-log.ts';
+import { readRoundLog, recordsOf } from '../trainer/store/round-log.ts';
 
 /** Logs alone are what a start left that came to nothing. */
 const isTaken = (directory: string): boolean =>
@@ -61,7 +61,7 @@ export async function settle(run: RunFile, directory: string, decayRounds?: numb
   }
   const { header, frames } = await readRoundLog(file);
   const started = parseRunConfig(header.runConfig, file);
-  const rounds = frames.filter(({ frame }) => frame?.$case === 'record').length;
+  const rounds = recordsOf(frames).length;
   return { run: settled(run, started), decayChanges: changed(started.learning, rounds, decayRounds) };
 }
 

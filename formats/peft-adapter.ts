@@ -10,7 +10,7 @@ import { readFloat32 } from './safetensors-data.ts';
 import { float32Tensor, writeSafetensors } from './safetensors-writer.ts';
 
 export const ADAPTER_FILE = 'adapter_config.json';
-export const WEIGHTS_FILE = 'adapter_model.safetensors';
+const WEIGHTS_FILE = 'adapter_model.safetensors';
 
 /** An adapter and its numbers. */
 export interface PeftAdapter {

@@ -11,7 +11,7 @@ import { usageError } from '../proto/operating-error.ts';
 import { parseStrictJson } from './strict-json.ts';
 
 /** Bits per element. */
-export const DTYPE_BITS = {
+const DTYPE_BITS = {
   F64: 64,
   F32: 32,
   F16: 16,

@@ -1,7 +1,7 @@
 /** A connection to a trainer for members that lie: on the real protocol they say what they like, and hear what they are told. */
 import type { Hello, TrainerMessage, Welcome, WorkerMessage } from '../../proto/gen/onebyte.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../../proto/run-config.ts';
-import { connectTrainer, type TrainerConnection, type TrainerStream } from '../../worker/transport/trainer-client.ts';
+import { connectTrainer, nextMessage, type TrainerConnection } from '../../worker/transport/trainer-client.ts';
 
 type Message = NonNullable<WorkerMessage['message']>;
 
@@ -36,7 +36,7 @@ export class HostilePeer {
     const runConfig = runConfigSha256(canonicalJson(this.config));
     const hello = { name, resumeSecret: Buffer.alloc(0), runConfigSha256: runConfig, ...more };
     stream.send({ $case: 'hello', value: hello });
-    const first = await next(stream);
+    const first = await nextMessage(stream);
     if (first?.$case !== 'welcome') throw new Error(`expected a welcome, got ${first?.$case}`);
     let isOver = false;
     const send = (message: Message): void => (isOver ? undefined : stream.send(message));
@@ -52,7 +52,7 @@ export class HostilePeer {
       async listen(onMessage) {
         const beat = setInterval(() => send({ $case: 'heartbeat', value: {} }), first.value.heartbeatMs);
         try {
-          for (;;) onMessage(await next(stream));
+          for (;;) onMessage(await nextMessage(stream));
         } catch (error) {
           return error as Error;
         } finally {
@@ -75,14 +75,5 @@ export class HostilePeer {
     return () => {
       for (const stream of streams) stream.end();
     };
-  }
-}
-
-/** The next message of a stream. @throws what ended it */
-export async function next({ messages }: TrainerStream): Promise<TrainerMessage['message']> {
-  for (;;) {
-    const taken = messages.take();
-    if (taken) return taken.message;
-    await messages.wait();
   }
 }

@@ -120,7 +120,7 @@ export function workerJob(plan: LaunchPlan): Job {
   };
 }
 
-export const GPU = 'nvidia.com/gpu';
+const GPU = 'nvidia.com/gpu';
 
 /** The worker number, and with it the shard, comes from JOB_COMPLETION_INDEX. */
 function workerArguments(plan: LaunchPlan): string[] {

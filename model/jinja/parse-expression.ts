@@ -165,7 +165,7 @@ function subscript(tokens: Tokens, of: Expression): Expression {
   return { kind: 'item', of, key: bounds[0]! };
 }
 
-export function callArguments(tokens: Tokens): CallArguments {
+function callArguments(tokens: Tokens): CallArguments {
   const positional: Expression[] = [];
   const named: [string, Expression][] = [];
   let spread: Expression | undefined;

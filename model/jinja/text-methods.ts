@@ -49,7 +49,7 @@ function withoutEnd(value: string): string {
   return value.slice(0, end);
 }
 
-export const isSpace = (value: string): boolean => value !== '' && strip(value) === '';
+const isSpace = (value: string): boolean => value !== '' && strip(value) === '';
 
 export function splitLines(value: string, keepEnds = false): string[] {
   const lines: string[] = [];
@@ -167,7 +167,7 @@ function zeroFilled(value: string, width: Value): string {
 }
 
 /** Python's separator.join(values). */
-export function joined(separator: string, values: Value): string {
+function joined(separator: string, values: Value): string {
   const parts = iterate(values);
   const other = parts.find((part) => typeof part !== 'string');
   if (other !== undefined) throw new TemplateError(`join is given ${typeName(other)}, expected texts`);

@@ -42,7 +42,7 @@ const nameOf = (value: Stream | Namespace | Callable | Loop): string =>
   value instanceof Callable ? `the function ${value.name}` : `a ${typeName(value)}`;
 
 /** The shortest digits that give the number back; an exponent from 1e16 and below 1e-4. */
-export function floatText(value: number): string {
+function floatText(value: number): string {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? 'nan' : value > 0 ? 'inf' : '-inf';
   if (Object.is(value, -0)) return '-0.0';
   const [digits, exponent] = value.toExponential().split('e') as [string, string];

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { settingFlags } from '../../cli/command.ts';
 import { EXIT } from '../../proto/operating-error.ts';
-import { type Finished, lastJson, type Running, startOnebyte, tinyReviews } from '../../test/support/onebyte.ts';
+import { type Finished, lastJson, type Running, runFile, startOnebyte } from '../../test/support/onebyte.ts';
 
 const settings = ['data.test=', 'learning.decayRounds=0', 'data.shards=8', 'trainer.checkpointEvery=500'];
 const sets = (dev: string): string[] => settingFlags([...settings, `data.dev=${dev}`, 'trainer.evaluateEvery=50']);
@@ -18,7 +18,7 @@ export interface Place {
 
 /** @param listen host and port; port 0: chosen by the system */
 export function startTrainer({ directory, dev }: Place, rounds: number, listen: string): Running {
-  const run = ['trainer', join(tinyReviews, 'run.yaml'), '--resume', '--out', join(directory, 'run'), '--json'];
+  const run = ['trainer', runFile, '--resume', '--out', join(directory, 'run'), '--json'];
   return startOnebyte([...run, '--rounds', String(rounds), '--listen', listen, ...sets(dev)]);
 }
 
@@ -26,7 +26,7 @@ export const workerName = (number: number): string => `worker-${number}`;
 
 export function startWorker({ directory, dev }: Place, number: number, trainer: string): Running {
   const identity = join(directory, `${workerName(number)}.identity`);
-  const run = ['worker', join(tinyReviews, 'run.yaml'), '--trainer', trainer, '--number', String(number), '--json'];
+  const run = ['worker', runFile, '--trainer', trainer, '--number', String(number), '--json'];
   return startOnebyte([...run, '--identity', identity, '--threads', '1', ...sets(dev)]);
 }
 

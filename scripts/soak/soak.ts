@@ -10,10 +10,10 @@ import { hostileMember } from '../../bench/hostile/hostile-member.ts';
 import { mean } from '../../bench/statistics.ts';
 import type { TrainerMessage } from '../../proto/gen/onebyte.ts';
 import { parseRunConfig } from '../../proto/run-config.ts';
-import { lastJson, runOnebyte, tinyReviews } from '../../test/support/onebyte.ts';
+import { addressOf, lastJson, runOnebyte, tinyReviews } from '../../test/support/onebyte.ts';
 import { PLAIN } from '../../test/support/protocol-worker.ts';
 import { roundLogFile } from '../../trainer/store/open-run.ts';
-import { readRoundLog } from '../../trainer/store/round-log.ts';
+import { readRoundLog, recordsOf } from '../../trainer/store/round-log.ts';
 import { connectTrainer } from '../../worker/transport/trainer-client.ts';
 import { Heard } from './heard.ts';
 import { Survivor, sizeOf, startTrainer, startWorker, workerName } from './processes.ts';
@@ -131,7 +131,7 @@ async function finish(trainer: Survivor, workers: readonly Survivor[], listen: s
 async function faultsOf(ends: readonly End[], sizes: readonly Size[]): Promise<string[]> {
   const log = roundLogFile(join(directory, 'run'));
   const { frames, tornBytes } = await readRoundLog(log);
-  const faults = heard.faultsOf(frames.flatMap(({ frame }) => (frame?.$case === 'record' ? [frame.value] : [])));
+  const faults = heard.faultsOf(recordsOf(frames));
   if (tornBytes > 0) faults.push(`${tornBytes} bytes of no frame at the end of ${log}`);
   const replayed: { round: number; adapterDigest: string } = lastJson(
     await runOnebyte('replay', '--log', log, '--json'),
@@ -159,7 +159,7 @@ async function soak(): Promise<string[]> {
   let listen = '127.0.0.1:0';
   const trainer = new Survivor('the trainer', () => startTrainer(place, 2 ** 31 - 1, listen), downMs);
   all.push(trainer);
-  listen = (await trainer.running.line(/"address":"([^"]+)"/))[1]!;
+  listen = await addressOf(trainer.running);
   const workers = Array.from(
     { length: WORKERS },
     (_, i) => new Survivor(workerName(i), () => startWorker(place, i, listen), downMs),

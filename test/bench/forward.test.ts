@@ -2,15 +2,10 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { requireProvider } from '../../model/runtime/provider.ts';
 import { goldenFiles, lastJson, runOnebyte } from '../support/onebyte.ts';
-import { useSoftwareAdapter } from '../support/software-adapter.ts';
+import { skipWithoutWebGpu } from '../support/web-gpu.ts';
 
-useSoftwareAdapter();
-const reason = await requireProvider('webgpu').then(
-  () => undefined,
-  (error: Error) => error.message,
-);
+const skip = await skipWithoutWebGpu();
 
 const bench = async (provider: string) => {
   const model = join(goldenFiles, 'models/llama');
@@ -27,7 +22,7 @@ describe('onebyte bench forward', () => {
   // It takes the software adapter a minute.
   if (process.env.ONEBYTE_NIGHTLY !== undefined)
     it('shows that WebGPU runs losses, slopes and gradients whole', {
-      skip: reason === undefined ? false : `no adapter here: ${reason}`,
+      skip,
     }, async () => {
       const { offProvider, settings } = await bench('webgpu');
       assert.equal(settings.provider, 'webgpu');

@@ -4,18 +4,13 @@ import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { goldenFiles, runOnebyte } from '../support/onebyte.ts';
+import { rowsFile } from '../support/rows-file.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const llama = join(goldenFiles, 'models/llama');
 /** Puts no token before a text. */
 const qwen2 = join(goldenFiles, 'models/qwen2');
 const ADAPTED = ['--model', llama, '--adapter', join(llama, 'adapter')];
-
-function rowsFile(...rows: object[]): string {
-  const file = join(temporaryDirectory(), 'rows.jsonl');
-  writeFileSync(file, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
-  return file;
-}
 
 const jsonLines = (stdout: string) =>
   stdout

@@ -7,7 +7,7 @@ import { settingFlags } from '../../cli/command.ts';
 import { duration, plural } from '../../cli/format.ts';
 import { costApart, costTogether, NO_LINK, type PlannedRun, parseLink, roundBytes } from '../../cli/plan-cost.ts';
 import { Learning } from '../../proto/run-config.ts';
-import { type Finished, lastJson, runOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { type Finished, lastJson, runFile, runOnebyte } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const run: PlannedRun = {
@@ -90,7 +90,7 @@ describe('a duration', () => {
 describe('onebyte plan', () => {
   it('measures a step of every estimator and advises the fastest', async () => {
     const flags = ['--workers', '3', '--rounds', '50', '--link', '1mbit,50ms', '--json'];
-    const finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), ...flags);
+    const finished = await runOnebyte('plan', runFile, ...flags);
     assert.equal(finished.code, 0, finished.stderr);
     const { estimators, advised, workers, rounds, sent, elements } = lastJson(finished);
     assert.deepEqual([workers, rounds, elements], [3, 50, 49152]);
@@ -117,7 +117,7 @@ describe('onebyte plan', () => {
       'learning.directions=8',
       'worker.directions=2',
     ];
-    const finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), ...settingFlags(settings));
+    const finished = await runOnebyte('plan', runFile, ...settingFlags(settings));
     assert.equal(finished.code, 0, finished.stderr);
     assert.match(finished.stdout, /^4 workers, 200 rounds, 2 directions a contribution/m);
     assert.match(finished.stdout, /^spsa /m);
@@ -127,7 +127,7 @@ describe('onebyte plan', () => {
 
   it('measures as a worker with a privacy budget does, and is refused what that is', async () => {
     const privacy = ['epsilon=4', 'clip=2', 'delta=0.1'].map((key) => `worker.privacy.${key}`);
-    const finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), ...settingFlags(privacy));
+    const finished = await runOnebyte('plan', runFile, ...settingFlags(privacy));
     assert.equal(finished.code, 2, finished.stderr);
     assert.match(
       finished.stderr,
@@ -141,7 +141,7 @@ describe('onebyte plan', () => {
     const flags = ['--workers', '3', ...settingFlags([...privacy, 'data.shards=2', 'data.test='])];
     const out = join(temporaryDirectory(), 'run');
     for (const command of [['plan'], ['simulate', '--rounds', '1', '--out', out]]) {
-      const finished = await runOnebyte(...command, join(tinyReviews, 'run.yaml'), ...flags);
+      const finished = await runOnebyte(...command, runFile, ...flags);
       assert.equal(finished.code, 2, finished.stderr);
       assert.match(finished.stderr, /^onebyte: worker\.privacy: 3 workers would share 2 shards/m);
     }
@@ -155,7 +155,7 @@ describe('onebyte plan', () => {
     let finished: Finished;
     before(async () => {
       const flags = ['--rounds', '40', ...settingFlags(settings)];
-      finished = await runOnebyte('plan', join(tinyReviews, 'run.yaml'), ...flags);
+      finished = await runOnebyte('plan', runFile, ...flags);
       assert.equal(finished.code, 0, finished.stderr);
     });
 

@@ -7,7 +7,7 @@ import { settingFlags } from '../../cli/command.ts';
 import { advice, type Trial } from '../../cli/sweep-advice.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { firstRows } from '../support/first-rows.ts';
-import { lastJson, runOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { lastJson, runFile, runOnebyte } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const trial = (rate: number, losses: readonly number[], diverged = false): Trial => ({
@@ -40,7 +40,7 @@ it('onebyte sweep runs every rate on the same rows and tells of each', async () 
   const out = join(temporaryDirectory(), 'trials');
   const dev = ['--set', `data.dev=${firstRows('dev', 50)}`];
   const flags = ['--rates', '2e-3,1e30', '--rounds', '8', '--workers', '1', '--out', out, '--json', ...dev];
-  const finished = await runOnebyte('sweep', join(tinyReviews, 'run.yaml'), ...flags);
+  const finished = await runOnebyte('sweep', runFile, ...flags);
   assert.equal(finished.code, 0, finished.stderr);
   const { trials, advised } = lastJson(finished);
   assert.deepEqual(
@@ -59,7 +59,7 @@ it('onebyte sweep spends nothing of a privacy budget: it refuses a run file that
   const ledger = join(temporaryDirectory(), 'ledger');
   const privacy = ['epsilon=4', 'clip=2', `ledger=${ledger}`].map((key) => `worker.privacy.${key}`);
   const flags = ['--rates', '2e-3', '--rounds', '1', '--workers', '1', '--out', join(temporaryDirectory(), 'trials')];
-  const finished = await runOnebyte('sweep', join(tinyReviews, 'run.yaml'), ...flags, ...settingFlags(privacy));
+  const finished = await runOnebyte('sweep', runFile, ...flags, ...settingFlags(privacy));
   assert.equal(finished.code, EXIT.usage, finished.stderr);
   assert.match(finished.stderr, /^onebyte: worker\.privacy: trials would spend the budget.*--set worker\.privacy=$/m);
   assert.equal(existsSync(ledger), false);

@@ -7,13 +7,13 @@ import { type DatasetRules, readDataset } from '../../data/dataset.ts';
 import { readJsonl } from '../../data/jsonl.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
-import { OperatingError } from '../../proto/operating-error.ts';
-import { goldenFiles, root } from '../support/onebyte.ts';
+import { goldenFiles, tinyReviews } from '../support/onebyte.ts';
+import { rowsFile } from '../support/rows-file.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const chatModel = join(goldenFiles, 'chats/smollm2');
 const tokenizer = await loadTokenizer(chatModel);
-const withoutTemplate = await loadTokenizer(join(root, 'examples/tiny-reviews/model'));
+const withoutTemplate = await loadTokenizer(join(tinyReviews, 'model'));
 /** Puts a special token first. */
 const llama = await loadTokenizer(join(goldenFiles, 'models/llama'));
 after(() => {
@@ -21,29 +21,17 @@ after(() => {
 });
 const RULES: DatasetRules = { maxLength: 256, appendEos: false };
 
-function dataFile(rows: readonly unknown[]): string {
-  const file = join(temporaryDirectory(), 'rows.jsonl');
-  writeFileSync(file, rows.map((row) => JSON.stringify(row)).join('\n'));
-  return file;
-}
-
 const idsOf = async (of: Tokenizer, text: string) => (await of.encode([text]))[0]!.ids;
 
 async function rowOf(row: unknown, rules = RULES, of: Tokenizer = tokenizer): Promise<TokenRow> {
-  const { examples } = await readDataset(dataFile([row]), of, rules);
+  const { examples } = await readDataset(rowsFile(row), of, rules);
   assert.equal(examples[0]!.options.length, 1);
   assert.equal(examples[0]!.classified, false);
   return examples[0]!.options[0]!;
 }
 
-async function refused(run: () => Promise<unknown>, message: RegExp): Promise<void> {
-  await assert.rejects(run, (error) => {
-    assert(error instanceof OperatingError, String(error));
-    assert.equal(error.exitCode, 2);
-    assert.match(error.message, message);
-    return true;
-  });
-}
+const refused = (run: () => Promise<unknown>, message: RegExp): Promise<void> =>
+  assert.rejects(run, { name: 'OperatingError', exitCode: 2, message });
 
 const turn = (role: string, content: string) => ({ role, content });
 const messages = [turn('system', 'Be brief.'), turn('user', 'Good?'), turn('assistant', 'Yes.')];
@@ -80,7 +68,7 @@ describe('a row that is a chat', () => {
     const chat = [...messages, turn('user', 'Sure?'), turn('assistant', 'Quite.')];
     const whole = await rowOf({ messages: chat });
     const maxLength = whole.labels.at(-1)! - 1;
-    const cut = await readDataset(dataFile([{ messages: chat }]), tokenizer, { ...RULES, maxLength });
+    const cut = await readDataset(rowsFile({ messages: chat }), tokenizer, { ...RULES, maxLength });
     assert.equal(cut.truncated, 1);
     assert.deepEqual(cut.examples[0]!.options[0], {
       ids: whole.ids.slice(0, maxLength),
@@ -181,7 +169,7 @@ describe('a row of another form is refused', () => {
   for (const [name, row, message] of BAD)
     it(`when it has ${name}`, async () => {
       const whole = new RegExp(`rows.jsonl:2: .*${message.source}`, 's');
-      await refused(() => readDataset(dataFile([{ messages }, row]), tokenizer, RULES), whole);
+      await refused(() => readDataset(rowsFile({ messages }, row), tokenizer, RULES), whole);
     });
 
   it('when the model has no chat template, by its directory', async () => {

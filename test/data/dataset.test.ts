@@ -9,11 +9,11 @@ import { readTsv } from '../../data/tsv.ts';
 import { completionRow } from '../../model/token-row.ts';
 import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
-import { goldenFiles, root } from '../support/onebyte.ts';
+import { mutated } from '../support/mutate.ts';
+import { goldenFiles, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-const TINY = join(root, 'examples/tiny-reviews');
-const tiny = await loadTokenizer(join(TINY, 'model'));
+const tiny = await loadTokenizer(join(tinyReviews, 'model'));
 /** Puts a special token first. */
 const llama = await loadTokenizer(join(goldenFiles, 'models/llama'));
 after(() => {
@@ -61,10 +61,10 @@ describe('a data file', () => {
   });
 
   it('in the form of SST-2 gives the same rows as the JSON lines that say the same', async () => {
-    const bySentence = await readDataset(join(TINY, 'train.tsv'), tiny, SST2);
+    const bySentence = await readDataset(join(tinyReviews, 'train.tsv'), tiny, SST2);
     assert.equal(bySentence.examples.length, 1000);
     const strip = ({ examples }: Dataset) => examples.map(({ line, ...example }) => example);
-    assert.deepEqual(strip(bySentence), strip(await readDataset(join(TINY, 'train.jsonl'), tiny, RULES)));
+    assert.deepEqual(strip(bySentence), strip(await readDataset(join(tinyReviews, 'train.jsonl'), tiny, RULES)));
   });
 
   it('may have a byte order mark, CRLF, blank lines and no last line end; line numbers count all lines', async () => {
@@ -264,14 +264,7 @@ describe('a data file is refused', () => {
   ];
   for (const [name, content, message, file] of BAD)
     it(`when it is or has ${name}`, async () => {
-      await assert.rejects(
-        () => readDataset(dataFile(content, file), tiny, SST2),
-        (error: Error) => {
-          assert(error instanceof OperatingError, error.stack);
-          assert.match(error.message, message);
-          return true;
-        },
-      );
+      await assert.rejects(() => readDataset(dataFile(content, file), tiny, SST2), { name: 'OperatingError', message });
     });
 
   it('when it is not there, a directory, or a TSV file without rules', async () => {
@@ -279,11 +272,11 @@ describe('a data file is refused', () => {
     await assert.rejects(() => readDataset(join(directory, 'x'), tiny, RULES), /x: cannot be read/);
     await assert.rejects(() => readDataset(directory, tiny, RULES), /cannot be read: it is a directory/);
     await assert.rejects(
-      () => readDataset(join(TINY, 'train.tsv'), tiny, RULES),
+      () => readDataset(join(tinyReviews, 'train.tsv'), tiny, RULES),
       /needs data.template and data.verbalizers/,
     );
     const nameless = { ...SST2, template: 'It was' };
-    await assert.rejects(() => readDataset(join(TINY, 'train.tsv'), tiny, nameless), /"It was" names no column/);
+    await assert.rejects(() => readDataset(join(tinyReviews, 'train.tsv'), tiny, nameless), /"It was" names no column/);
   });
 
   it('when a line is longer than 16 MiB, before it is read', async () => {
@@ -296,11 +289,8 @@ describe('a data file is refused', () => {
     const directory = temporaryDirectory();
     const seeds = [jsonl(plain, choice), 'sentence\tlabel\ngood\t1\nbad\t0\n'].map((text) => Buffer.from(text));
     for (let n = 0; n < 1000; n++) {
-      const bytes = Buffer.from(seeds[n % 2]!);
-      for (let changes = n % 4; changes >= 0; changes--)
-        bytes[Math.floor(random() * bytes.length)] = Math.floor(random() * 256);
       const file = join(directory, n % 2 === 0 ? 'x.jsonl' : 'x.tsv');
-      writeFileSync(file, bytes);
+      writeFileSync(file, mutated(seeds[n % 2]!, random));
       try {
         for (const { options, right } of (await readDataset(file, tiny, SST2)).examples)
           assert(right < options.length && options.every(({ ids, labels }) => labels.at(-1)! < ids.length));

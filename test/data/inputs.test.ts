@@ -14,6 +14,7 @@ import { createForward } from '../../model/runtime/forward.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
 import { DataRules } from '../../proto/run-config.ts';
 import { completionLoss } from '../../worker/objectives/completion-loss.ts';
+import { onCpu } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 
 const inputs = join(goldenFiles, 'inputs');
@@ -29,7 +30,7 @@ describe('an input that is easily read wrongly', () => {
       const { examples } = await readDataset(at('data.jsonl'), tokenizer, DataRules.parse({}));
       tokenizer.close();
       const layout = adapter && { layout: adapterLayout(adapter.description.modules) };
-      const forward = await createForward(model, layout, { provider: 'cpu', threads: 1, quantize: 'none' });
+      const forward = await createForward(model, layout, onCpu);
       const results = await completionLoss.evaluate(forward, examples, adapter?.matrices);
       await forward.close();
       assert.deepEqual(

@@ -1,17 +1,9 @@
 /** Rows to generate from: a chat is prompted as it is learnt. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { readJsonl } from '../../data/jsonl.ts';
 import { readPrompts } from '../../data/prompts.ts';
-import { temporaryDirectory } from '../support/temporary-directory.ts';
-
-function dataFile(...rows: readonly object[]): string {
-  const file = join(temporaryDirectory(), 'rows.jsonl');
-  writeFileSync(file, rows.map((row) => JSON.stringify(row)).join('\n'));
-  return file;
-}
+import { rowsFile } from '../support/rows-file.ts';
 
 const messages = [
   { content: 'Good?', role: 'user', name: 'n' },
@@ -35,7 +27,7 @@ describe('a row to generate from', () => {
     { instruction: 'Sum', input: '1 2', output: '3', ...beside },
   ])
     it(`is the chat that is learnt, less its answer: ${JSON.stringify(row)}`, () => {
-      const file = dataFile(row);
+      const file = rowsFile(row);
       const learnt = readJsonl(file).next().value!.row;
       assert('chat' in learnt);
       const { messages, ...others } = learnt.chat;
@@ -44,14 +36,14 @@ describe('a row to generate from', () => {
     });
 
   it('may have columns of other forms, with nothing in them', () => {
-    const [prompt] = readPrompts(dataFile({ prompt: 'a', messages: null, conversations: null }));
+    const [prompt] = readPrompts(rowsFile({ prompt: 'a', messages: null, conversations: null }));
     assert.deepEqual(prompt, { line: 1, text: 'a' });
-    const [row] = readJsonl(dataFile({ prompt: 'a', completion: ' b', messages: null, options: null }));
+    const [row] = readJsonl(rowsFile({ prompt: 'a', completion: ' b', messages: null, options: null }));
     assert.deepEqual(row?.row, { prompt: 'a', options: [' b'] });
   });
 
   it('need not be answered', () => {
-    const file = dataFile({ messages: messages.slice(0, 1) }, { instruction: 'Sum' }, { prompt: 'a', label: 1 });
+    const file = rowsFile({ messages: messages.slice(0, 1) }, { instruction: 'Sum' }, { prompt: 'a', label: 1 });
     assert.deepEqual(
       [...readPrompts(file)],
       [
@@ -73,6 +65,6 @@ describe('a row to generate from', () => {
     ['no form', { text: 'a' }, /:1: expected one of .*\{"prompt"\}.*; got \{"text":"a"\}/],
   ] as const)
     it(`is refused by file, line and field where it has ${name}`, () => {
-      assert.throws(() => [...readPrompts(dataFile(row))], message);
+      assert.throws(() => [...readPrompts(rowsFile(row))], message);
     });
 });

@@ -1,6 +1,6 @@
 /** PEFT directories: ours against those that PEFT wrote, and everything that is refused by name. */
 import assert from 'node:assert/strict';
-import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { readPeftAdapter, writePeftAdapter } from '../../formats/peft-adapter.ts';
@@ -8,12 +8,11 @@ import { openSafetensors, type Safetensors } from '../../formats/safetensors.ts'
 import { tensorChunks } from '../../formats/safetensors-data.ts';
 import { float32Tensor, writeSafetensors } from '../../formats/safetensors-writer.ts';
 import { AdapterDescription, type LinearModule } from '../../proto/adapter.ts';
-import { goldenFiles } from '../support/onebyte.ts';
+import { goldenFiles, goldenModels } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const MODELS = join(goldenFiles, 'models/');
 const WEIGHTS = 'adapter_model.safetensors';
-const fixtures = readdirSync(MODELS).filter((name) => !name.includes('.'));
 const json = (directory: string) => JSON.parse(readFileSync(join(directory, 'adapter_config.json'), 'utf8'));
 
 /** The adapted layers of a PEFT directory, and one that is not adapted. */
@@ -36,7 +35,7 @@ const tensorBytes = ({ file, tensors }: Safetensors) =>
   );
 
 describe('a PEFT adapter', () => {
-  for (const fixture of fixtures)
+  for (const fixture of goldenModels())
     it(`of ${fixture} is written back as PEFT wrote it`, () => {
       const theirs = join(MODELS, fixture, 'adapter');
       const ours = temporaryDirectory();

@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import { settingFlags } from '../../cli/command.ts';
 import { deferred } from '../../platform/deferred.ts';
 import { firstRows } from '../support/first-rows.ts';
-import { goldenFiles, root, runFile, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { addressOf, goldenFiles, root, runFile, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
@@ -143,16 +143,8 @@ describe('onebyte simulate', () => {
   it('ends the run when a row of the training data does not fit, exit code 2, and starts nothing again', async () => {
     const file = join(directory, 'long-completion.jsonl');
     writeFileSync(file, `${JSON.stringify({ prompt: 'It was', completion: ' good'.repeat(200) })}\n`);
-    const flags = [
-      '--out',
-      join(directory, 'no-fit'),
-      '--workers',
-      '1',
-      '--set',
-      `data.train=${file}`,
-      '--set',
-      'data.test=',
-    ];
+    const set = settingFlags([`data.train=${file}`, 'data.test=']);
+    const flags = ['--out', join(directory, 'no-fit'), '--workers', '1', ...set];
     const { code, stderr } = await runOnebyte('simulate', runFile, ...flags);
     assert.equal(code, 2, stderr);
     assert.match(stderr, /long-completion\.jsonl:1: .*do not fit data\.maxLength 128/);
@@ -302,7 +294,7 @@ describe('onebyte worker', () => {
   it('that is killed and started again without --identity hears that its name is taken, and what helps', async (test) => {
     const trainer = startOnebyte(['trainer', runFile, '--out', join(directory, 'taken'), '--rounds', '1000000']);
     test.after(() => trainer.process.kill('SIGKILL'));
-    const address = (await trainer.line(/"address":"([^"]+)"/))[1]!;
+    const address = await addressOf(trainer);
     const worker = () => startOnebyte(['worker', runFile, '--trainer', address, '--number', '1']);
     const first = worker();
     await first.line(/joined as worker 1/);
@@ -317,7 +309,7 @@ describe('onebyte worker', () => {
 
   it('with another run config, model, number or dev split than the trainer knows is refused', async () => {
     const running = startOnebyte(['trainer', runFile, '--out', join(directory, 'refusals')]);
-    const address = (await running.line(/"address":"([^"]+)"/))[1]!;
+    const address = await addressOf(running);
     const worker = (...flags: string[]) => runOnebyte('worker', '--trainer', address, ...flags);
 
     const config = await worker(runFile, '--set', 'learning.epsilon=0.5');

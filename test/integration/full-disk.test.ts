@@ -13,7 +13,7 @@ import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const out = join(temporaryDirectory(), 'run');
 const roundLog = join(out, 'round.log');
-const simulate = ['simulate', join(tinyReviews, 'run.yaml'), '--out', out, '--json', '--workers', '1'];
+const simulate = ['simulate', runFile, '--out', out, '--json', '--workers', '1'];
 const settings = settingFlags(['data.test=', 'data.dev=', 'trainer.checkpointEvery=0']);
 /** No file may grow beyond it: 1 KiB blocks, as bash counts them. */
 const LIMIT = 4;

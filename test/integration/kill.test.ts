@@ -5,10 +5,11 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import seedrandom from 'seedrandom';
+import { settingFlags } from '../../cli/command.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { entriesOf } from '../../proto/record.ts';
-import { readRoundLog } from '../../trainer/store/round-log.ts';
+import { readRoundLog, recordsOf } from '../../trainer/store/round-log.ts';
 import type { CrashPlan } from '../support/crash-points.ts';
 import { firstRows } from '../support/first-rows.ts';
 import {
@@ -26,10 +27,10 @@ const directory = temporaryDirectory();
 // With it simulate says where the run is.
 const dev = firstRows('dev', 8);
 
-async function recordsOf(log: string): Promise<Record[]> {
+async function recordsIn(log: string): Promise<Record[]> {
   const { frames, tornBytes } = await readRoundLog(log);
   assert.equal(tornBytes, 0);
-  return frames.flatMap(({ frame }) => (frame?.$case === 'record' ? [frame.value] : []));
+  return recordsOf(frames);
 }
 
 /** What must hold at the end of a run, whatever was killed. */
@@ -40,7 +41,7 @@ async function assertWhole(finished: Finished, rounds: number) {
   for (const digest of result.replicaDigests) assert.equal(digest, result.replicaDigest, finished.stderr);
   const replayed = lastJson(await runOnebyte('replay', '--log', result.roundLog, '--json'));
   assert.deepEqual([replayed.round, replayed.adapterDigest], [rounds, result.adapterDigest]);
-  const records = await recordsOf(result.roundLog);
+  const records = await recordsIn(result.roundLog);
   assert.deepEqual(
     records.map(({ round }) => round),
     Array.from({ length: rounds }, (_, round) => round),
@@ -54,8 +55,8 @@ async function assertWhole(finished: Finished, rounds: number) {
 
 const flags = (name: string, rounds: number): string[] => [
   ...['--rounds', String(rounds), '--out', join(directory, name), '--json', '--workers', '2'],
-  ...['--set', 'data.test=', '--set', `data.dev=${dev}`, '--set', 'trainer.evaluateEvery=5'],
-  ...['--set', 'trainer.checkpointEvery=3', '--set', 'trainer.leaseMs=4000', '--set', 'trainer.heartbeatMs=1000'],
+  ...settingFlags(['data.test=', `data.dev=${dev}`, 'trainer.evaluateEvery=5', 'trainer.checkpointEvery=3']),
+  ...settingFlags(['trainer.leaseMs=4000', 'trainer.heartbeatMs=1000']),
 ];
 
 describe('kill -9', () => {
@@ -86,7 +87,7 @@ describe('kill -9', () => {
     assert.equal((await running.finished).code, EXIT.interrupted);
     const deaths = readdirSync(plan.directory).map((name) => readFileSync(join(plan.directory, name), 'utf8'));
     assert.deepEqual(deaths.sort(), planned.sort());
-    const rounds = (await recordsOf(join(directory, 'points', 'round.log'))).length + 5;
+    const rounds = (await recordsIn(join(directory, 'points', 'round.log'))).length + 5;
     await assertWhole(await runOnebyte('simulate', runFile, ...flags('points', rounds), '--resume'), rounds);
   });
 

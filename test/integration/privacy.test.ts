@@ -3,23 +3,22 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { settingFlags } from '../../cli/command.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { entriesOf } from '../../proto/record.ts';
-import { readRoundLog } from '../../trainer/store/round-log.ts';
+import { readRoundLog, recordsOf } from '../../trainer/store/round-log.ts';
 import type { CrashPlan } from '../support/crash-points.ts';
-import { crashing, lastJson, runFile, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { addressOf, crashing, lastJson, runFile, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
-const budget = [
-  ...['--set', 'worker.privacy.epsilon=4', '--set', 'worker.privacy.clip=2', '--set', 'worker.privacy.answerMs=0'],
-  ...['--set', 'learning.directions=2'],
-];
+const privacy = ['worker.privacy.epsilon=4', 'worker.privacy.clip=2', 'worker.privacy.answerMs=0'];
+const budget = settingFlags([...privacy, 'learning.directions=2']);
 const ledgerOf = (workers: number): string => join(directory, `ledger-of-${workers}`);
 const simulate = (name: string, workers: number): string[] => [
   ...['simulate', runFile, '--out', join(directory, name), '--rounds', '30', '--workers', String(workers), '--json'],
-  ...['--set', 'data.test=', '--set', 'data.dev=', '--set', 'trainer.quorum=all', ...budget],
-  ...['--set', `worker.privacy.ledger=${ledgerOf(workers)}`],
+  ...settingFlags(['data.test=', 'data.dev=', 'trainer.quorum=all', `worker.privacy.ledger=${ledgerOf(workers)}`]),
+  ...budget,
 ];
 const spentBy = (worker: number, workers: number): number =>
   readFileSync(join(ledgerOf(workers), `shard-${worker}-of-${workers}.jsonl`), 'utf8').split('\n').length - 1;
@@ -37,8 +36,7 @@ describe('a privacy budget', () => {
     assert.equal(readdirSync(plan.directory).length, 2, 'two deaths');
     const { frames } = await readRoundLog(lastJson(finished).roundLog);
     const inLog = (worker: number): number =>
-      frames.filter(({ frame }) => frame?.$case === 'record' && entriesOf(frame.value).some((e) => e.worker === worker))
-        .length;
+      recordsOf(frames).filter((record) => entriesOf(record).some((e) => e.worker === worker)).length;
     assert(spentBy(0, 2) >= inLog(0) + 2, `${spentBy(0, 2)} spent, ${inLog(0)} in the log, 2 killed`);
     assert(spentBy(1, 2) >= inLog(1));
   });
@@ -61,13 +59,13 @@ describe('a privacy budget', () => {
 
   it('stands in the status, and its worker needs no dev split and is asked for none', async (test) => {
     const out = ['--out', join(directory, 'status'), '--rounds', '100000'];
-    const settings = ['--set', 'trainer.heartbeatMs=200', '--set', 'trainer.evaluateEvery=5'];
-    const flags = [...out, ...settings, '--set', 'learning.directions=2'];
+    const settings = ['trainer.heartbeatMs=200', 'trainer.evaluateEvery=5', 'learning.directions=2'];
+    const flags = [...out, ...settingFlags(settings)];
     const trainer = startOnebyte(['trainer', runFile, ...flags], { LOG_LEVEL: 'debug' });
     test.after(() => trainer.process.kill('SIGKILL'));
-    const address = (await trainer.line(/"address":"([^"]+)"/))[1]!;
+    const address = await addressOf(trainer);
     const own = ['--name', 'private', '--data', join(tinyReviews, 'train.jsonl')];
-    const elsewhere = ['--set', `worker.privacy.ledger=${join(directory, 'other')}`, '--set', 'data.dev='];
+    const elsewhere = settingFlags([`worker.privacy.ledger=${join(directory, 'other')}`, 'data.dev=']);
     const worker = startOnebyte(['worker', runFile, '--trainer', address, ...own, ...budget, ...elsewhere]);
     test.after(() => worker.process.kill('SIGKILL'));
     await trainer.line(/worker 0: its rows have told ε/);

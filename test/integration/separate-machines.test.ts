@@ -3,12 +3,11 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { lastJson, type Running, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import { addressOf, lastJson, type Running, startOnebyte, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
 const model = join(tinyReviews, 'model');
-const listening = async (trainer: Running): Promise<string> => (await trainer.line(/"address":"([^"]+)"/))[1]!;
 
 /** A run file that names no data at all. */
 const runFile = join(directory, 'run.yaml');
@@ -19,7 +18,7 @@ describe('a trainer that may not see the data', () => {
   it('needs no data of its own: workers evaluate the dev split that they agree on', async () => {
     const flags = ['--rounds', '1', '--out', join(directory, 'blind'), '--json', '--set', 'trainer.devRows=500'];
     const trainer = startOnebyte(['trainer', runFile, ...flags]);
-    const address = await listening(trainer);
+    const address = await addressOf(trainer);
     const other = startOnebyte(['worker', '--trainer', address, ...rows, '--dev', join(tinyReviews, 'test.jsonl')]);
     const refused = await other.finished;
     assert.equal(refused.code, 2, refused.stderr);
@@ -52,14 +51,14 @@ describe('a worker whose trainer was started again as another run', () => {
       return trainer;
     };
     const first = start('first');
-    const address = await listening(first);
+    const address = await addressOf(first);
     const worker = startOnebyte(['worker', '--trainer', address, '--name', 'w', ...rows]);
     test.after(() => worker.process.kill('SIGKILL'));
     await first.line(/round 10: /);
     first.process.kill('SIGKILL');
     await first.finished;
     const second = start('second', '--listen', address);
-    await listening(second);
+    await addressOf(second);
     await worker.line(/another run than this worker's is there: .*worker w holds \d+ records, this run has made 0/);
     second.process.kill('SIGKILL');
     await second.finished;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { settingFlags } from '../../cli/command.ts';
@@ -10,9 +10,18 @@ import { openSafetensors } from '../../formats/safetensors.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { metricsFile, readMetrics } from '../../trainer/metrics/metrics-file.ts';
-import { readRoundLog } from '../../trainer/store/round-log.ts';
+import { readRoundLog, recordsOf } from '../../trainer/store/round-log.ts';
 import { firstRows } from '../support/first-rows.ts';
-import { bin, commandLine, goldenFiles, lastJson, runFile, runOnebyte, startOnebyte } from '../support/onebyte.ts';
+import {
+  bin,
+  commandLine,
+  goldenFiles,
+  lastJson,
+  processIds,
+  runFile,
+  runOnebyte,
+  startOnebyte,
+} from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
@@ -25,12 +34,11 @@ const simulate = async (name: string, ...flags: string[]) => {
   return lastJson(finished);
 };
 
-const recordsOf = async (log: string): Promise<Record[]> =>
-  (await readRoundLog(log)).frames.flatMap(({ frame }) => (frame?.$case === 'record' ? [frame.value] : []));
+const recordsIn = async (log: string): Promise<Record[]> => recordsOf((await readRoundLog(log)).frames);
 
 describe('onebyte simulate', () => {
   it('learns tiny-reviews with four workers, and all replicas and the replayed log hold the same adapter', async () => {
-    const result = await simulate('demo', '--set', 'trainer.evaluateEvery=50');
+    const result = await simulate('demo', ...settingFlags(['trainer.evaluateEvery=50', 'trainer.quorum=all']));
     assert.equal(result.accuracyBefore, 0.5);
     assert(result.accuracyAfter >= 0.97, `accuracy ${result.accuracyAfter}`);
     assert(result.lossAfter < result.lossBefore);
@@ -89,7 +97,7 @@ describe('onebyte simulate', () => {
   for (const train of ['both', 'B'])
     it(`continues an adapter, train: ${train}: it begins where the other ended, and replicas and log agree`, async () => {
       const from = out('demo/checkpoints/round-000200');
-      const adapter = ['--set', `adapter.from=${from}`, '--set', `adapter.train=${train}`];
+      const adapter = settingFlags([`adapter.from=${from}`, `adapter.train=${train}`]);
       const flags = ['--workers', '2', '--rounds', '3', ...adapter, ...fewDevRows];
       const result = await simulate(`continued-${train}`, ...flags);
       assert(result.accuracyBefore >= 0.97, `accuracy ${result.accuracyBefore}`);
@@ -108,11 +116,11 @@ describe('onebyte simulate', () => {
     });
 
   it('gives the same bytes twice with quorum: all', async () => {
-    const all = ['--set', 'trainer.quorum=all', '--set', 'data.test=', ...fewDevRows];
+    const all = [...settingFlags(['trainer.quorum=all', 'data.test=']), ...fewDevRows];
     const flags = ['--workers', '3', '--rounds', '8', ...all];
     const first = await simulate('twice-a', ...flags);
     const second = await simulate('twice-b', ...flags);
-    assert.deepEqual(await recordsOf(first.roundLog), await recordsOf(second.roundLog));
+    assert.deepEqual(await recordsIn(first.roundLog), await recordsIn(second.roundLog));
     assert.equal(first.adapterDigest, second.adapterDigest);
     assert.equal(first.gradients, 8 * 8 * 3);
   });
@@ -232,11 +240,7 @@ describe('onebyte simulate', () => {
 });
 
 /** Process ids whose command line names `path`. */
-const processesOf = (path: string): number[] =>
-  readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => commandLine(pid).includes(path));
+const processesOf = (path: string): number[] => processIds().filter((pid) => commandLine(pid).includes(path));
 
 /** Resolves when process `pid`, which is no child of ours, is gone. */
 async function ended(pid: number): Promise<void> {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { fingerprintBaseModel, openBaseModel } from '../../model/base-model.ts';
 import { createForward } from '../../model/runtime/forward.ts';
-import { OperatingError } from '../../proto/operating-error.ts';
+import { onCpu } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 
 const llama = join(goldenFiles, 'models/llama');
@@ -47,17 +47,8 @@ function withHeader(
   return copy;
 }
 
-function refuses(directory: string, ...parts: RegExp[]): void {
-  assert.throws(
-    () => openBaseModel(directory),
-    (error) => {
-      assert(error instanceof OperatingError);
-      assert.equal(error.exitCode, 2);
-      for (const part of parts) assert.match(error.message, part);
-      return true;
-    },
-  );
-}
+const refuses = (directory: string, message: RegExp): void =>
+  assert.throws(() => openBaseModel(directory), { name: 'OperatingError', exitCode: 2, message });
 
 describe('a base model directory is refused', () => {
   it('when it is not there, or holds no weights', () => {
@@ -69,8 +60,7 @@ describe('a base model directory is refused', () => {
   it('with an architecture that is not supported, by name and with the list of those that are', () => {
     refuses(
       withConfig(llama, { model_type: 'mamba' }),
-      /config.json: model_type "mamba" is not supported/,
-      /gpt2, granite, llama/,
+      /config.json: model_type "mamba" is not supported.*gpt2, granite, llama/,
     );
     refuses(withConfig(llama, { model_type: 'toString' }), /"toString" is not supported/);
   });
@@ -132,7 +122,7 @@ describe('a base model directory is refused', () => {
   it('with a file that is cut short, by name', () => {
     const copy = copyOf(llama);
     truncateSync(join(copy, 'model.safetensors'), 100_000);
-    refuses(copy, /model.safetensors/, /leave the file/);
+    refuses(copy, /model.safetensors.*leave the file/);
   });
   it('with an index that names what is not there, or leaves the directory', () => {
     const sharded = join(goldenFiles, 'variations/llama_f16_shards');
@@ -153,7 +143,7 @@ describe('a forward pass', () => {
     const bytes = readFileSync(tensor.file);
     bytes.writeFloatLE(Number.NaN, tensor.offset + 40);
     writeFileSync(tensor.file, bytes);
-    await assert.rejects(createForward(model, undefined, { provider: 'cpu', threads: 1, quantize: 'none' }), {
+    await assert.rejects(createForward(model, undefined, onCpu), {
       name: 'OperatingError',
       exitCode: 2,
       message: /model.safetensors: tensor model.layers.1.mlp.up_proj.weight holds NaN at element 10/,
@@ -169,13 +159,12 @@ describe('a forward pass in float16', () => {
     for (let at = offset; at < offset + bytes; at += 4) written.writeFloatLE(written.readFloatLE(at) * 2 ** 18, at);
     writeFileSync(file, written);
     const model = openBaseModel(copy);
-    const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
-    await assert.rejects(createForward(model, undefined, { ...options, precision: 'float16' }), {
+    await assert.rejects(createForward(model, undefined, { ...onCpu, precision: 'float16' }), {
       exitCode: 2,
       message:
         /every weight is finite \(worker.precision float16 holds .*set worker.precision: bfloat16, or float32 for finite differences\)/,
     });
-    const forward = await createForward(model, undefined, { ...options, precision: 'bfloat16' });
+    const forward = await createForward(model, undefined, { ...onCpu, precision: 'bfloat16' });
     await forward.close();
   });
 });

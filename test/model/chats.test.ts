@@ -9,6 +9,7 @@ import { createForward } from '../../model/runtime/forward.ts';
 import type { EncodedChat, Refused } from '../../model/rust-tokenizer.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
+import { onCpu } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 
 const golden = join(goldenFiles, 'chats');
@@ -59,7 +60,7 @@ for (const name of readdirSync(golden).sort())
       const model = openBaseModel(directory);
       const adapters = { base: undefined, adapter: readFixtureAdapter(join(directory, 'adapter'), model) } as const;
       for (const [variant, adapter] of Object.entries(adapters)) {
-        const forward = await createForward(model, adapter, { provider: 'cpu', threads: 1, quantize: 'none' });
+        const forward = await createForward(model, adapter, onCpu);
         const losses = await forward.losses(rows, 1, adapter?.theta);
         await forward.close();
         const expected = all.filter((_, i) => isEncoded(encoded[i]!)).map(({ nll }) => nll[variant as 'base']);

@@ -12,7 +12,7 @@ import { type BaseModel, openBaseModel } from '../../model/base-model.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
-import { rowsOf as rowsIn } from '../support/golden-models.ts';
+import { onCpu, rowsOf as rowsIn } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -69,7 +69,7 @@ function readAdapter(directory: string, model: BaseModel) {
 function summedLosses(rows: readonly TokenRow[]) {
   const known = new Map<string, Promise<number>>();
   const compute = async (model: BaseModel, adapter: ReturnType<typeof readAdapter> | undefined) => {
-    const forward = await createForward(model, adapter, { provider: 'cpu', threads: 1, quantize: 'none' });
+    const forward = await createForward(model, adapter, onCpu);
     const losses = await forward.losses(rows, 1, adapter?.theta);
     await forward.close();
     return losses.reduce((sum, loss) => sum + loss, 0);

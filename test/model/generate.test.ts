@@ -11,11 +11,11 @@ import { createForward } from '../../model/runtime/forward.ts';
 import { chooseToken } from '../../model/sampling.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
+import { onCpu } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 
 /** An HF directory of SmolLM2-135M-Instruct, where there is one. */
 const SMOLLM2 = process.env.ONEBYTE_SMOLLM2;
-const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 const GREEDY: GenerationRules = { temperature: 0, topP: 1, seed: 0, maxTokens: 24, stop: [], endIds: new Set() };
 
 // python test/golden/make/generation.py test/golden SMOLLM2_DIRECTORY > test/golden/generation.json
@@ -42,7 +42,7 @@ describe('a greedy continuation is that of transformers', () => {
       assert(Object.values(variants).flat(2).length > 0, 'there is something to compare');
       for (const [variant, expected] of Object.entries(variants)) {
         const adapter = variant === 'base' ? undefined : readFixtureAdapter(join(directory, adapterName), model);
-        const continuation = await createContinuation(model, adapter, options);
+        const continuation = await createContinuation(model, adapter, onCpu);
         const got = await greedy(continuation, prompts!, 24);
         await continuation.close();
         // A golden row ends early where two tokens are too close to tell apart.
@@ -59,7 +59,7 @@ describe('a greedy continuation is that of transformers', () => {
   }, async () => {
     const directory = SMOLLM2 ?? '';
     const tokenizer = await loadTokenizer(directory);
-    const continuation = await createContinuation(openBaseModel(directory), undefined, { ...options, threads: 2 });
+    const continuation = await createContinuation(openBaseModel(directory), undefined, { ...onCpu, threads: 2 });
     const prompts = (await tokenizer.encode(smollm2.texts)).map(({ ids }) => ids);
     const rules = { ...GREEDY, maxTokens: 48, endIds: tokenizer.endIds };
     const texts = await generateTexts({ continuation, tokenizer }, prompts, rules);
@@ -81,7 +81,7 @@ describe('generated text', () => {
 
   before(async () => {
     tokenizer = await loadTokenizer(directory);
-    continuation = await createContinuation(model, undefined, options);
+    continuation = await createContinuation(model, undefined, onCpu);
     prompt = [...(await tokenizer.encode(['the film was']))[0]!.ids];
   });
   after(async () => {
@@ -98,10 +98,10 @@ describe('generated text', () => {
   it('follows a long prompt, read in pieces, by the logits of one pass', async () => {
     const model = openBaseModel(join(goldenFiles, 'models/mistral'));
     const long = Array.from({ length: 400 }, (_, i) => (i * 7) % 90);
-    const forward = await createForward(model, undefined, options);
+    const forward = await createForward(model, undefined, onCpu);
     const expected = await forward.logits([{ ids: [...long, 0], labels: [400] }], 1);
     await forward.close();
-    const continuation = await createContinuation(model, undefined, options);
+    const continuation = await createContinuation(model, undefined, onCpu);
     await continuation.continueRows([long], async (_, logits) => {
       // Sums over keys in other orders.
       for (const [id, logit] of expected.entries()) assert(Math.abs(logits[id]! - logit) < 1e-4, `${id}`);

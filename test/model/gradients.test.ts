@@ -1,6 +1,6 @@
 /** Gradients by reverse mode beside slopes by forward mode, for every family. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { adapterLayout } from '../../kernels/adapter-layout.ts';
@@ -11,7 +11,7 @@ import { createForward, type ForwardOptions } from '../../model/runtime/forward.
 import { keepsRows, planGradient, planLosses } from '../../model/tiles.ts';
 import { completionRow, type TokenRow } from '../../model/token-row.ts';
 import { onCpu, openGolden } from '../support/golden-models.ts';
-import { goldenFiles } from '../support/onebyte.ts';
+import { goldenFiles, goldenModels } from '../support/onebyte.ts';
 
 const DIRECTIONS = 8;
 const KEY = roundKey(seedKey(11), 0, 0);
@@ -68,10 +68,8 @@ function assertNear(got: ArrayLike<number>, expected: ArrayLike<number>, error: 
 }
 
 describe('the gradient of', () => {
-  for (const folder of ['models', 'variations'])
-    for (const { name } of readdirSync(join(goldenFiles, folder), { withFileTypes: true }).filter((e) =>
-      e.isDirectory(),
-    ))
+  for (const folder of ['models', 'variations'] as const)
+    for (const name of goldenModels(folder))
       it(`${name} has the slopes of forward mode along directions`, async () => {
         const { rows, theta, ...opened } = openGolden(join(goldenFiles, folder, name));
         const expected = await byForwardMode(opened, opened, rows, theta);

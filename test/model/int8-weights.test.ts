@@ -9,7 +9,7 @@ import { adaptableLinears } from '../../model/architecture.ts';
 import { openBaseModel, type WeightTensor } from '../../model/base-model.ts';
 import { BLOCK, int8Parts, int8Weights } from '../../model/int8-weights.ts';
 import { createForward } from '../../model/runtime/forward.ts';
-import { rowOf } from '../support/golden-models.ts';
+import { onCpu, rowOf } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 
 const models = join(goldenFiles, 'models');
@@ -58,13 +58,10 @@ describe('int8 base weights', () => {
     it(`give the loss of the rounded weights (${name})`, async () => {
       const { examples } = JSON.parse(readFileSync(join(models, name, 'expected.json'), 'utf8'));
       const rows = examples.map(rowOf);
-      const options = { provider: 'cpu', threads: 1, quantize: 'int8' } as const;
+      const options = { ...onCpu, quantize: 'int8' } as const;
       const quantized = await createForward(openBaseModel(join(models, name)), undefined, options);
-      const rounded = await createForward(openBaseModel(dequantizedCopy(name)), undefined, {
-        ...options,
-        quantize: 'none',
-      });
-      const exact = await createForward(openBaseModel(join(models, name)), undefined, { ...options, quantize: 'none' });
+      const rounded = await createForward(openBaseModel(dequantizedCopy(name)), undefined, onCpu);
+      const exact = await createForward(openBaseModel(join(models, name)), undefined, onCpu);
       const [got, expected, unrounded] = await Promise.all(
         [quantized, rounded, exact].map((forward) => forward.losses(rows, 1)),
       );

@@ -22,8 +22,8 @@ import { openBaseModel } from '../../model/base-model.ts';
 import { type MergeableModel, mergeAdapter } from '../../model/merge.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import type { LinearModule } from '../../proto/adapter.ts';
-import { rowOf } from '../support/golden-models.ts';
-import { goldenFiles } from '../support/onebyte.ts';
+import { onCpu, rowOf } from '../support/golden-models.ts';
+import { goldenFiles, goldenModels } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const MODELS = join(goldenFiles, 'models/');
@@ -169,17 +169,13 @@ describe('a merged directory', () => {
 });
 
 describe('a model with its adapter folded in', () => {
-  for (const fixture of readdirSync(MODELS).filter((name) => !name.includes('.')))
+  for (const fixture of goldenModels())
     it(`gives the losses that PEFT gives with the adapter beside it: ${fixture}`, async () => {
       const directory = join(MODELS, fixture);
       const { examples, variants, tolerance } = JSON.parse(readFileSync(join(directory, 'expected.json'), 'utf8'));
       const out = join(temporaryDirectory(), 'out');
       mergeAdapter(openBaseModel(directory), join(directory, 'adapter'), out);
-      const forward = await createForward(openBaseModel(out), undefined, {
-        provider: 'cpu',
-        threads: 1,
-        quantize: 'none',
-      });
+      const forward = await createForward(openBaseModel(out), undefined, onCpu);
       const losses = await forward.losses(examples.map(rowOf), 1);
       await forward.close();
       variants.adapter.nll.forEach((nll: number, i: number) => {

@@ -18,10 +18,8 @@ import { createForward } from '../../model/runtime/forward.ts';
 import { precisionOf } from '../../model/runtime/forward-session.ts';
 import { checkFloat32, FINE, fineProduct } from '../../model/runtime/tf32.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
-import { fixtures, rowsOf } from '../support/golden-models.ts';
+import { fixtures, onCpu, rowsOf } from '../support/golden-models.ts';
 import { goldenFiles, tinyReviews } from '../support/onebyte.ts';
-
-const cpu = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 
 /**
  * Relative, of a loss and of the slopes of three rows. A factor or product of b bits is off by 2^−b at most, of a few hundred in a
@@ -47,8 +45,8 @@ describe('the CPU provider in another precision', () => {
         const rows = rowsOf(expected);
         const direction = adapter.theta.map((_, i) => (i % 3 === 0 ? 1 : -1));
         const measure = async (precision: Precision) => {
-          const plain = await createForward(model, adapter, { ...cpu, precision });
-          const dual = await createForward(model, adapter, { ...cpu, precision, tangents: 'float32', signed: false });
+          const plain = await createForward(model, adapter, { ...onCpu, precision });
+          const dual = await createForward(model, adapter, { ...onCpu, precision, tangents: 'float32', signed: false });
           const measured = {
             losses: await plain.losses(rows, 1, adapter.theta),
             slopes: await dual.slopes(rows, adapter.theta, direction),
@@ -169,7 +167,7 @@ describe('tangents in float16', () => {
     const z = { signs: await referenceBackend.signs(key, 0, 2, elements), firstBlocks: [0, 0], stripes: 1 };
     const whole = direction(key, 0, elements, 1);
     const slopes = async (precision: Precision, signed: boolean) => {
-      const forward = await createForward(llama, adapter, { ...cpu, precision, tangents: 'float32', signed });
+      const forward = await createForward(llama, adapter, { ...onCpu, precision, tangents: 'float32', signed });
       const slopes = await forward.slopes(rows, theta, signed ? z : Float32Array.from(whole));
       await forward.close();
       return slopes.subarray(0, rows.length);
@@ -212,7 +210,7 @@ describe('the precision that is taken unasked', () => {
 describe('a precision that is not there', () => {
   const model = openBaseModel(join(goldenFiles, 'models/llama'));
   it('is refused by provider', async () => {
-    const refused = createForward(model, undefined, { ...cpu, provider: 'webgpu', precision: 'bfloat16' });
+    const refused = createForward(model, undefined, { ...onCpu, provider: 'webgpu', precision: 'bfloat16' });
     await assert.rejects(
       refused,
       /worker.precision bfloat16: provider webgpu has float32; set worker.precision: float32, or worker.provider: cuda/,
@@ -221,7 +219,7 @@ describe('a precision that is not there', () => {
   it('is refused beside 8 bits', async () => {
     for (const eight of [{ quantize: 'int8' }, { tangents: 'int8' }] as const)
       await assert.rejects(
-        createForward(model, undefined, { ...cpu, ...eight, precision: 'float16' }),
+        createForward(model, undefined, { ...onCpu, ...eight, precision: 'float16' }),
         /worker.precision float16: products in 8 bits/,
       );
   });
@@ -231,12 +229,12 @@ describe('a device', () => {
   const model = openBaseModel(join(goldenFiles, 'models/llama'));
   it('is one of provider cuda', async () => {
     await assert.rejects(
-      createForward(model, undefined, { ...cpu, device: 1 }),
+      createForward(model, undefined, { ...onCpu, device: 1 }),
       /worker.device 1: the provider is cpu, expected cuda/,
     );
   });
   it('is one that the machine has', async () => {
-    const refused = createForward(model, undefined, { ...cpu, provider: 'cuda', device: 63 });
+    const refused = createForward(model, undefined, { ...onCpu, provider: 'cuda', device: 63 });
     await assert.rejects(refused, /worker.device 63: this machine has \d+ NVIDIA GPUs?/);
   });
 });

@@ -1,6 +1,5 @@
 /** Directional derivatives by forward-mode differentiation beside differences of the losses, for every family. */
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { type AdapterLayout, adapterLayout } from '../../kernels/adapter-layout.ts';
@@ -13,7 +12,7 @@ import { createForward, type ForwardOptions } from '../../model/runtime/forward.
 import { hasExactInt8 } from '../../model/runtime/int8-support.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
 import { onCpu, openGolden } from '../support/golden-models.ts';
-import { goldenFiles } from '../support/onebyte.ts';
+import { goldenFiles, goldenModels } from '../support/onebyte.ts';
 
 /** An HF directory of SmolLM2-135M-Instruct, where there is one. */
 const SMOLLM2 = process.env.ONEBYTE_SMOLLM2;
@@ -73,10 +72,8 @@ const ERROR = 0.01;
 const RELU = 0.05;
 
 describe('the tangents of', () => {
-  for (const folder of ['models', 'variations'])
-    for (const { name } of readdirSync(join(goldenFiles, folder), { withFileTypes: true }).filter((e) =>
-      e.isDirectory(),
-    ))
+  for (const folder of ['models', 'variations'] as const)
+    for (const name of goldenModels(folder))
       it(`${name} are the slopes of its losses`, async () => {
         const { rows, model, layout, theta } = openGolden(join(goldenFiles, folder, name));
         const z = await directionsOf(layout);
@@ -145,7 +142,7 @@ describe('slopes', () => {
 describe('tangents in int8', () => {
   it('give slopes that correlate with those in float32, in every family', async (t) => {
     if (!(await hasExactInt8())) return t.skip('the 8-bit products of this CPU saturate');
-    for (const name of readdirSync(join(goldenFiles, 'models')).filter((name) => !name.includes('.'))) {
+    for (const name of goldenModels()) {
       const { rows, model, layout, theta } = openGolden(join(goldenFiles, 'models', name));
       const z = await directionsOf(layout);
       const slopes = (tangents: 'float32' | 'int8') =>

@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { openBaseModel } from '../../model/base-model.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
-import { rowsOf } from '../support/golden-models.ts';
+import { onCpu, rowsOf } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 
 const variations = join(goldenFiles, 'variations');
@@ -25,7 +25,7 @@ describe('a variation of a family', () => {
       const adapters = { base: undefined, adapter: readFixtureAdapter(join(directory, 'adapter'), model) };
       assert.equal(adapters.adapter.layout.modules.length, model.linearModules.length, 'PEFT adapts the same layers');
       for (const [variant, adapter] of Object.entries(adapters)) {
-        const forward = await createForward(model, adapter, { provider: 'cpu', threads: 1, quantize: 'none' });
+        const forward = await createForward(model, adapter, onCpu);
         const losses = await forward.losses(rows, 1, adapter?.theta);
         const logits = await forward.logits(rows, 1, adapter?.theta);
         await forward.close();

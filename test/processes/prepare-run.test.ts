@@ -1,18 +1,16 @@
 /** What a run file leaves open is settled before the run begins. */
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { writePeftAdapter } from '../../formats/peft-adapter.ts';
 import { prepareRun } from '../../processes/prepare-run.ts';
 import { adapterElements } from '../../proto/adapter.ts';
 import { readRunFile, settled } from '../../settings/run-file.ts';
-import { root } from '../support/onebyte.ts';
+import { runFile } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 /** 49,152 adapter elements. */
-const FILE = join(root, 'examples/tiny-reviews/run.yaml');
 const configOf = async (...settings: string[]) =>
-  (await prepareRun(settled(readRunFile(FILE, settings), undefined))).config;
+  (await prepareRun(settled(readRunFile(runFile, settings), undefined))).config;
 const learningOf = async (...settings: string[]) => (await configOf(...settings)).learning;
 
 describe('a run config', () => {

@@ -185,7 +185,7 @@ export class Adversary {
     if (this.does('fill the record')) for (let i = 0; i < FLOOD; i++) say(this.round, i * directions, directions);
     else say(this.round, 0, 1 + this.below(directions));
     if (!this.does('repeat itself late')) return;
-    const { openings } = { openings: this.world.rules.learning.maxStaleness + 1 };
+    const openings = this.world.rules.learning.maxStaleness + 1;
     for (let i = 0; i < FLOOD; i++) this.world.clock.after(400 * (i + 1), () => say(this.round - openings, i, 1));
   }
 

@@ -7,7 +7,7 @@ import { groupAppends } from '../../trainer/core/group-commit.ts';
 import { restoreTrainer } from '../../trainer/core/restore.ts';
 import type { Effect, Event, Refusal, StreamId, TrainerState } from '../../trainer/core/state.ts';
 import { step } from '../../trainer/core/step.ts';
-import { LOG_FORMAT, parseRoundLog } from '../../trainer/store/round-log.ts';
+import { LOG_FORMAT, parseRoundLog, recordsOf } from '../../trainer/store/round-log.ts';
 import { DiskError, VirtualDisk } from './disk.ts';
 import { spoilEffects, spoilEvent, spoilRestored, spoilStep } from './planted-bugs.ts';
 import { applyVirtually, copyReplica, moveReplica, startReplica } from './virtual-replica.ts';
@@ -94,7 +94,7 @@ export class VirtualTrainer {
     if (world.bug !== 'keep the torn tail') disk.truncate(validBytes);
     this.position = disk.length;
     this.replica = startReplica(world.rule, world.rules.continuesAdapter);
-    const records = frames.flatMap(({ frame }): Record[] => (frame?.$case === 'record' ? [frame.value] : []));
+    const records = recordsOf(frames);
     for (const record of records) this.replica = applyVirtually(this.replica, world.rule, record);
     const { issuedRounds } = world.invariants;
     world.invariants.check(

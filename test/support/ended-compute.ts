@@ -1,14 +1,13 @@
 /** A process that ends its compute thread while that measures, and then itself with code 3: what a refused worker does. */
 import { strict as assert } from 'node:assert';
-import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { prepareRun } from '../../processes/prepare-run.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { readRunFile, settled } from '../../settings/run-file.ts';
 import { startCompute } from '../../worker/remote-compute.ts';
-import { tinyReviews } from './onebyte.ts';
+import { runFile } from './onebyte.ts';
 
-const run = readRunFile(join(tinyReviews, 'run.yaml'), ['learning.rows=64']);
+const run = readRunFile(runFile, ['learning.rows=64']);
 const { config } = await prepareRun(settled(run, undefined));
 const compute = startCompute();
 const files = { modelDirectory: run.model, trainFiles: [run.data.train!].flat(), devFile: undefined };

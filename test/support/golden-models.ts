@@ -6,7 +6,7 @@ import { openBaseModel } from '../../model/base-model.ts';
 import { createForward, type ForwardOptions } from '../../model/runtime/forward.ts';
 import { completionRow, type TokenRow } from '../../model/token-row.ts';
 import { readFixtureAdapter } from './fixture-adapter.ts';
-import { goldenFiles } from './onebyte.ts';
+import { goldenFiles, goldenModels } from './onebyte.ts';
 
 const models = join(goldenFiles, 'models');
 
@@ -18,10 +18,10 @@ export interface Fixture {
 }
 
 export function fixtures(): Fixture[] {
-  const directories = readdirSync(models, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  return directories
-    .map(({ name }) => ({ name, golden: JSON.parse(readFileSync(join(models, name, 'expected.json'), 'utf8')) }))
-    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  return goldenModels().map((name) => ({
+    name,
+    golden: JSON.parse(readFileSync(join(models, name, 'expected.json'), 'utf8')),
+  }));
 }
 
 interface Sequence {

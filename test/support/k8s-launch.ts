@@ -6,8 +6,14 @@ import { type LaunchPlan, launchPlan, type RenderFlags } from '../../k8s/render/
 import type { Loose } from './k8s-policy.ts';
 import { runFile } from './onebyte.ts';
 
-const DEFAULTS: RenderFlags = {
-  ...{ name: 'onebyte', namespace: 'onebyte', gpus: 0, cpu: '1', memory: '2Gi', scratch: '1Gi', storage: '1Gi' },
+export const DEFAULTS = {
+  name: 'onebyte',
+  namespace: 'onebyte',
+  gpus: 0,
+  cpu: '1',
+  memory: '2Gi',
+  scratch: '1Gi',
+  storage: '1Gi',
 };
 
 export const tinyPlan = (flags: Partial<RenderFlags> = {}): LaunchPlan =>

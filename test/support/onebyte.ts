@@ -1,6 +1,6 @@
 /** Runs the `onebyte` command as a user would: a process of its own. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +10,9 @@ import { packageRoot } from '../../platform/own-package.ts';
 export const root = packageRoot();
 /** Figures and files made by others' code. */
 export const goldenFiles = join(root, 'test/golden');
+/** Names of the models in a folder of them. */
+export const goldenModels = (folder: 'models' | 'variations' = 'models'): string[] =>
+  readdirSync(join(goldenFiles, folder), { withFileTypes: true }).flatMap((e) => (e.isDirectory() ? [e.name] : []));
 export const tinyReviews = join(root, 'examples/tiny-reviews');
 export const runFile = join(tinyReviews, 'run.yaml');
 export const bin = join(root, 'bin/onebyte.js');
@@ -90,6 +93,12 @@ export function lastJson({ stdout, stderr, code }: Finished) {
 export const childrenOf = (pid: number): number[] =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
 
+/** Of all processes of this machine (Linux). */
+export const processIds = (): number[] =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+
 /** The arguments of a process, apart by NUL; empty where it is gone (Linux). */
 export const commandLine = (pid: number): string => {
   try {
@@ -98,3 +107,6 @@ export const commandLine = (pid: number): string => {
     return '';
   }
 };
+
+/** Where a trainer that was started says that it listens. */
+export const addressOf = async (trainer: Running): Promise<string> => (await trainer.line(/"address":"([^"]+)"/))[1]!;

@@ -1,6 +1,5 @@
 /** An honest worker without a model: the real protocol, a real replica, and seeded bytes in place of measured ones. */
 import seedrandom from 'seedrandom';
-import { next } from '../../bench/hostile/hostile-peer.ts';
 import { referenceBackend } from '../../kernels/reference.ts';
 import { applyRecord, initialReplica, type ReplicaState, replicaDigest } from '../../kernels/replica.ts';
 import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../../kernels/run-replica.ts';
@@ -8,7 +7,7 @@ import { decodeSnapshot } from '../../kernels/snapshot.ts';
 import { Notice_Kind } from '../../proto/gen/onebyte.ts';
 import { DIGEST_EVERY } from '../../proto/limits.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../../proto/run-config.ts';
-import { type ClientAccess, connectTrainer } from '../../worker/transport/trainer-client.ts';
+import { type ClientAccess, connectTrainer, nextMessage } from '../../worker/transport/trainer-client.ts';
 
 export const PLAIN: ClientAccess = { tls: undefined, joinToken: undefined };
 
@@ -39,7 +38,7 @@ export async function protocolWorker(address: string, options: ProtocolWorkerOpt
     const runConfig = runConfigSha256(canonicalJson(config));
     const hello = { name, resumeSecret: Buffer.alloc(0), runConfigSha256: runConfig, computesOn };
     stream.send({ $case: 'hello', value: hello });
-    const welcome = await next(stream);
+    const welcome = await nextMessage(stream);
     if (welcome?.$case !== 'welcome') throw new Error(`expected a welcome, got ${welcome?.$case}`);
     heartbeat = setInterval(() => stream.send({ $case: 'heartbeat', value: {} }), welcome.value.heartbeatMs);
     let replica = initialReplica(rule, trainedPart(layoutOf(config), initialMatrices(config, Buffer.alloc(0))));
@@ -54,7 +53,7 @@ export async function protocolWorker(address: string, options: ProtocolWorkerOpt
     sendDigest();
     contribute();
     for (;;) {
-      const message = await next(stream);
+      const message = await nextMessage(stream);
       if (message?.$case === 'notice' && LAST_WORDS.includes(message.value.kind)) return replica;
       if (message?.$case === 'notice' && message.value.kind !== Notice_Kind.LATE) throw new Error(message.value.text);
       if (message?.$case === 'evaluate') {

@@ -1,14 +1,12 @@
 /** The tokenizers whose ids test/golden/tokenizers/nasty-lines.json holds: texts of tokenizer.json, by name. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { goldenFiles, root } from './onebyte.ts';
+import { goldenModels, root } from './onebyte.ts';
 import { TOKENIZER_VARIANTS } from './tokenizer-variants.ts';
 
 /** Shapes of families on small vocabularies, the fixtures' (each once), the demo's, and SmolLM2's whole one. */
 export function tokenizerKinds(): Record<string, string> {
-  const fixtures = readdirSync(join(goldenFiles, 'models'), { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map(({ name }) => `test/golden/models/${name}`);
+  const fixtures = goldenModels().map((name) => `test/golden/models/${name}`);
   const kinds = new Map(Object.entries(TOKENIZER_VARIANTS).map(([name, json]) => [JSON.stringify(json), name]));
   for (const directory of ['examples/tiny-reviews/model', 'examples/smollm2-sentiment/template', ...fixtures]) {
     const text = readFileSync(join(root, directory, 'tokenizer.json'), 'utf8');

@@ -5,7 +5,7 @@ import { existsSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { it } from 'node:test';
+import { it, type TestContext } from 'node:test';
 import { readPeftAdapter } from '../../formats/peft-adapter.ts';
 import type { Backend } from '../../kernels/backend.ts';
 import { referenceBackend } from '../../kernels/reference.ts';
@@ -49,11 +49,17 @@ it('listens no longer when what is told of its address fails', async (test) => {
   await assert.rejects(once(connecting, 'connect'), { code: 'ECONNREFUSED' });
 });
 
-it('writes the last checkpoint when it was killed between the last record and that', async (test) => {
+/** @returns the directory of a run of three rounds that is done */
+async function endedRun(test: TestContext, config = smallRunConfig()): Promise<string> {
   const directory = temporaryDirectory();
-  const first = await testTrainer(test, { directory, rounds: 3 });
-  await protocolWorker(first.address, { name: 'w', config: first.config });
-  await first.result;
+  const trainer = await testTrainer(test, { directory, config, rounds: 3 });
+  await protocolWorker(trainer.address, { name: 'w', config });
+  await trainer.result;
+  return directory;
+}
+
+it('writes the last checkpoint when it was killed between the last record and that', async (test) => {
+  const directory = await endedRun(test);
   const last = join(checkpointsOf(directory), checkpointName(3));
   rmSync(last, { recursive: true });
   const { checkpointDir } = await (await testTrainer(test, { directory, rounds: 3, resume: true })).result;
@@ -62,10 +68,7 @@ it('writes the last checkpoint when it was killed between the last record and th
 });
 
 it('passes over an evaluation in the log that nobody can have counted, and says so', async (test) => {
-  const directory = temporaryDirectory();
-  const first = await testTrainer(test, { directory, rounds: 3 });
-  await protocolWorker(first.address, { name: 'w', config: first.config });
-  await first.result;
+  const directory = await endedRun(test);
   const log = await reopenRoundLog(roundLogFile(directory), await readRoundLog(roundLogFile(directory)));
   const poisoned = { round: 2, rows: 4, correct: 3, classified: 4, lossSum: -1e300 };
   await log.append([{ frame: { $case: 'evaluation', value: poisoned } }]);
@@ -107,10 +110,7 @@ it('takes what its log gives when its own replica is damaged and all workers say
 });
 
 it('makes the best adapter that the log knows of anew when it was killed before it had a checkpoint', async (test) => {
-  const directory = temporaryDirectory();
-  const first = await testTrainer(test, { directory, rounds: 3 });
-  await protocolWorker(first.address, { name: 'w', config: first.config });
-  await first.result;
+  const directory = await endedRun(test);
   const best = join(checkpointsOf(directory), 'best');
   symlinkSync(checkpointName(1), best);
   const before = await readRoundLog(roundLogFile(directory));
@@ -122,17 +122,14 @@ it('makes the best adapter that the log knows of anew when it was killed before 
   assert.equal(readlinkSync(best), checkpointName(2));
   assert.equal(await checkpointProblem(best), undefined);
   const { replica } = await replayLog(before, referenceBackend, 2);
-  const { matrices } = readPeftAdapter(best, first.config.adapter.modules);
+  const { matrices } = readPeftAdapter(best, smallRunConfig().adapter.modules);
   assert.deepEqual(matrices, replica.theta);
 });
 
 it('goes on with the log of a run config that held where the model lay, tells no peer of it, and names it in checkpoints', async (test) => {
-  const directory = temporaryDirectory();
   const config = smallRunConfig();
   const older = { ...config, adapter: { ...config.adapter, baseModel: '/home/someone/models/m' } };
-  const first = await testTrainer(test, { directory, config: older, rounds: 3 });
-  await protocolWorker(first.address, { name: 'w', config: older });
-  await first.result;
+  const directory = await endedRun(test, older);
   const baseModel = '/elsewhere/m';
   const second = await testTrainer(test, { directory, config, rounds: 5, resume: true, baseModel });
   const connection = connectTrainer(second.address, PLAIN);

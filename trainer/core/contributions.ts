@@ -3,7 +3,7 @@ import { isDecodable } from '../../kernels/learning-rule.ts';
 import { type Contribution, Notice_Kind } from '../../proto/gen/onebyte.ts';
 import { contributionsPerRound, MAX_DIRECTION_INDEX } from '../../proto/limits.ts';
 import { withArrival } from './deadline.ts';
-import { tell } from './notice.ts';
+import { refuse, tell } from './notice.ts';
 import { creditFor, deadlineOf, dueMembers } from './quorum.ts';
 import type { Effect, Member, TrainerState } from './state.ts';
 
@@ -17,10 +17,7 @@ export function onContribution(
   const ignored = { effects: [], isAnswered: false };
   if (member.claim) return ignored;
   const problem = contributionProblem(state, member, c);
-  if (problem) {
-    const refused: Effect = { kind: 'refuse', stream: member.stream!, refusal: 'invalid', text: problem };
-    return { effects: [refused], isAnswered: false };
-  }
+  if (problem) return { effects: refuse(member.stream!, 'invalid', problem), isAnswered: false };
   if (state.phase !== 'training' || member.expectedFrom === undefined || !isNext(state, member, c)) return ignored;
   note(state, member, c, atMs);
   const { round } = state.normaliser;

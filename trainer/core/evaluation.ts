@@ -8,6 +8,7 @@ import type { EvaluationCounts } from '../../proto/gen/onebyte.ts';
 import { secretDraw } from '../../proto/record-proof.ts';
 import { lowerMedian } from './deadline.ts';
 import type { EvaluationRange, OpenEvaluation } from './evaluation-range.ts';
+import { refuse } from './notice.ts';
 import { voices } from './quorum.ts';
 import type { Effect, Member, Report, StreamId, TrainerState } from './state.ts';
 import { noteEvaluation, reasonToStop, timesAboveStart } from './stopping.ts';
@@ -113,10 +114,7 @@ export function onCounts(state: TrainerState, member: Member, counts: Evaluation
   if (owed) member.missedRanges = 0;
   if (!evaluation || !range || !owed || owed.counts || range.isClosed || counts.round !== evaluation.round) return [];
   const problem = countsProblem(counts);
-  if (problem) {
-    const text = `evaluation of worker ${member.worker}: ${problem}`;
-    return [{ kind: 'refuse', stream: member.stream!, refusal: 'invalid', text }];
-  }
+  if (problem) return refuse(member.stream!, 'invalid', `evaluation of worker ${member.worker}: ${problem}`);
   owed.counts = counts;
   owed.isOpen = false;
   if (!evaluation.answeredMs.has(member.worker)) evaluation.answeredMs.set(member.worker, atMs - owed.atMs);

@@ -15,10 +15,10 @@ import { nameProblem } from '../../proto/worker-name.ts';
 import { catchUpOf, recordsFrom } from './catch-up.ts';
 import { askAgain, startEvaluation } from './evaluation.ts';
 import { type Place, placeFor } from './names.ts';
-import { tell } from './notice.ts';
+import { refuse, tell } from './notice.ts';
 import { FULL_TRUST, NO_TRUST, readyMembers } from './quorum.ts';
 import { isClaimSettled } from './recovery.ts';
-import { expel, refuse, remove } from './removal.ts';
+import { expel, remove } from './removal.ts';
 import type { Effect, Event, Member, Origin, Refusal, Report, StreamId, TrainerState } from './state.ts';
 import { onDeviant } from './votes.ts';
 

@@ -1,6 +1,6 @@
-/** What the trainer tells workers beside welcomes and records. */
+/** What the trainer tells workers beside welcomes and records, and with what it refuses them. */
 import type { Notice_Kind, TrainerMessage } from '../../proto/gen/onebyte.ts';
-import type { Effect, StreamId } from './state.ts';
+import type { Effect, Refusal, StreamId } from './state.ts';
 
 export const notice = (kind: Notice_Kind, text: string): TrainerMessage => ({
   message: { $case: 'notice', value: { kind, text } },
@@ -12,3 +12,8 @@ export const tell = (stream: StreamId, kind: Notice_Kind, text: string): Effect 
   stream,
   message: notice(kind, text),
 });
+
+/** The stream ends with these words. */
+export const refuse = (stream: StreamId, refusal: Refusal, text: string): Effect[] => [
+  { kind: 'refuse', stream, refusal, text },
+];

@@ -1,10 +1,7 @@
 /** How a member goes: it leaves the log, others evaluate the rows that it owed, and its stream is told why. */
 import { withdraw } from './evaluation.ts';
-import type { Effect, Member, Refusal, StreamId, TrainerState } from './state.ts';
-
-export const refuse = (stream: StreamId, refusal: Refusal, text: string): Effect[] => [
-  { kind: 'refuse', stream, refusal, text },
-];
+import { refuse } from './notice.ts';
+import type { Effect, Member, Refusal, TrainerState } from './state.ts';
 
 /** Ends the membership and leaves the stream open. A number without a contribution that counted is free again. */
 export function remove(state: TrainerState, member: Member, reason: string, atMs: number): Effect[] {

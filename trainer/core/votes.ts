@@ -6,9 +6,9 @@
 import { Notice_Kind, type ReplicaDigest } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { finish } from './last-word.ts';
-import { tell } from './notice.ts';
+import { refuse, tell } from './notice.ts';
 import { voices } from './quorum.ts';
-import { expel, refuse, remove } from './removal.ts';
+import { expel, remove } from './removal.ts';
 import type { Effect, Event, Member, StreamId, TrainerState } from './state.ts';
 
 /** Times that a worker whose replica deviates may catch up before it is refused. */

@@ -23,6 +23,7 @@ import {
   type LogContents,
   type RoundLog,
   readRoundLog,
+  recordsOf,
   reopenRoundLog,
   rewriteRoundLog,
 } from './round-log.ts';
@@ -113,7 +114,7 @@ async function openLocked(
 function refuseOtherRun(file: string, { header, frames }: LogContents, config: RunConfig): void {
   if (header.runConfig === canonicalJson(config)) return;
   const started = parseRunConfig(header.runConfig, file);
-  const rounds = frames.filter(({ frame }) => frame?.$case === 'record').length;
+  const rounds = recordsOf(frames).length;
   const soFar = ({ learning, ...rest }: RunConfig): RunConfig => {
     const { decayChanges = [], ...others } = learning;
     return { ...rest, learning: { ...others, decayChanges: decayChanges.filter(([from]) => from < rounds) } };

@@ -2,10 +2,9 @@
 import { type Backend, ownedCopy } from '../../kernels/backend.ts';
 import { applyRecord, initialReplica, type ReplicaState } from '../../kernels/replica.ts';
 import { frozenPart, initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../../kernels/run-replica.ts';
-import type { Record } from '../../proto/gen/onebyte.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig } from '../../proto/run-config.ts';
-import type { LogContents } from './round-log.ts';
+import { type LogContents, recordsOf } from './round-log.ts';
 
 export interface Replay {
   readonly config: RunConfig;
@@ -17,7 +16,7 @@ export interface Replay {
 /** The replica after the first `rounds` records of a log (all of them when undefined), from the log alone. */
 export async function replayLog(log: LogContents, backend: Backend, rounds?: number): Promise<Replay> {
   const config = parseRunConfig(log.header.runConfig, 'the round log');
-  const records = log.frames.flatMap(({ frame }): Record[] => (frame?.$case === 'record' ? [frame.value] : []));
+  const records = recordsOf(log.frames);
   if (rounds !== undefined && rounds > records.length)
     throw usageError(`round ${rounds}: the log holds ${records.length} records`);
   const rule = learningRuleOf(config);

@@ -4,7 +4,7 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { syncPath } from '../../platform/durable-directory.ts';
 import { openRegular } from '../../platform/regular-file.ts';
-import { LogFrame, type LogHeader } from '../../proto/gen/onebyte.ts';
+import { LogFrame, type LogHeader, type Record } from '../../proto/gen/onebyte.ts';
 import { decodeLogFrames, encodeLogFrame, type LogBytes } from '../../proto/log-framing.ts';
 import { storeError, usageError } from '../../proto/operating-error.ts';
 import { canonicalJson } from '../../proto/run-config.ts';
@@ -29,6 +29,9 @@ export interface LogContents {
   /** Bytes behind them: a frame that was not written whole. */
   readonly tornBytes: number;
 }
+
+export const recordsOf = (frames: readonly LogFrame[]): Record[] =>
+  frames.flatMap(({ frame }) => (frame?.$case === 'record' ? [frame.value] : []));
 
 /**
  * Reads a round log whole. A torn tail is left out and counted.

@@ -81,6 +81,15 @@ export interface TrainerStream {
   end(): void;
 }
 
+/** The next message of a stream. @throws what ended it */
+export async function nextMessage({ messages }: TrainerStream): Promise<TrainerMessage['message']> {
+  for (;;) {
+    const taken = messages.take();
+    if (taken) return taken.message;
+    await messages.wait();
+  }
+}
+
 /** What fails is an OperatingError where the trainer refuses, else a ConnectionLost. */
 export interface TrainerConnection {
   runConfig(): Promise<string>;

@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import seedrandom from 'seedrandom';
 import { clientAccess } from '../../../cli/client-access.ts';
-import { countRows, readDataset } from '../../../data/dataset.ts';
+import { countRows } from '../../../data/dataset.ts';
 import { readPeftConfig } from '../../../formats/peft-config.ts';
 import { openSafetensors } from '../../../formats/safetensors.ts';
 import { fingerprintBaseModel, openBaseModel } from '../../../model/base-model.ts';
@@ -29,11 +29,10 @@ import { readRunFile } from '../../../settings/run-file.ts';
 import { checkpointProblem } from '../../../trainer/store/checkpoint.ts';
 import { createRoundLog, LOG_FORMAT, readRoundLog, reopenRoundLog } from '../../../trainer/store/round-log.ts';
 import { mutated } from '../../support/mutate.ts';
-import { root } from '../../support/onebyte.ts';
+import { tinyReviews } from '../../support/onebyte.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
-const example = join(root, 'examples/tiny-reviews/');
 
 /** Calls `read`, which may return or refuse with a message for a person; anything else is a fault. @returns the message */
 async function outcome(read: () => unknown): Promise<string | undefined> {
@@ -101,7 +100,7 @@ describe('a run file', () => {
   });
   it('changed at random is refused or read', async () => {
     const random = seedrandom('run file');
-    const text = readFileSync(join(example, 'run.yaml'));
+    const text = readFileSync(join(tinyReviews, 'run.yaml'));
     for (let i = 0; i < 500; i++) await runFile(mutated(text, random));
   });
 });
@@ -110,7 +109,7 @@ describe('a run file', () => {
 function model(name: string): string {
   const copy = join(directory, name);
   mkdirSync(copy);
-  cpSync(join(example, 'model'), copy, { recursive: true });
+  cpSync(join(tinyReviews, 'model'), copy, { recursive: true });
   return copy;
 }
 
@@ -162,20 +161,6 @@ describe('a model directory', () => {
     });
 });
 
-describe('a data file', () => {
-  it('changed at random is refused or read', async () => {
-    const tokenizer = await loadTokenizer(join(example, 'model'));
-    const lines = readFileSync(join(example, 'dev.jsonl')).subarray(0, 2000);
-    const random = seedrandom('data');
-    const file = join(directory, 'data.jsonl');
-    for (let i = 0; i < 300; i++) {
-      writeFileSync(file, mutated(lines, random));
-      await outcome(() => readDataset(file, tokenizer, { maxLength: 64, appendEos: false }));
-    }
-    tokenizer.close();
-  });
-});
-
 describe('what is no regular file', () => {
   const pipe = join(directory, 'pipe');
   execFileSync('mkfifo', [pipe]);
@@ -190,7 +175,7 @@ describe('what is no regular file', () => {
     ['an index of weights', (file) => openBaseModel(shardedWith(file))],
     ['weights', openSafetensors],
     ['an adapter_config.json', (file) => readPeftConfig(file, [], () => {})],
-    ['rows', (file) => countRows(file, join(example, 'model'), rules)],
+    ['rows', (file) => countRows(file, join(tinyReviews, 'model'), rules)],
     ['a round log', readRoundLog],
     ['a join token', (joinTokenFile) => clientAccess('127.0.0.1', { joinTokenFile })],
     ['a certificate', (tlsCa) => clientAccess('127.0.0.1', { tlsCa })],

@@ -11,8 +11,8 @@ import type { TrainerSettings } from '../../../settings/trainer-settings.ts';
 import type { Report } from '../../../trainer/core/state.ts';
 import type { TrainerOptions } from '../../../trainer/run-trainer.ts';
 import { roundLogFile } from '../../../trainer/store/open-run.ts';
-import { readRoundLog } from '../../../trainer/store/round-log.ts';
-import { ConnectionLost, connectTrainer } from '../../../worker/transport/trainer-client.ts';
+import { readRoundLog, recordsOf } from '../../../trainer/store/round-log.ts';
+import { connectTrainer } from '../../../worker/transport/trainer-client.ts';
 import { PLAIN, protocolWorker } from '../../support/protocol-worker.ts';
 import { smallRunConfig, smallSettings } from '../../support/small-run.ts';
 import { roundDone, type TestTrainer, testTrainer } from '../../support/test-trainer.ts';
@@ -57,10 +57,6 @@ async function field(
   };
 }
 
-const recordsOf = async ({ directory }: TestTrainer) =>
-  (await readRoundLog(roundLogFile(directory))).frames.flatMap(({ frame }) =>
-    frame?.$case === 'record' ? [frame.value] : [],
-  );
 const roundsOf = (reports: readonly Report[]) => reports.flatMap((report) => (report.kind === 'round' ? [report] : []));
 
 describe('a member', () => {
@@ -77,7 +73,7 @@ describe('a member', () => {
     (await peer.joinReady('last')).contribute(0, 0, Buffer.alloc(8, 0x7f));
     void member.listen((message) => message?.$case === 'record' && fill(message.value.round + 1));
     await end();
-    for (const record of await recordsOf(trainer)) {
+    for (const record of recordsOf((await readRoundLog(roundLogFile(trainer.directory))).frames)) {
       const own = entriesOf(record).filter(({ worker }) => worker === member.welcome.worker);
       assert(own.length <= 1, `record ${record.round} holds ${own.length} of its contributions`);
       assert(record.workers.length - own.length >= 1, `record ${record.round} is its alone`);
@@ -108,10 +104,9 @@ describe('a member', () => {
     await trainer.reported(roundDone(3));
     for (const resumeSecret of [Buffer.alloc(0), Buffer.alloc(16, 1)])
       for (const name of ['a', 'b', 'c'])
-        await assert.rejects(peer.join(name, { resumeSecret }), (error: Error) => {
-          assert(error instanceof ConnectionLost);
-          assert.match(error.message, new RegExp(`the name ${name} is taken`));
-          return true;
+        await assert.rejects(peer.join(name, { resumeSecret }), {
+          name: 'ConnectionLost',
+          message: new RegExp(`the name ${name} is taken`),
         });
     await end();
   });

@@ -11,7 +11,7 @@ import { MAX_WORKER_MESSAGE_BYTES } from '../../../proto/limits.ts';
 import { entriesOf } from '../../../proto/record.ts';
 import { canonicalJson, runConfigSha256 } from '../../../proto/run-config.ts';
 import { roundLogFile } from '../../../trainer/store/open-run.ts';
-import { readRoundLog } from '../../../trainer/store/round-log.ts';
+import { readRoundLog, recordsOf } from '../../../trainer/store/round-log.ts';
 import { arena } from '../../support/arena.ts';
 import { mutated, randomBytes } from '../../support/mutate.ts';
 import { grpcFrame } from '../../support/raw-peer.ts';
@@ -117,10 +117,9 @@ describe('a hostile stream', () => {
       if (i % 100 === 0) await setImmediate();
     }
     await finish();
-    const places = (await readRoundLog(roundLogFile(trainer.directory))).frames.flatMap(({ frame }) =>
-      frame?.$case === 'record'
-        ? entriesOf(frame.value).map((e) => `${frame.value.round - e.staleness} ${e.worker} ${e.firstDirection}`)
-        : [],
+    const { frames } = await readRoundLog(roundLogFile(trainer.directory));
+    const places = recordsOf(frames).flatMap((record) =>
+      entriesOf(record).map((e) => `${record.round - e.staleness} ${e.worker} ${e.firstDirection}`),
     );
     assert(
       places.some((place) => place.split(' ')[1] === '7'),

@@ -7,14 +7,14 @@ import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import { settingFlags } from '../../../cli/command.ts';
 import { EXIT } from '../../../proto/operating-error.ts';
-import { lastJson, root, runOnebyte, startOnebyte, tinyReviews } from '../../support/onebyte.ts';
+import { lastJson, root, runFile, runOnebyte, startOnebyte } from '../../support/onebyte.ts';
 import { inPidNamespace, whyNoPidNamespaces } from '../../support/pid-namespace.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
 const settings = settingFlags(['data.test=', 'data.dev=', 'trainer.checkpointEvery=0']);
 const simulate = (out: string, rounds: number): string[] => [
-  ...['simulate', join(tinyReviews, 'run.yaml'), '--out', out, '--json', '--workers', '1', '--no-dashboard'],
+  ...['simulate', runFile, '--out', out, '--json', '--workers', '1', '--no-dashboard'],
   ...settings,
   ...['--rounds', String(rounds)],
 ];
@@ -24,7 +24,7 @@ describe('a run directory that two containers share', { skip: whyNoPidNamespaces
     const out = join(directory, 'shared');
     const first = startOnebyte(simulate(out, 1_000));
     await first.line(/worker 0 joined/);
-    const trainer = ['trainer', join(tinyReviews, 'run.yaml'), '--resume', '--out', out, '--listen', '127.0.0.1:0'];
+    const trainer = ['trainer', runFile, '--resume', '--out', out, '--listen', '127.0.0.1:0'];
     const [command, ...args] = inPidNamespace(
       process.execPath,
       'bin/onebyte.js',

@@ -1,15 +1,14 @@
 /** A trainer that nobody should follow: what its run config asks of a worker is refused within the worker's memory. */
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { it } from 'node:test';
 import { prepareRun } from '../../../processes/prepare-run.ts';
 import { EXIT } from '../../../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig } from '../../../proto/run-config.ts';
 import { readRunFile, settled } from '../../../settings/run-file.ts';
 import { Compute } from '../../../worker/compute.ts';
-import { tinyReviews } from '../../support/onebyte.ts';
+import { runFile } from '../../support/onebyte.ts';
 
-const run = readRunFile(join(tinyReviews, 'run.yaml'));
+const run = readRunFile(runFile);
 const { config } = await prepareRun(settled(run, undefined));
 type Modules = RunConfig['adapter']['modules'];
 const [first] = config.adapter.modules as [Modules[number]];

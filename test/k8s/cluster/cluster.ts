@@ -1,12 +1,12 @@
 /** A Kubernetes control plane for one test run, with a node whose pods are local processes on the staged image. */
 import { execFile, spawn, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { kubeBinaries, kubectl } from '../../support/kube.ts';
-import { root } from '../../support/onebyte.ts';
+import { commandLine, processIds, root } from '../../support/onebyte.ts';
 
 const run = promisify(execFile);
 
@@ -105,16 +105,9 @@ export async function eventually<Answer>(
 
 /** Process ids of this machine whose arguments hold `argument` as a whole. */
 export const processesWith = (argument: string): number[] =>
-  readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => {
-      try {
-        const [program, ...args] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-        return program === process.execPath && args.includes(argument);
-      } catch {
-        return false; // it has ended
-      }
-    })
-    .map(Number);
+  processIds().filter((pid) => {
+    const [program, ...args] = commandLine(pid).split('\0');
+    return program === process.execPath && args.includes(argument);
+  });
 
 export const here = import.meta.dirname;

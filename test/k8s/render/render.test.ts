@@ -7,19 +7,9 @@ import { toYaml } from '../../../k8s/render/kustomize.ts';
 import { launchObjects } from '../../../k8s/render/objects.ts';
 import { launchPlan } from '../../../k8s/render/plan.ts';
 import { readRunFile } from '../../../settings/run-file.ts';
-import { jobOf, parseObjects, podOf, tinyLaunch, tinyPlan } from '../../support/k8s-launch.ts';
+import { DEFAULTS, jobOf, parseObjects, podOf, tinyLaunch, tinyPlan } from '../../support/k8s-launch.ts';
 import { root, runFile, runOnebyte } from '../../support/onebyte.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
-
-const FLAGS = {
-  name: 'onebyte',
-  namespace: 'onebyte',
-  gpus: 0,
-  cpu: '1',
-  memory: '2Gi',
-  scratch: '1Gi',
-  storage: '1Gi',
-};
 
 test('the command prints the objects', async () => {
   const { code, stdout } = await runOnebyte('k8s', 'render', runFile, '--workers', '3', '--queue', 'spot');
@@ -70,7 +60,7 @@ test('a privacy budget needs a claim for its ledger, or a place for it in the ru
   const file = join(temporaryDirectory(), 'run.yaml');
   const plan = (privacy: string, flags: object = {}) => {
     writeFileSync(file, `model: ./m\ndata: { train: a.jsonl }\n${privacy}\n`);
-    return launchPlan(file, { ...FLAGS, modelClaim: 'm', dataClaim: 'd', ...flags });
+    return launchPlan(file, { ...DEFAULTS, modelClaim: 'm', dataClaim: 'd', ...flags });
   };
   const budget = 'worker: { privacy: { epsilon: 4, clip: 2 } }';
   const ledgerClaim = { ledgerClaim: 'ledgers/a' };
@@ -94,7 +84,7 @@ test('a privacy budget needs a claim for its ledger, or a place for it in the ru
 test('a list of training files is a list of paths in the pods, and no index has a list of its own', () => {
   const file = join(temporaryDirectory(), 'run.yaml');
   writeFileSync(file, 'model: ./m\ndata: { train: [a.jsonl, b.jsonl] }\n');
-  const plan = (flags: object) => launchPlan(file, { ...FLAGS, modelClaim: 'm', dataClaim: 'd', ...flags });
+  const plan = (flags: object) => launchPlan(file, { ...DEFAULTS, modelClaim: 'm', dataClaim: 'd', ...flags });
   assert.deepEqual(parse(plan({}).runFile).data.train, ['/data/a.jsonl', '/data/b.jsonl']);
   assert.throws(() => plan({ dataByIndex: true }), /--data-by-index: data\.train is a list/);
 });
@@ -148,7 +138,7 @@ test('comments of the run file stay, and keys that pods do not have are gone', (
 test('what no pod could see is refused with the flag that helps', () => {
   const file = join(temporaryDirectory(), 'run.yaml');
   writeFileSync(file, 'model: ./m\ndata: {train: rows.jsonl, dev: ../elsewhere/dev.jsonl}\n');
-  const plan = (flags: object) => () => launchPlan(file, { ...FLAGS, ...flags });
+  const plan = (flags: object) => () => launchPlan(file, { ...DEFAULTS, ...flags });
   assert.throws(plan({}), /not in the image.*--model-claim/);
   assert.throws(plan({ modelClaim: 'm' }), /the folder of data\.train .*: not in the image.*--data-claim/);
   assert.throws(plan({ modelClaim: 'm', dataClaim: 'd' }), /data\.dev .*must lie in the folder of data\.train/);
@@ -172,7 +162,7 @@ test('workers may write as much as --scratch says', () => {
 
 test('a model of an example that was not made is named', () => {
   const file = join(root, 'examples/smollm2-sentiment/run.yaml');
-  const plan = () => launchPlan(file, FLAGS);
+  const plan = () => launchPlan(file, DEFAULTS);
   if (existsSync(readRunFile(file).model)) plan();
   else assert.throws(plan, /model .*examples\/smollm2-sentiment\/.*is not there, so an image made here lacks it/);
 });

@@ -1,6 +1,5 @@
 /** The rewriting of graphs for WebGPU: what it leaves, and that it changes no function. Runs on the CPU; provider.test.ts on WebGPU. */
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
@@ -11,7 +10,7 @@ import { GraphBuilder } from '../../../model/graph/builder.ts';
 import { headGraph } from '../../../model/graph/head.ts';
 import { loweredForWebGpu } from '../../../model/graph/lowering.ts';
 import { trunkGraph } from '../../../model/graph/trunk.ts';
-import { goldenFiles } from '../../support/onebyte.ts';
+import { goldenFiles, goldenModels } from '../../support/onebyte.ts';
 
 /** Operators that the WebGPU provider of ONNX Runtime 1.30 lacks: found by profile, as nodes that ran on the CPU. */
 const LACKING = ['FusedMatMul', 'LogSoftmax', 'Sign'];
@@ -29,10 +28,8 @@ const scopesOf = (nodes: readonly NodeProto[]): NodeProto[][] => [
 ];
 
 describe('a graph for WebGPU', () => {
-  const directories = ['models', 'variations'].flatMap((kind) =>
-    readdirSync(join(goldenFiles, kind), { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map(({ name }) => join(kind, name)),
+  const directories = (['models', 'variations'] as const).flatMap((kind) =>
+    goldenModels(kind).map((name) => join(kind, name)),
   );
   directories.push('../../examples/tiny-reviews/model');
   for (const directory of directories)

@@ -9,12 +9,11 @@ import { type DownloadProgress, type ResolveOptions, resolveModel } from '../../
 import { hubNameOf } from '../../../model/hub/hub-cache.ts';
 import { downloadBlob } from '../../../model/hub/hub-download.ts';
 import { loadTokenizer } from '../../../model/tokenizer.ts';
-import { OperatingError } from '../../../proto/operating-error.ts';
 import { COMMIT, hubServer } from '../../support/hub-server.ts';
-import { root } from '../../support/onebyte.ts';
+import { tinyReviews } from '../../support/onebyte.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
-const TINY = join(root, 'examples/tiny-reviews/model/');
+const TINY = join(tinyReviews, 'model/');
 const MODEL_FILES = [
   'config.json',
   'generation_config.json',
@@ -37,7 +36,7 @@ async function hubOf(test: TestContext, files: ReadonlyMap<string, Buffer> = tin
   return { hub, home, resolve, blobs: join(home, 'hub', 'models--org--tiny', 'blobs') };
 }
 const refused = (promise: Promise<unknown>, message: RegExp) =>
-  assert.rejects(promise, (error) => error instanceof OperatingError && message.test(error.message));
+  assert.rejects(promise, { name: 'OperatingError', message });
 
 describe('a model by name', () => {
   it('is downloaded into the usual cache: only what a model directory needs', async (t) => {

@@ -4,15 +4,11 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { openBaseModel } from '../../../model/base-model.ts';
 import { chooseProvider, fastestOf, secondsOfPass } from '../../../model/runtime/choose-provider.ts';
-import { gpuProviders, requireProvider } from '../../../model/runtime/provider.ts';
+import { gpuProviders } from '../../../model/runtime/provider.ts';
 import { goldenFiles } from '../../support/onebyte.ts';
-import { useSoftwareAdapter } from '../../support/software-adapter.ts';
+import { skipWithoutWebGpu } from '../../support/web-gpu.ts';
 
-useSoftwareAdapter();
-const reason = await requireProvider('webgpu').then(
-  () => undefined,
-  (error: Error) => error.message,
-);
+const skip = await skipWithoutWebGpu();
 const model = openBaseModel(join(goldenFiles, 'models/llama'));
 
 describe('auto', () => {
@@ -54,7 +50,7 @@ describe('auto', () => {
     });
   });
   it('does not take a GPU that is slower than the CPU', {
-    skip: reason === undefined ? false : `no adapter here: ${reason}`,
+    skip,
   }, async () => {
     // A GPU in software on the same cores, behind a driver: slower by far.
     const chosen = await fastestOf(['webgpu', 'cpu'], (provider) => secondsOfPass(model, { provider, threads: 1 }));

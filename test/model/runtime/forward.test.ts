@@ -9,11 +9,10 @@ import { packRows } from '../../../model/packing.ts';
 import { createForward } from '../../../model/runtime/forward.ts';
 import { planTiles } from '../../../model/tiles.ts';
 import { completionRow, type TokenRow } from '../../../model/token-row.ts';
-import { rowsOf as rowsIn } from '../../support/golden-models.ts';
+import { onCpu, rowsOf as rowsIn } from '../../support/golden-models.ts';
 import { goldenFiles } from '../../support/onebyte.ts';
 
 const models = join(goldenFiles, 'models');
-const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
 const llama = openBaseModel(join(models, 'llama'));
 
 // The order of float32 sums may differ with the shape of a product; the losses are near 30 nats.
@@ -56,7 +55,7 @@ describe('a batch of adapters', () => {
       const model = openBaseModel(join(models, name));
       const { layout, scratch, alone } = adaptersOf(model, 3);
       const rows = rowsOf(name);
-      const forward = await createForward(model, { layout }, options);
+      const forward = await createForward(model, { layout }, onCpu);
       const together = await forward.losses(rows, 3, scratch);
       for (const g of [0, 1, 2])
         for (const [i, row] of rows.entries()) {
@@ -87,8 +86,8 @@ describe('a batch of adapters', () => {
           b.set(values, scratchOffset(onlyB.tensors[tensor.module]!, 2, g));
         }
       }
-    const both = await createForward(llama, { layout }, options);
-    const frozen = await createForward(llama, { layout: onlyB, frozenA }, options);
+    const both = await createForward(llama, { layout }, onCpu);
+    const frozen = await createForward(llama, { layout: onlyB, frozenA }, onCpu);
     assertClose(await frozen.losses(rows, 2, b), await both.losses(rows, 2, shared));
     await both.close();
     await frozen.close();
@@ -114,7 +113,7 @@ describe('rows that begin alike', () => {
         completionRow([...ids.slice(0, 12), 1, 2], 10),
         completionRow(ids.slice(0, 5), 4),
       ];
-      const forward = await createForward(model, { layout }, options);
+      const forward = await createForward(model, { layout }, onCpu);
       const together = await forward.losses(rows, 1, scratch);
       for (const [i, row] of rows.entries()) assertClose([together[i]!], await forward.losses([row], 1, scratch));
       await forward.close();
@@ -155,8 +154,8 @@ describe('a pass that is too large for one run', () => {
   it('gives the same losses and logits', async () => {
     const { layout, scratch } = adaptersOf(llama, 3);
     const rows = rowsOf('llama');
-    const forward = await createForward(llama, { layout }, options);
-    const tiled = await createForward(llama, { layout }, { ...options, maxActivationElements: 30_000 });
+    const forward = await createForward(llama, { layout }, onCpu);
+    const tiled = await createForward(llama, { layout }, { ...onCpu, maxActivationElements: 30_000 });
     assertClose(await tiled.losses(rows, 3, scratch), await forward.losses(rows, 3, scratch));
     assertClose(await tiled.logits(rows, 3, scratch), await forward.logits(rows, 3, scratch));
     assert.equal(tiled.adaptersPerRun(rows, 3), 1);
@@ -168,7 +167,7 @@ describe('a pass that is too large for one run', () => {
 
 describe('a row', () => {
   it('is asserted to fit the model', async () => {
-    const forward = await createForward(llama, undefined, options);
+    const forward = await createForward(llama, undefined, onCpu);
     const losses = (ids: number[], first: number) => forward.losses([completionRow(ids, first)], 1);
     await assert.rejects(losses([1, 384], 1), /token id 384/);
     await assert.rejects(losses([1, 2], 2), /labels ascend/);
@@ -181,8 +180,8 @@ describe('a row', () => {
 describe('the labels of a row', () => {
   it('may lie anywhere: loss, slope and gradient are those of each label, added up, and what follows is not read', async () => {
     const { layout, scratch } = adaptersOf(llama, 1);
-    const forward = await createForward(llama, { layout }, { ...options, tangents: 'float32' });
-    const backward = await createForward(llama, { layout }, { ...options, gradients: true });
+    const forward = await createForward(llama, { layout }, { ...onCpu, tangents: 'float32' });
+    const backward = await createForward(llama, { layout }, { ...onCpu, gradients: true });
     const ids = Array.from({ length: 30 }, (_, i) => (7 * i + 3) % llama.vocabularySize);
     const labels = [1, 2, 9, 17, 18];
     const each = labels.map((label) => ({ ids, labels: [label] }));

@@ -7,11 +7,10 @@ import { openBaseModel } from '../../../model/base-model.ts';
 import { createForward } from '../../../model/runtime/forward.ts';
 import { type OperatorCount, profilePass } from '../../../model/runtime/profile.ts';
 import { gpuProviders, requireProvider } from '../../../model/runtime/provider.ts';
-import { OperatingError } from '../../../proto/operating-error.ts';
 import { readFixtureAdapter } from '../../support/fixture-adapter.ts';
 import { assertGolden, fixtures, rowsOf } from '../../support/golden-models.ts';
 import { goldenFiles } from '../../support/onebyte.ts';
-import { useSoftwareAdapter } from '../../support/software-adapter.ts';
+import { skipWithoutWebGpu } from '../../support/web-gpu.ts';
 
 const models = join(goldenFiles, 'models');
 
@@ -26,14 +25,9 @@ function assertWhole(on: readonly OperatorCount[], off: readonly OperatorCount[]
 const NIGHTLY = process.env.ONEBYTE_NIGHTLY !== undefined;
 const among = (...names: string[]) => fixtures().filter(({ name }) => NIGHTLY || names.includes(name));
 
-useSoftwareAdapter();
+const skip = await skipWithoutWebGpu();
 
-const reason = await requireProvider('webgpu').then(
-  () => undefined,
-  (error: Error) => error.message,
-);
-
-describe('the WebGPU provider', { skip: reason === undefined ? false : `no adapter here: ${reason}` }, () => {
+describe('the WebGPU provider', { skip }, () => {
   // exp, tanh and division of a GPU are not correctly rounded: the fixtures' own tolerances, not the strict ones.
   for (const fixture of among('gpt2', 'gemma3'))
     for (const variant of Object.keys(fixture.golden.variants).filter((name) => name !== 'base'))
@@ -119,11 +113,10 @@ describe('a provider that is not there', () => {
   it('is refused with what it needs', async () => {
     // No test machine has CUDA's libraries beside ONNX Runtime: they are not in the npm package.
     if (gpuProviders().includes('cuda')) return;
-    await assert.rejects(requireProvider('cuda'), (error) => {
-      assert(error instanceof OperatingError);
-      assert.equal(error.exitCode, 2);
-      assert.match(error.message, /provider cuda is not usable .* CUDA 13, cuDNN 9.*install-cuda.sh/);
-      return true;
+    await assert.rejects(requireProvider('cuda'), {
+      name: 'OperatingError',
+      exitCode: 2,
+      message: /provider cuda is not usable .* CUDA 13, cuDNN 9.*install-cuda.sh/,
     });
   });
 });

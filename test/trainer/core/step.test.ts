@@ -35,12 +35,6 @@ const rulesOf = (settings: object = {}, maxStaleness = 0, more: Partial<TrainerR
 const trainer = (settings: object = {}, maxStaleness = 0, more: Partial<TrainerRules> = {}): TrainerState =>
   restoreTrainer(rulesOf(settings, maxStaleness, more), [], undefined, 0);
 
-const hello = (name: string, more: Partial<Hello> = {}): Hello => ({
-  name,
-  resumeSecret: Buffer.alloc(0),
-  runConfigSha256: Buffer.alloc(32),
-  ...more,
-});
 /** Each stream is of a connection and a machine of its own. */
 const originOf = (stream: number): Origin => ({ connection: `${stream}`, address: `${stream}` });
 const digest = (round: number, byte = 0): { round: number; sha256: Buffer } => ({
@@ -48,26 +42,47 @@ const digest = (round: number, byte = 0): { round: number; sha256: Buffer } => (
   sha256: Buffer.alloc(32, byte),
 });
 
-/** Joins `name` on `stream` and says where its replica stands. */
-function join(state: TrainerState, name: string, stream: number, atMs = 0, more: Partial<Hello> = {}): Effect[] {
-  const effects = step(state, { kind: 'hello', atMs, stream, origin: originOf(stream), hello: hello(name, more) });
-  return [...effects, ...step(state, { kind: 'digest', atMs, stream, digest: digest(state.normaliser.round) })];
+/** Says hello as `name` on `stream`. */
+function greet(
+  state: TrainerState,
+  name: string,
+  stream: number,
+  atMs = 0,
+  more: Partial<Hello> = {},
+  origin = originOf(stream),
+): Effect[] {
+  const hello = { name, resumeSecret: Buffer.alloc(0), runConfigSha256: Buffer.alloc(32), ...more };
+  return step(state, { kind: 'hello', atMs, stream, origin, hello });
 }
 
-const contribution = (stream: number, measuredRound: number, atMs = 1, firstDirection = 0): Event => ({
+/** Joins `name` on `stream` and says where its replica stands. */
+const join = (state: TrainerState, name: string, stream: number, atMs = 0, more: Partial<Hello> = {}): Effect[] => [
+  ...greet(state, name, stream, atMs, more),
+  ...step(state, { kind: 'digest', atMs, stream, digest: digest(state.normaliser.round) }),
+];
+
+/** Joins `names` on the streams 0, 1, … */
+const joinAll = (state: TrainerState, ...names: readonly string[]): void =>
+  names.forEach((name, stream) => void join(state, name, stream));
+
+const bytesOf = (
+  gradientBytes: Buffer,
+  stream: number,
+  measuredRound: number,
+  atMs = 1,
+  firstDirection = 0,
+): Event => ({
   kind: 'contribution',
   atMs,
   stream,
-  contribution: { measuredRound, firstDirection, gradientBytes: Buffer.from([0x40]) },
+  contribution: { measuredRound, firstDirection, gradientBytes },
 });
-
+const contribution = (stream: number, measuredRound: number, atMs = 1, firstDirection = 0): Event =>
+  bytesOf(Buffer.of(0x40), stream, measuredRound, atMs, firstDirection);
+const abstention = (stream: number, measuredRound: number): Event => bytesOf(Buffer.of(0x7f), stream, measuredRound);
 /** A contribution of `size` directions. */
-const wide = (stream: number, size: number, firstDirection = 0, measuredRound = 0): Event => ({
-  kind: 'contribution',
-  atMs: 1,
-  stream,
-  contribution: { measuredRound, firstDirection, gradientBytes: Buffer.alloc(size, 0x40) },
-});
+const wide = (stream: number, size: number, firstDirection = 0, measuredRound = 0): Event =>
+  bytesOf(Buffer.alloc(size, 0x40), stream, measuredRound, 1, firstDirection);
 
 /** The secret in the welcome. */
 const secretOf = (effects: readonly Effect[]): Buffer =>
@@ -102,7 +117,7 @@ const exitCodes = (effects: readonly Effect[]): number[] =>
 /** Three workers with a record, and a trainer whose replica after it is another one than theirs. */
 function doubting(): TrainerState {
   const state = trainer({ startWorkers: 3, quorum: 'all' });
-  for (const [stream, name] of ['a', 'b', 'c'].entries()) join(state, name, stream);
+  joinAll(state, 'a', 'b', 'c');
   for (const stream of [0, 1, 2]) step(state, contribution(stream, 0));
   step(state, { kind: 'ownDigest', round: 1, sha256: Buffer.alloc(32, 9) });
   return state;
@@ -141,7 +156,7 @@ describe('the trainer', () => {
     const lease = { leaseMs: 100_000, heartbeatMs: 90_000 };
     const deadline = { deadlineFloorMs: 10, deadlineCeilingMs: 10 };
     const state = trainer({ startWorkers: 3, quorum: 0.3, ...lease, ...deadline }, 1);
-    for (const [stream, name] of ['late', 'b', 'silent'].entries()) join(state, name, stream);
+    joinAll(state, 'late', 'b', 'silent');
     for (let round = 0; round < 6; round++) {
       step(state, contribution(1, round, 20 * round + 1));
       step(state, { kind: 'tick', atMs: 20 * (round + 1) });
@@ -231,7 +246,7 @@ describe('the trainer', () => {
 
   it('shares the gradients of a record out among its members, and waits for a quorum however full it is', () => {
     const state = trainer({ startWorkers: 3, deadlineCeilingMs: 500 }, 1, { directions: 8, gradientsPerRecord: 12 });
-    for (const [stream, name] of ['greedy', 'b', 'c'].entries()) join(state, name, stream);
+    joinAll(state, 'greedy', 'b', 'c');
     const effects = [0, 8, 16].map((firstDirection) => step(state, wide(0, 8, firstDirection)));
     assert.deepEqual(effects.flatMap(recordsOf), []);
     assert.deepEqual(effects.map(notices), [[], [Notice_Kind.LATE], [Notice_Kind.LATE]]);
@@ -242,7 +257,7 @@ describe('the trainer', () => {
 
   it('leaves a newcomer what the shares of those before it leave, and takes its answer though there is no room', () => {
     const state = trainer({ startWorkers: 2, quorum: 'all' }, 0, { directions: 8, gradientsPerRecord: 9 });
-    for (const [stream, name] of ['a', 'b'].entries()) join(state, name, stream);
+    joinAll(state, 'a', 'b');
     for (const stream of [0, 1]) step(state, wide(stream, 8));
     assert.equal(state.normaliser.round, 1);
     join(state, 'new', 2);
@@ -256,7 +271,7 @@ describe('the trainer', () => {
 
   it('takes contributions of any size up to the ceiling, one a round', () => {
     const state = trainer({ startWorkers: 2, quorum: 'all' }, 0, { directions: 8 });
-    for (const [stream, name] of ['a', 'b'].entries()) join(state, name, stream);
+    joinAll(state, 'a', 'b');
     for (const more of [wide(0, 5, 3), wide(0, 8, 8), wide(0, 1, 100)]) step(state, more);
     assert.deepEqual(
       state.pending.map(({ firstDirection, gradientBytes }) => [firstDirection, gradientBytes.length]),
@@ -270,7 +285,7 @@ describe('the trainer', () => {
 
   it('takes no direction twice, however contributions of one round overlap', () => {
     const state = trainer({ startWorkers: 2, quorum: 'all' }, 1, { directions: 8 });
-    for (const [stream, name] of ['a', 'b'].entries()) join(state, name, stream);
+    joinAll(state, 'a', 'b');
     for (const [size, first] of [
       [4, 0],
       [8, 3],
@@ -289,7 +304,7 @@ describe('the trainer', () => {
 
   it('takes one arrival time of a round from a member, and no more contributions than may be of it', () => {
     const state = trainer({ startWorkers: 2, quorum: 'all' }, 1);
-    for (const [stream, name] of ['a', 'b'].entries()) join(state, name, stream);
+    joinAll(state, 'a', 'b');
     for (let i = 0; i < 70; i++) step(state, contribution(0, 0, 1_000 + i, i));
     assert.equal(state.pending.length, 64);
     assert.deepEqual(state.members.get(0)?.arrivals, [1_000]);
@@ -308,7 +323,7 @@ describe('the trainer', () => {
 
   it('says how many bytes of a worker were cut', () => {
     const state = trainer({ startWorkers: 2, quorum: 'all' });
-    for (const [stream, name] of ['honest', 'loud'].entries()) join(state, name, stream);
+    joinAll(state, 'honest', 'loud');
     const rounds = Array.from({ length: 10 }, (_, round) =>
       [0x40, 0x7e].flatMap((byte, stream) =>
         step(state, {
@@ -374,8 +389,7 @@ describe('the trainer', () => {
   it('gives a name its number again for the secret of its welcome, and tells the old stream that it was replaced', () => {
     const state = trainer();
     const resumeSecret = secretOf(join(state, 'a', 1));
-    const back: Event = { kind: 'hello', atMs: 1, stream: 2, origin: originOf(2), hello: hello('a', { resumeSecret }) };
-    assert.deepEqual(refusals(step(state, back)), ['replaced']);
+    assert.deepEqual(refusals(greet(state, 'a', 2, 1, { resumeSecret })), ['replaced']);
     assert.deepEqual([...state.members.keys()], [0]);
   });
 
@@ -384,8 +398,7 @@ describe('the trainer', () => {
     const first = secretOf(join(state, 'a', 1));
     step(state, contribution(1, 0));
     step(state, { kind: 'closed', atMs: 10, stream: 1 });
-    const ask = (stream: number, resumeSecret: Buffer): Effect[] =>
-      step(state, { kind: 'hello', atMs: 20, stream, origin: originOf(stream), hello: hello('a', { resumeSecret }) });
+    const ask = (stream: number, resumeSecret: Buffer): Effect[] => greet(state, 'a', stream, 20, { resumeSecret });
     const wrong = [Buffer.alloc(0), Buffer.alloc(16, 9)];
     assert.deepEqual(
       wrong.map((secret, i) => refusals(ask(2 + i, secret))),
@@ -404,9 +417,7 @@ describe('the trainer', () => {
     const frames: LogFrame[] = [{ frame: { $case: 'joined', value: { worker: 3, name: 'a', membership: 7 } } }];
     const state = restoreTrainer(rulesOf(), frames, undefined, 0);
     const ask = (stream: number, resumeSecret: Buffer): string[] =>
-      refusals(
-        step(state, { kind: 'hello', atMs: 1, stream, origin: originOf(stream), hello: hello('a', { resumeSecret }) }),
-      );
+      refusals(greet(state, 'a', stream, 1, { resumeSecret }));
     const secret = resumeSecretOf(state.rules.runSecret, 3, 'a', 7);
     assert.deepEqual([ask(1, Buffer.alloc(0)), ask(2, secret)], [['taken'], []]);
     assert.equal(state.members.get(3)?.stream, 2);
@@ -414,14 +425,12 @@ describe('the trainer', () => {
 
   it('makes a number durable with the first contribution that counts, and gives it again where none came', () => {
     const state = trainer();
-    const frames = (effects: readonly Effect[]): unknown[] =>
-      effects.flatMap((effect) => (effect.kind === 'append' ? effect.frames.map(({ frame }) => frame?.$case) : []));
-    assert.deepEqual(frames(join(state, 'idle', 1)), []);
-    assert.deepEqual(frames(step(state, { kind: 'leave', atMs: 1, stream: 1, reason: '' })), []);
+    assert.deepEqual(framesOf(join(state, 'idle', 1)), []);
+    assert.deepEqual(framesOf(step(state, { kind: 'leave', atMs: 1, stream: 1, reason: '' })), []);
     join(state, 'busy', 2);
     assert.deepEqual([...state.members.keys()], [0]);
-    assert.deepEqual(frames(step(state, contribution(2, 0))), ['joined', 'record']);
-    assert.deepEqual(frames(step(state, { kind: 'leave', atMs: 1, stream: 2, reason: '' })), ['left']);
+    assert.deepEqual(framesOf(step(state, contribution(2, 0))), ['joined', 'record']);
+    assert.deepEqual(framesOf(step(state, { kind: 'leave', atMs: 1, stream: 2, reason: '' })), ['left']);
     join(state, 'next', 3);
     assert.deepEqual([...state.members.keys()], [1]);
   });
@@ -430,7 +439,7 @@ describe('the trainer', () => {
     const state = trainer({ leaseMs: 80_000_000, heartbeatMs: 70_000_000 });
     const origin = originOf(0);
     const come = (stream: number, atMs: number): string[] => {
-      const refused = refusals(step(state, { kind: 'hello', atMs, stream, origin, hello: hello(`n${stream}`) }));
+      const refused = refusals(greet(state, `n${stream}`, stream, atMs, {}, origin));
       step(state, { kind: 'leave', atMs, stream, reason: '' });
       return refused;
     };
@@ -442,11 +451,8 @@ describe('the trainer', () => {
     const state = trainer({}, 0, { adapterElements: 10_000_000 });
     const resumeSecret = secretOf(join(state, 'a', 0));
     for (let round = 0; round < 9; round++) step(state, contribution(0, round));
-    const resume = (stream: number, atMs: number): Effect[] => {
-      const replica = digest(0);
-      const said = hello('a', { resumeSecret, epoch: state.epoch, replica });
-      return step(state, { kind: 'hello', atMs, stream, origin: originOf(stream), hello: said });
-    };
+    const resume = (stream: number, atMs: number): Effect[] =>
+      greet(state, 'a', stream, atMs, { resumeSecret, epoch: state.epoch, replica: digest(0) });
     const effects = Array.from({ length: 100 }, (_, i) => resume(1 + i, 1)).flat();
     const records = effects.filter((effect) => effect.kind === 'send' && effect.message.message?.$case === 'record');
     assert.deepEqual([records.length, reportsOf(effects, 'joined').length], [8 * 9, 8]);
@@ -465,15 +471,7 @@ describe('the trainer', () => {
   it('gives those who ask for none a number above all others, and the smallest that are free after the last', () => {
     const state = trainer();
     const ask = (name: string, stream: number, requestedWorker?: number): string[] =>
-      refusals(
-        step(state, {
-          kind: 'hello',
-          atMs: 0,
-          stream,
-          origin: originOf(stream),
-          hello: hello(name, { requestedWorker }),
-        }),
-      );
+      refusals(greet(state, name, stream, 0, { requestedWorker }));
     assert.deepEqual([ask('second', 1, 1), ask('any', 2), ask('first', 3, 0)], [[], [], []]);
     assert.deepEqual([ask('greedy', 4, 65_535), ask('a', 5), ask('b', 6, 4), ask('c', 7)], [[], [], [], []]);
     const expected = { second: 1, any: 2, first: 0, greedy: 65_535, a: 3, b: 4, c: 5 };
@@ -506,10 +504,9 @@ describe('the trainer', () => {
       { frame: { $case: 'record', value: record } },
     ];
     const state = restoreTrainer(rulesOf(), frames, undefined, 0);
-    for (const [stream, name] of ['b', 'c'].entries())
-      step(state, { kind: 'hello', atMs: 0, stream, origin: originOf(stream), hello: hello(name) });
+    for (const [stream, name] of ['b', 'c'].entries()) greet(state, name, stream);
     state.recovery = undefined;
-    step(state, { kind: 'hello', atMs: 0, stream: 9, origin: originOf(9), hello: hello('a') });
+    greet(state, 'a', 9);
     assert.deepEqual(numbersOf(state), { a: 0, b: 2, c: 3 });
   });
 
@@ -519,13 +516,7 @@ describe('the trainer', () => {
     const wrong = { round: 7, sha256: Buffer.alloc(60_000) };
     const effects = [
       step(state, { kind: 'digest', atMs: 1, stream: 1, digest: wrong }),
-      step(state, {
-        kind: 'hello',
-        atMs: 1,
-        stream: 2,
-        origin: originOf(2),
-        hello: hello('b', { replica: { ...wrong, round: 0 } }),
-      }),
+      greet(state, 'b', 2, 1, { replica: { ...wrong, round: 0 } }),
     ];
     assert.deepEqual(effects.map(refusals), [['invalid'], ['invalid']]);
     assert.deepEqual(effects.map(kinds), [['refuse'], ['refuse']]);
@@ -549,14 +540,11 @@ describe('the trainer', () => {
   it('tells what a worker says of its device in a line of 64 characters at most', () => {
     const state = trainer();
     const computesOn = `cuda:1\u001b[2J${'x'.repeat(60_000)}`;
-    const effects = step(state, {
-      ...{ kind: 'hello', atMs: 1, stream: 1, origin: originOf(1) },
-      hello: hello('a', { computesOn }),
-    });
-    const told = effects.flatMap((effect) =>
-      effect.kind === 'report' && effect.report.kind === 'joined' ? [effect.report.computesOn] : [],
+    const told = reportsOf(greet(state, 'a', 1, 1, { computesOn }), 'joined');
+    assert.deepEqual(
+      told.map((report) => report.computesOn),
+      [`cuda:1\ufffd[2J${'x'.repeat(54)}`],
     );
-    assert.deepEqual(told, [`cuda:1\ufffd[2J${'x'.repeat(54)}`]);
   });
 
   it('lets joins take effect at the next round', () => {
@@ -573,14 +561,8 @@ describe('the trainer', () => {
     join(state, 'a', 1);
     for (let round = 0; round < 3; round++) step(state, contribution(1, round));
     const catchUps = [state.epoch, state.epoch - 1].map((epoch, i) => {
-      const hi = hello(`b${i}`, { replica: digest(2, 1), epoch });
-      const [welcome] = step(state, {
-        kind: 'hello',
-        atMs: 5,
-        stream: 10 + i,
-        origin: originOf(10 + i),
-        hello: hi,
-      }).filter((effect) => effect.kind === 'send');
+      const effects = greet(state, `b${i}`, 10 + i, 5, { replica: digest(2, 1), epoch });
+      const [welcome] = effects.filter((effect) => effect.kind === 'send');
       const content = welcome?.kind === 'send' ? welcome.message.message : undefined;
       return content?.$case === 'welcome' ? content.value.catchUp : undefined;
     });
@@ -589,7 +571,7 @@ describe('the trainer', () => {
 
   it('lets a deviant worker catch up and refuses it after the second time', () => {
     const state = trainer({ startWorkers: 3 });
-    for (const [i, name] of ['a', 'b', 'c'].entries()) join(state, name, i);
+    joinAll(state, 'a', 'b', 'c');
     step(state, { kind: 'ownDigest', round: 0, sha256: Buffer.alloc(32, 9) });
     const deviate = (): Effect[] => step(state, { kind: 'digest', atMs: 1, stream: 1, digest: digest(0, 1) });
     assert.deepEqual([deviate(), deviate()].map(notices), [[Notice_Kind.CATCH_UP], [Notice_Kind.CATCH_UP]]);
@@ -628,10 +610,10 @@ describe('the trainer', () => {
   it('hears no voice without contributions in a record, and one for each connection', () => {
     const idle = trainer({ startWorkers: 4 });
     const crowd = trainer({ startWorkers: 3, quorum: 'all' });
-    for (const [stream, name] of ['a', 'b', 'c', 'd'].entries()) join(idle, name, stream);
+    joinAll(idle, 'a', 'b', 'c', 'd');
     for (const [stream, name] of ['a', 'b', 'c'].entries()) {
       const origin = originOf(stream === 2 ? 2 : 0);
-      step(crowd, { kind: 'hello', atMs: 0, stream, origin, hello: hello(name) });
+      greet(crowd, name, stream, 0, {}, origin);
       step(crowd, { kind: 'digest', atMs: 0, stream, digest: digest(0) });
     }
     for (const stream of [0, 1, 2]) step(crowd, contribution(stream, 0));
@@ -649,7 +631,7 @@ describe('the trainer', () => {
 
   it('does not stop for records without a live byte that fewer than most workers abstained in', () => {
     const state = trainer({ startWorkers: 3, quorum: 0.1, deadlineFloorMs: 10, deadlineCeilingMs: 10 });
-    for (const [stream, name] of ['liar', 'b', 'c'].entries()) join(state, name, stream);
+    joinAll(state, 'liar', 'b', 'c');
     const effects = Array.from({ length: 5 }, (_, round) => [
       ...step(state, {
         kind: 'contribution',
@@ -664,52 +646,26 @@ describe('the trainer', () => {
 
   it('does not stop for records without a live byte of those who are left while most are away', () => {
     const state = trainer({ startWorkers: 3 });
-    for (const [stream, name] of ['liar', 'b', 'c'].entries()) join(state, name, stream);
+    joinAll(state, 'liar', 'b', 'c');
     for (const stream of [0, 1, 2]) step(state, contribution(stream, 0));
-    for (const stream of [1, 2]) step(state, { kind: 'leave', atMs: 2, stream, reason: 'killed' });
-    const abstain = (measuredRound: number): Event => {
-      const gradientBytes = Buffer.of(0x7f);
-      return {
-        kind: 'contribution',
-        atMs: 3,
-        stream: 0,
-        contribution: { measuredRound, firstDirection: 0, gradientBytes },
-      };
-    };
-    const effects = [1, 2, 3, 4].flatMap((round) => step(state, abstain(round)));
+    for (const stream of [1, 2]) step(state, { kind: 'leave', atMs: 1, stream, reason: 'killed' });
+    const effects = [1, 2, 3, 4].flatMap((round) => step(state, abstention(0, round)));
     assert.deepEqual([recordsOf(effects).length, exitCodes(effects)], [4, []]);
   });
 
   it('stops with code 6 after three records in a row without one live byte', () => {
     const state = trainer();
     join(state, 'a', 1);
-    const abstain = (round: number): Event => {
-      const gradientBytes = Buffer.from([0x7f]);
-      return {
-        kind: 'contribution',
-        atMs: 1,
-        stream: 1,
-        contribution: { measuredRound: round, firstDirection: 0, gradientBytes },
-      };
-    };
-    const last = [0, 1, 2].map((round) => step(state, abstain(round))).at(-1)!;
-    assert.deepEqual(
-      last.flatMap((effect) => (effect.kind === 'finish' ? [effect.exitCode] : [])),
-      [6],
-    );
+    const last = [0, 1, 2].map((round) => step(state, abstention(1, round))).at(-1)!;
+    assert.deepEqual(exitCodes(last), [6]);
   });
 
   it('stops with code 2 where the privacy budgets of all are spent, and says what to do about those', () => {
     const state = trainer({ startWorkers: 2, quorum: 'all' });
-    for (const [stream, name] of ['a', 'b'].entries()) join(state, name, stream);
+    joinAll(state, 'a', 'b');
     const spent = { epsilon: 4, delta: 1e-5, spent: 4, exhausted: true };
     for (const stream of [0, 1]) step(state, { kind: 'heartbeat', atMs: 1, stream, heartbeat: { privacy: spent } });
-    const effects = [0, 1, 2].flatMap((measuredRound) =>
-      [0, 1].flatMap((stream) => {
-        const abstains = { measuredRound, firstDirection: 0, gradientBytes: Buffer.of(0x7f) };
-        return step(state, { kind: 'contribution', atMs: 1, stream, contribution: abstains });
-      }),
-    );
+    const effects = [0, 1, 2].flatMap((round) => [0, 1].flatMap((stream) => step(state, abstention(stream, round))));
     const [end] = effects.flatMap((effect) => (effect.kind === 'finish' ? [effect] : []));
     assert.equal(end?.exitCode, 2);
     assert.match(end!.text, /budgets of all workers are spent.*Raise worker\.privacy\.epsilon/);
@@ -730,7 +686,7 @@ describe('a heartbeat', () => {
 
   it('says what minibatches lost: a round tells the mean over the members, and nothing that is no loss', () => {
     const state = trainer({ quorum: 'all' });
-    for (const [stream, name] of ['a', 'b', 'c'].entries()) join(state, name, stream);
+    joinAll(state, 'a', 'b', 'c');
     const say = (stream: number, perRow: number, perToken = perRow / 4): Effect[] =>
       step(state, { kind: 'heartbeat', atMs: 1, stream, heartbeat: { trainingLoss: { perRow, perToken } } });
     const told = () => {
@@ -767,12 +723,10 @@ describe('an evaluation', () => {
         ? step(state, { ...counts(range, state.evaluation!.round, lossOf(range.rows)), stream } as Event)
         : [],
     );
-  const reports = (effects: readonly Effect[], kind: string): object[] =>
-    effects.flatMap((effect) => (effect.kind === 'report' && effect.report.kind === kind ? [effect.report] : []));
   /** An evaluation of round 0 by four members, stream = worker. */
   const begun = (devRows: number, more: object = {}): TrainerState => {
     const state = trainer({ startWorkers: 4, leaseMs: 80_000, heartbeatMs: 100, ...more }, 0, { devRows });
-    for (const [stream, name] of ['a', 'b', 'c', 'd'].entries()) join(state, name, stream);
+    joinAll(state, 'a', 'b', 'c', 'd');
     return state;
   };
 
@@ -784,7 +738,7 @@ describe('an evaluation', () => {
     const asked = [...state.evaluation!.ranges.find(({ counts: told }) => !told)!.asks.keys()];
     assert.equal(asked.includes(3) && asked.length === 2, true);
     const done = asked.flatMap((stream) => say(state, stream, (rows) => rows));
-    assert.deepEqual(reports(done, 'evaluation').length, 1);
+    assert.deepEqual(reportsOf(done, 'evaluation').length, 1);
   });
 
   it('asks all where two differ, counts what most say, and refuses who was outvoted twice', () => {
@@ -820,7 +774,7 @@ describe('a trainer that has said its last word', () => {
     const state = trainer();
     join(state, 'a', 1);
     step(state, { kind: 'drain', atMs: 5 });
-    const effects = step(state, { kind: 'hello', atMs: 6, stream: 2, origin: originOf(2), hello: hello('b') });
+    const effects = greet(state, 'b', 2, 6);
     assert.deepEqual([notices(effects), kinds(effects)], [[Notice_Kind.TRAINER_DRAINS], ['send']]);
     assert.equal(state.numbers.has('b'), false);
   });
@@ -837,8 +791,7 @@ describe('a trainer that has said its last word', () => {
     };
     const { state, secret, effects } = ended();
     assert.deepEqual([notices(effects), exitCodes(effects)], [[Notice_Kind.RUN_DONE], []]);
-    const comes = (stream: number, resumeSecret: Buffer): Effect[] =>
-      step(state, { kind: 'hello', atMs: 500, stream, origin: originOf(stream), hello: hello('b', { resumeSecret }) });
+    const comes = (stream: number, resumeSecret: Buffer): Effect[] => greet(state, 'b', stream, 500, { resumeSecret });
     const thief = [...comes(3, Buffer.alloc(16)), ...step(state, { kind: 'closed', atMs: 500, stream: 3 })];
     assert.deepEqual([notices(thief), exitCodes(thief)], [[Notice_Kind.RUN_DONE], []]);
     const told = comes(4, secret);
@@ -862,7 +815,7 @@ describe('a trainer that has said its last word', () => {
   it('closes the open round as it drains where a quorum answered, and not otherwise', () => {
     const records = [1, 2].map((answers) => {
       const state = trainer({ startWorkers: 3 });
-      for (const [stream, name] of ['a', 'b', 'c'].entries()) join(state, name, stream);
+      joinAll(state, 'a', 'b', 'c');
       for (let stream = 0; stream < answers; stream++) step(state, contribution(stream, 0));
       return recordsOf(step(state, { kind: 'drain', atMs: 5 })).length;
     });
@@ -873,7 +826,7 @@ describe('a trainer that has said its last word', () => {
     const state = doubting();
     deviations(state);
     step(state, replayed(state, 5));
-    const effects = step(state, { kind: 'hello', atMs: 6, stream: 9, origin: originOf(9), hello: hello('c') });
+    const effects = greet(state, 'c', 9, 6);
     assert.deepEqual([notices(effects), kinds(effects)], [[Notice_Kind.RUN_FAILED], ['send']]);
   });
 
@@ -882,8 +835,7 @@ describe('a trainer that has said its last word', () => {
     join(state, 'a', 1);
     step(state, contribution(1, 0));
     assert.equal(state.phase, 'done');
-    const back = hello('a', { replica: digest(0), epoch: state.epoch });
-    const effects = step(state, { kind: 'hello', atMs: 6, stream: 9, origin: originOf(9), hello: back });
+    const effects = greet(state, 'a', 9, 6, { replica: digest(0), epoch: state.epoch });
     const said = effects.map((effect) => effect.kind === 'send' && effect.message.message?.$case);
     assert.deepEqual([said, notices(effects)], [['welcome', 'record', 'notice'], [Notice_Kind.RUN_DONE]]);
   });
@@ -898,18 +850,10 @@ describe('a trainer that opens its log again', () => {
     names.map((name, worker) => ({ frame: { $case: 'joined', value: { worker, name, membership: worker } } }));
   const reopened = (names = ['a', 'b', 'c'], devRows = 0): TrainerState =>
     restoreTrainer({ ...rulesOf(), devRows }, joined(names), undefined, 0);
+  const firstSecret = ({ rules }: TrainerState, worker: number, name: string): Buffer =>
+    resumeSecretOf(rules.runSecret, worker, name, worker);
   const ahead = (state: TrainerState): Effect[] =>
-    step(state, {
-      kind: 'hello',
-      atMs: 1,
-      stream: 1,
-      origin: originOf(1),
-      hello: hello('a', {
-        resumeSecret: resumeSecretOf(state.rules.runSecret, 0, 'a', 0),
-        replica: digest(1),
-        epoch: 1,
-      }),
-    });
+    greet(state, 'a', 1, 1, { resumeSecret: firstSecret(state, 0, 'a'), replica: digest(1), epoch: 1 });
 
   it('takes a record that it lost back from a worker, and makes none before', () => {
     const state = reopened();
@@ -951,7 +895,7 @@ describe('a trainer that opens its log again', () => {
   it('has another worker evaluate the rows of one that it refuses', () => {
     const state = reopened(['a', 'b', 'c'], 4);
     for (const [worker, name] of ['a', 'b'].entries())
-      join(state, name, worker + 1, 0, { resumeSecret: resumeSecretOf(state.rules.runSecret, worker, name, worker) });
+      join(state, name, worker + 1, 0, { resumeSecret: firstSecret(state, worker, name) });
     ahead(state);
     const record = { ...lost(state), proof: Buffer.alloc(8) };
     const effects = step(state, { kind: 'recordGiven', atMs: 2, stream: 1, record });
@@ -972,15 +916,14 @@ describe('a trainer that opens its log again', () => {
   });
 
   const back = (state: TrainerState, worker: number, name: string): Effect[] =>
-    join(state, name, worker, 1, { resumeSecret: resumeSecretOf(state.rules.runSecret, worker, name, worker) });
+    join(state, name, worker, 1, { resumeSecret: firstSecret(state, worker, name) });
 
   /** `a` has caught up and answered; the other two or more are back and have not caught up. */
   const isFirst = (state: TrainerState): Effect[] => {
     back(state, 0, 'a');
     for (const [stream, name] of ['a', 'b', 'c', 'd', 'e'].entries()) {
       if (stream === 0 || !state.former.names.has(name)) continue;
-      const resumeSecret = resumeSecretOf(state.rules.runSecret, stream, name, stream);
-      step(state, { kind: 'hello', atMs: 1, stream, origin: originOf(stream), hello: hello(name, { resumeSecret }) });
+      greet(state, name, stream, 1, { resumeSecret: firstSecret(state, stream, name) });
     }
     return step(state, contribution(0, 0));
   };

@@ -13,7 +13,7 @@ import { derivativesOf } from '../../../settings/worker-settings.ts';
 import { measureContribution } from '../../../worker/estimators/contribution.ts';
 import { Scratch } from '../../../worker/estimators/scratch.ts';
 import { readFixtureAdapter } from '../../support/fixture-adapter.ts';
-import { fixtures, rowOf } from '../../support/golden-models.ts';
+import { fixtures, onCpu, rowOf } from '../../support/golden-models.ts';
 import { goldenFiles } from '../../support/onebyte.ts';
 
 const directory = join(goldenFiles, 'models/llama');
@@ -29,8 +29,7 @@ async function measure(
   how: Partial<ForwardOptions> = {},
 ): Promise<{ gradients: number[]; loss: number }> {
   const learning = Learning.parse({ directions: 6, ...settings });
-  const options = { provider: 'cpu', threads: 1, quantize: 'none' } as const;
-  const forward = await createForward(model, { layout }, { ...options, ...derivativesOf(learning, options), ...how });
+  const forward = await createForward(model, { layout }, { ...onCpu, ...derivativesOf(learning, onCpu), ...how });
   const rule = { ...learning, decayRounds: 0, seedKey: seedKey(5) };
   const scratch = new Scratch(referenceBackend);
   const context = { learning, rule, layout, backend: referenceBackend, forward, scratch, worker: 3 };
@@ -46,7 +45,7 @@ async function measure(
 
 /** Of the rows at θ, by a forward pass for that alone. */
 async function lossAtTheta(): Promise<number> {
-  const forward = await createForward(model, { layout }, { provider: 'cpu', threads: 1, quantize: 'none' });
+  const forward = await createForward(model, { layout }, onCpu);
   const losses = await forward.losses(rows, 1, theta);
   await forward.close();
   return losses.reduce((sum, loss) => sum + loss, 0) / rows.length;
