@@ -253,6 +253,8 @@ function onLost(state: WorkerState, { atMs, reason, jitter }: Extract<WorkerEven
   // The trainer had said all: the records before its last word are still applied. Only a snapshot cannot come any more.
   if (state.inbox.some(isRunDone))
     return state.phase === 'catchingUp' ? finish(state, EXIT.done, 'the run is done') : [];
+  // A stream with a welcome was kept alive until now, even where the trainer had nothing to say for hours.
+  if (state.phase === 'catchingUp' || state.phase === 'working') state.lastContactMs = atMs;
   const silentMs = atMs - state.lastContactMs;
   if (silentMs > state.rules.giveUpMs) {
     return finish(state, EXIT.trainerUnreachable, `gave up after ${Math.round(silentMs / 1000)} s: ${reason}`);

@@ -90,7 +90,7 @@ describe('a worker whose trainer opens streams and welcomes nobody', () => {
     };
     lost(state);
     assert.deepEqual(ends(refusedAt(rules.giveUpMs)), []);
-    assert.deepEqual(ends(refusedAt(rules.giveUpMs + 2)), [EXIT.trainerUnreachable]);
+    assert.deepEqual(ends(refusedAt(rules.giveUpMs + 3)), [EXIT.trainerUnreachable]);
   });
 
   it('but has the time that its model takes to load at first', () => {
@@ -102,6 +102,17 @@ describe('a worker whose trainer opens streams and welcomes nobody', () => {
 });
 
 describe('a worker whose stream broke', () => {
+  it('tries for as long as it may, however long the trainer had nothing to say before', () => {
+    const state = welcomed(Welcome_CatchUp.NONE);
+    const brokeMs = 10 * rules.giveUpMs;
+    const lostAt = (atMs: number): number[] => ends(step(state, { kind: 'lost', atMs, reason: 'gone', jitter: 0 }));
+    assert.deepEqual(lostAt(brokeMs), []);
+    step(state, { kind: 'retry' });
+    assert.deepEqual(lostAt(brokeMs + rules.giveUpMs), []);
+    step(state, { kind: 'retry' });
+    assert.deepEqual(lostAt(brokeMs + rules.giveUpMs + 1), [EXIT.trainerUnreachable]);
+  });
+
   it('says hello first, whatever was applied meanwhile', () => {
     const state = welcomed(Welcome_CatchUp.NONE, 1);
     finishTask(state);
