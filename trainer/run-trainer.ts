@@ -27,14 +27,12 @@ import { replayLog } from './store/replay.ts';
 import { readRoundLog } from './store/round-log.ts';
 import type { Peer } from './transport/listener.ts';
 import { type Service, type ServiceAccess, startService } from './transport/service.ts';
-import type { ServiceLimits } from './transport/service-limits.ts';
+import { DRAIN_GRACE_MS, type ServiceLimits } from './transport/service-limits.ts';
 import { sharedSnapshots } from './transport/shared-snapshot.ts';
 import { eventOf } from './transport/worker-event.ts';
 
 /** How often the core hears the time, ms. */
 const TICK_MS = 25;
-/** How long workers may take to hang up after the last word of a trainer that drains, ms: those that did not hear it come to the next. */
-const DRAIN_GRACE_MS = 10_000;
 
 export interface TrainerOptions {
   readonly config: RunConfig;

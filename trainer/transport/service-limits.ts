@@ -62,3 +62,6 @@ export const SERVICE_LIMITS: ServiceLimits = {
   keepaliveMs: 20_000,
   keepaliveTimeoutMs: SLOW_LINE_MS,
 };
+
+/** How long workers may take to hang up after the last word of a trainer that drains, ms: those that did not hear it come to the next. */
+export const DRAIN_GRACE_MS = 10_000;
