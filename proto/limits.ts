@@ -11,7 +11,12 @@ export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 /** Bytes of one message from a worker; the largest is a record given back: 8,192 contributions of 1 byte are 90 kB of columns at most. */
 export const MAX_WORKER_MESSAGE_BYTES = 128 * 1024;
 /** Data bytes of one snapshot chunk. */
-export const SNAPSHOT_CHUNK_BYTES = 256 * 1024;
+export const SNAPSHOT_CHUNK_BYTES = 32 * 1024;
+/**
+ * How long a connection that brings nothing new may still be one over a slow line, ms. HTTP/2 has 64 KiB under way, and whatever comes
+ * behind them, the answer to a keepalive ping too, waits for all of them: 55 s at 9.6 kbit/s.
+ */
+export const SLOW_LINE_MS = 90_000;
 /** Bytes of all matrices of an adapter: 256 Mi elements. */
 export const MAX_ADAPTER_BYTES = 2 ** 30;
 /** Bytes of a snapshot that a worker takes: an adapter, and the few numbers beside it. */

@@ -10,8 +10,8 @@ import { adapterDigest, moveReplica, type ReplicaState, replicaDigest } from '..
 import { learningRuleOf } from '../kernels/run-replica.ts';
 import { deferred } from '../platform/deferred.ts';
 import type { WorkerMessage } from '../proto/gen/onebyte.ts';
-import { MAX_GRADIENTS_PER_RECORD } from '../proto/limits.ts';
-import { type ExitCode, usageError } from '../proto/operating-error.ts';
+import { MAX_GRADIENTS_PER_RECORD, SLOW_LINE_MS } from '../proto/limits.ts';
+import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import type { TrainerSettings } from '../settings/trainer-settings.ts';
 import { groupAppends } from './core/group-commit.ts';
@@ -27,14 +27,12 @@ import { replayLog } from './store/replay.ts';
 import { readRoundLog } from './store/round-log.ts';
 import type { Peer } from './transport/listener.ts';
 import { type Service, type ServiceAccess, startService } from './transport/service.ts';
-import type { ServiceLimits } from './transport/service-limits.ts';
+import { DRAIN_GRACE_MS, type ServiceLimits } from './transport/service-limits.ts';
 import { sharedSnapshots } from './transport/shared-snapshot.ts';
 import { eventOf } from './transport/worker-event.ts';
 
 /** How often the core hears the time, ms. */
 const TICK_MS = 25;
-/** How long workers may take to hang up after the run's last word, ms. */
-const CLOSE_GRACE_MS = 10_000;
 
 export interface TrainerOptions {
   readonly config: RunConfig;
@@ -165,7 +163,9 @@ class Trainer {
       drain.addEventListener('abort', onDrain);
       if (drain.aborted) onDrain();
       const { exitCode, text } = await this.outcome.promise;
-      await this.service.close(CLOSE_GRACE_MS);
+      await this.service.close(exitCode === EXIT.drained ? DRAIN_GRACE_MS : SLOW_LINE_MS, (reason) =>
+        this.report({ kind: 'waiting', reason }),
+      );
       this.open.lock.check();
       return this.result(exitCode, text);
     } finally {

@@ -222,6 +222,11 @@ export class VirtualNetwork implements WorkerNetwork, HostileNetwork {
     return mayGive;
   }
 
+  /** Whether the worker has a stream with a welcome, and has not heard of its end. */
+  isJoined(worker: VirtualWorker): boolean {
+    return this.streamOf.get(worker)?.welcome === true;
+  }
+
   /** Cuts a worker's stream: it hears of it now. */
   reset(worker: VirtualWorker): void {
     const stream = this.streamOf.get(worker);

@@ -30,6 +30,7 @@ export const PLANTED_BUGS = [
   'take forged records',
   'take those who are back first for all',
   'end memberships with the trainer',
+  'keep the last word',
 ] as const;
 export type PlantedBug = (typeof PLANTED_BUGS)[number];
 
@@ -131,6 +132,8 @@ export function spoilEffects(bug: PlantedBug | undefined, effects: Effect[]): Ef
     return effects.flatMap((effect) =>
       effect.kind === 'apply' && effect.absorbed.normaliser.round === 41 ? [effect, effect] : [effect],
     );
+  if (bug === 'keep the last word')
+    return effects.filter((e) => e.kind !== 'broadcast' || e.message.message?.$case !== 'notice');
   if (bug !== 'broadcast before append') return effects;
   const broadcasts = effects.filter(({ kind }) => kind === 'broadcast');
   return [...broadcasts, ...effects.filter(({ kind }) => kind !== 'broadcast')];

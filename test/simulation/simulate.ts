@@ -23,6 +23,8 @@ const CALM_MS = 5_000;
  * 9 s as it evaluates, and then a little.
  */
 const LAST_MS = 40_000;
+/** The time in which a worker that was there as the run ended ends too, virtual ms. */
+const HEARD_MS = 30_000;
 /** Events of one run: beyond is an endless loop. */
 const MAX_EVENTS = 3_000_000;
 
@@ -75,7 +77,18 @@ class Simulation {
     const { exitCode, text } = trainer.exit;
     world.invariants.check(exitCode === EXIT.done, `the trainer stopped with code ${exitCode}: ${text}`);
     world.invariants.check(trainer.snapshot().normaliser.round === ROUNDS, 'the run ended early');
+    this.checkEnds();
     this.trainer.open();
+  }
+
+  /** Workers that were there as the run ended have heard that it is done. */
+  private checkEnds(): void {
+    const { clock, invariants } = this.world;
+    const joined = this.workers.filter((worker) => worker.isReachable && this.network.isJoined(worker));
+    const untilMs = clock.nowMs + HEARD_MS;
+    while (clock.nowMs < untilMs && clock.step());
+    for (const { name, exit } of joined)
+      invariants.check(exit === EXIT.done, `${name} never heard that the run is done`);
   }
 
   private tick(): void {

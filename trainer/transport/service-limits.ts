@@ -1,4 +1,5 @@
 /** What one peer, and all of them together, may take of a trainer. Numbers of the protocol itself are in proto/limits.ts. */
+import { SLOW_LINE_MS } from '../../proto/limits.ts';
 
 export interface ServiceLimits {
   /** Connections of all peers; a newcomer beyond it takes the place of the oldest without a worker, or is turned away. */
@@ -56,8 +57,11 @@ export const SERVICE_LIMITS: ServiceLimits = {
   snapshots: 64,
   snapshotsPerAddress: 32,
   snapshotsPerConnection: 8,
-  snapshotStallMs: 20_000,
+  snapshotStallMs: SLOW_LINE_MS,
   sessionMemoryMib: 64,
   keepaliveMs: 20_000,
-  keepaliveTimeoutMs: 10_000,
+  keepaliveTimeoutMs: SLOW_LINE_MS,
 };
+
+/** How long workers may take to hang up after the last word of a trainer that drains, ms: those that did not hear it come to the next. */
+export const DRAIN_GRACE_MS = 10_000;

@@ -21,6 +21,9 @@ import { addressOf, type Listener, type Peer, startListener } from './listener.t
 import { type ServiceLimits, serviceLimitsFor } from './service-limits.ts';
 import { snapshotSender } from './snapshot-sender.ts';
 
+/** A shutdown that takes longer says what it waits for, ms. */
+const SAY_AFTER_MS = 2_000;
+
 /** Who may speak with the trainer. */
 export interface ServiceAccess {
   readonly credentials: grpc.ServerCredentials;
@@ -50,8 +53,8 @@ export interface Service {
   handled(stream: StreamId): void;
   /** Bytes of all sockets so far, as the trainer sees them: up is received, down is sent. TLS included. */
   wireBytes(): { up: number; down: number };
-  /** Ends all streams and waits at most `graceMs` for workers to hang up. */
-  close(graceMs: number): Promise<void>;
+  /** Ends all streams and waits at most `graceMs` for workers to read what was said, and to hang up. @param say told when that takes long */
+  close(graceMs: number, say?: (reason: string) => void): Promise<void>;
 }
 
 /** Starts listening on `listen` (`host:port`). @throws OperatingError usage: bad address, port in use, too few descriptors */
@@ -95,10 +98,10 @@ export async function startService(
     refuse: (stream, refusal, text) => streams.refuse(stream, statusOfRefusal(refusal, text)),
     handled: (stream) => streams.handled(stream),
     wireBytes: () => listener.wireBytes(),
-    async close(graceMs) {
+    async close(graceMs, say = () => {}) {
       streams.endAll();
       listener.close();
-      await shutDown(server, graceMs);
+      await shutDown(server, graceMs, say);
       listener.dropAll();
     },
   };
@@ -164,13 +167,13 @@ const answer =
     reply(null, response);
   };
 
-async function shutDown(server: grpc.Server, graceMs: number): Promise<void> {
+async function shutDown(server: grpc.Server, graceMs: number, say: (reason: string) => void): Promise<void> {
+  const reason = `stays until all workers have read the last records, at most ${graceMs / 1000} s`;
+  const timers = [setTimeout(say, SAY_AFTER_MS, reason)];
   await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, graceMs);
-    server.tryShutdown(() => {
-      clearTimeout(timer);
-      resolve();
-    });
+    timers.push(setTimeout(resolve, graceMs));
+    server.tryShutdown(() => resolve());
   });
+  for (const timer of timers) clearTimeout(timer);
   server.forceShutdown();
 }

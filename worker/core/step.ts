@@ -249,10 +249,20 @@ function onApplied(state: WorkerState, round: number, isOurs: boolean): WorkerEf
 const isRunDone = ({ message }: TrainerMessage): boolean =>
   message?.$case === 'notice' && message.value.kind === Notice_Kind.RUN_DONE;
 
+/**
+ * Whether the trainer was there until now: a stream with a welcome was kept alive even where there was nothing to say for hours, and one
+ * on which the hello still waits for a task of before could get no welcome.
+ */
+const wasReached = ({ phase, running, session }: WorkerState): boolean =>
+  phase === 'catchingUp' ||
+  phase === 'working' ||
+  (phase === 'greeting' && running !== undefined && running.session !== session);
+
 function onLost(state: WorkerState, { atMs, reason, jitter }: Extract<WorkerEvent, { kind: 'lost' }>): WorkerEffect[] {
   // The trainer had said all: the records before its last word are still applied. Only a snapshot cannot come any more.
   if (state.inbox.some(isRunDone))
     return state.phase === 'catchingUp' ? finish(state, EXIT.done, 'the run is done') : [];
+  if (wasReached(state)) state.lastContactMs = atMs;
   const silentMs = atMs - state.lastContactMs;
   if (silentMs > state.rules.giveUpMs) {
     return finish(state, EXIT.trainerUnreachable, `gave up after ${Math.round(silentMs / 1000)} s: ${reason}`);

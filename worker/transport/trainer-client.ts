@@ -10,7 +10,7 @@ import {
   type WorkerMessage,
 } from '../../proto/gen/onebyte.ts';
 import { JOIN_TOKEN_KEY } from '../../proto/join-token.ts';
-import { MAX_MESSAGE_BYTES, MAX_NOTICE_LENGTH, MAX_SNAPSHOT_BYTES } from '../../proto/limits.ts';
+import { MAX_MESSAGE_BYTES, MAX_NOTICE_LENGTH, MAX_SNAPSHOT_BYTES, SLOW_LINE_MS } from '../../proto/limits.ts';
 import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts';
 import { peerText } from '../../proto/peer-text.ts';
 import { MessageQueue } from './message-queue.ts';
@@ -19,10 +19,6 @@ import { tlsProblem } from './tls-problem.ts';
 
 /** Longest wait for a unary answer, ms. */
 const UNARY_DEADLINE_MS = 20_000;
-/** Longest time that a snapshot may take, ms. */
-const SNAPSHOT_DEADLINE_MS = 1_800_000;
-/** Longest wait for the next chunk of a snapshot, ms. */
-const CHUNK_DEADLINE_MS = 30_000;
 
 /** What the worker shows the trainer. */
 export interface ClientAccess {
@@ -106,7 +102,7 @@ export function connectTrainer(address: string, { tls, joinToken }: ClientAccess
     // A connection of its own: members that share one have one voice.
     'grpc.use_local_subchannel_pool': 1,
     'grpc.keepalive_time_ms': 20_000,
-    'grpc.keepalive_timeout_ms': 10_000,
+    'grpc.keepalive_timeout_ms': SLOW_LINE_MS,
     'grpc.initial_reconnect_backoff_ms': 200,
     'grpc.max_reconnect_backoff_ms': 2_000,
     'grpc.enable_http_proxy': mayUseProxy(address) ? 1 : 0,
@@ -142,8 +138,7 @@ export function connectTrainer(address: string, { tls, joinToken }: ClientAccess
       call.on('end', () => messages.end(new ConnectionLost(`the trainer at ${address} ended the stream`)));
       return { messages, send: (message) => void call.write({ message }), end: () => void call.end() };
     },
-    snapshot: () =>
-      receiveSnapshot(address, client.getSnapshot({}, metadata, { deadline: Date.now() + SNAPSHOT_DEADLINE_MS })),
+    snapshot: () => receiveSnapshot(address, client.getSnapshot({}, metadata)),
     close: () => client.close(),
   };
 }
@@ -159,9 +154,8 @@ function receiveSnapshot(address: string, call: grpc.ClientReadableStream<Snapsh
       reject(error);
     };
     const timer = setTimeout(
-      () =>
-        fail(new ConnectionLost(`the trainer at ${address} sent no part of its snapshot for ${CHUNK_DEADLINE_MS} ms`)),
-      CHUNK_DEADLINE_MS,
+      () => fail(new ConnectionLost(`the trainer at ${address} sent no part of its snapshot for ${SLOW_LINE_MS} ms`)),
+      SLOW_LINE_MS,
     );
     call.on('data', ({ data }: SnapshotChunk) => {
       timer.refresh();

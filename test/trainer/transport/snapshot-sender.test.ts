@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { describe, it } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
+import type { SnapshotChunk } from '../../../proto/gen/onebyte.ts';
 import type { Peer } from '../../../trainer/transport/listener.ts';
 import { SERVICE_LIMITS, type ServiceLimits } from '../../../trainer/transport/service-limits.ts';
 import { snapshotSender } from '../../../trainer/transport/snapshot-sender.ts';
@@ -58,5 +60,38 @@ describe('snapshots', () => {
     assert.deepEqual([begin(1000), ask('x:0')], [64, 'taken']);
     wait(1000);
     assert.equal(begin(1000), 4);
+  });
+
+  it('reach a worker behind a line of 9.6 kbit/s, which HTTP/2 lets half of its 64 KiB at a time go on to', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const dropped: Peer[] = [];
+    const listener = { hasWorker: () => true, drop: (peer: Peer) => dropped.push(peer) };
+    const send = snapshotSender(
+      SERVICE_LIMITS,
+      async () => new Uint8Array(200_000),
+      () => listener,
+    );
+    const line = { handed: 0, arrived: 0, ended: false };
+    const waiting: { readonly end: number; readonly done: () => void }[] = [];
+    const call = Object.assign(new EventEmitter(), {
+      getPeer: () => 'w:1',
+      write({ data }: SnapshotChunk, done: () => void) {
+        line.handed += data.length;
+        waiting.push({ end: line.handed, done });
+      },
+      end() {
+        line.ended = true;
+      },
+    });
+    const sent = send(call as never);
+    while (!line.ended && dropped.length === 0) {
+      await turn();
+      const window = 2 ** 16 + Math.floor(line.arrived / 2 ** 15) * 2 ** 15;
+      while (waiting[0] && waiting[0].end <= window) waiting.shift()!.done();
+      line.arrived = Math.min(line.handed, window, line.arrived + 1200);
+      t.mock.timers.tick(1000);
+    }
+    await sent;
+    assert.deepEqual([dropped, line.handed], [[], 200_000]);
   });
 });

@@ -83,14 +83,16 @@ function behind(catchUp: Welcome_CatchUp): WorkerState {
 describe('a worker whose trainer opens streams and welcomes nobody', () => {
   it('gives up as with one that is not reached', () => {
     const state = welcomed(Welcome_CatchUp.NONE);
+    for (let tasks = 0; tasks < 3; tasks++) finishTask(state);
     const refusedAt = (atMs: number): WorkerEffect[] => {
       step(state, { kind: 'retry' });
       step(state, { kind: 'opened', atMs, terms });
+      assert.deepEqual(says(finishTask(state)), ['hello']);
       return step(state, { kind: 'lost', atMs, reason: 'another run', jitter: 0 });
     };
     lost(state);
     assert.deepEqual(ends(refusedAt(rules.giveUpMs)), []);
-    assert.deepEqual(ends(refusedAt(rules.giveUpMs + 2)), [EXIT.trainerUnreachable]);
+    assert.deepEqual(ends(refusedAt(rules.giveUpMs + 3)), [EXIT.trainerUnreachable]);
   });
 
   it('but has the time that its model takes to load at first', () => {
@@ -102,6 +104,36 @@ describe('a worker whose trainer opens streams and welcomes nobody', () => {
 });
 
 describe('a worker whose stream broke', () => {
+  it('tries for as long as it may, however long the trainer had nothing to say before', () => {
+    const state = welcomed(Welcome_CatchUp.NONE);
+    const brokeMs = 10 * rules.giveUpMs;
+    const lostAt = (atMs: number): number[] => ends(step(state, { kind: 'lost', atMs, reason: 'gone', jitter: 0 }));
+    assert.deepEqual(lostAt(brokeMs), []);
+    step(state, { kind: 'retry' });
+    assert.deepEqual(lostAt(brokeMs + rules.giveUpMs), []);
+    step(state, { kind: 'retry' });
+    assert.deepEqual(lostAt(brokeMs + rules.giveUpMs + 1), [EXIT.trainerUnreachable]);
+  });
+
+  it('does not give the trainer up before it could say hello, however long it computes', () => {
+    const state = welcomed(Welcome_CatchUp.NONE);
+    finishTask(state);
+    finishTask(state);
+    assert.equal(state.running?.task.kind, 'measure');
+    lost(state);
+    const tryAt = (atMs: number): string[] => {
+      step(state, { kind: 'retry' });
+      const said = says(step(state, { kind: 'opened', atMs, terms }));
+      if (state.running?.task.kind === 'digest') said.push(...says(finishTask(state)));
+      const after = ends(step(state, { kind: 'lost', atMs: atMs + 1, reason: 'no hello', jitter: 0 }));
+      return [...said, ...after.map((code) => `ends with ${code}`)];
+    };
+    assert.deepEqual(tryAt(2 * rules.giveUpMs), []);
+    finishTask(state);
+    assert.deepEqual(tryAt(3 * rules.giveUpMs), ['hello']);
+    assert.deepEqual(tryAt(4 * rules.giveUpMs), ['hello', `ends with ${EXIT.trainerUnreachable}`]);
+  });
+
   it('says hello first, whatever was applied meanwhile', () => {
     const state = welcomed(Welcome_CatchUp.NONE, 1);
     finishTask(state);
