@@ -158,7 +158,14 @@ function resumedText({ learning }: RunConfig, round: number): string {
 
 /** Rows of the dev split; reading it now finds its faults before the run begins. A trainer that may not see it is told how many. */
 async function countDevRows({ data, model, trainer }: RunFile): Promise<number> {
-  if (data.dev === undefined) return trainer.devRows ?? 0;
+  if (data.dev === undefined) {
+    for (const key of ['stopAt', 'patience'] as const)
+      if (trainer[key] !== undefined && trainer.devRows === undefined)
+        throw usageError(
+          `trainer.${key}: without a dev split nothing is evaluated; give data.dev, or trainer.devRows where the workers have --dev`,
+        );
+    return trainer.devRows ?? 0;
+  }
   const length = await countRows(data.dev, model, data);
   if (trainer.devRows !== undefined && trainer.devRows !== length)
     throw usageError(
