@@ -41,7 +41,7 @@ export const simulateCommand = withSettings(
     .option('--rounds <n>', 'records after which the run is done (rounds)', wholeNumber)
     .option(
       '--decay-rounds <n>',
-      'from the next record on the learning rate is what it would be had it fallen over n rounds since the first; 0: constant (learning.decayRounds)',
+      'from the next record on the learning rate is that of a run that falls over n rounds, counted from its first; 0: constant (learning.decayRounds)',
       wholeNumber,
     )
     .option('--seed <n>', 'run seed (seed)', wholeNumber)

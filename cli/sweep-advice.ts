@@ -10,6 +10,8 @@ export interface Trial {
 
 /** Two losses closer than this part of the smaller one are alike: a few rounds of noisy steps say no more. */
 const ALIKE = 0.02;
+/** But not where they are further apart than this part of what was learnt: of a large loss a short run takes off little. */
+const ALIKE_OF_GAIN = 0.1;
 
 /** @returns `rate`: undefined where none of them learnt */
 export function advice(trials: readonly Trial[]): { rate: number | undefined; text: string } {
@@ -24,8 +26,10 @@ export function advice(trials: readonly Trial[]): { rate: number | undefined; te
       text: 'advice: none of these rates brought the dev loss below its start. Try lower ones, more rounds or more workers, and look at the rows',
     };
   const least = Math.min(...learnt.map(lossOf));
+  const gain = Math.max(...learnt.map((trial) => startOf(trial) - lossOf(trial)));
+  const margin = Math.min(least * ALIKE, gain * ALIKE_OF_GAIN);
   // The larger of two that are alike is the one that a longer run may not bear.
-  const [best] = learnt.filter((trial) => lossOf(trial) <= least * (1 + ALIKE)).sort((a, b) => a.rate - b.rate);
+  const [best] = learnt.filter((trial) => lossOf(trial) <= least + margin).sort((a, b) => a.rate - b.rate);
   const { rate } = best!;
   const rates = trials.map((trial) => trial.rate);
   const edge =

@@ -47,7 +47,7 @@ export const trainerCommand = withTlsFlags(
       .option('--rounds <n>', 'records after which the run is done', wholeNumber)
       .option(
         '--decay-rounds <n>',
-        'from the next record on the learning rate is what it would be had it fallen over n rounds since the first; 0: constant',
+        'from the next record on the learning rate is that of a run that falls over n rounds, counted from its first; 0: constant',
         wholeNumber,
       )
       .option('--resume', 'go on with the round log in the run directory, or begin one there')
@@ -153,12 +153,19 @@ async function trainUntilDone(
 function resumedText({ learning }: RunConfig, round: number): string {
   const rate = rateOf(learning, round);
   const part = rate === learning.learningRate ? '' : `, ${(rate / learning.learningRate).toPrecision(3)} of the first`;
-  return `goes on after ${plural(round, 'round')} at learning rate ${rate.toPrecision(3)}${part} (--decay-rounds changes how it falls)`;
+  return `goes on after ${plural(round, 'round')} at learning rate ${rate.toPrecision(3)}${part} (--decay-rounds, counted from round 0, changes how it falls)`;
 }
 
 /** Rows of the dev split; reading it now finds its faults before the run begins. A trainer that may not see it is told how many. */
 async function countDevRows({ data, model, trainer }: RunFile): Promise<number> {
-  if (data.dev === undefined) return trainer.devRows ?? 0;
+  if (data.dev === undefined) {
+    for (const key of ['stopAt', 'patience'] as const)
+      if (trainer[key] !== undefined && trainer.devRows === undefined)
+        throw usageError(
+          `trainer.${key}: without a dev split nothing is evaluated; give data.dev, or trainer.devRows where the workers have --dev`,
+        );
+    return trainer.devRows ?? 0;
+  }
   const length = await countRows(data.dev, model, data);
   if (trainer.devRows !== undefined && trainer.devRows !== length)
     throw usageError(

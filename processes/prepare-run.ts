@@ -64,24 +64,34 @@ function learningOf({ learning, workers }: SettledRunFile, elements: number): Ru
 
 /** The adapter that the run file's keys `section` (by default: none of them) ask for on `model`. */
 export function newAdapter(model: BaseModel, section: z.input<typeof AdapterSection> = {}) {
-  const { rank = NEW_ADAPTER.rank, alpha = NEW_ADAPTER.alpha, targets, rslora, train } = AdapterSection.parse(section);
+  const { train, ...stated } = AdapterSection.parse(section);
+  const { rank = NEW_ADAPTER.rank, alpha = NEW_ADAPTER.alpha } = stated;
+  const { targets = NEW_ADAPTER.targets, rslora = NEW_ADAPTER.rslora } = stated;
   const settings = { baseModel: '', rank, alpha, targets, useRslora: rslora, train };
   return describeAdapter(settings, model.linearModules, model.fanInFanOut);
 }
 
-/** The adapter that a run begins with. @throws OperatingError (usage): it continues one of another rank or alpha than the run file says */
+/** The adapter that a run begins with. @throws OperatingError (usage): it continues another one than the run file describes */
 export function adapterOf(
   run: Pick<SettledRunFile, 'adapter'>,
   model: BaseModel,
 ): { description: AdapterDescription; initialAdapter: Buffer } {
-  const { train, from } = run.adapter;
+  const { train, from, targets } = run.adapter;
   if (from === undefined) return { description: newAdapter(model, run.adapter), initialAdapter: Buffer.alloc(0) };
   const { description, matrices } = readPeftAdapter(from, model.linearModules);
-  for (const key of ['rank', 'alpha'] as const)
-    if ((run.adapter[key] ?? description[key]) !== description[key])
+  const { rank, alpha, useRslora, modules } = description;
+  for (const [key, has] of Object.entries({ rank, alpha, rslora: useRslora })) {
+    const stated = run.adapter[key as 'rank' | 'alpha' | 'rslora'] ?? has;
+    if (stated !== has)
       throw usageError(
-        `adapter.${key} ${run.adapter[key]}: the adapter that the run continues, ${from}, has ${description[key]}; leave adapter.${key} out`,
+        `adapter.${key} ${stated}: the adapter that the run continues, ${from}, has ${has}; leave adapter.${key} out`,
       );
+  }
+  const namesOf = (list: AdapterDescription['modules']): string => list.map(({ name }) => name).join();
+  if (targets !== undefined && namesOf(newAdapter(model, { targets }).modules) !== namesOf(modules))
+    throw usageError(
+      `adapter.targets ${JSON.stringify(targets)}: the adapter that the run continues, ${from}, has other layers; leave adapter.targets out`,
+    );
   return {
     description: { ...description, baseModel: '', train },
     initialAdapter: Buffer.from(bytesOf(matrices)),

@@ -95,7 +95,7 @@ export const RunConfig = z.strictObject({
     /** These are not left to a default: a config that lacks one comes from a version with another rule. */
     capExponent: CapExponent,
     winsorise: Winsorise,
-    /** [record, N]: from this record on the learning rate is as if it had fallen over N records since the first. A resumed run may add one; none that counted changes. */
+    /** [record, N]: from this record on the learning rate is that of a run that falls over N records from its first on. A resumed run may add one; none that counted changes. */
     decayChanges: z
       .array(z.tuple([z.int().min(0), z.int().min(0)]))
       .max(1024)

@@ -22,6 +22,8 @@ const EXAMPLES: { readonly [key: string]: string } = {
   'data.verbalizers': '[" terrible", " great"]',
   'adapter.rank': '8',
   'adapter.alpha': '16',
+  'adapter.targets': 'all-linear',
+  'adapter.rslora': 'false',
   'adapter.from': 'adapters/earlier',
   'learning.decayRounds': '100',
   'learning.directionStripes': '16',

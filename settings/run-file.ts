@@ -22,7 +22,7 @@ const path = z.string().min(1);
 export const MOST_WORKERS = 1024;
 
 /** Where neither the run file nor an adapter that is continued says it. */
-export const NEW_ADAPTER = { rank: 8, alpha: 16 } as const;
+export const NEW_ADAPTER = { rank: 8, alpha: 16, targets: 'all-linear', rslora: false } as const;
 
 /** The adapter to train: PEFT's words. */
 export const AdapterSection = z.strictObject({
@@ -34,15 +34,15 @@ export const AdapterSection = z.strictObject({
     .describe(`the update counts alpha / rank times; default: ${NEW_ADAPTER.alpha}, or as in from`),
   targets: z
     .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
-    .default('all-linear')
-    .describe('layers to adapt: all-linear, a list of name endings, or a regular expression for whole names'),
-  rslora: z.boolean().default(false).describe('scale by alpha / sqrt(rank)'),
+    .optional()
+    .describe(
+      `layers to adapt: all-linear, a list of name endings, or a regular expression for whole names; default: ${NEW_ADAPTER.targets}, or as in from`,
+    ),
+  rslora: z.boolean().optional().describe(`scale by alpha / sqrt(rank); default: ${NEW_ADAPTER.rslora}, or as in from`),
   train: AdapterDescription.shape.train.default('both').describe('B: A stays at its initial values (LoRA-FA)'),
   from: path
     .optional()
-    .describe(
-      'PEFT directory to continue; its rank, alpha and targets then hold, and another rank or alpha here is refused',
-    ),
+    .describe('PEFT directory to continue; its rank, alpha, targets and rslora then hold, and others here are refused'),
 });
 
 const { directionStripes } = Learning.shape;

@@ -23,6 +23,10 @@ describe('the advice of a sweep', () => {
   it('is the lower of two that are alike', () => {
     assert.equal(advice([trial(1, [4, 2.03]), trial(2, [4, 2]), trial(4, [4, 3])]).rate, 1);
   });
+  it('is the rate that learnt most where a short run takes little off a large loss', () => {
+    assert.equal(advice([trial(1, [60, 59.5]), trial(2, [60, 59]), trial(4, [60, 59.4])]).rate, 2);
+    assert.equal(advice([trial(1, [60, 59.02]), trial(2, [60, 59]), trial(4, [60, 59.4])]).rate, 1);
+  });
   it('is none that diverged or ended above its start, and none where all did', () => {
     const bad = [trial(2, [4, 1], true), trial(4, [4, 5]), trial(8, [4, Number.NaN])];
     assert.equal(advice([trial(1, [4, 3.5]), ...bad]).rate, 1);

@@ -63,6 +63,16 @@ describe('a run file', () => {
     ['a value out of range', ['--set', 'learning.directions=3000'], /learning\.directions/],
     ['stripes that do not fit', ['--set', 'learning.directionStripes=5'], /directionStripes/],
     ['tangents that nothing needs', ['--set', 'worker.tangentPrecision=int8'], /tangentPrecision int8.*is spsa/],
+    [
+      'patience with evaluations that there are none of',
+      settingFlags(['data.dev=', 'trainer.patience=2']),
+      /trainer\.patience: without a dev split nothing is evaluated; give data\.dev, or trainer\.devRows/,
+    ],
+    [
+      'a dev loss to stop at and no dev split',
+      settingFlags(['data.dev=', 'trainer.stopAt={loss: 1}']),
+      /trainer\.stopAt: without a dev split/,
+    ],
     ['no rounds', ['--rounds', '0'], /at rounds/],
     ['more rounds than are counted', ['--rounds', `${2 ** 32}`], /at rounds/],
     ['an output directory that is a file', ['--out', runFile], /run\.yaml: is no directory; .*name another/],

@@ -146,7 +146,10 @@ describe('onebyte simulate', () => {
     const finished = await startOnebyte(own, {}, undefined, directory).finished;
     assert.equal(finished.code, 0, finished.stderr);
     // It fell to a sixteenth over the first 4 rounds; now it stands where a run of 12 would be.
-    assert.match(finished.stderr, /goes on after 6 rounds at learning rate 0\.00100, 0\.500 of the first/);
+    assert.match(
+      finished.stderr,
+      /goes on after 6 rounds at learning rate 0\.00100, 0\.500 of the first \(--decay-rounds, counted from round 0, /,
+    );
     const last = lastJson(finished);
     assert.equal(last.roundLog, first.roundLog);
     // Two rounds may be over before the other worker is back.

@@ -14,17 +14,25 @@ const configOf = async (...settings: string[]) =>
 const learningOf = async (...settings: string[]) => (await configOf(...settings)).learning;
 
 describe('a run config', () => {
-  it('has the rank and alpha of an adapter that is continued, and is refused where the run file says others', async () => {
+  it('describes an adapter that is continued as it is, and is refused where the run file describes another', async () => {
     const from = temporaryDirectory();
-    const { adapter } = await configOf('adapter.rank=2', 'adapter.alpha=6');
+    const own = ['adapter.rank=2', 'adapter.alpha=6', 'adapter.targets=[q_proj,v_proj]', 'adapter.rslora=true'];
+    const { adapter } = await configOf(...own);
     writePeftAdapter(from, adapter, new Float32Array(adapterElements(adapter.modules)));
     const continued = (...settings: string[]) => configOf(`adapter.from=${from}`, ...settings);
-    for (const settings of [[], ['adapter.rank=2', 'adapter.alpha=6']]) {
-      const { rank, alpha } = (await continued(...settings)).adapter;
-      assert.deepEqual([rank, alpha], [2, 6]);
-    }
+    for (const settings of [[], own, ['adapter.targets=.*[qv]_proj']])
+      assert.deepEqual((await continued(...settings)).adapter, adapter);
     await assert.rejects(continued('adapter.rank=8'), /adapter\.rank 8: .* has 2; leave adapter\.rank out/);
     await assert.rejects(continued('adapter.alpha=16'), /adapter\.alpha 16: .* has 6; leave adapter\.alpha out/);
+    await assert.rejects(
+      continued('adapter.rslora=false'),
+      /adapter\.rslora false: .* has true; leave adapter\.rslora out/,
+    );
+    for (const targets of ['all-linear', '[q_proj]'])
+      await assert.rejects(
+        continued(`adapter.targets=${targets}`),
+        /adapter\.targets .*: .* has other layers; leave adapter\.targets out/,
+      );
   });
 
   it('holds the stripes that the run file names', async () => {

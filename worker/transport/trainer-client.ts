@@ -59,13 +59,19 @@ type Reply<Response> = (error: grpc.ServiceError | null, response: Response) => 
 const reasonOf = ({ details }: grpc.ServiceError): string =>
   peerText(details.replace(/ Resolution note: $/, ''), MAX_NOTICE_LENGTH);
 
+/** What went wrong on the way: whoever hears nothing may still have reached somebody. */
+function faultOf(address: string, code: grpc.status): string {
+  if (code === grpc.status.UNAVAILABLE)
+    return `cannot reach the trainer at ${address} (is it running, and is the address right?)`;
+  if (code === grpc.status.DEADLINE_EXCEEDED)
+    return `no answer in time from ${address} (is it a trainer, is its machine overloaded, or does a firewall drop what is sent there?)`;
+  return `the call to the trainer at ${address} failed`;
+}
+
 function understood(address: string, error: grpc.ServiceError): Error {
   if (LATER.includes(error.code))
     return new ConnectionLost(`the trainer at ${address} does not take this worker yet: ${reasonOf(error)}`);
-  if (!REFUSALS.includes(error.code))
-    return new ConnectionLost(
-      `cannot reach the trainer at ${address} (is it running, and is the address right?): ${reasonOf(error)}`,
-    );
+  if (!REFUSALS.includes(error.code)) return new ConnectionLost(`${faultOf(address, error.code)}: ${reasonOf(error)}`);
   const text = `refused by the trainer at ${address}: ${reasonOf(error)}`;
   return error.code === grpc.status.FAILED_PRECONDITION ? new OtherRun(text) : new OperatingError(EXIT.refused, text);
 }

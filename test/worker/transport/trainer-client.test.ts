@@ -1,30 +1,63 @@
-/** What a worker asks of a trainer's service. */
+/** What a worker, and `onebyte status`, ask of a trainer's service, and what they say of one that cannot be asked. */
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { it, type TestContext } from 'node:test';
 import * as grpc from '@grpc/grpc-js';
 import { type SnapshotChunk, TrainerService } from '../../../proto/gen/onebyte.ts';
-import { connectTrainer } from '../../../worker/transport/trainer-client.ts';
+import { ConnectionLost, connectTrainer, type TrainerConnection } from '../../../worker/transport/trainer-client.ts';
+import { PLAIN } from '../../support/protocol-worker.ts';
 
-describe('a snapshot', () => {
-  it('is asked for without a deadline: over a slow line it takes hours, and stays welcome as long as parts of it come', async (t) => {
-    let deadline: unknown;
-    const server = new grpc.Server();
-    const { getSnapshot } = TrainerService;
-    server.addService({ getSnapshot } as never, {
+const { getSnapshot, getStatus } = TrainerService;
+
+/** A connection to a service of these methods. */
+async function connectTo(
+  test: TestContext,
+  methods: grpc.ServiceDefinition,
+  handlers: grpc.UntypedServiceImplementation,
+): Promise<TrainerConnection> {
+  const server = new grpc.Server();
+  server.addService(methods, handlers);
+  const port = await new Promise<number>((resolve, reject) =>
+    server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    ),
+  );
+  const connection = connectTrainer(`127.0.0.1:${port}`, PLAIN);
+  test.after(() => {
+    connection.close();
+    server.forceShutdown();
+  });
+  return connection;
+}
+
+it('asks for a snapshot without a deadline: over a slow line it takes hours, and stays welcome as long as parts of it come', async (test) => {
+  let deadline: unknown;
+  const trainer = await connectTo(
+    test,
+    { getSnapshot },
+    {
       getSnapshot(call: grpc.ServerWritableStream<unknown, SnapshotChunk>) {
         deadline = call.getDeadline();
         call.write({ data: Buffer.of(1, 2) });
         call.end();
       },
-    });
-    const port = await new Promise<number>((resolve, reject) =>
-      server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, bound) =>
-        error ? reject(error) : resolve(bound),
-      ),
-    );
-    t.after(() => server.forceShutdown());
-    const trainer = connectTrainer(`127.0.0.1:${port}`, { tls: undefined, joinToken: undefined });
-    t.after(() => trainer.close());
-    assert.deepEqual([Buffer.from(await trainer.snapshot()), deadline], [Buffer.of(1, 2), Number.POSITIVE_INFINITY]);
-  });
+    },
+  );
+  assert.deepEqual([Buffer.from(await trainer.snapshot()), deadline], [Buffer.of(1, 2), Number.POSITIVE_INFINITY]);
 });
+
+const { UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL } = grpc.status;
+const cases: [string, grpc.status, RegExp][] = [
+  ['is not there', UNAVAILABLE, /^cannot reach the trainer at [\d.:]+ \(is it running, and is the address right\?\): /],
+  ['does not answer', DEADLINE_EXCEEDED, /^no answer in time from [\d.:]+ \(is it a trainer, /],
+  ['answers with a fault of its own', INTERNAL, /^the call to the trainer at [\d.:]+ failed: /],
+];
+for (const [name, code, expected] of cases)
+  it(`tells a trainer that ${name} from others, and may ask again`, async (test) => {
+    const refuse: grpc.handleUnaryCall<unknown, unknown> = (_, reply) => reply({ code, details: 'as the peer says' });
+    const trainer = await connectTo(test, { getStatus }, { getStatus: refuse });
+    await assert.rejects(trainer.status(), (error: Error) => {
+      assert(error instanceof ConnectionLost);
+      assert.match(error.message, expected);
+      return true;
+    });
+  });
