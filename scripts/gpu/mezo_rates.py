@@ -68,12 +68,17 @@ if __name__ == '__main__':
     row_tokens, budget = int(sys.argv[1]), float(sys.argv[2])
     torch.set_float32_matmul_precision('high')  # TF32, as PyTorch users run float32
     for line in sys.stdin:
-        loaded = transformers.AutoModelForCausalLM.from_pretrained(line.rstrip('\n'), attn_implementation='sdpa')
-        torch.cuda.reset_peak_memory_stats()
-        result = {}
-        for name in ('float32', 'bfloat16', 'float16'):
-            result[name] = rates(copy.deepcopy(loaded).to('cuda', getattr(torch, name)), row_tokens, budget)
-            gc.collect()
-            torch.cuda.empty_cache()
-        peak = torch.cuda.max_memory_allocated() >> 20
-        print(json.dumps({'rates': result, 'torch': torch.__version__, 'peakMiB': peak}), flush=True)
+        result: dict = {}
+        told: dict = {'rates': result, 'torch': torch.__version__}
+        try:
+            loaded = transformers.AutoModelForCausalLM.from_pretrained(line.rstrip('\n'), attn_implementation='sdpa')
+            torch.cuda.reset_peak_memory_stats()
+            for name in ('float32', 'bfloat16', 'float16'):
+                result[name] = rates(copy.deepcopy(loaded).to('cuda', getattr(torch, name)), row_tokens, budget)
+                gc.collect()
+                torch.cuda.empty_cache()
+            told['peakMiB'] = torch.cuda.max_memory_allocated() >> 20
+        # What one model fails with says nothing of the next.
+        except Exception as error:
+            told['error'] = f'{type(error).__name__}: {error}'.split('\n')[0]
+        print(json.dumps(told), flush=True)
