@@ -1,7 +1,7 @@
 /** scripts/gpu-check.sh and install-cuda.sh, as far as a machine without a GPU runs them. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { promisify } from 'node:util';
@@ -84,6 +84,16 @@ it('gpu-check says where the time of a whole run went', () => {
     medianRoundMs: 400,
     medianAnswerMs: 300,
   });
+});
+
+it('gpu-check unpacks what it needs where a package of the Vulkan loader does not unpack', async () => {
+  const directory = temporaryDirectory();
+  for (const name of ['node', 'node_modules', 'broken.deb']) writeFileSync(join(directory, name), '');
+  await bash('tar', ['cJf', 'app.tar.xz', 'node', 'node_modules'], { cwd: directory });
+  copyFileSync(join(root, 'scripts/gpu-check.sh'), join(directory, 'gpu-check.sh'));
+  const { stderr } = await bash('bash', [join(directory, 'gpu-check.sh'), 'unpack']);
+  assert.match(stderr, /broken\.deb is not unpacked .* webgpu may be missing/);
+  assert.deepEqual(readdirSync(join(directory, 'app')).sort(), ['node', 'node_modules']);
 });
 
 /** A library with kernels of two compute capabilities, as far as keep_architecture.py reads it: 8 bytes of code each. */
