@@ -71,7 +71,7 @@ export async function benchAgreement(options: AgreementOptions): Promise<Agreeme
   }
 }
 
-/** What a GPU may multiply base weights in, as the CPU emulates it. */
+/** What a GPU may multiply in, as the CPU emulates it. */
 const PRECISIONS = ['tf32', 'float16', 'bfloat16'] as const;
 
 const FORWARD = { learning: { estimator: 'forward' } } as const;

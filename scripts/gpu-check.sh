@@ -39,6 +39,8 @@ pack() {
   mkdir -p "$out/project/test/golden" "$out/project/examples"
   cp -r "$project/test/golden/models" "$out/project/test/golden/"
   cp -r "$project/examples/smollm2-sentiment" "$out/project/examples/"
+  # Its rows are made of a package that is not among what is packed.
+  (cd "$project" && node --import tsx examples/smollm2-sentiment/make-data.ts imdb "$out/project/examples/smollm2-sentiment" >/dev/null)
   cp -r "$here/gpu-check.sh" "$here/gpu" "$out/"
   local debs=(libvulkan1 libegl1 libglvnd0 libopengl0 libgl1 libglx0 libgles2)
   (cd "$out" && { apt-get download -qq "${debs[@]}" || { apt-get update -qq && apt-get download -qq "${debs[@]}"; }; } 2>/dev/null) ||
@@ -54,7 +56,10 @@ unpack() {
     # Whole or not at all: what was interrupted is begun again.
     rm -rf "$app.new"; mkdir -p "$app.new"
     tar xf "$here/app.tar.xz" -C "$app.new"
-    for package in "$here"/*.deb; do [ ! -e "$package" ] || dpkg -x "$package" /; done
+    for package in "$here"/*.deb; do
+      [ ! -e "$package" ] || dpkg -x "$package" / ||
+        echo "gpu-check: $(basename "$package") is not unpacked (Debian and root are needed); provider webgpu may be missing" >&2
+    done
     ldconfig || true
     mv "$app.new" "$app"
   fi
@@ -76,6 +81,8 @@ run() {
   # The CUDA libraries that PyTorch's wheels bring.
   nvidia="$(python3 -c 'import nvidia; print(list(nvidia.__path__)[0])' 2>/dev/null || true)"
   export LD_LIBRARY_PATH="$([ -z "$nvidia" ] || find "$nvidia" -name lib -type d | tr '\n' ':')$runtime:${LD_LIBRARY_PATH:-}"
+  # PyTorch counts GPUs as we do: by their places on the bus.
+  export CUDA_DEVICE_ORDER="${CUDA_DEVICE_ORDER:-PCI_BUS_ID}"
   export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}" ORT_DISABLE_TELEMETRY=1
   "$app/node" "$here/gpu/check.mjs" "$app/node_modules/onebyte/bin/onebyte.js" "$1"
 }

@@ -4,7 +4,7 @@
  * of a gate, the rotation of queries and keys. Tangents are halves from one layer to the next, and so is the gradient of the adapter's
  * matrices until all of it is laid together. Each value is rounded, sums within a
  * product are float32. All other values are float32: the residual stream, norms, scores, softmax, and the head, since a rounded logit
- * would be off by more than two close losses differ.
+ * would be off by more than two close losses differ. tf32 stands apart: who makes it rounds the factors of every product.
  */
 import { TensorProto_DataType as DataType, type NodeProto } from '../../formats/gen/onnx.ts';
 import { nodeOf, type Value } from './onnx-parts.ts';
@@ -48,8 +48,9 @@ export function inPrecision(
     return rewritten(model, (graph, node) => halves.place(graph, node));
   }
   if (precision === 'float32' || !emulated) return model;
+  // There it does so in all products of float32: those of scores, of adapters and of the head too.
   return rewritten(model, (graph, node) => {
-    if (!PRODUCTS.has(node.opType) || !node.input.some((value) => isBaseWeight(graph, value, head))) return false;
+    if (!PRODUCTS.has(node.opType)) return false;
     graph.place({ ...node, input: node.input.map((value) => truncated(graph, value)) });
     return true;
   });

@@ -47,12 +47,14 @@ const LONGEST = 5;
 
 /**
  * The provider that `wanted` stands for.
+ * @param shown providers of the GPUs that the system shows
  * @throws OperatingError (usage) that says what a provider needs where it was asked for and does not work
  */
 export async function chooseProvider(
   wanted: Provider | 'auto',
   model: BaseModel,
-  { threads, device, precisionOn }: Machine,
+  { threads, device, precisionOn, int8Tangents = false }: Machine,
+  shown: readonly Provider[] = gpuProviders(),
 ): Promise<ChosenProvider> {
   const taken = (provider: Provider, reason: (place: string) => string): ChosenProvider => {
     const memory = provider === 'cuda' ? nvidiaMemory(device ?? 0) : undefined;
@@ -66,9 +68,13 @@ export async function chooseProvider(
     await requireProvider(wanted, device);
     return taken(wanted, (place) => `${place}, as asked`);
   }
-  const gpus = gpuProviders().filter((provider) => PRECISIONS[provider].includes(precisionOn(provider)));
+  const gpus = shown.filter((provider) => !int8Tangents && PRECISIONS[provider].includes(precisionOn(provider)));
   if (gpus.includes('cuda')) checkDevice('cuda', device);
-  if (gpus.length === 0) return taken('cpu', (place) => `${place}: the system shows no GPU`);
+  if (gpus.length === 0) {
+    const lacking = int8Tangents ? 'int8 tangents' : precisionOn('cpu');
+    const why = shown.length === 0 ? 'the system shows no GPU' : `no ${lacking} on ${shown.join(' or ')}`;
+    return taken('cpu', (place) => `${place}: ${why}`);
+  }
   const { provider, reason } = await fastestOf([...gpus, 'cpu'], (provider) =>
     secondsOfPass(model, { provider, threads, device, rounding: roundingOf(model, precisionOn(provider)) }),
   );
@@ -79,6 +85,8 @@ export async function chooseProvider(
 interface Machine extends Pick<SessionOptions, 'threads' | 'device'> {
   /** What linear layers multiply in, by provider. */
   readonly precisionOn: (provider: Provider) => Precision;
+  /** Products of tangents are made in 8 bits, which the CPU alone does. */
+  readonly int8Tangents?: boolean;
 }
 
 export const roundingOf = ({ weights, architecture }: BaseModel, precision: Precision) => ({

@@ -14,7 +14,8 @@ import { checkFloat32 } from './tf32.ts';
 export async function sessionFor(model: BaseModel, { threads, device, profileDirectory, ...options }: ForwardOptions) {
   prepareCuda(options.precision === 'tf32');
   const precisionOn = (provider: Provider): Precision => precisionOf(provider, options);
-  const chosen = await chooseProvider(options.provider, model, { threads, device, precisionOn });
+  const int8Tangents = options.tangents === 'int8';
+  const chosen = await chooseProvider(options.provider, model, { threads, device, precisionOn, int8Tangents });
   const { provider, precision } = chosen;
   const session: SessionOptions = { provider, threads, device, rounding: roundingOf(model, precision) };
   if (provider !== 'cpu') await checkFloat32(precision, session);

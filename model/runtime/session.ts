@@ -1,12 +1,15 @@
 /** Hands a graph to ONNX Runtime. The only file that knows its options. */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { InferenceSession } from 'onnxruntime-node';
+import { env, InferenceSession } from 'onnxruntime-node';
 import { loweredForWebGpu } from '../graph/lowering.ts';
 import { inPrecision, type PrecisionOptions } from '../graph/precision.ts';
 import type { SerializedGraph } from '../graph/trunk.ts';
 import { holdingModel } from './device-memory.ts';
 import type { Provider } from './provider.ts';
+
+// What is an error outside of a session, like a provider that does not load, is thrown too.
+env.logLevel = 'fatal';
 
 export interface SessionOptions {
   readonly provider: Provider;

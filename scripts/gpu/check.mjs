@@ -1,19 +1,18 @@
 // What a GPU does with this project, beside PyTorch: fixtures, rates, memory. Prints a table, then one line of JSON.
 // node check.mjs ONEBYTE PROJECT [--dry-run]: ONEBYTE is bin/onebyte.js of the package, PROJECT holds test/golden/models and examples.
 // --dry-run: everything once on the CPU with the smallest sizes and without PyTorch, to see that it runs.
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { phasesOf } from './phases.mjs';
+import { start } from './start.mjs';
 
 const [onebyte, project, ...flags] = process.argv.slice(2);
 const dry = flags.includes('--dry-run');
 const here = import.meta.dirname;
 const work = mkdtempSync(join(tmpdir(), 'onebyte-gpu-'));
 const begin = performance.now();
-const LIMIT_MS = 600_000;
 
 /** Providers with the precisions that are checked on each. WebGPU first: compiling its kernels takes longest. */
 const PROVIDERS = dry
@@ -30,29 +29,10 @@ const say = (text) => {
   process.stderr.write(`${seconds()} s: ${text}\n`);
 };
 
-/** Starts a process. `result`: the lines of JSON that it prints, parsed; or what it failed with, in a line. */
-function start(file, args) {
-  const running = promisify(execFile)(file, args, { maxBuffer: 2 ** 26, timeout: LIMIT_MS });
-  const { stdin } = running.child;
-  // A process that failed reads no more; its result says so.
-  stdin?.on('error', () => {});
-  const result = running
-    .then(({ stdout }) => {
-      const objects = stdout.split('\n').filter((line) => line.startsWith('{'));
-      return { lines: objects.map((line) => JSON.parse(line)) };
-    })
-    .catch((error) => {
-      const lines = String(error.stderr || error.message)
-        .trim()
-        .split('\n');
-      return { error: (lines.at(-1) ?? '').slice(0, 300) };
-    });
-  return { stdin, result };
-}
 /** The JSON that a command of ours ends with: all that it writes to stdout. */
 const run = async (...args) => {
   const { lines, error } = await start(process.execPath, [onebyte, ...args]).result;
-  return lines?.at(-1) ?? { error };
+  return error === undefined ? (lines.at(-1) ?? { error: 'it printed no JSON' }) : { error };
 };
 
 /** The GPU that `cuda` and PyTorch take, as nvidia-smi names it. */
@@ -119,11 +99,13 @@ async function ownRates(shape, model) {
   const out = await withPeak(() =>
     run('bench', 'forward', '--model', model, '--provider', provider, ...sizes, '--no-profile', '--json'),
   );
-  say(`${shape}, ${provider}: ${out.error ?? 'measured'}`);
-  if (out.error !== undefined) return { shape, provider, error: out.error };
+  if (out.error !== undefined) {
+    say(`${shape}, ${provider}: ${out.error}`);
+    return { shape, provider, error: out.error };
+  }
   const best = (estimator) =>
     Math.max(...out.directions.filter((row) => row.estimator === estimator).map((row) => row.rowDirectionsPerSecond));
-  return {
+  const row = {
     shape,
     provider,
     precision: out.settings.precision,
@@ -132,19 +114,20 @@ async function ownRates(shape, model) {
     ratio: Number(out.ratio.toFixed(2)),
     ...Object.fromEntries(ESTIMATORS.map((estimator) => [estimator, Math.round(best(estimator))])),
     deviceMiB: out.deviceMiB,
-    each: out.directions,
   };
+  say(`${shape}, ${provider}: ${JSON.stringify(row)}`);
+  return { ...row, each: out.directions };
 }
 
 /** PyTorch's rates of the models by their names, measured by its `process`. */
 async function torchRates(models, process) {
   if (process === undefined) return Object.fromEntries(models.map(([name]) => [name, { skipped: 'dry run' }]));
-  process.stdin.end(models.map(([, at]) => `${at}\n`).join(''));
+  process.stdin?.end(models.map(([, at]) => `${at}\n`).join(''));
   const found = await process.result;
   return Object.fromEntries(
     models.map(([name], i) => {
-      const torch = found.lines?.[i] ?? { error: found.error ?? 'it printed nothing for this model' };
-      say(`${name}, PyTorch: ${torch.error ?? 'measured'}`);
+      const torch = found.lines[i] ?? { error: found.error ?? 'it printed nothing for this model' };
+      say(`${name}, PyTorch: ${torch.error ?? JSON.stringify(torch.rates)}`);
       if (torch.error !== undefined) return [name, torch];
       return [name, { ...torch, best: Math.max(...Object.values(torch.rates).flatMap(Object.values)) }];
     }),
@@ -170,10 +153,12 @@ async function exampleRun(file, ...flags) {
   const fixed = ['--set', 'worker.provider=cuda', '--out', out, '--json'];
   const result = await run('simulate', join(example, file), ...fixed, ...flags);
   const end = Date.now();
-  say(`SmolLM2, ${file}: ${result.error ?? 'done'}`);
-  if (result.error !== undefined) return result;
+  if (result.error !== undefined) {
+    say(`SmolLM2, ${file}: ${result.error}`);
+    return result;
+  }
   const phases = phasesOf(readFileSync(join(out, 'metrics.jsonl'), 'utf8'), start, end);
-  say(`SmolLM2, ${file}: ${JSON.stringify(phases)}`);
+  say(`SmolLM2, ${file}: accuracy ${result.accuracyAfter}, ${JSON.stringify(phases)}`);
   return { ...result, ...phases };
 }
 
@@ -209,10 +194,11 @@ const next = async () => {
 };
 await Promise.all(Array.from({ length: dry ? 1 : 8 }, next));
 say(`fixtures: ${fixtures.filter(({ ok }) => ok).length} of ${fixtures.length} within their tolerances`);
-for (const { error } of await Promise.all(written)) if (error !== undefined) throw new Error(error);
-say('models of random weights: written');
+const failures = (await Promise.all(written)).map(({ error }) => error);
+say(`models of random weights: ${failures.find((error) => error !== undefined) ?? 'written'}`);
 const own = [];
-for (const [name, model] of shapes) own.push(await ownRates(name, model));
+for (const [i, [name, model]] of shapes.entries())
+  own.push(failures[i] === undefined ? await ownRates(name, model) : { shape: name, error: failures[i] });
 const torch = await torchRates(shapes, pyTorch);
 const rates = own.map((row) => besideTorch(row, torch[row.shape].best));
 const smollm2 = { spsa: await exampleRun('run.yaml', ...MANY_DIRECTIONS), backward: await exampleRun('backward.yaml') };
@@ -225,4 +211,5 @@ process.stdout.write(
   `${JSON.stringify({ dryRun: dry, seconds: seconds(), said, fixtures, offProvider, rates, torch, smollm2 })}\n`,
 );
 const isWhole = Object.values(offProvider).every((off) => off.length === 0);
-process.exit(wrong.length === 0 && isWhole && rates.every(({ error }) => error === undefined) ? 0 : 1);
+const measured = [...rates, ...Object.values(torch), ...Object.values(smollm2)];
+process.exit(wrong.length === 0 && isWhole && measured.every(({ error }) => error === undefined) ? 0 : 1);

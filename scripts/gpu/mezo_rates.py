@@ -1,12 +1,13 @@
 """MeZO-LoRA in PyTorch on a GPU: rows times directions a second, by dtype and minibatch. A line of JSON for each model.
 
 mezo_rates.py TOKENS SECONDS: TOKENS a row, of which 4 are predicted; SECONDS for each minibatch. The directories of the models come on
-stdin, a line each: until then the GPU is left alone. Rank 8 on all linear layers; a step perturbs by +e, -2e, +e from one seed, as MeZO
-does, and updates.
+stdin, a line each: until then the GPU is left alone. Rank 8 on all linear layers; a measurement perturbs by +e, -2e, +e from one seed, as
+MeZO does. No update: what it is compared with makes none either.
 """
 
 import copy
 import gc
+import itertools
 import json
 import sys
 import time
@@ -15,9 +16,9 @@ import peft
 import torch
 import transformers
 
-EPSILON, RATE, PREDICTED = 1e-2, 1e-5, 4
-# The largest is the best on every card so far.
-BATCHES = (16, 64, 256)
+EPSILON, PREDICTED = 1e-2, 4
+# The first minibatch, how much larger each next one is, and how much faster one must have been than the one before for a larger one to be tried.
+FIRST_BATCH, GROWTH, GAIN = 16, 4, 1.05
 
 
 def rates(model: torch.nn.Module, tokens: int, seconds: float) -> dict:
@@ -37,30 +38,33 @@ def rates(model: torch.nn.Module, tokens: int, seconds: float) -> dict:
         total = torch.nn.functional.cross_entropy(logits, ids[:, -PREDICTED:].flatten(), reduction='sum')
         return total.item() / ids.shape[0]
 
-    def step(seed: int, ids: torch.Tensor) -> None:
+    def measure(seed: int, ids: torch.Tensor) -> float:
         move(seed, EPSILON)
         plus = loss(ids)
         move(seed, -2 * EPSILON)
         minus = loss(ids)
         move(seed, EPSILON)
-        move(seed, -RATE * (plus - minus) / (2 * EPSILON))
+        return (plus - minus) / (2 * EPSILON)
 
     found = {}
+    before = 0.0
     with torch.inference_mode():
-        for batch in BATCHES:
+        for batch in (FIRST_BATCH * GROWTH**i for i in itertools.count()):
             ids = torch.randint(0, model.config.vocab_size, (batch, tokens), device='cuda')
             try:
-                for seed in range(2):
-                    step(seed, ids)
+                measure(0, ids)
                 torch.cuda.synchronize()
-                begin, steps = time.perf_counter(), 0
+                begin, measured = time.perf_counter(), 0
                 while time.perf_counter() - begin < seconds:
-                    step(steps, ids)
-                    steps += 1
+                    measure(measured, ids)
+                    measured += 1
                 torch.cuda.synchronize()
-                found[batch] = steps * batch / (time.perf_counter() - begin)
+                found[batch] = measured * batch / (time.perf_counter() - begin)
             except torch.cuda.OutOfMemoryError:
                 break
+            if found[batch] < GAIN * before:
+                break
+            before = found[batch]
     return found
 
 
@@ -68,12 +72,17 @@ if __name__ == '__main__':
     row_tokens, budget = int(sys.argv[1]), float(sys.argv[2])
     torch.set_float32_matmul_precision('high')  # TF32, as PyTorch users run float32
     for line in sys.stdin:
-        loaded = transformers.AutoModelForCausalLM.from_pretrained(line.rstrip('\n'), attn_implementation='sdpa')
-        torch.cuda.reset_peak_memory_stats()
-        result = {}
-        for name in ('float32', 'bfloat16', 'float16'):
-            result[name] = rates(copy.deepcopy(loaded).to('cuda', getattr(torch, name)), row_tokens, budget)
-            gc.collect()
-            torch.cuda.empty_cache()
-        peak = torch.cuda.max_memory_allocated() >> 20
-        print(json.dumps({'rates': result, 'torch': torch.__version__, 'peakMiB': peak}), flush=True)
+        result: dict = {}
+        told: dict = {'rates': result, 'torch': torch.__version__}
+        try:
+            loaded = transformers.AutoModelForCausalLM.from_pretrained(line.rstrip('\n'), attn_implementation='sdpa')
+            torch.cuda.reset_peak_memory_stats()
+            for name in ('float32', 'bfloat16', 'float16'):
+                result[name] = rates(copy.deepcopy(loaded).to('cuda', getattr(torch, name)), row_tokens, budget)
+                gc.collect()
+                torch.cuda.empty_cache()
+            told['peakMiB'] = torch.cuda.max_memory_allocated() >> 20
+        # What one model fails with says nothing of the next.
+        except Exception as error:
+            told['error'] = f'{type(error).__name__}: {error}'.split('\n')[0]
+        print(json.dumps(told), flush=True)

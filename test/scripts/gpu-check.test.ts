@@ -1,12 +1,14 @@
 /** scripts/gpu-check.sh and install-cuda.sh, as far as a machine without a GPU runs them. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { promisify } from 'node:util';
 // @ts-expect-error: a plain script, which runs where there is no compiler.
 import { phasesOf } from '../../scripts/gpu/phases.mjs';
+// @ts-expect-error: a plain script too.
+import { start } from '../../scripts/gpu/start.mjs';
 import { root } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -16,7 +18,7 @@ it('the dry run of gpu-check evaluates fixtures in each precision, measures rate
   const { stdout } = await bash('bash', [join(root, 'scripts/gpu-check.sh'), '--dry-run']);
   const { dryRun, said, fixtures, offProvider, rates } = JSON.parse(stdout.trim().split('\n').at(-1)!);
   assert.equal(dryRun, true);
-  assert.match(said.at(-1).join(' s: '), /^\d+ s: tiny, cpu: measured$/);
+  assert.match(said.at(-1).join(' s: '), /^\d+ s: tiny, cpu: {"shape":"tiny",.*"backward":\d+}$/);
   assert.deepEqual(new Set(fixtures.map(({ ok }: { ok: boolean }) => ok)), new Set([true]));
   const precisions = new Set(fixtures.map(({ precision }: { precision: string }) => precision));
   assert.deepEqual(precisions, new Set(['float32', 'bfloat16', 'float16']));
@@ -27,6 +29,44 @@ it('the dry run of gpu-check evaluates fixtures in each precision, measures rate
     estimators.every((name) => row[name]! > 0),
   ]);
   assert.deepEqual(measured, [['float32', true]]);
+});
+
+it('gpu-check tells all other figures where one command fails and another prints nothing, and ends with 1', async () => {
+  const onebyte = join(temporaryDirectory(), 'onebyte.mjs');
+  // The losses that are expected of all fixtures but gemma3, and rates of the model without weights alone.
+  const script = `
+import { readFileSync } from 'node:fs';
+const [command, ...flags] = process.argv.slice(2);
+const after = (flag) => flags[flags.indexOf(flag) + 1];
+if (command === 'eval') {
+  const { model } = JSON.parse(readFileSync(after('--run'), 'utf8'));
+  const { variants } = JSON.parse(readFileSync(model + '/expected.json', 'utf8'));
+  const { nll } = Object.values(variants).find(({ adapter }) => adapter);
+  if (!model.endsWith('gemma3')) console.log(JSON.stringify({ examples: nll.map((nll) => ({ nll })) }));
+} else if (after('--model').endsWith('tiny')) {
+  console.error('onebyte: out of memory');
+  process.exitCode = 2;
+} else console.log(JSON.stringify({ offProvider: [] }));
+`;
+  writeFileSync(onebyte, script);
+  const check = bash(process.execPath, [join(root, 'scripts/gpu/check.mjs'), onebyte, root, '--dry-run']);
+  const { code, stdout } = await check.catch((error) => error);
+  const { fixtures, offProvider, rates } = JSON.parse(stdout.trim().split('\n').at(-1)!);
+  const gemma = fixtures.filter(({ what }: { what: string }) => what.startsWith('gemma3'));
+  assert.deepEqual(
+    gemma.map(({ error }: { error: string }) => error),
+    ['it printed no JSON', 'it printed no JSON', 'it printed no JSON'],
+  );
+  assert.equal(fixtures.filter(({ ok }: { ok: boolean }) => ok).length, 3);
+  assert.deepEqual({ code, offProvider }, { code: 1, offProvider: { cpu: [] } });
+  assert.deepEqual(rates, [{ shape: 'tiny', provider: 'cpu', error: 'onebyte: out of memory' }]);
+});
+
+it('gpu-check keeps what a process had measured when it failed', async () => {
+  const script = `console.log('{"rates":1}\\nno JSON\\n{"half'); console.error('CUDA is gone'); process.exitCode = 1`;
+  const { result } = start(process.execPath, ['-e', script]);
+  assert.deepEqual(await result, { lines: [{ rates: 1 }], error: 'CUDA is gone' });
+  assert.match((await start('no such program', []).result).error, /ENOENT/);
 });
 
 it('gpu-check says where the time of a whole run went', () => {
@@ -44,6 +84,16 @@ it('gpu-check says where the time of a whole run went', () => {
     medianRoundMs: 400,
     medianAnswerMs: 300,
   });
+});
+
+it('gpu-check unpacks what it needs where a package of the Vulkan loader does not unpack', async () => {
+  const directory = temporaryDirectory();
+  for (const name of ['node', 'node_modules', 'broken.deb']) writeFileSync(join(directory, name), '');
+  await bash('tar', ['cJf', 'app.tar.xz', 'node', 'node_modules'], { cwd: directory });
+  copyFileSync(join(root, 'scripts/gpu-check.sh'), join(directory, 'gpu-check.sh'));
+  const { stderr } = await bash('bash', [join(directory, 'gpu-check.sh'), 'unpack']);
+  assert.match(stderr, /broken\.deb is not unpacked .* webgpu may be missing/);
+  assert.deepEqual(readdirSync(join(directory, 'app')).sort(), ['node', 'node_modules']);
 });
 
 /** A library with kernels of two compute capabilities, as far as keep_architecture.py reads it: 8 bytes of code each. */

@@ -49,6 +49,16 @@ describe('auto', () => {
       reason: 'cpu: the system shows no GPU',
     });
   });
+  it('opens no GPU that has not what the settings ask for, and says so', async () => {
+    const bfloat16 = { threads: 1, precisionOn: (): 'bfloat16' => 'bfloat16' };
+    assert.equal(
+      (await chooseProvider('auto', model, bfloat16, ['webgpu'])).reason,
+      'cpu in bfloat16: no bfloat16 on webgpu',
+    );
+    const int8 = { threads: 1, precisionOn: (): 'float32' => 'float32', int8Tangents: true };
+    const { provider, reason } = await chooseProvider('auto', model, int8, ['cuda', 'webgpu']);
+    assert.deepEqual([provider, reason], ['cpu', 'cpu: no int8 tangents on cuda or webgpu']);
+  });
   it('does not take a GPU that is slower than the CPU', {
     skip,
   }, async () => {

@@ -1,15 +1,16 @@
 /** Providers: the numbers of WebGPU where an adapter is installed, and what is said where one is not. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { openBaseModel } from '../../../model/base-model.ts';
 import { createForward } from '../../../model/runtime/forward.ts';
 import { type OperatorCount, profilePass } from '../../../model/runtime/profile.ts';
-import { gpuProviders, requireProvider } from '../../../model/runtime/provider.ts';
+import { gpuProviders, reasonIn, requireProvider, whyNotLoaded } from '../../../model/runtime/provider.ts';
 import { readFixtureAdapter } from '../../support/fixture-adapter.ts';
 import { assertGolden, fixtures, rowsOf } from '../../support/golden-models.ts';
 import { goldenFiles } from '../../support/onebyte.ts';
+import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { skipWithoutWebGpu } from '../../support/web-gpu.ts';
 
 const models = join(goldenFiles, 'models');
@@ -118,5 +119,22 @@ describe('a provider that is not there', () => {
       exitCode: 2,
       message: /provider cuda is not usable .* CUDA 13, cuDNN 9.*install-cuda.sh/,
     });
+  });
+  it('is refused with what CUDA said, of all that ONNX Runtime 1.30 says of an old driver', () => {
+    const call =
+      'std::conditional_t<THRW, void, onnxruntime::common::Status> onnxruntime::CudaCall(ERRTYPE, const char*, const char*, SUCCTYPE, const char*, const char*, int) [with ERRTYPE = cudaError; bool THRW = true; SUCCTYPE = cudaError; std::conditional_t<THRW, void, common::Status> = void]';
+    const source = '/onnxruntime_src/onnxruntime/core/providers/cuda';
+    const failure = 'CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version';
+    const message = `${source}/cuda_call.cc:154 ${call} ${source}/cuda_call.cc:146 ${call} ${failure} ; GPU=-1 ; hostname=vm ; file=${source}/cuda_execution_provider.cc ; line=352 ; expr=cudaSetDevice(info_.device_id); \n\n`;
+    assert.equal(reasonIn(new Error(message)), failure);
+    assert.equal(
+      reasonIn(new Error('Failed to get a WebGPU adapter: No supported adapters\nat')),
+      'Failed to get a WebGPU adapter: No supported adapters',
+    );
+  });
+  it('is refused with what the loader says of its library', () => {
+    const library = join(temporaryDirectory(), 'libonnxruntime_providers_cuda.so');
+    writeFileSync(library, 'no library');
+    assert.match(whyNotLoaded(library), /libonnxruntime_providers_cuda\.so: (file too short|invalid ELF header)/);
   });
 });
