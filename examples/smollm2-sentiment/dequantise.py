@@ -1,6 +1,6 @@
 """dequantise.py GGUF TEMPLATE_DIR MODEL_DIR: a Llama in GGUF as a Hugging Face directory, weights in bfloat16.
 
-TEMPLATE_DIR holds config.json and the tokenizer files, which are copied.
+TEMPLATE_DIR holds config.json and the tokenizer files, which are copied; the GGUF has the vocabulary, the merges and the chat template.
 """
 
 import json
@@ -46,10 +46,10 @@ def bfloat16(weight):
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
 
 
-def read_weights(gguf, config):
+def read_weights(reader, config):
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
     weights = {}
-    for tensor in GGUFReader(gguf).tensors:
+    for tensor in reader.tensors:
         name = hugging_face_name(tensor.name)
         weight = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
         projection = name.split(".")[-2]
@@ -70,10 +70,24 @@ def write_safetensors(file, weights):
             out.write(bfloat16(weights[name]).tobytes())
 
 
+def complete_tokenizer(reader, file):
+    def field(name):
+        return reader.get_field(f"tokenizer.{name}").contents()
+
+    tokenizer = json.loads(file.read_text())
+    tokens, merges = field("ggml.tokens"), field("ggml.merges")
+    parts = {"vocab": {token: i for i, token in enumerate(tokens)}, "merges": [merge.split(" ") for merge in merges]}
+    tokenizer["model"].update(parts)
+    file.write_text(json.dumps(tokenizer, indent=2, ensure_ascii=False), encoding="utf-8")
+    (file.parent / "chat_template.jinja").write_text(field("chat_template"), encoding="utf-8")
+
+
 def main(gguf, template, model):
-    write_safetensors(model / "model.safetensors", read_weights(gguf, json.loads((template / "config.json").read_text())))
+    reader = GGUFReader(gguf)
     for file in template.iterdir():
         shutil.copy(file, model)
+    complete_tokenizer(reader, model / "tokenizer.json")
+    write_safetensors(model / "model.safetensors", read_weights(reader, json.loads((template / "config.json").read_text())))
 
 
 main(*map(Path, sys.argv[1:4]))

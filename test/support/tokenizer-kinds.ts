@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { goldenModels, root } from './onebyte.ts';
 import { TOKENIZER_VARIANTS } from './tokenizer-variants.ts';
 
-/** Shapes of families on small vocabularies, the fixtures' (each once), the demo's, and SmolLM2's whole one. */
+/** Shapes of families on small vocabularies, the fixtures' (each once), and the demo's. */
 export function tokenizerKinds(): Record<string, string> {
   const fixtures = goldenModels().map((name) => `test/golden/models/${name}`);
   const kinds = new Map(Object.entries(TOKENIZER_VARIANTS).map(([name, json]) => [JSON.stringify(json), name]));
-  for (const directory of ['examples/tiny-reviews/model', 'examples/smollm2-sentiment/template', ...fixtures]) {
+  for (const directory of ['examples/tiny-reviews/model', ...fixtures]) {
     const text = readFileSync(join(root, directory, 'tokenizer.json'), 'utf8');
     if (!kinds.has(text)) kinds.set(text, directory);
   }
