@@ -13,9 +13,9 @@ import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
 import { onCpu } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
+import { skipWithoutSmollm2, smollm2Directory } from '../support/smollm2.ts';
 
 /** An HF directory of SmolLM2-135M-Instruct, where there is one. */
-const SMOLLM2 = process.env.ONEBYTE_SMOLLM2;
 const GREEDY: GenerationRules = { temperature: 0, topP: 1, seed: 0, maxTokens: 24, stop: [], endIds: new Set() };
 
 // python test/golden/make/generation.py test/golden SMOLLM2_DIRECTORY > test/golden/generation.json
@@ -54,12 +54,9 @@ describe('a greedy continuation is that of transformers', () => {
       }
     });
 
-  it('SmolLM2, ids and text', {
-    skip: SMOLLM2 === undefined && 'ONEBYTE_SMOLLM2 does not name its directory (269 MB, not in this repository)',
-  }, async () => {
-    const directory = SMOLLM2 ?? '';
-    const tokenizer = await loadTokenizer(directory);
-    const continuation = await createContinuation(openBaseModel(directory), undefined, { ...onCpu, threads: 2 });
+  it('SmolLM2, ids and text', { skip: skipWithoutSmollm2 }, async () => {
+    const tokenizer = await loadTokenizer(smollm2Directory);
+    const continuation = await createContinuation(openBaseModel(smollm2Directory), undefined, { ...onCpu, threads: 2 });
     const prompts = (await tokenizer.encode(smollm2.texts)).map(({ ids }) => ids);
     const rules = { ...GREEDY, maxTokens: 48, endIds: tokenizer.endIds };
     const texts = await generateTexts({ continuation, tokenizer }, prompts, rules);

@@ -13,9 +13,9 @@ import { hasExactInt8 } from '../../model/runtime/int8-support.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
 import { onCpu, openGolden } from '../support/golden-models.ts';
 import { goldenFiles, goldenModels } from '../support/onebyte.ts';
+import { skipWithoutSmollm2, smollm2Directory } from '../support/smollm2.ts';
 
 /** An HF directory of SmolLM2-135M-Instruct, where there is one. */
-const SMOLLM2 = process.env.ONEBYTE_SMOLLM2;
 const DIRECTIONS = 3;
 const KEY = roundKey(seedKey(11), 0, 0);
 
@@ -153,14 +153,12 @@ describe('tangents in int8', () => {
     }
   });
 
-  it('give slopes that correlate with those in float32: SmolLM2', {
-    skip: SMOLLM2 === undefined && 'ONEBYTE_SMOLLM2 does not name its directory (269 MB, not in this repository)',
-  }, async () => {
-    const model = openBaseModel(SMOLLM2 ?? '');
+  it('give slopes that correlate with those in float32: SmolLM2', { skip: skipWithoutSmollm2 }, async () => {
+    const model = openBaseModel(smollm2Directory);
     const layout = adapterLayout(
       model.linearModules.map(({ name, fanIn, fanOut }) => ({ name, fanIn, fanOut, rank: 8, scale: 2 })),
     );
-    const tokenizer = await loadTokenizer(SMOLLM2 ?? '');
+    const tokenizer = await loadTokenizer(smollm2Directory);
     const texts = ['the plot was dull and the jokes fell flat . It was', 'a haunting , assured remake . It was'];
     const rows = (await tokenizer.encode(texts)).map(({ ids }) => ({ ids, labels: [ids.length - 1] }));
     tokenizer.close();
