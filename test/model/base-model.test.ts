@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fingerprintBaseModel, openBaseModel } from '../../model/base-model.ts';
 import { createForward } from '../../model/runtime/forward.ts';
+import { editHeader } from '../support/edit-header.ts';
 import { onCpu } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -32,15 +33,11 @@ function withHeader(
   edit: (header: Record<string, { dtype: string; shape: number[] }>) => void,
 ): string {
   const copy = copyOf(directory);
-  const file = join(copy, 'model.safetensors');
-  const bytes = readFileSync(file);
-  const length = Number(bytes.readBigUInt64LE());
-  const header = JSON.parse(bytes.subarray(8, 8 + length).toString());
-  edit(header);
-  const text = Buffer.from(JSON.stringify(header));
-  const size = Buffer.alloc(8);
-  size.writeBigUInt64LE(BigInt(text.length));
-  writeFileSync(file, Buffer.concat([size, text, bytes.subarray(8 + length)]));
+  editHeader(join(copy, 'model.safetensors'), (text) => {
+    const header = JSON.parse(text);
+    edit(header);
+    return JSON.stringify(header);
+  });
   return copy;
 }
 
