@@ -13,7 +13,8 @@ import { type RunFile, readRunFile, refuseSharedBudget, trainFiles } from '../se
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import { bestOf } from '../trainer/store/checkpoint.ts';
 import { checkpointsOf } from '../trainer/store/open-run.ts';
-import { type KeptBudget, standText } from '../worker/privacy/privacy-budget.ts';
+import type { KeptBudget } from '../worker/core/state.ts';
+import { standText } from '../worker/privacy/privacy-budget.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
 import { bytes, duration, percent, plural, ROW_LOSS } from './format.ts';

@@ -1,6 +1,6 @@
 /** The data of a tensor whose place an opened safetensors file states. */
-import { closeSync, readSync } from 'node:fs';
-import { openRegular } from '../platform/regular-file.ts';
+import { closeSync } from 'node:fs';
+import { openRegular, readAt } from '../platform/regular-file.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { isFloatDtype, toFloat32 } from './float-formats.ts';
 import type { Safetensors, StoredTensor } from './safetensors.ts';
@@ -14,11 +14,8 @@ export function* tensorChunks(file: string, tensor: StoredTensor, chunkBytes: nu
   try {
     for (let at = 0; at < tensor.bytes; at += chunkBytes) {
       const chunk = new Uint8Array(Math.min(chunkBytes, tensor.bytes - at));
-      for (let done = 0; done < chunk.length; ) {
-        const read = readSync(fd, chunk, done, chunk.length - done, tensor.offset + at + done);
-        if (read === 0) throw usageError(`${file}: became shorter while it was read`);
-        done += read;
-      }
+      if (readAt(fd, chunk, tensor.offset + at) < chunk.length)
+        throw usageError(`${file}: became shorter while it was read`);
       yield chunk;
     }
   } finally {

@@ -5,8 +5,8 @@
  *
  * The room formats/ reads and writes the files of other programs as they do. It knows no run; which file is whose is said by its callers.
  */
-import { closeSync, fstatSync, readSync } from 'node:fs';
-import { openRegular } from '../platform/regular-file.ts';
+import { closeSync, fstatSync } from 'node:fs';
+import { openRegular, readAt } from '../platform/regular-file.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { parseStrictJson } from './strict-json.ts';
 
@@ -88,12 +88,9 @@ export function openSafetensors(file: string): Safetensors {
 
 function readExactly(file: string, fd: number, position: number, bytes: number): Buffer {
   const into = Buffer.alloc(bytes);
-  for (let done = 0; done < bytes; ) {
-    const read = readSync(fd, into, done, bytes - done, position + done);
-    if (read === 0)
-      throw refusal(file, `ends at byte ${position + done} while it is read, ${position + bytes} were there`);
-    done += read;
-  }
+  const end = position + readAt(fd, into, position);
+  if (end < position + bytes)
+    throw refusal(file, `ends at byte ${end} while it is read, ${position + bytes} were there`);
   return into;
 }
 

@@ -1,7 +1,7 @@
 /** A short proof, on the machine that will compute, that a backend gives the reference's bits. */
 import { LARGEST_512 } from '../proto/e4m3.ts';
 import { adapterLayout } from './adapter-layout.ts';
-import { adaptersOf, type Backend, type Perturbation, PROJECTION_ERROR, type Term } from './backend.ts';
+import { adaptersOf, type Backend, ownedCopy, type Perturbation, PROJECTION_ERROR, type Term } from './backend.ts';
 import { initialAdapter } from './initial-adapter.ts';
 import { roundKey, seedKey } from './random-keys.ts';
 import { referenceBackend } from './reference.ts';
@@ -28,8 +28,7 @@ export async function selfCheck(backend: Backend): Promise<string | undefined> {
   if (Buffer.compare(signs!, wanted!) !== 0) return 'signs differ from the reference';
   for (const stripes of [1, 4]) {
     const expected = theta.slice();
-    const actual = backend.allocate(theta.length);
-    actual.set(theta);
+    const actual = ownedCopy(backend, theta);
     await referenceBackend.update(expected, terms, 1.1e-9, stripes);
     await backend.update(actual, terms, 1.1e-9, stripes);
     if (!equalBytes(actual, expected)) return `update differs from the reference (stripes ${stripes})`;

@@ -1,9 +1,10 @@
 /** Digests of large files, remembered between runs in the user's cache directory by path, size and modification time. */
-import { createHash, randomUUID } from 'node:crypto';
-import { mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { readJsonFile } from '../platform/read-json-file.ts';
+import { replaceFile } from '../platform/replace-file.ts';
 
 /** A file of digests is no longer; a tensor takes some 150. */
 const MAX_ENTRY_BYTES = 2 ** 26;
@@ -20,16 +21,13 @@ type Digests = Readonly<Record<string, string>>;
 export async function cachedDigest(file: string, compute: () => Promise<Digests>): Promise<Digests> {
   const { size, mtimeNs } = statSync(file, { bigint: true });
   const stamp = `${file}\n${size}\n${mtimeNs}`;
-  const directory = join(cacheDirectory(), 'digests');
-  const entry = join(directory, `tensors-${createHash('sha256').update(file).digest('hex')}.json`);
+  const name = `tensors-${createHash('sha256').update(file).digest('hex')}.json`;
+  const entry = join(cacheDirectory(), 'digests', name);
   const cached = readEntry(entry);
   if (cached?.stamp === stamp) return cached.digests;
   const digests = await compute();
   try {
-    mkdirSync(directory, { recursive: true });
-    const made = `${entry}.${randomUUID()}`;
-    writeFileSync(made, JSON.stringify({ stamp, digests }));
-    renameSync(made, entry);
+    replaceFile(entry, (made) => writeFileSync(made, JSON.stringify({ stamp, digests })));
   } catch {
     // A read-only home costs the time of hashing again, nothing else.
   }

@@ -3,13 +3,14 @@
  * the model's own files, block by block, and kept as a safetensors file in the user's cache directory, where the workers of
  * one machine share its pages.
  */
-import { createHash, randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type FloatDtype, toFloat32 } from '../formats/float-formats.ts';
 import { openSafetensors } from '../formats/safetensors.ts';
 import { tensorChunks } from '../formats/safetensors-data.ts';
 import { type TensorToWrite, writeSafetensors } from '../formats/safetensors-writer.ts';
+import { replaceFile } from '../platform/replace-file.ts';
 import { adaptableLinears, type Linear } from './architecture.ts';
 import type { BaseModel, WeightTensor } from './base-model.ts';
 import { cacheDirectory } from './file-digest.ts';
@@ -68,14 +69,8 @@ interface Source {
 /** Opens the model's quantized file, or makes it. */
 export function int8Weights(model: BaseModel): Int8Weights {
   const sources = sourcesOf(model);
-  const directory = join(cacheDirectory(), 'int8');
-  const file = join(directory, `${keyOf(sources)}.safetensors`);
-  if (!existsSync(file)) {
-    mkdirSync(directory, { recursive: true });
-    const unfinished = `${file}.${randomUUID()}`;
-    writeSafetensors(unfinished, sources.flatMap(quantizedTensors));
-    renameSync(unfinished, file);
-  }
+  const file = join(cacheDirectory(), 'int8', `${keyOf(sources)}.safetensors`);
+  if (!existsSync(file)) replaceFile(file, (made) => writeSafetensors(made, sources.flatMap(quantizedTensors)));
   const { tensors } = openSafetensors(file);
   const weightOf = (name: string): WeightTensor => ({ ...tensors.get(name)!, name: `int8.${name}`, file });
   return new Map(

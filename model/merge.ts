@@ -8,19 +8,9 @@ import { openSafetensors, type StoredTensor } from '../formats/safetensors.ts';
 import { tensorChunks } from '../formats/safetensors-data.ts';
 import { type TensorToWrite, writeSafetensors } from '../formats/safetensors-writer.ts';
 import { makeDirectory, syncPath } from '../platform/durable-directory.ts';
-import type { AdapterModule, LinearModule } from '../proto/adapter.ts';
+import type { AdapterModule } from '../proto/adapter.ts';
 import { usageError } from '../proto/operating-error.ts';
-
-/** What merging needs to know of an opened base model. */
-export interface MergeableModel {
-  readonly directory: string;
-  /** In θ's order. */
-  readonly linearModules: readonly LinearModule[];
-  /** Weights are stored `[fanIn, fanOut]`. */
-  readonly fanInFanOut: boolean;
-  /** By the name in the description, `<module>.weight`: where the tensor lies, and what the file (a real path) calls it. */
-  readonly weights: ReadonlyMap<string, { readonly name: string; readonly file: string }>;
-}
+import type { BaseModel } from './base-model.ts';
 
 export interface MergeResult {
   /** Weights that the adapter changed. */
@@ -51,7 +41,7 @@ const OTHER_WEIGHTS = new Set(['.safetensors', '.bin', '.pt', '.pth', '.gguf', '
  * @throws OperatingError (usage) where `out` exists, the adapter does not fit, or a sum overflows the dtype
  */
 export function mergeAdapter(
-  base: MergeableModel,
+  base: BaseModel,
   adapterDirectory: string,
   out: string,
   chunkBytes = CHUNK_BYTES,

@@ -42,6 +42,54 @@ export interface Refused {
  * @throws Error that says what is wrong with the file
  */
 export function openRustTokenizer(file: string, vocabularySize: number): RustTokenizer {
+  const { library, hole, cleansUp } = openLibrary(file);
+  const check = (encoding: Encoding, text: string): void => {
+    if (hole && text.includes(hole.token))
+      throw new Error(`${hole.token} asks ${hole.className} to fill in what is missing, which is not done here`);
+    checkIds(encoding, vocabularySize);
+  };
+  return {
+    idOf: (token) => library.tokenToId(token) ?? undefined,
+    encode: async (texts) =>
+      (await library.encodeBatch([...texts])).map((encoding, i) => {
+        check(encoding, texts[i]!);
+        return encodedText(encoding);
+      }),
+    encodeChats: async (texts) => {
+      const options = { addSpecialTokens: false };
+      const encodings = await library.encodeBatch(
+        texts.map(({ text }) => text),
+        options,
+      );
+      return encodings.map((encoding, i) => {
+        try {
+          check(encoding, texts[i]!.text);
+        } catch (error) {
+          return { refused: (error as Error).message };
+        }
+        return { ids: encoding.getIds(), labels: labelsOf(encoding, texts[i]!) };
+      });
+    },
+    decode: async (ids) => {
+      const texts = await library.decodeBatch(
+        ids.map((row) => [...row]),
+        true,
+      );
+      return cleansUp ? texts.map(withoutSpaces) : texts;
+    },
+  };
+}
+
+interface Opened {
+  readonly library: Tokenizer;
+  /** The token at which the class would fill in what is missing in a text. */
+  readonly hole: { readonly token: string; readonly className: string } | undefined;
+  /** Whether spaces before punctuation are taken out of a decoded text. */
+  readonly cleansUp: boolean;
+}
+
+/** The library's tokenizer as transformers makes it of `file` and of those beside it. */
+function openLibrary(file: string): Opened {
   const text = readTextFile(file, MAX_TOKENIZER_BYTES);
   const { listed, isListed, special, named, config, tokenizerClass } = readSpecialTokens(dirname(file));
   const parsed = JSON.parse(text);
@@ -81,41 +129,11 @@ export function openRustTokenizer(file: string, vocabularySize: number): RustTok
       start && templateProcessing(`${start} $A`, `${start} $A $B`, [[start, library.tokenToId(start)!]]);
     library.setPostProcessor(withStart || templateProcessing('$A'));
   }
-  const hole = tokenizerClass?.splitsAt && named[tokenizerClass.splitsAt];
-  const check = (encoding: Encoding, text: string): void => {
-    if (hole && text.includes(hole))
-      throw new Error(`${hole} asks ${tokenizerClass.name} to fill in what is missing, which is not done here`);
-    checkIds(encoding, vocabularySize);
-  };
+  const token = tokenizerClass?.splitsAt && named[tokenizerClass.splitsAt];
   return {
-    idOf: (token) => library.tokenToId(token) ?? undefined,
-    encode: async (texts) =>
-      (await library.encodeBatch([...texts])).map((encoding, i) => {
-        check(encoding, texts[i]!);
-        return encodedText(encoding);
-      }),
-    encodeChats: async (texts) => {
-      const options = { addSpecialTokens: false };
-      const encodings = await library.encodeBatch(
-        texts.map(({ text }) => text),
-        options,
-      );
-      return encodings.map((encoding, i) => {
-        try {
-          check(encoding, texts[i]!.text);
-        } catch (error) {
-          return { refused: (error as Error).message };
-        }
-        return { ids: encoding.getIds(), labels: labelsOf(encoding, texts[i]!) };
-      });
-    },
-    decode: async (ids) => {
-      const texts = await library.decodeBatch(
-        ids.map((row) => [...row]),
-        true,
-      );
-      return config.clean_up_tokenization_spaces && model.type !== 'BPE' ? texts.map(withoutSpaces) : texts;
-    },
+    library,
+    hole: token ? { token, className: tokenizerClass.name } : undefined,
+    cleansUp: config.clean_up_tokenization_spaces === true && model.type !== 'BPE',
   };
 }
 

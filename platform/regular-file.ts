@@ -36,14 +36,23 @@ export function readRegular(file: string, maxBytes: number, name = file): Buffer
     const { size } = fstatSync(fd);
     if (size > maxBytes) throw usageError(`${name}: ${size} bytes, at most ${maxBytes} are allowed`);
     const bytes = Buffer.allocUnsafe(size);
-    let done = 0;
-    for (let read = 1; read > 0 && done < size; done += read) read = readSync(fd, bytes, done, size - done, done);
-    return bytes.subarray(0, done);
+    return bytes.subarray(0, readAt(fd, bytes, 0));
   } catch (cause) {
     throw cause instanceof Error && 'code' in cause ? unreadable(name, cause) : cause;
   } finally {
     closeSync(fd);
   }
+}
+
+/**
+ * Fills `bytes` with what the open file holds from byte `position` on.
+ * @returns how many bytes there were: fewer than asked for where the file ends before
+ */
+export function readAt(fd: number, bytes: Uint8Array, position: number): number {
+  let done = 0;
+  for (let read = 1; read > 0 && done < bytes.length; done += read)
+    read = readSync(fd, bytes, done, bytes.length - done, position + done);
+  return done;
 }
 
 const unreadable = (name: string, cause: unknown): Error =>

@@ -11,7 +11,8 @@ import { EXIT, OperatingError } from '../proto/operating-error.ts';
 import type { WorkerSettings } from '../settings/worker-settings.ts';
 import type { BriefReport } from '../trainer/report-kinds.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
-import { beginText, type KeptBudget, mostSpent, spentText } from '../worker/privacy/privacy-budget.ts';
+import type { KeptBudget } from '../worker/core/state.ts';
+import { beginText, mostSpent, spentText } from '../worker/privacy/privacy-budget.ts';
 import type { WorkerResult } from '../worker/run-worker.ts';
 import { type Child, type ChildMessage, childFailure, startChild } from './child-process.ts';
 

@@ -17,17 +17,16 @@ export interface ClaimPath {
   readonly subPath: string | undefined;
 }
 
-export interface LaunchPlan {
+/** What `onebyte k8s render` is told. */
+export interface RenderFlags {
   readonly name: string;
   readonly namespace: string;
-  /** With a tag or a digest. */
-  readonly image: string;
-  readonly version: string;
-  readonly workers: number;
+  readonly image?: string;
+  readonly workers?: number;
   /** GPUs of one worker, 0 or 1, since it computes on one; 0: the forward pass runs on CPUs. */
   readonly gpus: number;
   /** RuntimeClass of the pods that have GPUs; undefined: the default runtime of their nodes sees them. */
-  readonly runtimeClass: string | undefined;
+  readonly runtimeClass?: string;
   /** CPU cores and memory of one worker, as Kubernetes quantities. */
   readonly cpu: string;
   readonly memory: string;
@@ -35,7 +34,29 @@ export interface LaunchPlan {
   readonly scratch: string;
   /** Size of the volume for run directories, and its class; undefined: the cluster's default class. */
   readonly storage: string;
-  readonly storageClass: string | undefined;
+  readonly storageClass?: string;
+  readonly modelClaim?: string;
+  readonly dataClaim?: string;
+  readonly ledgerClaim?: string;
+  readonly dataByIndex?: boolean;
+  /** Plain text between pods, and no join token. */
+  readonly insecure?: boolean;
+  /** Kueue's LocalQueue. */
+  readonly queue?: string;
+  readonly nodeSelector?: readonly string[];
+  /** Secret with which the image is pulled. */
+  readonly imagePullSecret?: string;
+  /** Whether the trainer serves its page, and whether Prometheus is told of it. */
+  readonly dashboard?: boolean;
+  readonly serviceMonitor?: boolean;
+}
+
+/** The flags, with what is to be parsed of them parsed. */
+export interface LaunchPlan extends Omit<RenderFlags, 'nodeSelector'> {
+  /** With a tag or a digest. */
+  readonly image: string;
+  readonly version: string;
+  readonly workers: number;
   /** Where the model and the data lie; undefined: in the image. */
   readonly model: ClaimPath | undefined;
   readonly data: ClaimPath | undefined;
@@ -43,43 +64,10 @@ export interface LaunchPlan {
   readonly ledger: ClaimPath | undefined;
   /** File name of the training rows where every worker sees the folder of its own index alone. */
   readonly ownRows: string | undefined;
-  /** False: plain text between pods, and no join token. */
-  readonly secure: boolean;
-  /** Kueue's LocalQueue. */
-  readonly queue: string | undefined;
   /** Labels that the nodes of all pods must have. */
   readonly nodeSelector: { readonly [label: string]: string } | undefined;
-  /** Secret with which the image is pulled. */
-  readonly imagePullSecret: string | undefined;
-  /** Whether the trainer serves its page, and whether Prometheus is told of it. */
-  readonly dashboard: boolean;
-  readonly serviceMonitor: boolean;
   /** The run file as the pods read it. */
   readonly runFile: string;
-}
-
-export interface RenderFlags {
-  readonly name: string;
-  readonly namespace: string;
-  readonly image?: string;
-  readonly workers?: number;
-  readonly gpus: number;
-  readonly runtimeClass?: string;
-  readonly cpu: string;
-  readonly memory: string;
-  readonly scratch: string;
-  readonly storage: string;
-  readonly storageClass?: string;
-  readonly modelClaim?: string;
-  readonly dataClaim?: string;
-  readonly ledgerClaim?: string;
-  readonly dataByIndex?: boolean;
-  readonly insecure?: boolean;
-  readonly queue?: string;
-  readonly nodeSelector?: readonly string[];
-  readonly imagePullSecret?: string;
-  readonly dashboard?: boolean;
-  readonly serviceMonitor?: boolean;
 }
 
 /** Where things lie in a container. */
@@ -121,20 +109,10 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
     data: data ? MOUNTS.data : inImage('the folder of data.train', dataDirectory, '--data-claim'),
   };
   return {
-    ...{ name: flags.name, namespace: flags.namespace, image, version, workers },
-    ...{ gpus: flags.gpus, runtimeClass: flags.runtimeClass },
-    ...{
-      cpu: flags.cpu,
-      memory: flags.memory,
-      scratch: flags.scratch,
-      storage: flags.storage,
-      storageClass: flags.storageClass,
-    },
-    ...{ model, data, ledger, secure: !flags.insecure, queue: flags.queue },
-    nodeSelector: flags.nodeSelector && nodeSelector(flags.nodeSelector),
-    imagePullSecret: flags.imagePullSecret,
-    ...{ dashboard: flags.dashboard ?? false, serviceMonitor: flags.serviceMonitor ?? false },
+    ...flags,
+    ...{ image, version, workers, model, data, ledger },
     ownRows: flags.dataByIndex ? basename(train[0]!) : undefined,
+    nodeSelector: flags.nodeSelector && nodeSelector(flags.nodeSelector),
     runFile: runFileOfPods(file, workers, { ...paths, ledger: ledger && MOUNTS.ledger }, dataDirectory, run),
   };
 }

@@ -86,7 +86,7 @@ export function podTemplate(plan: LaunchPlan, parts: PodParts): NonNullable<Job[
     volumeMounts: [
       { name: 'run-file', mountPath: '/etc/onebyte', readOnly: true },
       { name: 'tmp', mountPath: '/tmp' },
-      ...(plan.secure ? [{ name: 'tls', mountPath: TLS, readOnly: true }] : []),
+      ...(plan.insecure ? [] : [{ name: 'tls', mountPath: TLS, readOnly: true }]),
       ...parts.mounts,
     ],
   };
@@ -109,7 +109,7 @@ export function podTemplate(plan: LaunchPlan, parts: PodParts): NonNullable<Job[
     volumes: [
       { name: 'run-file', configMap: { name: objectName(plan, 'run') } },
       { name: 'tmp', emptyDir: { sizeLimit: parts.scratch } },
-      ...(plan.secure ? [tlsVolume(plan, component)] : []),
+      ...(plan.insecure ? [] : [tlsVolume(plan, component)]),
       ...parts.volumes,
     ],
   };
@@ -129,7 +129,7 @@ function environment(plan: LaunchPlan): EnvVar[] {
     { name: 'ONEBYTE_LOG_FORMAT', value: 'json' },
   ];
   const secretKeyRef = { name: secretNames(plan).token, key: 'token' };
-  return plan.secure ? [...env, { name: 'ONEBYTE_JOIN_TOKEN', valueFrom: { secretKeyRef } }] : env;
+  return plan.insecure ? env : [...env, { name: 'ONEBYTE_JOIN_TOKEN', valueFrom: { secretKeyRef } }];
 }
 
 /** Workers see the authority's certificate only, not the trainer's key. */
@@ -140,8 +140,8 @@ function tlsVolume(plan: LaunchPlan, component: Component): Volume {
 }
 
 /** Flags of `onebyte trainer` or `onebyte worker` about TLS. */
-export function tlsArguments({ secure }: LaunchPlan, component: Component): string[] {
-  if (!secure) return ['--insecure'];
+export function tlsArguments({ insecure }: LaunchPlan, component: Component): string[] {
+  if (insecure) return ['--insecure'];
   if (component === 'worker') return [`--tls-ca=${TLS}/ca.crt`];
   return [`--tls-cert=${TLS}/tls.crt`, `--tls-key=${TLS}/tls.key`];
 }

@@ -62,10 +62,8 @@ async function updateClass(
     const blocks = powerOfTwoAbove(count);
     const sum = new Int32Array(blocks * BLOCK);
     for (const pass of passes) {
-      const size = powerOfTwoAbove(pass.length);
-      const rows = pass.map(({ roundKey, direction }) => termRow(roundKey, direction, first, stripes, 0));
-      while (rows.length < size) rows.push(rows[0]!); // with q = 0
-      const q = new Float32Array(size);
+      const rows = rowsOf(pass, first, stripes);
+      const q = new Float32Array(rows.length);
       q.set(pass.map((term) => term.q));
       const part = await device.sums(blocks, rows, q);
       for (let i = 0; i < sum.length; i++) sum[i]! += part[i]!;
@@ -95,15 +93,20 @@ async function project(
         tile.set(gradient.subarray(start, start + BLOCK), k * BLOCK);
       }
       for (const pass of cutIntoPasses(members)) {
-        const rows = pass.map(({ roundKey, direction }) => termRow(roundKey, direction, first, stripes, 0));
-        while (rows.length < powerOfTwoAbove(pass.length)) rows.push(rows[0]!);
-        const parts = await device.products(blocks, rows, tile);
+        const parts = await device.products(blocks, rowsOf(pass, first, stripes), tile);
         pass.forEach(({ direction }, i) => {
           products[direction - terms[0]!.direction]! += parts[i]!;
         });
       }
     }
   return products;
+}
+
+/** The rows of a pass for the blocks first, first + stripes, …, filled up to a power of two: what these give is for the reader to leave out. */
+function rowsOf(pass: readonly Term[], first: number, stripes: number): TermRow[] {
+  const rows = pass.map(({ roundKey, direction }) => termRow(roundKey, direction, first, stripes, 0));
+  while (rows.length < powerOfTwoAbove(pass.length)) rows.push(rows[0]!);
+  return rows;
 }
 
 function cutIntoPasses(terms: readonly Term[]): Term[][] {
@@ -132,7 +135,7 @@ async function perturb(device: GpuDevice, p: Perturbation, scratch: Float32Array
     const direction = p.firstDirection + j;
     const firstBlock = firstBlockOf(p.roundKey, direction, stripes);
     for (const { first, count } of tiles(layout.elements, firstBlock, stripes)) {
-      const row: TermRow = termRow(p.roundKey, direction, first, stripes, p.step);
+      const row = termRow(p.roundKey, direction, first, stripes, p.step);
       const pieces = stripes === 1 ? [{ from: first * BLOCK, length: count * BLOCK }] : [];
       for (let k = 0; stripes > 1 && k < count; k++)
         pieces.push({ from: (first + k * stripes) * BLOCK, length: BLOCK });

@@ -40,44 +40,94 @@ export interface ProjectJob {
   readonly control: SharedArrayBuffer;
 }
 
-export interface SimdPool {
-  /** θ −= scale·S over all units. One call at a time. Returns how many units other threads summed; rejects when one died. */
-  update(instance: SimdInstance, theta: Float32Array, units: readonly Unit[], scale: number): Promise<number>;
-  /** The sums of each part, `[parts, directions]`. Takes 4·d bytes of shared memory while it runs. One call at a time. */
-  project(
+/** Time that the calling thread computes or waits before it looks at its events, ms. */
+export const BREATH_MS = 10;
+
+/** One call at a time; it rejects when a thread died. */
+export class SimdPool {
+  private readonly slots: readonly Int32Array[];
+  private readonly threads: readonly Worker[];
+  private failure: Error | undefined;
+
+  constructor(size: number) {
+    const slots = Array.from({ length: size }, () => new SharedArrayBuffer(UNIT_BLOCKS * BLOCK * 4));
+    this.slots = slots.map((slot) => new Int32Array(slot));
+    this.threads = slots.map((slot, index) => {
+      const workerData: ThreadData = { index, slot };
+      const thread = spawnThread('./thread', import.meta.url, { workerData });
+      thread.once('error', (error) => {
+        this.failure = new Error(`a simd thread died: ${error.message}`, { cause: error });
+      });
+      return thread;
+    });
+  }
+
+  /** θ −= scale·S over all units. Returns how many units other threads summed. */
+  update(instance: SimdInstance, theta: Float32Array, units: readonly Unit[], scale: number): Promise<number> {
+    const shared = this.newControl();
+    const control = new Int32Array(shared);
+    /** Applies what the threads published; returns the number of units. */
+    const drain = (): number => {
+      let applied = 0;
+      this.slots.forEach((slot, index) => {
+        const state = Atomics.load(control, CONTROL.firstSlot + index);
+        if (state === 0) return;
+        const { range } = units[state - 1]!;
+        instance.sums.set(slot);
+        Atomics.store(control, CONTROL.firstSlot + index, 0);
+        Atomics.notify(control, CONTROL.firstSlot + index);
+        instance.apply(theta, range, scale);
+        applied++;
+      });
+      return applied;
+    };
+    const own = (u: number): void => {
+      const { plan, range } = units[u]!;
+      instance.sum(plan, range);
+      instance.apply(theta, range, scale);
+    };
+    return this.share({ kind: 'sum', units, control: shared }, units.length, own, drain);
+  }
+
+  /** The sums of each part, `[parts, directions]`. Takes 4·d bytes of shared memory while it runs. */
+  async project(
     instance: SimdInstance,
     gradient: Float32Array,
     projection: Projection,
     parts: readonly ProjectedPart[],
-  ): Promise<Float64Array>;
-  close(): Promise<void>;
-}
+  ): Promise<Float64Array> {
+    const shared = new SharedArrayBuffer(gradient.byteLength);
+    new Float32Array(shared).set(gradient);
+    const sums = new SharedArrayBuffer(8 * parts.length * projection.directions);
+    const control = this.newControl();
+    let seen = 0;
+    const drain = (): number => {
+      const before = seen;
+      seen = Atomics.load(new Int32Array(control), CONTROL.published);
+      return seen - before;
+    };
+    const own = (part: number): void =>
+      instance.project(projection, gradient, parts[part]!, sumsOf(sums, projection, part));
+    const job = { kind: 'project', projection, parts, gradient: shared, sums, control } as const;
+    await this.share(job, parts.length, own, drain);
+    return new Float64Array(sums);
+  }
 
-/** Time that the calling thread computes or waits before it looks at its events, ms. */
-export const BREATH_MS = 10;
+  async close(): Promise<void> {
+    await Promise.all(this.threads.map((thread) => thread.terminate()));
+  }
 
-export function startPool(size: number): SimdPool {
-  let failure: Error | undefined;
-  const slots: Int32Array[] = [];
-  const threads: Worker[] = [];
-  for (let index = 0; index < size; index++) {
-    const slot = new SharedArrayBuffer(UNIT_BLOCKS * BLOCK * 4);
-    slots.push(new Int32Array(slot));
-    const workerData: ThreadData = { index, slot };
-    const thread = spawnThread('./thread', import.meta.url, { workerData });
-    thread.once('error', (error) => {
-      failure = new Error(`a simd thread died: ${error.message}`, { cause: error });
-    });
-    threads.push(thread);
+  private newControl(): SharedArrayBuffer {
+    return new SharedArrayBuffer(4 * (CONTROL.firstSlot + this.threads.length));
   }
 
   /**
    * Gives `units` units of `job` to whoever claims them. own: does one on the calling thread; drain: takes what the threads
    * published since, and returns how many units that were. Returns how many units other threads did.
    */
-  async function share(job: Job, units: number, own: (unit: number) => void, drain: () => number): Promise<number> {
+  private async share(job: Job, units: number, own: (unit: number) => void, drain: () => number): Promise<number> {
     const control = new Int32Array(job.control);
-    for (const thread of threads) thread.postMessage(job);
+    for (const thread of this.threads) thread.postMessage(job);
     let breath = performance.now();
     let byOthers = 0;
     for (let done = 0; done < units; ) {
@@ -94,63 +144,12 @@ export function startPool(size: number): SimdPool {
       }
       if (performance.now() - breath > BREATH_MS) {
         await setImmediate();
-        if (failure) throw failure;
+        if (this.failure) throw this.failure;
         breath = performance.now();
       }
     }
     return byOthers;
   }
-
-  const newControl = (): SharedArrayBuffer => new SharedArrayBuffer(4 * (CONTROL.firstSlot + size));
-
-  return {
-    async update(instance, theta, units, scale) {
-      const shared = newControl();
-      const control = new Int32Array(shared);
-      /** Applies what the threads published; returns the number of units. */
-      const drain = (): number => {
-        let applied = 0;
-        slots.forEach((slot, index) => {
-          const state = Atomics.load(control, CONTROL.firstSlot + index);
-          if (state === 0) return;
-          const { range } = units[state - 1]!;
-          instance.sums.set(slot);
-          Atomics.store(control, CONTROL.firstSlot + index, 0);
-          Atomics.notify(control, CONTROL.firstSlot + index);
-          instance.apply(theta, range, scale);
-          applied++;
-        });
-        return applied;
-      };
-      const own = (u: number): void => {
-        const { plan, range } = units[u]!;
-        instance.sum(plan, range);
-        instance.apply(theta, range, scale);
-      };
-      return await share({ kind: 'sum', units, control: shared }, units.length, own, drain);
-    },
-
-    async project(instance, gradient, projection, parts) {
-      const shared = new SharedArrayBuffer(gradient.byteLength);
-      new Float32Array(shared).set(gradient);
-      const sums = new SharedArrayBuffer(8 * parts.length * projection.directions);
-      const control = newControl();
-      let seen = 0;
-      const drain = (): number => {
-        const before = seen;
-        seen = Atomics.load(new Int32Array(control), CONTROL.published);
-        return seen - before;
-      };
-      const own = (part: number): void =>
-        instance.project(projection, gradient, parts[part]!, sumsOf(sums, projection, part));
-      await share({ kind: 'project', projection, parts, gradient: shared, sums, control }, parts.length, own, drain);
-      return new Float64Array(sums);
-    },
-
-    async close() {
-      await Promise.all(threads.map((thread) => thread.terminate()));
-    },
-  };
 }
 
 /** The sums of one part among those of all, a view. */

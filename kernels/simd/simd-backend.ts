@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import { assertExactSum, type Backend, type Term } from '../backend.ts';
 import { SimdInstance } from './instance.ts';
 import { planUpdate } from './plan.ts';
-import { BREATH_MS, type SimdPool, startPool, sumsOf } from './pool.ts';
+import { BREATH_MS, SimdPool, sumsOf } from './pool.ts';
 import { type ProjectedPart, type Projection, planProjection } from './projection.ts';
 import { projectionParts, unitsOf } from './units.ts';
 
@@ -23,7 +23,7 @@ export function simdBackend(threads: number): Backend {
     const units = unitsOf(planUpdate(terms, stripes), theta.length, stripes);
     const instance = home(theta);
     if (threads > 1 && (terms.length * theta.length) / stripes > WORTH_THREADS) {
-      pool ??= startPool(threads - 1);
+      pool ??= new SimdPool(threads - 1);
       await pool.update(instance, theta, units, scale);
       return;
     }
@@ -46,7 +46,7 @@ export function simdBackend(threads: number): Backend {
   ): Promise<Float64Array> {
     const { directions, stripes } = projection;
     if (threads > 1 && (directions * gradient.length) / stripes > WORTH_THREADS) {
-      pool ??= startPool(threads - 1);
+      pool ??= new SimdPool(threads - 1);
       return await pool.project(own, gradient, projection, parts);
     }
     const sums = new Float64Array(parts.length * directions);

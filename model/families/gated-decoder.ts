@@ -57,7 +57,6 @@ export interface GatedVariation {
   readonly activation?: Activation;
   /** What is special in layer i. Default: rope 0, no window. */
   readonly attention?: (layer: number) => Partial<Pick<Attention, 'rope' | 'window' | 'softcap' | 'scale'>>;
-  readonly noRope?: (layer: number) => boolean;
   /** One q | k | v and one gate | up layer (phi3). */
   readonly fused?: boolean;
   /** RMS norms of q and k: on each head, or over all heads together. */
@@ -136,7 +135,7 @@ function gatedLayer(
     keyValueHeads,
     headSize,
     scale: headSize ** -0.5,
-    rope: variation.noRope?.(layer) ? undefined : 0,
+    rope: 0,
     queryNorm: projectionNorms && norm(`${at}.self_attn.q_norm`, headsOfNorm(heads) * headSize),
     keyNorm: projectionNorms && norm(`${at}.self_attn.k_norm`, headsOfNorm(keyValueHeads) * headSize),
     ...variation.attention?.(layer),

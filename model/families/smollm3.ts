@@ -25,8 +25,7 @@ export function smollm3(config: ConfigFields): Architecture {
   return gatedDecoder(config, sizes, {
     ropes: [ropeOf(config, { ...sizes, defaultTheta: 2_000_000 })],
     biases: { qkv: attentionBias, o: attentionBias, feedForward: config.flag('mlp_bias', false) },
-    attention: (layer) => ({ window: windows[layer] }),
-    noRope: (layer) => !rotates[layer],
+    attention: (layer) => ({ window: windows[layer], rope: rotates[layer] ? 0 : undefined }),
   });
 }
 

@@ -1,10 +1,10 @@
 /** The Hugging Face cache of this machine, laid out as huggingface_hub lays it out, so that both find each other's files. */
-import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { readJsonFile } from '../../platform/read-json-file.ts';
 import { readRegular } from '../../platform/regular-file.ts';
+import { replaceFile } from '../../platform/replace-file.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 
 /** A file that holds a token or the name of a commit is no longer. */
@@ -86,20 +86,13 @@ export class ModelCache {
   /** Notes which commit the revision names. */
   setReference(commit: string): void {
     if (commit === this.model.revision) return;
-    const file = join(this.directory, 'refs', this.model.revision);
-    mkdirSync(dirname(file), { recursive: true });
-    const made = `${file}.${randomUUID()}`;
-    writeFileSync(made, commit);
-    renameSync(made, file);
+    replaceFile(join(this.directory, 'refs', this.model.revision), (made) => writeFileSync(made, commit));
   }
 
   /** Makes `name` in the snapshot of `commit` a link to the blob `etag`. */
   link(commit: string, name: string, etag: string): void {
     const pointer = join(this.snapshot(commit), name);
-    mkdirSync(dirname(pointer), { recursive: true });
-    const made = `${pointer}.${randomUUID()}`;
-    symlinkSync(relative(dirname(pointer), this.blob(etag)), made);
-    renameSync(made, pointer);
+    replaceFile(pointer, (made) => symlinkSync(relative(dirname(pointer), this.blob(etag)), made));
   }
 }
 

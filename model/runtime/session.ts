@@ -1,7 +1,8 @@
-/** Hands a graph to ONNX Runtime. The only file that knows its options. */
+/** Hands a graph to ONNX Runtime. The only file that knows its options, but for provider.ts, which tries whether there is a provider. */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { env, InferenceSession } from 'onnxruntime-node';
+import type { GraphBuilder } from '../graph/builder.ts';
 import { loweredForWebGpu } from '../graph/lowering.ts';
 import { inPrecision, type PrecisionOptions } from '../graph/precision.ts';
 import type { SerializedGraph } from '../graph/trunk.ts';
@@ -68,4 +69,19 @@ export async function createSession(
     },
   };
   return holdingModel(() => InferenceSession.create(lowered, settings));
+}
+
+/** What a graph without weights gives, run once. */
+export async function runOnce(
+  graph: GraphBuilder,
+  options: SessionOptions,
+  feeds: InferenceSession.FeedsType,
+): Promise<InferenceSession.ReturnType> {
+  const serialized = { bytes: graph.serialize(), weightsDirectory: graph.weightsDirectory, halfable: [] };
+  const session = await createSession(serialized, options, { arena: false, shared: false });
+  try {
+    return await session.run(feeds);
+  } finally {
+    await session.release();
+  }
 }

@@ -4,7 +4,7 @@ import { TF32_OVERRIDE } from '../../platform/nvidia.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import { GraphBuilder } from '../graph/builder.ts';
 import type { Precision } from '../graph/precision.ts';
-import { createSession, type SessionOptions } from './session.ts';
+import { runOnce, type SessionOptions } from './session.ts';
 
 /** One in float32 whose last bits TF32 drops. */
 export const FINE = 1 + 2 ** -12;
@@ -16,14 +16,12 @@ export async function fineProduct(options: SessionOptions): Promise<number> {
   const graph = new GraphBuilder([]);
   const [x, ones] = ['x', 'ones'].map((name) => graph.input(name, 'float32', [SIZE, SIZE]));
   graph.output(graph.node('FusedMatMul', [x!, ones!]), 'y', [SIZE, SIZE]);
-  const serialized = { bytes: graph.serialize(), weightsDirectory: graph.weightsDirectory, halfable: [] };
-  const session = await createSession(serialized, options, { arena: false, shared: false });
   const matrix = (values: (row: number, column: number) => number): Tensor => {
     const elements = Float32Array.from({ length: SIZE * SIZE }, (_, i) => values(Math.floor(i / SIZE), i % SIZE));
     return new Tensor('float32', elements, [SIZE, SIZE]);
   };
-  const { y } = await session.run({ x: matrix(() => FINE), ones: matrix((row, column) => (row === column ? 1 : 0)) });
-  await session.release();
+  const feeds = { x: matrix(() => FINE), ones: matrix((row, column) => (row === column ? 1 : 0)) };
+  const { y } = await runOnce(graph, options, feeds);
   return (y!.data as Float32Array).find((value) => value !== FINE) ?? FINE;
 }
 

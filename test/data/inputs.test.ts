@@ -10,11 +10,10 @@ import { readDataset } from '../../data/dataset.ts';
 import { readPeftAdapter } from '../../formats/peft-adapter.ts';
 import { adapterLayout } from '../../kernels/adapter-layout.ts';
 import { openBaseModel } from '../../model/base-model.ts';
-import { createForward } from '../../model/runtime/forward.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
 import { DataRules } from '../../proto/run-config.ts';
 import { completionLoss } from '../../worker/objectives/completion-loss.ts';
-import { onCpu } from '../support/golden-models.ts';
+import { withForward } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 
 const inputs = join(goldenFiles, 'inputs');
@@ -30,9 +29,9 @@ describe('an input that is easily read wrongly', () => {
       const { examples } = await readDataset(at('data.jsonl'), tokenizer, DataRules.parse({}));
       tokenizer.close();
       const layout = adapter && { layout: adapterLayout(adapter.description.modules) };
-      const forward = await createForward(model, layout, onCpu);
-      const results = await completionLoss.evaluate(forward, examples, adapter?.matrices);
-      await forward.close();
+      const results = await withForward(model, layout, {}, (forward) =>
+        completionLoss.evaluate(forward, examples, adapter?.matrices),
+      );
       assert.deepEqual(
         results.map(({ nll }) => nll.toFixed(2)),
         expected.nll.map((nll: number) => nll.toFixed(2)),

@@ -8,6 +8,7 @@ import { openSafetensors, type Safetensors } from '../../formats/safetensors.ts'
 import { tensorChunks } from '../../formats/safetensors-data.ts';
 import { float32Tensor, writeSafetensors } from '../../formats/safetensors-writer.ts';
 import { AdapterDescription, type LinearModule } from '../../proto/adapter.ts';
+import { editHeader } from '../support/edit-header.ts';
 import { goldenFiles, goldenModels } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -57,18 +58,10 @@ describe('a PEFT adapter', () => {
   it('may name the default adapter in its tensors, as a state dict of PEFT does', () => {
     const directory = temporaryDirectory();
     const theirs = join(MODELS, 'llama', 'adapter');
-    cpSync(join(theirs, 'adapter_config.json'), join(directory, 'adapter_config.json'));
-    const bytes = readFileSync(join(theirs, WEIGHTS));
-    const end = 8 + Number(bytes.readBigUInt64LE());
-    const header = Buffer.from(
-      bytes
-        .subarray(8, end)
-        .toString()
-        .replaceAll(/lora_([AB])\.weight/g, 'lora_$1.default.weight'),
+    cpSync(theirs, directory, { recursive: true });
+    editHeader(join(directory, WEIGHTS), (header) =>
+      header.replaceAll(/lora_([AB])\.weight/g, 'lora_$1.default.weight'),
     );
-    const size = Buffer.alloc(8);
-    size.writeBigUInt64LE(BigInt(header.length));
-    writeFileSync(join(directory, WEIGHTS), Buffer.concat([size, header, bytes.subarray(end)]));
     const modules = linearModules(theirs);
     assert.deepEqual(readPeftAdapter(directory, modules), readPeftAdapter(theirs, modules));
   });

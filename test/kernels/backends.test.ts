@@ -14,7 +14,7 @@ import { referenceBackend } from '../../kernels/reference.ts';
 import { applyRecord, bytesOf, initialReplica, replicaDigest } from '../../kernels/replica.ts';
 import { SimdInstance } from '../../kernels/simd/instance.ts';
 import { planUpdate } from '../../kernels/simd/plan.ts';
-import { startPool } from '../../kernels/simd/pool.ts';
+import { SimdPool } from '../../kernels/simd/pool.ts';
 import { simdBackend } from '../../kernels/simd/simd-backend.ts';
 import { unitsOf } from '../../kernels/simd/units.ts';
 import { DECODED_512, isAbstention, LARGEST_512 } from '../../proto/e4m3.ts';
@@ -305,7 +305,7 @@ describe('sign bits', () => {
 
 describe('a pool of simd threads', () => {
   it('sums units beside the calling thread, to the bytes of the reference', async () => {
-    const pool = startPool(2);
+    const pool = new SimdPool(2);
     const theta = new Float32Array(200_000);
     const expected = theta.slice();
     const terms = someTerms(40);

@@ -1,22 +1,20 @@
 /** What openBaseModel and createForward refuse, and how they say it. */
 import assert from 'node:assert/strict';
-import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { fingerprintBaseModel, openBaseModel } from '../../model/base-model.ts';
 import { createForward } from '../../model/runtime/forward.ts';
+import { editHeader } from '../support/edit-header.ts';
 import { onCpu } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const llama = join(goldenFiles, 'models/llama');
-const scratch = mkdtempSync(join(tmpdir(), 'onebyte-model-'));
-process.env.XDG_CACHE_HOME = join(scratch, 'cache');
-after(() => rmSync(scratch, { recursive: true, force: true }));
+process.env.XDG_CACHE_HOME = temporaryDirectory();
 
-let copies = 0;
 function copyOf(directory: string): string {
-  const copy = join(scratch, `copy${copies++}`);
+  const copy = temporaryDirectory();
   cpSync(directory, copy, { recursive: true });
   return copy;
 }
@@ -29,21 +27,17 @@ function withConfig(directory: string, fields: Record<string, unknown>): string 
   return copy;
 }
 
-/** A copy with `edit` applied to the safetensors header; `offset` is where the data begins. */
+/** A copy with `edit` applied to the safetensors header. */
 function withHeader(
   directory: string,
   edit: (header: Record<string, { dtype: string; shape: number[] }>) => void,
 ): string {
   const copy = copyOf(directory);
-  const file = join(copy, 'model.safetensors');
-  const bytes = readFileSync(file);
-  const length = Number(bytes.readBigUInt64LE());
-  const header = JSON.parse(bytes.subarray(8, 8 + length).toString());
-  edit(header);
-  const text = Buffer.from(JSON.stringify(header));
-  const size = Buffer.alloc(8);
-  size.writeBigUInt64LE(BigInt(text.length));
-  writeFileSync(file, Buffer.concat([size, text, bytes.subarray(8 + length)]));
+  editHeader(join(copy, 'model.safetensors'), (text) => {
+    const header = JSON.parse(text);
+    edit(header);
+    return JSON.stringify(header);
+  });
   return copy;
 }
 
@@ -52,7 +46,7 @@ const refuses = (directory: string, message: RegExp): void =>
 
 describe('a base model directory is refused', () => {
   it('when it is not there, or holds no weights', () => {
-    refuses(join(scratch, 'nowhere'), /nowhere: no such model directory/);
+    refuses(join(temporaryDirectory(), 'nowhere'), /nowhere: no such model directory/);
     const copy = copyOf(llama);
     rmSync(join(copy, 'model.safetensors'));
     refuses(copy, /neither model.safetensors nor model.safetensors.index.json/);

@@ -5,11 +5,10 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { openBaseModel } from '../../model/base-model.ts';
 import type { Chat } from '../../model/chat-template.ts';
-import { createForward } from '../../model/runtime/forward.ts';
 import type { EncodedChat, Refused } from '../../model/rust-tokenizer.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
 import { readFixtureAdapter } from '../support/fixture-adapter.ts';
-import { onCpu } from '../support/golden-models.ts';
+import { assertClose, withForward } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 
 const golden = join(goldenFiles, 'chats');
@@ -60,14 +59,9 @@ for (const name of readdirSync(golden).sort())
       const model = openBaseModel(directory);
       const adapters = { base: undefined, adapter: readFixtureAdapter(join(directory, 'adapter'), model) } as const;
       for (const [variant, adapter] of Object.entries(adapters)) {
-        const forward = await createForward(model, adapter, onCpu);
-        const losses = await forward.losses(rows, 1, adapter?.theta);
-        await forward.close();
+        const losses = await withForward(model, adapter, {}, (forward) => forward.losses(rows, 1, adapter?.theta));
         const expected = all.filter((_, i) => isEncoded(encoded[i]!)).map(({ nll }) => nll[variant as 'base']);
-        expected.forEach((nll, i) => {
-          const apart = Math.abs(losses[i]! - nll);
-          assert(apart <= nll_tolerance, `${variant} ${i}: got ${losses[i]}, expected ${nll}`);
-        });
+        assertClose(losses, expected, nll_tolerance, variant);
       }
     });
   });

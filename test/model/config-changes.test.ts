@@ -9,10 +9,9 @@ import { describe, it } from 'node:test';
 import { readPeftAdapter } from '../../formats/peft-adapter.ts';
 import { adapterLayout } from '../../kernels/adapter-layout.ts';
 import { type BaseModel, openBaseModel } from '../../model/base-model.ts';
-import { createForward } from '../../model/runtime/forward.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
-import { onCpu, rowsOf as rowsIn } from '../support/golden-models.ts';
+import { openGolden, withForward } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -39,8 +38,6 @@ function changed(config: Record<string, unknown>, [path, value]: Change): Record
   else holder[last] = value.value;
   return copy;
 }
-
-const rowsOf = (directory: string): TokenRow[] => rowsIn(readJson(join(directory, 'expected.json')));
 
 /** A directory with links to the files of `directory` whose names contain `part`. */
 function linked(directory: string, part: string): string {
@@ -69,9 +66,7 @@ function readAdapter(directory: string, model: BaseModel) {
 function summedLosses(rows: readonly TokenRow[]) {
   const known = new Map<string, Promise<number>>();
   const compute = async (model: BaseModel, adapter: ReturnType<typeof readAdapter> | undefined) => {
-    const forward = await createForward(model, adapter, onCpu);
-    const losses = await forward.losses(rows, 1, adapter?.theta);
-    await forward.close();
+    const losses = await withForward(model, adapter, {}, (forward) => forward.losses(rows, 1, adapter?.theta));
     return losses.reduce((sum, loss) => sum + loss, 0);
   };
   return (key: string, model: BaseModel, adapter?: ReturnType<typeof readAdapter>): Promise<number> => {
@@ -91,7 +86,7 @@ describe('a config.json with one key changed gives the losses of transformers, o
       const directory = join(goldenFiles, name);
       const copy = linked(directory, 'safetensors');
       const config = readJson(join(directory, 'config.json'));
-      const rows = rowsOf(directory);
+      const { rows } = openGolden(directory);
       const longest = Math.max(...rows.map(({ ids }) => ids.length));
       const lossOf = summedLosses(rows);
       const faults: string[] = [];
@@ -113,10 +108,10 @@ describe('an adapter_config.json with one key changed gives the losses of PEFT, 
   for (const [name, changes] of Object.entries(golden.adapter))
     it(name, async () => {
       const directory = join(goldenFiles, name);
-      const model = openBaseModel(directory);
+      const { rows, model } = openGolden(directory);
       const copy = linked(join(directory, 'adapter'), 'safetensors');
       const config = readJson(join(directory, 'adapter/adapter_config.json'));
-      const lossOf = summedLosses(rowsOf(directory).slice(0, 2));
+      const lossOf = summedLosses(rows.slice(0, 2));
       for (const [label, change] of Object.entries(changes)) {
         writeFileSync(join(copy, 'adapter_config.json'), JSON.stringify(changed(config, change)));
         const adapter = unlessRefused(() => readAdapter(copy, model));

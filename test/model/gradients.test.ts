@@ -7,10 +7,11 @@ import { adapterLayout } from '../../kernels/adapter-layout.ts';
 import { roundKey, seedKey } from '../../kernels/random-keys.ts';
 import { referenceBackend } from '../../kernels/reference.ts';
 import { packRows } from '../../model/packing.ts';
-import { createForward, type ForwardOptions } from '../../model/runtime/forward.ts';
+import type { ForwardAdapter } from '../../model/runtime/adapter-feeds.ts';
+import type { ForwardOptions } from '../../model/runtime/forward.ts';
 import { keepsRows, planGradient, planLosses } from '../../model/tiles.ts';
 import { completionRow, type TokenRow } from '../../model/token-row.ts';
-import { onCpu, openGolden } from '../support/golden-models.ts';
+import { directionsOf, openGolden, withForward } from '../support/golden-models.ts';
 import { goldenFiles, goldenModels } from '../support/onebyte.ts';
 
 const DIRECTIONS = 8;
@@ -18,25 +19,20 @@ const KEY = roundKey(seedKey(11), 0, 0);
 /** Of projected gradients, relative to their rms: float32 sums in another order leave 3e-7 … 3e-6. */
 const ERROR = 1e-5;
 
-type Adapter = NonNullable<Parameters<typeof createForward>[1]>;
-
 type Opened = ReturnType<typeof openGolden>;
 
 /** g of the first directions by forward mode. */
 async function byForwardMode(
   { model }: Pick<Opened, 'model'>,
-  adapter: Adapter,
+  adapter: ForwardAdapter,
   rows: TokenRow[],
   theta: Float32Array,
 ) {
   const { layout } = adapter;
-  const z = new Float32Array(DIRECTIONS * layout.elements);
-  const zeros = new Float32Array(layout.elements);
-  const steps = { layout, theta: zeros, roundKey: KEY, firstDirection: 0, directions: DIRECTIONS, step: 1, stripes: 1 };
-  await referenceBackend.perturb({ ...steps, sides: 'plusOnly' }, z);
-  const forward = await createForward(model, adapter, { ...onCpu, tangents: 'float32' });
-  const [slopes, losses] = [await forward.slopes(rows, theta, z), await forward.losses(rows, 1, theta)];
-  await forward.close();
+  const z = await directionsOf(layout, KEY, DIRECTIONS);
+  const [slopes, losses] = await withForward(model, adapter, { tangents: 'float32' }, async (forward) => {
+    return [await forward.slopes(rows, theta, z), await forward.losses(rows, 1, theta)] as const;
+  });
   const ofDirection = (k: number): Float64Array => slopes.subarray(k * rows.length, (k + 1) * rows.length);
   const g = Array.from({ length: DIRECTIONS }, (_, k) => ofDirection(k).reduce((sum, x) => sum + x, 0) / rows.length);
   return { g, losses };
@@ -44,14 +40,14 @@ async function byForwardMode(
 
 async function byReverseMode(
   { model }: Pick<Opened, 'model'>,
-  adapter: Adapter,
+  adapter: ForwardAdapter,
   rows: TokenRow[],
   theta: Float32Array,
   more: Partial<ForwardOptions> = {},
 ) {
-  const forward = await createForward(model, adapter, { ...onCpu, ...more, gradients: true });
-  const [gradient, losses] = [await forward.gradient(rows, theta), await forward.losses(rows, 1, theta)];
-  await forward.close();
+  const [gradient, losses] = await withForward(model, adapter, { ...more, gradients: true }, async (forward) => {
+    return [await forward.gradient(rows, theta), await forward.losses(rows, 1, theta)] as const;
+  });
   return { g: [...(await referenceBackend.project(gradient, KEY, 0, DIRECTIONS, 1))], gradient, losses };
 }
 

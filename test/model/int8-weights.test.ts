@@ -1,21 +1,19 @@
 /** Weight-only int8: the loss is exactly that of a model with the rounded weights. */
 import assert from 'node:assert/strict';
-import { closeSync, cpSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, cpSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { readFloat32 } from '../../formats/safetensors-data.ts';
 import { adaptableLinears } from '../../model/architecture.ts';
-import { openBaseModel, type WeightTensor } from '../../model/base-model.ts';
+import { type BaseModel, openBaseModel, type WeightTensor } from '../../model/base-model.ts';
 import { BLOCK, int8Parts, int8Weights } from '../../model/int8-weights.ts';
-import { createForward } from '../../model/runtime/forward.ts';
-import { onCpu, rowOf } from '../support/golden-models.ts';
+import { openGolden, withForward } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const models = join(goldenFiles, 'models');
-const scratch = mkdtempSync(join(tmpdir(), 'onebyte-int8-'));
+const scratch = temporaryDirectory();
 process.env.XDG_CACHE_HOME = scratch;
-after(() => rmSync(scratch, { recursive: true, force: true }));
 
 const floats = (tensor: WeightTensor): Float32Array =>
   readFloat32({ file: tensor.file, tensors: new Map(), metadata: new Map() }, tensor.name, tensor);
@@ -56,20 +54,16 @@ function dequantizedCopy(name: string): string {
 describe('int8 base weights', () => {
   for (const [name, tolerance] of Object.entries(TOLERANCES))
     it(`give the loss of the rounded weights (${name})`, async () => {
-      const { examples } = JSON.parse(readFileSync(join(models, name, 'expected.json'), 'utf8'));
-      const rows = examples.map(rowOf);
-      const options = { ...onCpu, quantize: 'int8' } as const;
-      const quantized = await createForward(openBaseModel(join(models, name)), undefined, options);
-      const rounded = await createForward(openBaseModel(dequantizedCopy(name)), undefined, onCpu);
-      const exact = await createForward(openBaseModel(join(models, name)), undefined, onCpu);
-      const [got, expected, unrounded] = await Promise.all(
-        [quantized, rounded, exact].map((forward) => forward.losses(rows, 1)),
-      );
-      got!.forEach((loss, i) => {
-        assert(Math.abs(loss - expected![i]!) < tolerance, `${i}: ${loss}, rounded ${expected![i]}`);
-        assert(Math.abs(loss - unrounded![i]!) < 2, `${i}: ${loss}, float32 ${unrounded![i]}`);
+      const { rows, model } = openGolden(join(models, name));
+      const losses = (model: BaseModel, quantize: 'none' | 'int8'): Promise<Float64Array> =>
+        withForward(model, undefined, { quantize }, (forward) => forward.losses(rows, 1));
+      const got = await losses(model, 'int8');
+      const rounded = await losses(openBaseModel(dequantizedCopy(name)), 'none');
+      const exact = await losses(model, 'none');
+      got.forEach((loss, i) => {
+        assert(Math.abs(loss - rounded[i]!) < tolerance, `${i}: ${loss}, rounded ${rounded[i]}`);
+        assert(Math.abs(loss - exact[i]!) < 2, `${i}: ${loss}, float32 ${exact[i]}`);
       });
-      for (const forward of [quantized, rounded, exact]) await forward.close();
     });
 
   it('are cut into parts that lie one after another', () => {

@@ -6,7 +6,6 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
-  realpathSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -18,30 +17,14 @@ import { readPeftAdapter, writePeftAdapter } from '../../formats/peft-adapter.ts
 import { openSafetensors } from '../../formats/safetensors.ts';
 import { readFloat32 } from '../../formats/safetensors-data.ts';
 import { writeSafetensors } from '../../formats/safetensors-writer.ts';
-import { openBaseModel } from '../../model/base-model.ts';
-import { type MergeableModel, mergeAdapter } from '../../model/merge.ts';
-import { createForward } from '../../model/runtime/forward.ts';
-import type { LinearModule } from '../../proto/adapter.ts';
-import { onCpu, rowOf } from '../support/golden-models.ts';
+import { type BaseModel, openBaseModel } from '../../model/base-model.ts';
+import { mergeAdapter } from '../../model/merge.ts';
+import { assertClose, openGolden, withForward } from '../support/golden-models.ts';
 import { goldenFiles, goldenModels } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const MODELS = join(goldenFiles, 'models/');
-
-/** A model directory and what its adapter adapts, found from the files alone. `prefix` is left out in the model's file. */
-function modelOf(directory: string, adapter: string, fanInFanOut: boolean, prefix = ''): MergeableModel {
-  const { tensors } = openSafetensors(join(adapter, 'adapter_model.safetensors'));
-  const weights = new Map<string, { name: string; file: string }>();
-  for (const file of readdirSync(directory).filter((name) => name.endsWith('.safetensors')))
-    for (const name of openSafetensors(join(directory, file)).tensors.keys())
-      weights.set(prefix + name, { name, file: realpathSync(join(directory, file)) });
-  const linearModules: LinearModule[] = [...tensors].flatMap(([key, { shape }]) => {
-    const name = /^base_model\.model\.(.*)\.lora_A\.weight$/.exec(key)?.[1];
-    if (name === undefined) return [];
-    return [{ name, fanIn: shape[1]!, fanOut: tensors.get(key.replace('lora_A', 'lora_B'))!.shape[0]! }];
-  });
-  return { directory, linearModules, fanInFanOut, weights };
-}
+const SHARDS = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'] as const;
 
 function read(directory: string, file = 'model.safetensors'): Map<string, Float32Array> {
   const opened = openSafetensors(join(directory, file));
@@ -49,7 +32,7 @@ function read(directory: string, file = 'model.safetensors'): Map<string, Float3
 }
 
 /** W + scale · B·A in float64, before any rounding. */
-function expected(model: MergeableModel, adapter: string, before: Map<string, Float32Array>): Map<string, number[]> {
+function expected(model: BaseModel, adapter: string, before: Map<string, Float32Array>): Map<string, number[]> {
   const { description, matrices } = readPeftAdapter(adapter, model.linearModules);
   let offset = 0;
   const result = new Map<string, number[]>();
@@ -73,7 +56,7 @@ function expected(model: MergeableModel, adapter: string, before: Map<string, Fl
   return result;
 }
 
-/** The fixture's model with its weights in `dtype`, in two shards where `shards`. */
+/** The fixture's model with its weights in `dtype`, in two shards. */
 function converted(fixture: string, dtype: FloatDtype, names = (name: string) => name): string {
   const directory = temporaryDirectory();
   const opened = openSafetensors(join(MODELS, fixture, 'model.safetensors'));
@@ -84,24 +67,22 @@ function converted(fixture: string, dtype: FloatDtype, names = (name: string) =>
     chunks: () => [fromFloat32(dtype, readFloat32(opened, name, tensor))],
   }));
   const half = tensors.length >> 1;
-  writeSafetensors(join(directory, 'model-00001-of-00002.safetensors'), tensors.slice(0, half), { format: 'pt' });
-  writeSafetensors(join(directory, 'model-00002-of-00002.safetensors'), tensors.slice(half));
+  writeSafetensors(join(directory, SHARDS[0]), tensors.slice(0, half), { format: 'pt' });
+  writeSafetensors(join(directory, SHARDS[1]), tensors.slice(half));
+  const weight_map = Object.fromEntries(tensors.map(({ name }, i) => [name, SHARDS[i < half ? 0 : 1]]));
+  writeFileSync(join(directory, 'model.safetensors.index.json'), JSON.stringify({ weight_map }));
   for (const file of ['config.json', 'tokenizer.json'])
     copyFileSync(join(MODELS, fixture, file), join(directory, file));
   return directory;
 }
 
 describe('a merged directory', () => {
-  for (const [fixture, fanInFanOut] of [
-    ['llama', false],
-    ['phi3', false],
-    ['gpt2', true],
-  ] as const)
+  for (const fixture of ['llama', 'phi3', 'gpt2'])
     it(`has W + scale · B·A in the adapted layers of ${fixture}, and nothing else changed`, () => {
       const directory = join(MODELS, fixture);
       const adapter = join(directory, 'adapter');
       const out = join(temporaryDirectory(), 'made', 'out');
-      const model = modelOf(directory, adapter, fanInFanOut);
+      const model = openBaseModel(directory);
       const before = read(directory);
       const wanted = expected(model, adapter, before);
       const { merged, leftOut } = mergeAdapter(model, adapter, out);
@@ -119,14 +100,13 @@ describe('a merged directory', () => {
     it(`of ${dtype} shards keeps shards and dtype, each sum rounded to the nearest`, () => {
       const directory = converted('llama', dtype);
       const adapter = join(MODELS, 'llama', 'adapter');
-      const model = modelOf(directory, adapter, false);
+      const model = openBaseModel(directory);
       const out = join(temporaryDirectory(), 'out');
       mergeAdapter(model, adapter, out);
-      const shards = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'];
-      const before = new Map(shards.flatMap((shard) => [...read(directory, shard)]));
+      const before = new Map(SHARDS.flatMap((shard) => [...read(directory, shard)]));
       const wanted = expected(model, adapter, before);
       let changed = 0;
-      for (const file of shards) {
+      for (const file of SHARDS) {
         for (const [name, values] of read(out, file)) {
           const sums = wanted.get(name);
           if (sums !== undefined) changed++;
@@ -135,8 +115,8 @@ describe('a merged directory', () => {
         }
         assert.equal(openSafetensors(join(out, file)).tensors.values().next().value?.dtype, dtype);
       }
-      assert.equal(changed, model.linearModules.length);
-      assert.equal(openSafetensors(join(out, 'model-00001-of-00002.safetensors')).metadata.get('format'), 'pt');
+      assert.equal(changed, wanted.size);
+      assert.equal(openSafetensors(join(out, SHARDS[0])).metadata.get('format'), 'pt');
     });
 
   it('of a model that leaves the prefix of its names out has those names, and links become files', () => {
@@ -144,10 +124,9 @@ describe('a merged directory', () => {
     const directory = temporaryDirectory();
     for (const file of readdirSync(files)) symlinkSync(join(files, file), join(directory, file));
     const adapter = join(MODELS, 'gpt2', 'adapter');
-    const model = { ...modelOf(files, adapter, true, 'transformer.'), directory };
     const out = join(temporaryDirectory(), 'out');
-    mergeAdapter(model, adapter, out);
-    assert(openSafetensors(join(out, 'model-00001-of-00002.safetensors')).tensors.has('h.0.attn.c_attn.weight'));
+    mergeAdapter(openBaseModel(directory), adapter, out);
+    assert(openSafetensors(join(out, SHARDS[0])).tensors.has('h.0.attn.c_attn.weight'));
   });
 
   it('leaves out weights in other formats, which would be those without the adapter', () => {
@@ -155,7 +134,7 @@ describe('a merged directory', () => {
     for (const file of ['pytorch_model.bin', 'LICENSE', 'x.gguf']) writeFileSync(join(directory, file), 'x');
     mkdirSync(join(directory, 'onnx'));
     const adapter = join(MODELS, 'llama', 'adapter');
-    const model = modelOf(directory, adapter, false);
+    const model = openBaseModel(directory);
     writeSafetensors(join(directory, 'consolidated.safetensors'), []);
     const out = join(temporaryDirectory(), 'out');
     assert.deepEqual(mergeAdapter(model, adapter, out).leftOut, [
@@ -172,15 +151,11 @@ describe('a model with its adapter folded in', () => {
   for (const fixture of goldenModels())
     it(`gives the losses that PEFT gives with the adapter beside it: ${fixture}`, async () => {
       const directory = join(MODELS, fixture);
-      const { examples, variants, tolerance } = JSON.parse(readFileSync(join(directory, 'expected.json'), 'utf8'));
+      const { expected, rows, model } = openGolden(directory);
       const out = join(temporaryDirectory(), 'out');
-      mergeAdapter(openBaseModel(directory), join(directory, 'adapter'), out);
-      const forward = await createForward(openBaseModel(out), undefined, onCpu);
-      const losses = await forward.losses(examples.map(rowOf), 1);
-      await forward.close();
-      variants.adapter.nll.forEach((nll: number, i: number) => {
-        assert(Math.abs(losses[i]! - nll) <= tolerance.strict_nll_abs, `example ${i}: ${losses[i]}, expected ${nll}`);
-      });
+      mergeAdapter(model, join(directory, 'adapter'), out);
+      const losses = await withForward(openBaseModel(out), undefined, {}, (forward) => forward.losses(rows, 1));
+      assertClose(losses, expected.variants.adapter.nll, expected.tolerance.strict_nll_abs, 'nll');
     });
 });
 
@@ -189,7 +164,7 @@ describe('merging', () => {
 
   it('never overwrites, and leaves nothing where it fails', () => {
     const parent = temporaryDirectory();
-    const model = modelOf(join(MODELS, 'llama'), adapter, false);
+    const model = openBaseModel(join(MODELS, 'llama'));
     mkdirSync(join(parent, 'there'));
     assert.throws(() => mergeAdapter(model, adapter, join(parent, 'there')), /there: exists already/);
     rmSync(join(parent, 'there'), { recursive: true });
@@ -200,7 +175,7 @@ describe('merging', () => {
       description,
       matrices.map((x) => x * 1e6),
     );
-    const halves = modelOf(converted('llama', 'F16'), adapter, false);
+    const halves = openBaseModel(converted('llama', 'F16'));
     assert.throws(
       () => mergeAdapter(halves, large, join(parent, 'out')),
       /q_proj.weight with the adapter .* F16 cannot hold/,
@@ -209,11 +184,8 @@ describe('merging', () => {
   });
 
   it('gives the same files, however small its chunks are', () => {
-    for (const [fixture, fanInFanOut] of [
-      ['llama', false],
-      ['gpt2', true],
-    ] as const) {
-      const model = modelOf(join(MODELS, fixture), join(MODELS, fixture, 'adapter'), fanInFanOut);
+    for (const fixture of ['llama', 'gpt2']) {
+      const model = openBaseModel(join(MODELS, fixture));
       const parent = temporaryDirectory();
       const [whole, pieces] = [2 ** 23, 1000].map((chunkBytes, i) => {
         mergeAdapter(model, join(MODELS, fixture, 'adapter'), join(parent, String(i)), chunkBytes);

@@ -17,9 +17,8 @@ import { packRows } from '../../model/packing.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import { precisionOf } from '../../model/runtime/forward-session.ts';
 import { checkFloat32, FINE, fineProduct } from '../../model/runtime/tf32.ts';
-import { readFixtureAdapter } from '../support/fixture-adapter.ts';
-import { fixtures, onCpu, rowsOf } from '../support/golden-models.ts';
-import { goldenFiles, tinyReviews } from '../support/onebyte.ts';
+import { onCpu, openGolden, withForward } from '../support/golden-models.ts';
+import { goldenFiles, goldenModels, tinyReviews } from '../support/onebyte.ts';
 
 /**
  * Relative, of a loss and of the slopes of three rows. A factor or product of b bits is off by 2^−b at most, of a few hundred in a
@@ -33,27 +32,20 @@ const TOLERANCES = {
 } as const;
 
 describe('the CPU provider in another precision', () => {
-  for (const { name, golden: expected } of fixtures())
+  for (const name of goldenModels())
     for (const [precision, tolerance] of Object.entries(TOLERANCES) as [
       keyof typeof TOLERANCES,
       { loss: number; slope: number },
     ][])
       it(`gives losses and slopes near those of float32, and not the same: ${name}, ${precision}`, async () => {
-        const directory = join(goldenFiles, 'models', name);
-        const model = openBaseModel(directory);
-        const adapter = readFixtureAdapter(join(directory, 'adapter'), model);
-        const rows = rowsOf(expected);
+        const { rows, model, ...adapter } = openGolden(join(goldenFiles, 'models', name));
         const direction = adapter.theta.map((_, i) => (i % 3 === 0 ? 1 : -1));
         const measure = async (precision: Precision) => {
-          const plain = await createForward(model, adapter, { ...onCpu, precision });
-          const dual = await createForward(model, adapter, { ...onCpu, precision, tangents: 'float32', signed: false });
-          const measured = {
-            losses: await plain.losses(rows, 1, adapter.theta),
-            slopes: await dual.slopes(rows, adapter.theta, direction),
+          const dual = { precision, tangents: 'float32', signed: false } as const;
+          return {
+            losses: await withForward(model, adapter, { precision }, (plain) => plain.losses(rows, 1, adapter.theta)),
+            slopes: await withForward(model, adapter, dual, (f) => f.slopes(rows, adapter.theta, direction)),
           };
-          await plain.close();
-          await dual.close();
-          return measured;
         };
         const [exact, rounded] = [await measure('float32'), await measure(precision)];
         const errors = rounded.losses.map((loss, row) => Math.abs(loss / exact.losses[row]! - 1));
@@ -110,7 +102,7 @@ describe('a graph in half precision', () => {
   });
 
   it("multiplies by the adapter's matrices in it, and adds that to what the weights gave", () => {
-    const { layout } = readFixtureAdapter(join(goldenFiles, 'models/llama/adapter'), llama);
+    const { layout } = openGolden(join(goldenFiles, 'models/llama'));
     for (const signed of [false, true]) {
       const { bytes, halfable } = trunkGraph(llama, layout, { signed });
       const { node } = ModelProto.decode(inPrecision(bytes, halfable, { precision: 'float16', emulated: false, head }))
@@ -157,19 +149,18 @@ describe('a graph in half precision', () => {
 
 describe('tangents in float16', () => {
   it('are made along shorter directions, since along whole ones they leave it', async () => {
-    const llama = openBaseModel(join(goldenFiles, 'models/llama'));
+    const { rows, model: llama } = openGolden(join(goldenFiles, 'models/llama'));
     // Where B is 0 a scale moves no value, but every tangent.
     const modules = llama.linearModules.map((linear) => ({ ...linear, rank: 2, scale: 2 ** 16 }));
     const adapter = { layout: adapterLayout(modules) };
     const theta = initialAdapter(1, modules);
-    const rows = rowsOf(fixtures().find(({ name }) => name === 'llama')!.golden);
     const [key, elements] = [roundKey(seedKey(1), 0, 0), adapter.layout.elements];
     const z = { signs: await referenceBackend.signs(key, 0, 2, elements), firstBlocks: [0, 0], stripes: 1 };
     const whole = direction(key, 0, elements, 1);
     const slopes = async (precision: Precision, signed: boolean) => {
-      const forward = await createForward(llama, adapter, { ...onCpu, precision, tangents: 'float32', signed });
-      const slopes = await forward.slopes(rows, theta, signed ? z : Float32Array.from(whole));
-      await forward.close();
+      const slopes = await withForward(llama, adapter, { precision, tangents: 'float32', signed }, (forward) =>
+        forward.slopes(rows, theta, signed ? z : Float32Array.from(whole)),
+      );
       return slopes.subarray(0, rows.length);
     };
     assert((await slopes('float16', false)).some((slope) => !Number.isFinite(slope)));

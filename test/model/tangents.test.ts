@@ -2,16 +2,14 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { type AdapterLayout, adapterLayout } from '../../kernels/adapter-layout.ts';
+import { adapterLayout } from '../../kernels/adapter-layout.ts';
 import { addDirection } from '../../kernels/direction.ts';
 import { initialAdapter } from '../../kernels/initial-adapter.ts';
 import { roundKey, seedKey } from '../../kernels/random-keys.ts';
-import { referenceBackend } from '../../kernels/reference.ts';
-import { type BaseModel, openBaseModel } from '../../model/base-model.ts';
-import { createForward, type ForwardOptions } from '../../model/runtime/forward.ts';
+import { openBaseModel } from '../../model/base-model.ts';
 import { hasExactInt8 } from '../../model/runtime/int8-support.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
-import { onCpu, openGolden } from '../support/golden-models.ts';
+import { directionsOf, openGolden, withForward } from '../support/golden-models.ts';
 import { goldenFiles, goldenModels } from '../support/onebyte.ts';
 import { skipWithoutSmollm2, smollm2Directory } from '../support/smollm2.ts';
 
@@ -19,34 +17,11 @@ import { skipWithoutSmollm2, smollm2Directory } from '../support/smollm2.ts';
 const DIRECTIONS = 3;
 const KEY = roundKey(seedKey(11), 0, 0);
 
-/** The first directions of a run, tensor-major. */
-async function directionsOf(layout: AdapterLayout): Promise<Float32Array> {
-  const z = new Float32Array(DIRECTIONS * layout.elements);
-  const theta = new Float32Array(layout.elements);
-  const perturbation = { layout, theta, roundKey: KEY, firstDirection: 0, directions: DIRECTIONS, step: 1, stripes: 1 };
-  await referenceBackend.perturb({ ...perturbation, sides: 'plusOnly' }, z);
-  return z;
-}
-
 /** θ + step·z of direction j. */
 function moved(theta: Float32Array, j: number, step: number): Float32Array {
   const z = new Int32Array(theta.length);
   addDirection(z, 1, KEY, j, 1);
   return theta.map((x, i) => x + step * z[i]!);
-}
-
-async function withForward<T>(
-  model: BaseModel,
-  adapter: Parameters<typeof createForward>[1],
-  more: Partial<ForwardOptions>,
-  use: (forward: Awaited<ReturnType<typeof createForward>>) => Promise<T>,
-): Promise<T> {
-  const forward = await createForward(model, adapter, { ...onCpu, ...more });
-  try {
-    return await use(forward);
-  } finally {
-    await forward.close();
-  }
 }
 
 const norm = (values: ArrayLike<number>): number => Math.hypot(...Array.from(values));
@@ -76,7 +51,7 @@ describe('the tangents of', () => {
     for (const name of goldenModels(folder))
       it(`${name} are the slopes of its losses`, async () => {
         const { rows, model, layout, theta } = openGolden(join(goldenFiles, folder, name));
-        const z = await directionsOf(layout);
+        const z = await directionsOf(layout, KEY, DIRECTIONS);
         const { losses, differences } = await withForward(model, { layout }, {}, async (plain) => {
           const losses = await plain.losses(rows, 1, theta);
           const differences: number[] = [];
@@ -103,7 +78,7 @@ describe('slopes', () => {
   const { rows, model, layout, theta } = openGolden(join(goldenFiles, 'models', 'llama'));
 
   it('are the same in several runs as in one', async () => {
-    const z = await directionsOf(layout);
+    const z = await directionsOf(layout, KEY, DIRECTIONS);
     const slopesWith = (maxActivationElements: number | undefined) =>
       withForward(
         model,
@@ -120,7 +95,7 @@ describe('slopes', () => {
 
   it('of a run that trains B alone leave A as it is', async () => {
     const onlyB = adapterLayout(layout.modules, 'B');
-    const both = await directionsOf(layout);
+    const both = await directionsOf(layout, KEY, DIRECTIONS);
     const z = new Float32Array(DIRECTIONS * onlyB.elements);
     const [b, a]: number[][] = [[], []];
     for (const { module, matrix, offset, elements } of layout.tensors) {
@@ -144,7 +119,7 @@ describe('tangents in int8', () => {
     if (!(await hasExactInt8())) return t.skip('the 8-bit products of this CPU saturate');
     for (const name of goldenModels()) {
       const { rows, model, layout, theta } = openGolden(join(goldenFiles, 'models', name));
-      const z = await directionsOf(layout);
+      const z = await directionsOf(layout, KEY, DIRECTIONS);
       const slopes = (tangents: 'float32' | 'int8') =>
         withForward(model, { layout }, { tangents }, (forward) => forward.slopes(rows, theta, z));
       const found = correlation(await slopes('int8'), await slopes('float32'));
@@ -163,7 +138,7 @@ describe('tangents in int8', () => {
     const rows = (await tokenizer.encode(texts)).map(({ ids }) => ({ ids, labels: [ids.length - 1] }));
     tokenizer.close();
     const theta = initialAdapter(1, layout.modules);
-    const z = await directionsOf(layout);
+    const z = await directionsOf(layout, KEY, DIRECTIONS);
     const slopes = (tangents: 'float32' | 'int8') =>
       withForward(model, { layout }, { tangents }, (forward) => forward.slopes(rows, theta, z));
     const found = correlation(await slopes('int8'), await slopes('float32'));

@@ -1,7 +1,7 @@
 /** Ids against those of the Rust tokenizers' Python binding, the boundary of prompt and completion, and files that are refused. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import seedrandom from 'seedrandom';
@@ -10,7 +10,7 @@ import { completionRow } from '../../model/token-row.ts';
 import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import { nastyLines } from '../support/nasty-text.ts';
-import { goldenFiles, goldenModels, root, tinyReviews } from '../support/onebyte.ts';
+import { goldenFiles, goldenModels, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { tokenizerKinds } from '../support/tokenizer-kinds.ts';
 import { TOKENIZER_VARIANTS } from '../support/tokenizer-variants.ts';
@@ -263,13 +263,4 @@ describe('a text is refused by name', () => {
     await assert.rejects(encoding, { name: 'OperatingError', exitCode: 1, message: /ended with SIGKILL/ });
     assert.deepEqual(await idsOf(tokenizer, 'it'), await idsOf(tokenizer, 'it'));
   });
-});
-
-it('no JavaScript tokenizer is left in the package', () => {
-  const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  assert.deepEqual(
-    Object.keys(dependencies).filter((name) => name.includes('tokenizers')),
-    ['tokenizers'],
-  );
-  assert(!existsSync(join(root, 'node_modules/@huggingface/tokenizers')));
 });

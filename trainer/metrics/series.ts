@@ -5,7 +5,7 @@ import type { RoundLine } from './line.ts';
 export const MAX_ROWS = 4096;
 
 /** One row: `stride` rounds, the last of them `round`. Sums, but for what is said. */
-export interface SeriesRow {
+interface SeriesRow {
   round: number;
   rounds: number;
   ms: number;
@@ -49,12 +49,7 @@ export const emptySeries = (): Series => ({
 export const rowsOf = ({ columns }: Series): number => columns.round.length;
 
 /** Bytes of a run so far. */
-export interface ByteTotals {
-  readonly payloadBytes: number;
-  readonly float32Bytes: number;
-  readonly wireUp: number;
-  readonly wireDown: number;
-}
+type ByteTotals = Pick<SeriesRow, 'payloadBytes' | 'float32Bytes' | 'wireUp' | 'wireDown'>;
 
 /** Adds a round behind all others. */
 export function pushRound(series: Series, line: RoundLine, totals: ByteTotals): void {

@@ -1,9 +1,9 @@
 /** The round log: the file from which a run can be rebuilt. Appended and fsynced before anybody hears of a record. */
-import { closeSync, fstatSync, readSync } from 'node:fs';
+import { closeSync, fstatSync } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { syncPath } from '../../platform/durable-directory.ts';
-import { openRegular } from '../../platform/regular-file.ts';
+import { openRegular, readAt } from '../../platform/regular-file.ts';
 import { LogFrame, type LogHeader, type Record } from '../../proto/gen/onebyte.ts';
 import { decodeLogFrames, encodeLogFrame, type LogBytes } from '../../proto/log-framing.ts';
 import { storeError, usageError } from '../../proto/operating-error.ts';
@@ -56,10 +56,8 @@ function bytesOf(fd: number): LogBytes {
     length: fstatSync(fd).size,
     subarray(start, end) {
       const bytes = Buffer.allocUnsafe(end - start);
-      for (let done = 0, read = 1; done < bytes.length; done += read) {
-        read = readSync(fd, bytes, done, bytes.length - done, start + done);
-        if (read === 0) throw Object.assign(new Error(`cut at byte ${start + done}`), { code: 'EOF' });
-      }
+      const cut = start + readAt(fd, bytes, start);
+      if (cut < end) throw Object.assign(new Error(`cut at byte ${cut}`), { code: 'EOF' });
       return bytes;
     },
   };

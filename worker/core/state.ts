@@ -37,8 +37,14 @@ export interface DataReport {
   readonly rows: number;
   readonly truncated: number;
   readonly merged: number;
-  /** Of a worker with a privacy budget: how that stands, and the directory of its ledger. */
-  readonly budget?: { readonly stand: PrivacyBudget; readonly ledger: string } | undefined;
+  /** Of a worker with a privacy budget. */
+  readonly budget?: KeptBudget | undefined;
+}
+
+/** How a privacy budget stands, and the directory of the ledger that says so. */
+export interface KeptBudget {
+  readonly stand: PrivacyBudget;
+  readonly ledger: string;
 }
 
 /** Sums over the rows of minibatches. */

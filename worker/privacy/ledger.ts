@@ -2,11 +2,12 @@
  * The ledger: every contribution that was ever measured from a set of rows, one line each, durable before the measuring begins. It lives
  * as long as the data does, whatever run, worker or process there is. Lines are only ever appended: two processes that hold one ledger count each other's.
  */
-import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readdirSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { syncPath } from '../../platform/durable-directory.ts';
 import { makeDirectories } from '../../platform/make-directories.ts';
+import { readAt } from '../../platform/regular-file.ts';
 import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts';
 import { type Cost, LEAST_NOISE, MOST_NOISE } from './accountant.ts';
 
@@ -96,7 +97,7 @@ export class Ledger {
 
   private bytes(from: number, to: number): Buffer {
     const bytes = Buffer.alloc(to - from);
-    if (readSync(this.fd, bytes, 0, bytes.length, from) < bytes.length) throw new Error('it was read in part');
+    if (readAt(this.fd, bytes, from) < bytes.length) throw new Error('it was read in part');
     return bytes;
   }
 

@@ -1,15 +1,10 @@
 /** A worker's privacy budget: the noise that makes it last for the run, and what was spent of it in all runs. */
 import type { PrivacyBudget as Stand } from '../../proto/gen/onebyte.ts';
 import type { Privacy } from '../../settings/worker-settings.ts';
+import type { KeptBudget } from '../core/state.ts';
 import { addDivergences, type Divergences, divergencesOf, epsilonOf, noDivergence, noiseFor } from './accountant.ts';
 import type { Ledger } from './ledger.ts';
 import type { Mechanism } from './mechanism.ts';
-
-/** How a budget stands, and the directory of the ledger that says so. */
-export interface KeptBudget {
-  readonly stand: Stand;
-  readonly ledger: string;
-}
 
 export const standText = ({ epsilon, delta, spent }: Stand): string =>
   `ε ${spent.toFixed(2)} of ${epsilon} (δ ${delta})`;

@@ -6,11 +6,12 @@ import { ABSTAIN } from '../../proto/e4m3.ts';
 import type { PrivacyBudget as Stand } from '../../proto/gen/onebyte.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import type { Privacy } from '../../settings/worker-settings.ts';
+import type { KeptBudget } from '../core/state.ts';
 import { gradientBytes } from '../estimators/contribution.ts';
 import type { EstimatorContext } from '../estimators/estimator.ts';
 import { Ledger } from './ledger.ts';
 import { privateGradients } from './mechanism.ts';
-import { type KeptBudget, PrivacyBudget } from './privacy-budget.ts';
+import { PrivacyBudget } from './privacy-budget.ts';
 import { secretRandom } from './random-source.ts';
 
 export interface ShardPlace {

@@ -1,6 +1,5 @@
 /** Many rows and many adapters in one pass: the same numbers as each row and each adapter alone. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { adapterLayout, scratchOffset } from '../../../kernels/adapter-layout.ts';
@@ -9,7 +8,7 @@ import { packRows } from '../../../model/packing.ts';
 import { createForward } from '../../../model/runtime/forward.ts';
 import { planTiles } from '../../../model/tiles.ts';
 import { completionRow, type TokenRow } from '../../../model/token-row.ts';
-import { onCpu, rowsOf as rowsIn } from '../../support/golden-models.ts';
+import { onCpu, openGolden } from '../../support/golden-models.ts';
 import { goldenFiles } from '../../support/onebyte.ts';
 
 const models = join(goldenFiles, 'models');
@@ -40,8 +39,7 @@ function adaptersOf(model: BaseModel, adapters: number) {
   return { layout, scratch, alone };
 }
 
-const rowsOf = (name: string): TokenRow[] =>
-  rowsIn(JSON.parse(readFileSync(join(models, name, 'expected.json'), 'utf8')));
+const rowsOf = (name: string): TokenRow[] => openGolden(join(models, name)).rows;
 
 function assertClose(got: ArrayLike<number>, expected: ArrayLike<number>): void {
   assert.equal(got.length, expected.length);

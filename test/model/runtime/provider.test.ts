@@ -1,14 +1,13 @@
 /** Providers: the numbers of WebGPU where an adapter is installed, and what is said where one is not. */
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { openBaseModel } from '../../../model/base-model.ts';
 import { createForward } from '../../../model/runtime/forward.ts';
 import { type OperatorCount, profilePass } from '../../../model/runtime/profile.ts';
 import { gpuProviders, reasonIn, requireProvider, whyNotLoaded } from '../../../model/runtime/provider.ts';
-import { readFixtureAdapter } from '../../support/fixture-adapter.ts';
-import { assertGolden, fixtures, rowsOf } from '../../support/golden-models.ts';
+import { assertGolden, fixtures, onCpu, openGolden, withForward } from '../../support/golden-models.ts';
 import { goldenFiles } from '../../support/onebyte.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { skipWithoutWebGpu } from '../../support/web-gpu.ts';
@@ -35,7 +34,7 @@ describe('the WebGPU provider', { skip }, () => {
       it(`gives the losses, logits and option likelihoods of transformers, and runs whole: ${fixture.name}, ${variant}`, async () => {
         const { nll_abs: nll, logits_abs: logit } = fixture.golden.tolerance;
         const { on, off } = await profilePass('webgpu', async (profileDirectory) => {
-          const options = { provider: 'webgpu', threads: 1, quantize: 'none', profileDirectory } as const;
+          const options = { provider: 'webgpu', profileDirectory } as const;
           await assertGolden(fixture, variant, options, { nll, logit });
         });
         assertWhole(on, off);
@@ -45,22 +44,13 @@ describe('the WebGPU provider', { skip }, () => {
   const withSlopes = ['models/llama', 'models/opt', ...(NIGHTLY ? ['models/gpt2', 'variations/gemma2_minimal'] : [])];
   for (const directory of withSlopes)
     it(`gives the slopes of the CPU, and runs whole: ${directory}`, async () => {
-      const expected = JSON.parse(readFileSync(join(goldenFiles, directory, 'expected.json'), 'utf8'));
-      const rows = rowsOf(expected);
-      const model = openBaseModel(join(goldenFiles, directory));
-      const { layout, theta } = readFixtureAdapter(join(goldenFiles, directory, 'adapter'), model);
+      const { rows, model, layout, theta } = openGolden(join(goldenFiles, directory));
       const direction = Float32Array.from(theta, (_, i) => (i % 3 === 0 ? 1 : -1));
-      const slopesOn = async (provider: 'cpu' | 'webgpu', profileDirectory: string): Promise<Float64Array> => {
-        const options = { provider, threads: 1, quantize: 'none', tangents: 'float32', profileDirectory } as const;
-        const forward = await createForward(model, { layout }, options);
-        const slopes = await forward.slopes(rows, theta, direction);
-        await forward.close();
-        return slopes;
-      };
       const slopes: Float64Array[] = [];
       for (const provider of ['cpu', 'webgpu'] as const) {
-        const { on, off } = await profilePass(provider, async (directory) => {
-          slopes.push(await slopesOn(provider, directory));
+        const { on, off } = await profilePass(provider, async (profileDirectory) => {
+          const options = { provider, tangents: 'float32', profileDirectory } as const;
+          slopes.push(await withForward(model, { layout }, options, (f) => f.slopes(rows, theta, direction)));
         });
         assertWhole(on, off);
       }
@@ -71,18 +61,14 @@ describe('the WebGPU provider', { skip }, () => {
       });
     });
 
-  for (const { name, golden } of among('llama'))
+  for (const { name } of among('llama'))
     it(`gives the gradients of the CPU, and runs whole: ${name}`, async () => {
-      const rows = rowsOf(golden).slice(0, 2);
-      const model = openBaseModel(join(models, name));
-      const { layout, theta } = readFixtureAdapter(join(models, name, 'adapter'), model);
+      const { rows, model, layout, theta } = openGolden(join(models, name));
       const gradients: Float32Array[] = [];
       for (const provider of ['cpu', 'webgpu'] as const) {
         const { on, off } = await profilePass(provider, async (profileDirectory) => {
-          const options = { provider, threads: 1, quantize: 'none', gradients: true, profileDirectory } as const;
-          const forward = await createForward(model, { layout }, options);
-          gradients.push(await forward.gradient(rows, theta));
-          await forward.close();
+          const options = { provider, gradients: true, profileDirectory } as const;
+          gradients.push(await withForward(model, { layout }, options, (f) => f.gradient(rows.slice(0, 2), theta)));
         });
         assertWhole(on, off);
       }
@@ -96,24 +82,23 @@ describe('the WebGPU provider', { skip }, () => {
 
   it('transposes no weight in a pass', async () => {
     const { on } = await profilePass('webgpu', async (profileDirectory) => {
-      const options = { provider: 'webgpu', threads: 1, quantize: 'none', profileDirectory } as const;
-      await (await createForward(openBaseModel(join(models, 'llama')), undefined, options)).close();
+      const options = { provider: 'webgpu', profileDirectory } as const;
+      await withForward(openBaseModel(join(models, 'llama')), undefined, options, async () => {});
     });
     // In each of two layers query, key, value and what attention gives; the key's other one is merged into its own.
     assert.equal(on.find(({ op }) => op === 'Transpose')?.count, 2 * 4);
   });
 
   it('is refused for tangents in int8', async () => {
-    const options = { provider: 'webgpu', threads: 1, quantize: 'none', tangents: 'int8' } as const;
+    const options = { ...onCpu, provider: 'webgpu', tangents: 'int8' } as const;
     const refused = createForward(openBaseModel(join(models, 'llama')), undefined, options);
     await assert.rejects(refused, /worker.tangentPrecision int8: the provider is webgpu, expected cpu/);
   });
 });
 
 describe('a provider that is not there', () => {
-  it('is refused with what it needs', async () => {
-    // No test machine has CUDA's libraries beside ONNX Runtime: they are not in the npm package.
-    if (gpuProviders().includes('cuda')) return;
+  // No test machine without a GPU has CUDA's libraries beside ONNX Runtime: they are not in the npm package.
+  it('is refused with what it needs', { skip: gpuProviders().includes('cuda') }, async () => {
     await assert.rejects(requireProvider('cuda'), {
       name: 'OperatingError',
       exitCode: 2,

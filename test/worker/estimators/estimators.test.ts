@@ -5,23 +5,16 @@ import { describe, it } from 'node:test';
 import { seedKey } from '../../../kernels/random-keys.ts';
 import { referenceBackend } from '../../../kernels/reference.ts';
 import { initialReplica } from '../../../kernels/replica.ts';
-import { openBaseModel } from '../../../model/base-model.ts';
-import { createForward, type ForwardOptions } from '../../../model/runtime/forward.ts';
+import type { ForwardOptions } from '../../../model/runtime/forward.ts';
 import { DECODED_512 } from '../../../proto/e4m3.ts';
 import { Learning } from '../../../proto/run-config.ts';
 import { derivativesOf } from '../../../settings/worker-settings.ts';
 import { measureContribution } from '../../../worker/estimators/contribution.ts';
 import { Scratch } from '../../../worker/estimators/scratch.ts';
-import { readFixtureAdapter } from '../../support/fixture-adapter.ts';
-import { fixtures, onCpu, rowOf } from '../../support/golden-models.ts';
+import { onCpu, openGolden, withForward } from '../../support/golden-models.ts';
 import { goldenFiles } from '../../support/onebyte.ts';
 
-const directory = join(goldenFiles, 'models/llama');
-const model = openBaseModel(directory);
-const { layout, theta } = readFixtureAdapter(join(directory, 'adapter'), model);
-const rows = fixtures()
-  .find(({ name }) => name === 'llama')!
-  .golden.examples.map(rowOf);
+const { rows, model, layout, theta } = openGolden(join(goldenFiles, 'models/llama'));
 
 /** Decoded gradient bytes of one contribution, and what its rows lost. */
 async function measure(
@@ -29,25 +22,20 @@ async function measure(
   how: Partial<ForwardOptions> = {},
 ): Promise<{ gradients: number[]; loss: number }> {
   const learning = Learning.parse({ directions: 6, ...settings });
-  const forward = await createForward(model, { layout }, { ...onCpu, ...derivativesOf(learning, onCpu), ...how });
   const rule = { ...learning, decayRounds: 0, seedKey: seedKey(5) };
   const scratch = new Scratch(referenceBackend);
-  const context = { learning, rule, layout, backend: referenceBackend, forward, scratch, worker: 3 };
-  const { gradientBytes, loss } = await measureContribution(
-    context,
-    initialReplica(rule, Float32Array.from(theta)),
-    0,
-    rows,
+  const context = { learning, rule, layout, backend: referenceBackend, scratch, worker: 3 };
+  const replica = initialReplica(rule, Float32Array.from(theta));
+  const options = { ...derivativesOf(learning, onCpu), ...how };
+  const { gradientBytes, loss } = await withForward(model, { layout }, options, (forward) =>
+    measureContribution({ ...context, forward }, replica, 0, rows),
   );
-  await forward.close();
   return { gradients: [...gradientBytes].map((byte) => DECODED_512[byte]! / 512), loss };
 }
 
 /** Of the rows at θ, by a forward pass for that alone. */
 async function lossAtTheta(): Promise<number> {
-  const forward = await createForward(model, { layout }, onCpu);
-  const losses = await forward.losses(rows, 1, theta);
-  await forward.close();
+  const losses = await withForward(model, { layout }, {}, (forward) => forward.losses(rows, 1, theta));
   return losses.reduce((sum, loss) => sum + loss, 0) / rows.length;
 }
 

@@ -13,13 +13,18 @@ import uPlot from './uPlot.esm.js';
  */
 
 /**
- * @param {string} id of the element that holds it
- * @param {Line[]} lines
- * @param {{ log?: boolean, leastSpan?: (high: number) => number, format: (y: number) => string, data: (state: PageState) => Values[], say: (state: PageState) => string }} options
- * @param {() => Record<ColourName, string>} colours
- * @returns {Chart}
+ * @typedef {object} Plan
+ * @property {string} id of the element that holds the chart
+ * @property {Line[]} lines
+ * @property {boolean} [log]
+ * @property {(high: number) => number} [leastSpan] of the axis
+ * @property {(y: number) => string} format
+ * @property {(state: PageState) => Values[]} data rounds, then the values of each line
+ * @property {(state: PageState) => string} say for who does not see it
  */
-function createChart(id, lines, { log = false, leastSpan = () => 0, format, data, say }, colours) {
+
+/** @param {Plan} plan @param {() => Record<ColourName, string>} colours @returns {Chart} */
+function createChart({ id, lines, log = false, leastSpan = () => 0, format, data, say }, colours) {
   const element = byId(id);
   const only = log ? decades() : undefined;
   /** @param {typeof only} [filters] */
@@ -152,90 +157,76 @@ function sayEvaluations({ evaluations }, key, name, format) {
   return `${name}: ${format(first.value)} at round ${first.round}, ${format(last.value)} at round ${last.round}`;
 }
 
+const percent = (/** @type {number} */ y) => `${Math.round(y * 10) / 10} %`;
+const ms = (/** @type {number} */ y) =>
+  y < 1000 ? `${Number(y.toPrecision(3))} ms` : `${Number((y / 1000).toPrecision(3))} s`;
+const positive = (/** @type {number[]} */ column) => column.map((n) => (n > 0 ? n : null));
+
+/** @type {readonly Plan[]} */
+const PLANS = [
+  {
+    id: 'loss',
+    lines: [
+      { label: 'dev', colour: 'three', width: 1, points: true },
+      { label: 'dev, smoothed', colour: 'one' },
+      { label: 'training', colour: 'two', width: 1 },
+    ],
+    format: nats,
+    leastSpan: (high) => high / 10,
+    data: losses,
+    say: (state) =>
+      `${sayEvaluations(state, 'loss', 'Dev loss', nats)}; training loss: ${nats(state.recent.at(-1)?.trainingLoss?.perRow)}`,
+  },
+  {
+    id: 'accuracy',
+    lines: [
+      { label: 'measured', colour: 'three', width: 1, points: true },
+      { label: 'smoothed', colour: 'one' },
+    ],
+    format: percent,
+    leastSpan: () => 10,
+    data: (state) => {
+      const values = measuredAt(state, 'accuracy', 100);
+      return [evaluationsOf(state), values, smooth(values)];
+    },
+    say: (state) => sayEvaluations(state, 'accuracy', 'Dev accuracy', (x) => percent(100 * x)),
+  },
+  {
+    id: 'bytes',
+    lines: [
+      { label: 'float32 gradients', colour: 'three', dash: [6, 4] },
+      { label: 'received', colour: 'one' },
+      { label: 'sent', colour: 'two' },
+      { label: 'gradient bytes', colour: 'good' },
+    ],
+    log: true,
+    format: bytes,
+    data: ({ columns }) => [
+      columns.round,
+      positive(columns.float32Bytes),
+      positive(columns.wireUp),
+      positive(columns.wireDown),
+      positive(columns.payloadBytes),
+    ],
+    say: ({ summary: { totals } }) =>
+      `Bytes so far: ${bytes(totals.payloadBytes)} of gradient bytes${wasSeen(totals) ? `, ${bytes(totals.wireUp)} received and ${bytes(totals.wireDown)} sent on sockets` : ''}; float32 gradients would have been ${bytes(totals.float32Bytes)} received`,
+  },
+  {
+    id: 'durations',
+    lines: [
+      { label: 'round', colour: 'one', width: 1 },
+      { label: 'slowest answer', colour: 'two', width: 1 },
+    ],
+    log: true,
+    format: ms,
+    data: ({ columns }) => [
+      columns.round,
+      columns.ms.map((sum, i) => (sum > 0 ? sum / (columns.rounds[i] ?? 1) : null)),
+      positive(columns.slowestMs),
+    ],
+    say: ({ recent }) => `Duration of rounds: the last took ${duration(recent.at(-1)?.ms)}`,
+  },
+];
+
 /** All charts of the page. @param {() => Record<ColourName, string>} colours @returns {Chart[]} */
-export function createCharts(colours) {
-  const percent = (/** @type {number} */ y) => `${Math.round(y * 10) / 10} %`;
-  const ms = (/** @type {number} */ y) =>
-    y < 1000 ? `${Number(y.toPrecision(3))} ms` : `${Number((y / 1000).toPrecision(3))} s`;
-  /** @type {Line[]} */
-  const evaluated = [
-    { label: 'measured', colour: 'three', width: 1, points: true },
-    { label: 'smoothed', colour: 'one' },
-  ];
-  /** @param {PageState} state @param {'loss' | 'accuracy'} key @param {number} scale */
-  const withSmooth = (state, key, scale) => {
-    const values = measuredAt(state, key, scale);
-    return [evaluationsOf(state), values, smooth(values)];
-  };
-  const positive = (/** @type {number[]} */ column) => column.map((n) => (n > 0 ? n : null));
-  return [
-    createChart(
-      'loss',
-      [
-        { label: 'dev', colour: 'three', width: 1, points: true },
-        { label: 'dev, smoothed', colour: 'one' },
-        { label: 'training', colour: 'two', width: 1 },
-      ],
-      {
-        format: nats,
-        leastSpan: (high) => high / 10,
-        data: losses,
-        say: (state) =>
-          `${sayEvaluations(state, 'loss', 'Dev loss', nats)}; training loss: ${nats(state.recent.at(-1)?.trainingLoss?.perRow)}`,
-      },
-      colours,
-    ),
-    createChart(
-      'accuracy',
-      evaluated,
-      {
-        format: percent,
-        leastSpan: () => 10,
-        data: (state) => withSmooth(state, 'accuracy', 100),
-        say: (state) => sayEvaluations(state, 'accuracy', 'Dev accuracy', (x) => percent(100 * x)),
-      },
-      colours,
-    ),
-    createChart(
-      'bytes',
-      [
-        { label: 'float32 gradients', colour: 'three', dash: [6, 4] },
-        { label: 'received', colour: 'one' },
-        { label: 'sent', colour: 'two' },
-        { label: 'gradient bytes', colour: 'good' },
-      ],
-      {
-        log: true,
-        format: (y) => bytes(y),
-        data: ({ columns }) => [
-          columns.round,
-          positive(columns.float32Bytes),
-          positive(columns.wireUp),
-          positive(columns.wireDown),
-          positive(columns.payloadBytes),
-        ],
-        say: ({ summary: { totals } }) =>
-          `Bytes so far: ${bytes(totals.payloadBytes)} of gradient bytes${wasSeen(totals) ? `, ${bytes(totals.wireUp)} received and ${bytes(totals.wireDown)} sent on sockets` : ''}; float32 gradients would have been ${bytes(totals.float32Bytes)} received`,
-      },
-      colours,
-    ),
-    createChart(
-      'durations',
-      [
-        { label: 'round', colour: 'one', width: 1 },
-        { label: 'slowest answer', colour: 'two', width: 1 },
-      ],
-      {
-        log: true,
-        format: ms,
-        data: ({ columns }) => [
-          columns.round,
-          columns.ms.map((sum, i) => (sum > 0 ? sum / (columns.rounds[i] ?? 1) : null)),
-          positive(columns.slowestMs),
-        ],
-        say: ({ recent }) => `Duration of rounds: the last took ${duration(recent.at(-1)?.ms)}`,
-      },
-      colours,
-    ),
-  ];
-}
+export const createCharts = (colours) => PLANS.map((plan) => createChart(plan, colours));
