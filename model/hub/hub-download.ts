@@ -1,10 +1,11 @@
 /** One file of the Hub into the cache: resumed where it was interrupted, retried, and believed only when its digest is right. */
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, statSync, utimes, writeFileSync } from 'node:fs';
+import { createReadStream, existsSync, renameSync, rmSync, statSync, utimes, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { syncPath } from '../../platform/durable-directory.ts';
+import { makeDirectories } from '../../platform/make-directories.ts';
 import { usageError } from '../../proto/operating-error.ts';
 
 /** A file to fetch. */
@@ -36,7 +37,7 @@ const LOCK_STALE_MS = 60_000;
  * @throws OperatingError (usage) where the data is not what its digest says; the last attempt's error; the signal's reason
  */
 export async function downloadBlob(file: RemoteFile, blob: string, options: DownloadOptions): Promise<void> {
-  mkdirSync(dirname(blob), { recursive: true });
+  makeDirectories(dirname(blob));
   const release = await lock(`${blob}.lock`, options.signal);
   try {
     if (existsSync(blob) && statSync(blob).size === file.bytes) return;
