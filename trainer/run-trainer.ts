@@ -11,7 +11,7 @@ import { learningRuleOf } from '../kernels/run-replica.ts';
 import { deferred } from '../platform/deferred.ts';
 import type { WorkerMessage } from '../proto/gen/onebyte.ts';
 import { MAX_GRADIENTS_PER_RECORD, SLOW_LINE_MS } from '../proto/limits.ts';
-import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
+import { type ExitCode, usageError } from '../proto/operating-error.ts';
 import { canonicalJson, type RunConfig, runConfigSha256 } from '../proto/run-config.ts';
 import type { TrainerSettings } from '../settings/trainer-settings.ts';
 import { groupAppends } from './core/group-commit.ts';
@@ -156,6 +156,7 @@ class Trainer {
     const ticker = setInterval(() => this.queue.push({ kind: 'tick', atMs: performance.now() }), TICK_MS);
     const unwatch = this.open.lock.watch((error) => this.outcome.reject(error));
     const onDrain = (): void => this.queue.push({ kind: 'drain', atMs: performance.now() });
+    const onHurry = (): void => void this.service!.close(DRAIN_GRACE_MS);
     try {
       onListening(this.service.address, this.replica.normaliser.round, this.open.tornBytes);
       for (const evaluation of uncountable(this.open.frames)) this.report({ kind: 'passedOver', ...evaluation });
@@ -163,7 +164,8 @@ class Trainer {
       drain.addEventListener('abort', onDrain);
       if (drain.aborted) onDrain();
       const { exitCode, text } = await this.outcome.promise;
-      await this.service.close(exitCode === EXIT.drained ? DRAIN_GRACE_MS : SLOW_LINE_MS, (reason) =>
+      drain.addEventListener('abort', onHurry);
+      await this.service.close(drain.aborted ? DRAIN_GRACE_MS : SLOW_LINE_MS, (reason) =>
         this.report({ kind: 'waiting', reason }),
       );
       this.open.lock.check();
@@ -172,6 +174,7 @@ class Trainer {
       clearInterval(ticker);
       unwatch();
       drain.removeEventListener('abort', onDrain);
+      drain.removeEventListener('abort', onHurry);
       await this.service.close(0);
     }
   }

@@ -94,6 +94,8 @@ class RunningWorker {
   private compute: RemoteCompute | undefined;
   private config: { readonly json: string; readonly parsed: RunConfig; readonly computesOn: string } | undefined;
   private stream: TrainerStream | undefined;
+  /** Aborted with the stream that a snapshot was asked for on. */
+  private hungUp = new AbortController();
   private heartbeat: NodeJS.Timeout | undefined;
   private retry: NodeJS.Timeout | undefined;
   private readonly outcome = deferred<{ exitCode: ExitCode; text: string }>();
@@ -244,7 +246,7 @@ class RunningWorker {
 
   private async fetchSnapshot(): Promise<void> {
     const { session } = this.state;
-    const bytes = await this.connection.snapshot();
+    const bytes = await this.connection.snapshot(this.hungUp.signal);
     if (session === this.state.session) this.dispatch({ kind: 'snapshot', bytes });
   }
 
@@ -262,6 +264,8 @@ class RunningWorker {
     clearInterval(this.heartbeat);
     this.stream?.end();
     this.stream = undefined;
+    this.hungUp.abort();
+    this.hungUp = new AbortController();
   }
 }
 

@@ -147,10 +147,11 @@ it('goes on with the log of a run config that held where the model lay, tells no
   assert.equal(description.baseModel, baseModel);
 });
 
-it('stays for more than a minute until a worker behind a slow line has read that the run is done, and says so', async (test) => {
-  test.mock.timers.enable({ apis: ['setTimeout'] });
+/** A trainer whose run is done, and a worker that has not hung up. */
+async function trainerThatStays(test: TestContext) {
   const settings = smallSettings({ startWorkers: 2, deadlineFloorMs: 1, deadlineCeilingMs: 50 });
-  const { address, config, directory, result, reports } = await testTrainer(test, { rounds: 3, settings });
+  const trainer = await testTrainer(test, { rounds: 3, settings });
+  const { address, config, directory } = trainer;
   const { replica } = await replayLog(await readRoundLog(roundLogFile(directory)), referenceBackend);
   const session = rawSession(address);
   const { stream } = rawCall(session, 'Join');
@@ -160,6 +161,12 @@ it('stays for more than a minute until a worker behind a slow line has read that
   for (const message of [{ $case: 'hello', value: hello } as const, { $case: 'digest', value: ready } as const])
     stream.write(grpcFrame(WorkerMessage.encode({ message }).finish()));
   await protocolWorker(address, { name: 'w', config });
+  return { ...trainer, session };
+}
+
+it('stays for more than a minute until a worker behind a slow line has read that the run is done, and says so', async (test) => {
+  test.mock.timers.enable({ apis: ['setTimeout'] });
+  const { result, reports, session } = await trainerThatStays(test);
   let hungUp = false;
   const ended = result.then(() => hungUp);
   test.mock.timers.tick(60_000);
@@ -169,4 +176,14 @@ it('stays for more than a minute until a worker behind a slow line has read that
   hungUp = true;
   session.destroy();
   assert.equal(await ended, true);
+});
+
+it('stays no longer than one that drains once it is asked to go, and its run is done', async (test) => {
+  test.mock.timers.enable({ apis: ['setTimeout'] });
+  const { result, session, drain } = await trainerThatStays(test);
+  test.after(() => session.destroy());
+  drain();
+  test.mock.timers.tick(10_000);
+  const { exitCode, rounds } = await result;
+  assert.deepEqual([exitCode, rounds], [0, 3]);
 });

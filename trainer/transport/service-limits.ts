@@ -63,5 +63,5 @@ export const SERVICE_LIMITS: ServiceLimits = {
   keepaliveTimeoutMs: SLOW_LINE_MS,
 };
 
-/** How long workers may take to hang up after the last word of a trainer that drains, ms: those that did not hear it come to the next. */
+/** How long workers may take to hang up after the last word of a trainer that is asked to go, ms: those that did not hear it come to the next. */
 export const DRAIN_GRACE_MS = 10_000;

@@ -1,5 +1,5 @@
 /** The rows of a worker with a privacy budget: a contribution of them is paid for, then measured. */
-import { realpathSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import type { ReplicaState } from '../../kernels/replica.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { ABSTAIN } from '../../proto/e4m3.ts';
@@ -31,7 +31,7 @@ export class PrivateShard {
   private readonly budget: PrivacyBudget;
 
   /**
-   * @throws OperatingError usage: a δ that is no protection, or no place for the ledger; durableStore: a damaged ledger
+   * @throws OperatingError usage: a δ that is no protection, no place for the ledger or two; durableStore: a damaged ledger
    */
   constructor(settings: Privacy, { trainFiles, rounds, ...part }: ShardPlace, rows: readonly TokenRow[]) {
     const { delta, ledger } = settings;
@@ -45,8 +45,7 @@ export class PrivateShard {
       );
     this.rows = rows;
     this.rounds = rounds;
-    // Of the file itself, by whatever link it was named: its rows are the same.
-    this.directory = ledger ?? `${realpathSync(trainFiles[0]!)}.privacy`;
+    this.directory = ledger ?? ledgerBeside(trainFiles[0]!);
     this.ledger = Ledger.open({ directory: this.directory, ...part });
     this.budget = new PrivacyBudget(settings, this.ledger);
   }
@@ -75,4 +74,17 @@ export class PrivateShard {
   close(): void {
     this.ledger.close();
   }
+}
+
+/**
+ * The ledger beside the file itself, by whatever link it was named: its rows are the same.
+ * @throws OperatingError usage: there is one beside the link, where they lay once, and what it holds would not be counted
+ */
+function ledgerBeside(file: string): string {
+  const [beside, linked] = [`${realpathSync(file)}.privacy`, `${file}.privacy`];
+  if (existsSync(linked) && realpathSync(linked) !== beside)
+    throw usageError(
+      `${linked}: a ledger beside a link, expected ${beside}, beside the data file itself; move its lines there, or name it in worker.privacy.ledger`,
+    );
+  return beside;
 }

@@ -97,7 +97,8 @@ export interface TrainerConnection {
   runConfig(): Promise<string>;
   status(): Promise<GetStatusResponse>;
   join(): TrainerStream;
-  snapshot(): Promise<Uint8Array>;
+  /** @param hungUp aborted: nobody waits for it any more */
+  snapshot(hungUp?: AbortSignal): Promise<Uint8Array>;
   close(): void;
 }
 
@@ -144,7 +145,11 @@ export function connectTrainer(address: string, { tls, joinToken }: ClientAccess
       call.on('end', () => messages.end(new ConnectionLost(`the trainer at ${address} ended the stream`)));
       return { messages, send: (message) => void call.write({ message }), end: () => void call.end() };
     },
-    snapshot: () => receiveSnapshot(address, client.getSnapshot({}, metadata)),
+    snapshot(hungUp) {
+      const call = client.getSnapshot({}, metadata);
+      hungUp?.addEventListener('abort', () => call.cancel());
+      return receiveSnapshot(address, call);
+    },
     close: () => client.close(),
   };
 }

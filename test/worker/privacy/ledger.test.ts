@@ -1,6 +1,16 @@
 /** What was spent of a privacy budget: kept beside the data, whatever process, run or crash there is. */
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { EXIT, OperatingError } from '../../../proto/operating-error.ts';
@@ -84,6 +94,19 @@ it('the ledger of a data file is the same by whatever link the file is named', (
   const ledgers = [file, link].map((train) => new PrivateShard(settings, { ...place, trainFiles: [train] }, []).kept());
   assert.deepEqual(ledgers[1]!.ledger, ledgers[0]!.ledger);
   assert.match(ledgers[0]!.ledger, /rows\.jsonl\.privacy$/);
+});
+
+it('a ledger beside a link, which would not be counted, is refused', () => {
+  const [file, link] = [join(parent, 'linked.jsonl'), join(parent, 'link.jsonl')];
+  writeFileSync(file, '');
+  symlinkSync('linked.jsonl', link);
+  mkdirSync(`${link}.privacy`);
+  const shard = () => new PrivateShard(settings, { shard: 0, shards: 1, rounds: 10, trainFiles: [link] }, []);
+  assert.throws(shard, failsWith(EXIT.usage, /link\.jsonl\.privacy: a ledger beside a link, .*linked\.jsonl\.privacy/));
+  assert.equal(existsSync(`${file}.privacy`), false);
+  renameSync(`${link}.privacy`, `${file}.privacy`);
+  symlinkSync('linked.jsonl.privacy', `${link}.privacy`);
+  assert.equal(shard().kept().ledger, `${realpathSync(file)}.privacy`);
 });
 
 describe('a privacy budget', () => {
