@@ -65,6 +65,7 @@ function faultOf(address: string, code: grpc.status): string {
     return `cannot reach the trainer at ${address} (is it running, and is the address right?)`;
   if (code === grpc.status.DEADLINE_EXCEEDED)
     return `no answer in time from ${address} (is it a trainer, is its machine overloaded, or does a firewall drop what is sent there?)`;
+  if (code === grpc.status.CANCELLED) return `the trainer at ${address} ended the call`;
   return `the call to the trainer at ${address} failed`;
 }
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { it, type TestContext } from 'node:test';
 import * as grpc from '@grpc/grpc-js';
 import { type SnapshotChunk, TrainerService } from '../../../proto/gen/onebyte.ts';
+import { statusOfRefusal } from '../../../trainer/transport/grpc-status.ts';
 import { ConnectionLost, connectTrainer, type TrainerConnection } from '../../../worker/transport/trainer-client.ts';
 import { PLAIN } from '../../support/protocol-worker.ts';
 
@@ -49,6 +50,11 @@ const { UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL } = grpc.status;
 const cases: [string, grpc.status, RegExp][] = [
   ['is not there', UNAVAILABLE, /^cannot reach the trainer at [\d.:]+ \(is it running, and is the address right\?\): /],
   ['does not answer', DEADLINE_EXCEEDED, /^no answer in time from [\d.:]+ \(is it a trainer, /],
+  [
+    'gave it up as silent',
+    statusOfRefusal('silent', '').code,
+    /^the trainer at [\d.:]+ ended the call: as the peer says$/,
+  ],
   ['answers with a fault of its own', INTERNAL, /^the call to the trainer at [\d.:]+ failed: /],
 ];
 for (const [name, code, expected] of cases)
