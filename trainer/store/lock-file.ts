@@ -74,7 +74,7 @@ export async function takeLock(
     if (holder === undefined) continue;
     if (!(isDead(holder) ?? !(await beats(file, holder, say, signal, times))))
       throw storeError(
-        `lock ${file}: process ${holder.pid} on ${holder.host} writes this run. End it first; if it is gone for good, remove the file`,
+        `lock ${file}: process ${holder.pid} on ${holder.host} writes this run. End it first; if it is gone for good, or this directory is a copy of that run's, remove the file`,
       );
     await removeLock(file, holder, say, signal, times);
   }
