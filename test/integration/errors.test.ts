@@ -260,7 +260,7 @@ describe('onebyte trainer', () => {
     assert.deepEqual(readdirSync(join(directory, 'never')), []);
   });
   it("that another one took for dead writes nothing more of the run that is the other one's, exit code 5", async () => {
-    const out = join(directory, 'taken');
+    const out = join(directory, 'taken-over');
     const running = startOnebyte(['trainer', runFile, ...fewDevRows, '--out', out]);
     await running.line(/listening on/);
     const lock = join(out, 'trainer.lock');
