@@ -1,4 +1,5 @@
 /** The flags that say who may speak with whom: TLS, needed beyond loopback unless --insecure is said, and the join token. */
+import { X509Certificate } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Command } from 'commander';
@@ -55,7 +56,16 @@ export function tlsFiles({ tlsCert, tlsKey, tlsCa }: TlsFlags): TlsFiles {
     const names = [tlsCert, tlsKey, tlsCa].filter((file) => file !== undefined).join(', ');
     throw usageError(`TLS files ${names}: ${(cause as Error).message}`, { cause });
   }
+  if (files.cert) refuseOutOfDate(`--tls-cert ${tlsCert}`, new X509Certificate(files.cert));
   return files;
+}
+
+/** @throws OperatingError (usage): no peer would take `certificate` now */
+function refuseOutOfDate(name: string, { validFrom, validTo }: X509Certificate): void {
+  const now = Date.now();
+  if (now > Date.parse(validTo)) throw usageError(`${name}: expired on ${validTo}: make a new certificate`);
+  if (now < Date.parse(validFrom))
+    throw usageError(`${name}: holds from ${validFrom} on: is the clock of this machine right?`);
 }
 
 /** @throws OperatingError (usage): `host` is not loopback, and --insecure is not said */

@@ -16,6 +16,7 @@ import type { RunConfig } from '../proto/run-config.ts';
 import { type RunFile, readRunFile } from '../settings/run-file.ts';
 import { type BriefReport, briefReport, told } from '../trainer/report-kinds.ts';
 import { runTrainer } from '../trainer/run-trainer.ts';
+import { LockLost } from '../trainer/store/lock-file.ts';
 import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
 import { findModel } from './find-model.ts';
 import { plural } from './format.ts';
@@ -135,6 +136,7 @@ async function trainUntilDone(
         void tellParent<TrainerChildMessage>({ kind: 'listening', address, resumed });
       },
     }).catch(async (error: Error) => {
+      if (error instanceof LockLost) metrics.letGo();
       await metrics.end(error instanceof OperatingError ? error.exitCode : EXIT.internal, error.message);
       throw error;
     });

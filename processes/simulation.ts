@@ -20,8 +20,8 @@ import { type Child, type ChildMessage, childFailure, startChild } from './child
 const MAX_RESTARTS = 100;
 /** Exit codes after which starting again is of no use. */
 const FINAL: readonly (number | null)[] = [EXIT.internal, EXIT.usage, EXIT.refused, EXIT.durableStore, EXIT.diverged];
-/** How long children may take to drain before they are killed, ms. */
-const DRAIN_GRACE_MS = 15_000;
+/** How long children may take to leave before they are killed, ms. */
+const LEAVE_GRACE_MS = 15_000;
 
 /** Who is told what happens while a simulation runs. */
 export interface SimulationView {
@@ -125,14 +125,19 @@ class Simulation {
   /** Asks all processes to leave in an orderly way. */
   drain(): void {
     this.draining = true;
-    for (const child of this.children) child.process.kill('SIGTERM');
-    setTimeout(() => this.kill(), DRAIN_GRACE_MS).unref();
+    this.askToLeave();
   }
 
   /** Those that saw the end are about to go anyway. */
   private dismissWorkers(): void {
     this.over = true;
+    this.askToLeave();
+  }
+
+  /** A process that is stopped or hangs hears of nothing: who has not left in time is killed. */
+  private askToLeave(): void {
     for (const child of this.children) child.process.kill('SIGTERM');
+    setTimeout(() => this.kill(), LEAVE_GRACE_MS).unref();
   }
 
   kill(): void {

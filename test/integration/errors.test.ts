@@ -1,7 +1,17 @@
 /** Bad input: every command says what, where, got, expected and what to do, and exits with the documented code. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { platform } from 'node:os';
 import { join } from 'node:path';
@@ -248,6 +258,20 @@ describe('onebyte trainer', () => {
     assert.equal(code, 2, stderr);
     assert.match(stderr, /the port is in use/);
     assert.deepEqual(readdirSync(join(directory, 'never')), []);
+  });
+  it("that another one took for dead writes nothing more of the run that is the other one's, exit code 5", async () => {
+    const out = join(directory, 'taken-over');
+    const running = startOnebyte(['trainer', runFile, ...fewDevRows, '--out', out]);
+    await running.line(/listening on/);
+    const lock = join(out, 'trainer.lock');
+    rmSync(lock);
+    symlinkSync('elsewhere 1 0 boot/pid id', lock);
+    const { code, stderr } = await running.finished;
+    assert.match(stderr, /another process took it/);
+    const metrics = readFileSync(join(out, 'metrics.jsonl'), 'utf8');
+    assert.equal(code, 5);
+    assert.match(metrics, /^{"kind":"start"/);
+    assert.doesNotMatch(metrics, /"kind":"(workers|end)"/);
   });
 });
 

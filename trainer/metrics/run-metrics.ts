@@ -21,6 +21,8 @@ export interface RunMetrics {
   begin(round: number): void;
   onReport(report: Report, wire: { up: number; down: number }): void;
   add(sink: MetricsSink): void;
+  /** The run directory is another trainer's by now: metrics.jsonl is not written any longer. */
+  letGo(): void;
   /** Notes how the trainer ended, and closes all sinks. */
   end(exitCode: number, text: string): Promise<void>;
 }
@@ -82,6 +84,10 @@ export async function openMetrics({
     },
     add(sink) {
       sinks = [...sinks, sink];
+    },
+    letGo() {
+      void writer?.close();
+      writer = undefined;
     },
     async end(exitCode, text) {
       if (writer) noteWorkers();

@@ -8,7 +8,7 @@ import { lstatSync, lutimesSync, readFileSync, readlinkSync, symlinkSync, unlink
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { storeError } from '../../proto/operating-error.ts';
+import { EXIT, OperatingError, storeError } from '../../proto/operating-error.ts';
 
 /** How often the lock may change hands while one process tries to take it. */
 const ATTEMPTS = 4;
@@ -24,8 +24,15 @@ export interface LockTimes {
 }
 const TIMES: LockTimes = { beatMs: 2_000, deadAfterMs: 10_000 };
 
+/** The run directory is another's by now, or gone: nothing more is written there. */
+export class LockLost extends OperatingError {
+  constructor(message: string) {
+    super(EXIT.durableStore, message);
+  }
+}
+
 export interface Lock {
-  /** @throws OperatingError durableStore where this process has the lock no longer: the directory is gone, or the lock is another's */
+  /** @throws LockLost where this process has the lock no longer: the directory is gone, or the lock is another's */
   check(): void;
   /** Checks every second from now on. @param lost is told what `check` throws @returns ends it */
   watch(lost: (error: unknown) => void): () => void;
@@ -67,7 +74,7 @@ export async function takeLock(
     if (holder === undefined) continue;
     if (!(isDead(holder) ?? !(await beats(file, holder, say, signal, times))))
       throw storeError(
-        `lock ${file}: process ${holder.pid} on ${holder.host} writes this run. End it first; if it is gone for good, remove the file`,
+        `lock ${file}: process ${holder.pid} on ${holder.host} writes this run. End it first; if it is gone for good, or this directory is a copy of that run's, remove the file`,
       );
     await removeLock(file, holder, say, signal, times);
   }
@@ -110,7 +117,7 @@ function held(file: string, { beatMs }: LockTimes): Lock {
     check() {
       const now = linkText(file);
       if (now !== own)
-        throw storeError(
+        throw new LockLost(
           now === undefined
             ? `lock ${file}: it is gone: the run directory was removed or moved while the run went on`
             : `lock ${file}: another process took it; this one gave no sign of life for too long`,

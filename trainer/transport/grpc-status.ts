@@ -16,7 +16,7 @@ const OF_REFUSAL: { readonly [refusal in Refusal]: status } = {
   ahead: status.FAILED_PRECONDITION,
   deviant: status.PERMISSION_DENIED,
   replaced: status.ABORTED,
-  silent: status.UNAVAILABLE,
+  silent: status.CANCELLED,
 };
 
 export const statusOfRefusal = (refusal: Refusal, details: string): GrpcStatus => ({

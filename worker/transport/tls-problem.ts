@@ -34,6 +34,8 @@ export async function tlsProblem(address: string, tls: TlsFiles | undefined): Pr
   // Node.js hangs up on a certificate that it does not take, without a word. So may a trainer that is killed, but not twice.
   if (cert && (/ALERT_/.test(code) || (isSecure && isRefusal(await handshake(address, options)))))
     return `it does not take the certificate of --tls-cert (${message}): is that of the authority in its --tls-ca?`;
+  if (code === 'CERT_HAS_EXPIRED')
+    return 'its certificate, or the authority in --tls-ca, has expired: make new ones and start it again with --resume; or is the clock of this machine wrong?';
   if (UNTRUSTED.test(code))
     return `its certificate is not trusted (${message}): is --tls-ca the authority that signed it?`;
   return undefined;

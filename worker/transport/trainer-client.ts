@@ -55,6 +55,9 @@ const LATER: readonly grpc.status[] = [grpc.status.ALREADY_EXISTS, grpc.status.R
 
 type Reply<Response> = (error: grpc.ServiceError | null, response: Response) => void;
 
+/** How grpc-js begins to tell of an answer that is none of gRPC: of a gateway whose trainer is away, or of another service. */
+const HTTP_STATUS = 'Received HTTP status code';
+
 /** What a peer or grpc-js says of a call, fit for a person, without the heading of a note that is empty. */
 const reasonOf = ({ details }: grpc.ServiceError): string =>
   peerText(details.replace(/ Resolution note: $/, ''), MAX_NOTICE_LENGTH);
@@ -65,12 +68,15 @@ function faultOf(address: string, code: grpc.status): string {
     return `cannot reach the trainer at ${address} (is it running, and is the address right?)`;
   if (code === grpc.status.DEADLINE_EXCEEDED)
     return `no answer in time from ${address} (is it a trainer, is its machine overloaded, or does a firewall drop what is sent there?)`;
+  if (code === grpc.status.CANCELLED) return `the trainer at ${address} ended the call`;
   return `the call to the trainer at ${address} failed`;
 }
 
 function understood(address: string, error: grpc.ServiceError): Error {
   if (LATER.includes(error.code))
     return new ConnectionLost(`the trainer at ${address} does not take this worker yet: ${reasonOf(error)}`);
+  if (error.details.startsWith(HTTP_STATUS))
+    return new ConnectionLost(`a web server or a gateway answers at ${address}, and no trainer: ${reasonOf(error)}`);
   if (!REFUSALS.includes(error.code)) return new ConnectionLost(`${faultOf(address, error.code)}: ${reasonOf(error)}`);
   const text = `refused by the trainer at ${address}: ${reasonOf(error)}`;
   return error.code === grpc.status.FAILED_PRECONDITION ? new OtherRun(text) : new OperatingError(EXIT.refused, text);

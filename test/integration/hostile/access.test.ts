@@ -1,10 +1,12 @@
 /** Who may speak with a trainer: TLS, mutual TLS, the join token, and plain text on loopback only. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { ServerCredentials } from '@grpc/grpc-js';
 import { clientAccess } from '../../../cli/client-access.ts';
 import { serverAccess } from '../../../cli/server-access.ts';
 import type { TlsFlags } from '../../../cli/tls-flags.ts';
@@ -31,6 +33,7 @@ writeFileSync(tokenFile, `${TOKEN}\n`);
 const wrongTokenFile = join(directory, 'wrong-token');
 writeFileSync(wrongTokenFile, 'correct-horse-battery-stapl3\n');
 
+const keyOf = (cert: string): string => cert.replace('.pem', '.key');
 const serverTls: TlsFlags = { tlsCert: trainer.cert, tlsKey: trainer.key };
 const mutualTls: TlsFlags = { ...serverTls, tlsCa: ours.ca };
 const rounds = 3;
@@ -96,6 +99,19 @@ describe('a worker that speaks otherwise than the trainer', () => {
       t.after(() => connection.close());
       await assert.rejects(connection.runConfig(), { name: 'OperatingError', exitCode: EXIT.usage, message });
     });
+  it('is told that the certificate of a trainer has expired', async (t) => {
+    const file = (ending: string): string => join(directory, `expired.${ending}`);
+    const signing = ['-CA', ours.ca, '-CAkey', keyOf(ours.ca), '-set_serial', '7', '-days', '-1'];
+    execFileSync('openssl', ['req', '-new', '-key', trainer.key, '-subj', '/CN=expired', '-out', file('csr')]);
+    execFileSync('openssl', ['x509', '-req', '-in', file('csr'), ...signing, '-out', file('pem')], { stdio: 'pipe' });
+    const expired = { private_key: readFileSync(trainer.key), cert_chain: readFileSync(file('pem')) };
+    const credentials = ServerCredentials.createSsl(null, [expired]);
+    const { address } = await testTrainer(t, { access: { credentials, joinToken: undefined } });
+    const connection = connectTrainer(address, clientAccess('127.0.0.1', { tlsCa: ours.ca }));
+    t.after(() => connection.close());
+    const message = /its certificate, or the authority in --tls-ca, has expired/;
+    await assert.rejects(connection.runConfig(), { name: 'OperatingError', exitCode: EXIT.usage, message });
+  });
   it('waits for one that does not answer yet', async (t) => {
     const silent = createServer((socket) => socket.destroy());
     t.after(() => silent.close());
@@ -115,7 +131,6 @@ describe('onebyte certs', () => {
     const made = await runOnebyte('certs', '--out', out, '--host', 'trainer.example', '--host', '10.0.0.5', '--json');
     assert.equal(made.code, 0, made.stderr);
     const { ca, trainer: cert, worker: workerCert } = lastJson(made);
-    const keyOf = (file: string): string => file.replace('.pem', '.key');
     const server = { tlsCert: cert, tlsKey: keyOf(cert), tlsCa: ca };
     assert.equal(await train(t, server, { tlsCa: ca, tlsCert: workerCert, tlsKey: keyOf(workerCert) }), rounds);
     const { subjectAltName } = new X509Certificate(readFileSync(cert));
@@ -211,6 +226,19 @@ describe('plain text', () => {
         access(host, { insecure: true });
       }
     });
+});
+
+it('refuses a certificate of its own that has expired, or does not hold yet', (t) => {
+  const day = 24 * 60 * 60 * 1000;
+  for (const [now, message] of [
+    [Date.now() + 3 * day, /--tls-cert .*: expired on .* GMT: make a new certificate$/],
+    [Date.now() - day, /--tls-cert .*: holds from .* GMT on: is the clock of this machine right\?$/],
+  ] as const) {
+    t.mock.timers.enable({ apis: ['Date'], now });
+    for (const access of [clientAccess, serverAccess])
+      assert.throws(() => access('h', serverTls), { name: 'OperatingError', exitCode: EXIT.usage, message });
+    t.mock.timers.reset();
+  }
 });
 
 describe('TLS files', () => {

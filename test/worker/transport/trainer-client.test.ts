@@ -1,8 +1,12 @@
 /** What a worker, and `onebyte status`, ask of a trainer's service, and what they say of one that cannot be asked. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http2';
+import type { AddressInfo } from 'node:net';
 import { it, type TestContext } from 'node:test';
 import * as grpc from '@grpc/grpc-js';
 import { type SnapshotChunk, TrainerService } from '../../../proto/gen/onebyte.ts';
+import { statusOfRefusal } from '../../../trainer/transport/grpc-status.ts';
 import { ConnectionLost, connectTrainer, type TrainerConnection } from '../../../worker/transport/trainer-client.ts';
 import { PLAIN } from '../../support/protocol-worker.ts';
 
@@ -49,6 +53,11 @@ const { UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL } = grpc.status;
 const cases: [string, grpc.status, RegExp][] = [
   ['is not there', UNAVAILABLE, /^cannot reach the trainer at [\d.:]+ \(is it running, and is the address right\?\): /],
   ['does not answer', DEADLINE_EXCEEDED, /^no answer in time from [\d.:]+ \(is it a trainer, /],
+  [
+    'gave it up as silent',
+    statusOfRefusal('silent', '').code,
+    /^the trainer at [\d.:]+ ended the call: as the peer says$/,
+  ],
   ['answers with a fault of its own', INTERNAL, /^the call to the trainer at [\d.:]+ failed: /],
 ];
 for (const [name, code, expected] of cases)
@@ -57,6 +66,24 @@ for (const [name, code, expected] of cases)
     const trainer = await connectTo(test, { getStatus }, { getStatus: refuse });
     await assert.rejects(trainer.status(), (error: Error) => {
       assert(error instanceof ConnectionLost);
+      assert.match(error.message, expected);
+      return true;
+    });
+  });
+
+for (const status of [401, 403, 404, 503])
+  it(`takes status ${status} of a gateway for no word of the trainer, and may ask again`, async (test) => {
+    const server = createServer();
+    server.on('stream', (stream) => stream.respond({ ':status': status }, { endStream: true }));
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const connection = connectTrainer(`127.0.0.1:${(server.address() as AddressInfo).port}`, PLAIN);
+    test.after(() => {
+      connection.close();
+      server.close();
+    });
+    await assert.rejects(connection.runConfig(), (error: Error) => {
+      assert(error instanceof ConnectionLost, error.message);
+      const expected = new RegExp(`^a web server or a gateway answers at [\\d.:]+, and no trainer: .*${status}$`);
       assert.match(error.message, expected);
       return true;
     });
