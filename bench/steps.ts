@@ -4,6 +4,7 @@ import { applyRecord } from '../kernels/replica.ts';
 import { hasExactInt8 } from '../model/runtime/int8-support.ts';
 import type { TokenRow } from '../model/token-row.ts';
 import { usableCores } from '../platform/cores.ts';
+import { usageError } from '../proto/operating-error.ts';
 import { measureContribution } from '../worker/estimators/contribution.ts';
 import { Lab, nextRecord, type TrialSettings } from './lab.ts';
 import { describeMachine, type Machine } from './machine.ts';
@@ -58,6 +59,7 @@ interface Turn {
 
 export async function benchSteps(options: StepsBenchOptions): Promise<StepsBench> {
   const { example, python, directions = 16, rows: batch = 4 } = options;
+  if (batch > ROWS) throw usageError(`--rows ${batch}: expected at most ${ROWS}, which are all that a turn measures`);
   const machine = describeMachine();
   const threads = usableCores();
   const lab = await Lab.open(example);

@@ -18,7 +18,7 @@ import { usableCores } from '../platform/cores.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { readRunFile } from '../settings/run-file.ts';
 import { PRECISIONS, PROVIDERS } from '../settings/worker-settings.ts';
-import { notNegative, printJson, runCommand, wholeNumber } from './command.ts';
+import { notNegative, positiveNumber, printJson, runCommand, wholeNumber } from './command.ts';
 import { findModel, toStderr } from './find-model.ts';
 import { threadCount } from './thread-count.ts';
 
@@ -57,16 +57,18 @@ function benchmark<Flags extends object>(
     .action(() =>
       runCommand(async () => {
         const { json, ...flags } = command.opts();
-        const { example } = flags;
+        const { example, only } = flags;
         if (example !== undefined && !existsSync(join(example, 'model')))
           throw usageError(`--example ${example}: expected a directory with model/, as README says of each example`);
-        return show(name, await measure(flags as Flags, command.args), json);
+        const result = await measure(flags as Flags, command.args);
+        if (result.rows.length === 0) throw usageError(`--only ${only}: expected a part of a name of what is measured`);
+        return show(name, result, json);
       }),
     );
   return command.option('--json', 'end with one line of JSON on stdout');
 }
 
-const wholeNumbers = (value: string, before: number[] = []): number[] => [...before, wholeNumber(value)];
+const positiveNumbers = (value: string, before: number[] = []): number[] => [...before, positiveNumber(value)];
 
 const notNegatives = (value: string, before: number[] = []): number[] => [...before, notNegative(value)];
 
@@ -91,10 +93,10 @@ const forward = benchmark(
   },
 )
   .requiredOption('--model <dir>', 'model directory or org/name')
-  .option('--adapters <n>', 'adapters in one forward pass, even (32)', wholeNumber)
-  .option('--rows <n>', 'rows of a minibatch (4); given again, estimators are measured with each', wholeNumbers)
-  .option('--directions <K>', 'directions of one contribution (16)', wholeNumber)
-  .option('--runs <n>', 'runs of each side (5)', wholeNumber)
+  .option('--adapters <n>', 'adapters in one forward pass, even (32)', positiveNumber)
+  .option('--rows <n>', 'rows of a minibatch (4); given again, estimators are measured with each', positiveNumbers)
+  .option('--directions <K>', 'directions of one contribution (16)', positiveNumber)
+  .option('--runs <n>', 'runs of each side (5)', positiveNumber)
   .option('--threads <n>', 'threads', threadCount)
   .option('--quantize <how>', 'none or int8')
   .addOption(new Option('--provider <name>', 'what runs the pass (cpu)').choices(PROVIDERS))
@@ -109,8 +111,8 @@ const steps = benchmark(
 )
   .addOption(example('train.jsonl', 'smollm2-sentiment'))
   .option('--python <file>', 'interpreter with torch, transformers and peft (bench/peers/install.sh)')
-  .option('--directions <K>', 'directions of a contribution (16)', wholeNumber)
-  .option('--rows <n>', 'rows of a minibatch (4)', wholeNumber);
+  .option('--directions <K>', 'directions of a contribution (16)', positiveNumber)
+  .option('--rows <n>', 'rows of a minibatch (4)', positiveNumber);
 
 const agreement = benchmark(
   'agreement',
@@ -119,7 +121,7 @@ const agreement = benchmark(
   async (flags: AgreementOptions) => (await import('../bench/agreement.ts')).benchAgreement(flags),
 )
   .addOption(example('train.jsonl', 'smollm2-sentiment'))
-  .option('--directions <n>', 'directions in all (200)', wholeNumber);
+  .option('--directions <n>', 'directions in all (200)', positiveNumber);
 
 const protocol = benchmark(
   'protocol',
@@ -127,10 +129,10 @@ const protocol = benchmark(
   '--json',
   async (flags: ProtocolBenchOptions) => (await import('../bench/protocol.ts')).benchProtocol(flags),
 )
-  .option('--workers <n...>', 'workers, one line for each number (1000)', wholeNumbers)
-  .option('--rounds <n>', 'rounds that count (100)', wholeNumber)
-  .option('--directions <K>', 'gradient bytes of a worker and round (8)', wholeNumber)
-  .option('--processes <n>', 'processes that hold the workers (2)', wholeNumber);
+  .option('--workers <n...>', 'workers, one line for each number (1000)', positiveNumbers)
+  .option('--rounds <n>', 'rounds that count (100)', positiveNumber)
+  .option('--directions <K>', 'gradient bytes of a worker and round (8)', positiveNumber)
+  .option('--processes <n>', 'processes that hold the workers (2)', positiveNumber);
 
 const liars = benchmark(
   'liars',
@@ -139,7 +141,7 @@ const liars = benchmark(
   async (flags: LiarsBenchOptions) => (await import('../bench/liars.ts')).benchLiars({ ...flags, onRow }),
 )
   .addOption(example('train and dev.jsonl'))
-  .option('--rounds <n>', 'rounds of ten workers with eight directions each (50)', wholeNumber)
+  .option('--rounds <n>', 'rounds of ten workers with eight directions each (50)', positiveNumber)
   .option('--seed <n>', 'run seed (1)', wholeNumber);
 
 const hostile = benchmark(
@@ -149,9 +151,9 @@ const hostile = benchmark(
   async (flags: HostileBenchOptions) => (await import('../bench/hostile.ts')).benchHostile({ ...flags, onRow }),
 )
   .addOption(example('train, dev and test.jsonl'))
-  .option('--rounds <n>', 'rounds of the run that learns (200)', wholeNumber)
-  .option('--turns <n>', 'turns with hostile members, and as many without (4)', wholeNumber)
-  .option('--seconds <n>', 'length of a turn (10)', wholeNumber);
+  .option('--rounds <n>', 'rounds of the run that learns (200)', positiveNumber)
+  .option('--turns <n>', 'turns with hostile members, and as many without (4)', positiveNumber)
+  .option('--seconds <n>', 'length of a turn (10)', positiveNumber);
 
 interface LeakageFlags {
   readonly only?: NonNullable<LeakageOptions['attacks']>[number];
@@ -168,7 +170,7 @@ const leakage = benchmark(
 )
   .addOption(example('train and dev.jsonl'))
   .addOption(new Option('--only <attack>', 'this attack alone').choices(['which', 'member', 'text', 'canary']))
-  .option('--trials <n>', 'repetitions of each attack (3)', wholeNumber)
+  .option('--trials <n>', 'repetitions of each attack (3)', positiveNumber)
   .option('--epsilon <number...>', 'of member and canary: these budgets alone, 0: none', notNegatives);
 
 interface PrivacyFlags {
@@ -193,14 +195,14 @@ const privacy = benchmark(
 )
   .addOption(example('train and dev.jsonl'))
   .option('--epsilon <number...>', 'budgets of each run, 0: none (0 8 4 2 1)', notNegatives)
-  .option('--directions <n>', 'K (256)', wholeNumber)
-  .option('--workers <n>', 'workers, each with its part of the rows (4)', wholeNumber)
-  .option('--shard <n>', 'rows of each worker, the others are left out (all)', wholeNumber)
-  .option('--rows <n>', 'expected rows of a minibatch (25)', wholeNumber)
-  .option('--rounds <n>', 'rounds (40)', wholeNumber)
+  .option('--directions <n>', 'K (256)', positiveNumber)
+  .option('--workers <n>', 'workers, each with its part of the rows (4)', positiveNumber)
+  .option('--shard <n>', 'rows of each worker, the others are left out (all)', positiveNumber)
+  .option('--rows <n>', 'expected rows of a minibatch (25)', positiveNumber)
+  .option('--rounds <n>', 'rounds (40)', positiveNumber)
   .addOption(new Option('--cap-exponent <c>', 'learning.capExponent (0.5)').choices(['0', '0.25', '0.5', '0.75', '1']))
   .option('--clip <nats>', 'largest root mean square of the slopes of one row (2)', notNegative)
-  .option('--seeds <n>', 'run seeds 1, 2, … (3)', wholeNumber);
+  .option('--seeds <n>', 'run seeds 1, 2, … (3)', positiveNumber);
 
 const bandwidth = benchmark(
   'bandwidth',
@@ -224,9 +226,9 @@ const learning = benchmark(
 )
   .addOption(example('train and dev.jsonl'))
   .addOption(new Option('--table <names...>', 'tables to measure (all)').choices(TABLES))
-  .option('--seeds <n>', 'runs of each choice (3)', wholeNumber)
+  .option('--seeds <n>', 'runs of each choice (3)', positiveNumber)
   .option('--first-seed <n>', 'the first of them (1)', wholeNumber)
-  .option('--budget <n>', 'directions of a run (2560)', wholeNumber);
+  .option('--budget <n>', 'directions of a run (2560)', positiveNumber);
 
 const quality = benchmark(
   'quality',

@@ -82,3 +82,10 @@ export function wholeNumber(value: string): number {
     throw new InvalidArgumentError('Expected a whole number.');
   return number;
 }
+
+/** The same, from 1. */
+export function positiveNumber(value: string): number {
+  const number = wholeNumber(value);
+  if (number === 0) throw new InvalidArgumentError('Expected a whole number from 1.');
+  return number;
+}

@@ -12,7 +12,7 @@ import { usableCores } from '../platform/cores.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { WorkerSettings } from '../settings/worker-settings.ts';
 import { ADAPTER_HELP, namedAdapter } from './adapter-directory.ts';
-import { notNegative, printJson, repeated, runCommand, wholeNumber } from './command.ts';
+import { notNegative, positiveNumber, printJson, repeated, runCommand, wholeNumber } from './command.ts';
 import { converse } from './conversation.ts';
 import { findModel, toStderr } from './find-model.ts';
 import { threadCount } from './thread-count.ts';
@@ -172,12 +172,6 @@ async function chatIds(tokenizer: Tokenizer, chat: Chat, name: string): Promise<
 async function textIds(tokenizer: Tokenizer, text: string): Promise<readonly number[]> {
   const { ids, leading, trailing } = (await tokenizer.encode([text]))[0]!;
   return leading === ids.length ? ids : ids.slice(0, ids.length - trailing);
-}
-
-function positiveNumber(value: string): number {
-  const number = wholeNumber(value);
-  if (number === 0) throw new InvalidArgumentError('Expected a whole number from 1.');
-  return number;
 }
 
 function part(value: string): number {

@@ -92,7 +92,7 @@ const withoutTangents = ({ tangentPrecision: _, ...worker }: SettledRunFile['wor
 /** What a worker is told to measure with would take the place of what is tried. */
 const withoutEstimator = ({ estimator: _, ...worker }: SettledRunFile['worker']): SettledRunFile['worker'] => worker;
 
-/** What a privacy budget that nothing was spent of means for this run, in words; undefined without one. */
+/** What a privacy budget means for this run, in words; undefined without one. The ledger is the workers': what it holds is not asked. */
 async function privacyPlan(
   { worker, data, model, rounds }: SettledRunFile,
   { learning }: RunConfig,
@@ -104,7 +104,7 @@ async function privacyPlan(
   const size = Math.floor((await countRows(rows, model, data)) / data.shards);
   const mechanism = mechanismFor(privacy, { size, rows: own.rows }, rounds);
   const { epsilon, delta, clip, answerMs } = privacy;
-  const budget = `ε ${epsilon}, δ ${delta} for ${rounds} contributions, each row drawn with probability ${own.rows} / ${size}`;
+  const budget = `ε ${epsilon}, δ ${delta} for ${rounds} contributions, if nothing of it is spent yet, each row drawn with probability ${own.rows} / ${size}`;
   if (!mechanism) return `${budget}: no noise is enough`;
   const byte = (mechanism.noise * clip * Math.sqrt(own.directions / own.directionStripes)) / mechanism.expectedRows;
   const slots = answerMs === 0 ? '' : `; an answer leaves after ${duration(answerMs / 1000)}, or twice that, …`;

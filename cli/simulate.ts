@@ -201,7 +201,7 @@ async function trainAndTest(
     }),
   };
   if (flags.json) printJson(summary);
-  else process.stdout.write(table(summary, flags.resume ? ' since this start' : ''));
+  else process.stdout.write(table(summary, testedAfter !== undefined, flags.resume ? ' since this start' : ''));
   if (new Set(summary.replicaDigests).size > 1)
     throw new OperatingError(EXIT.internal, `the replicas differ: ${summary.replicaDigests.join(', ')}`);
   return EXIT.done;
@@ -252,11 +252,14 @@ function summarise(
   };
 }
 
-/** @param since what bytes are counted from, where it is not the beginning of the run */
-function table(s: Summary, since: string): string {
+/**
+ * @param tested there is a test split
+ * @param since what bytes are counted from, where it is not the beginning of the run
+ */
+function table(s: Summary, tested: boolean, since: string): string {
   const part = (x: number | undefined): string => (x === undefined ? '–' : percent(x));
   const loss = (x: number | undefined, lossPerToken: number | undefined): string =>
-    x === undefined ? '–' : lossText({ loss: x, lossPerToken }, 3);
+    lossText({ loss: x, lossPerToken }, 3);
   const same = new Set(s.replicaDigests).size === 1;
   const hasAccuracy = s.accuracyBefore !== undefined || s.accuracyAfter !== undefined;
   const bestAccuracy = s.best?.accuracy === undefined ? '' : `accuracy ${percent(s.best.accuracy)}, `;
@@ -264,7 +267,9 @@ function table(s: Summary, since: string): string {
     ['test accuracy', hasAccuracy ? `${part(s.accuracyBefore)} before, ${part(s.accuracyAfter)} after` : undefined],
     [
       'test loss',
-      `${loss(s.lossBefore, s.lossPerTokenBefore)} before, ${loss(s.lossAfter, s.lossPerTokenAfter)} after`,
+      tested
+        ? `${loss(s.lossBefore, s.lossPerTokenBefore)} before, ${loss(s.lossAfter, s.lossPerTokenAfter)} after`
+        : undefined,
     ],
     ['rounds', `${s.rounds}`],
     ['gradient bytes', `${s.gradients} applied${since && ' in all'}, ${s.payloadBytesUp} sent${since}`],
@@ -277,7 +282,10 @@ function table(s: Summary, since: string): string {
       `${s.replicaDigests.length} ${same ? 'hold the same adapter' : 'DIFFER'}: ${s.adapterDigest.slice(0, 16)}…`,
     ],
     ['checkpoint', s.checkpointDir ?? '–'],
-    ['best on dev', s.best && `${s.best.checkpoint}: test ${bestAccuracy}loss ${lossText(s.best, 3)}`],
+    [
+      'best on dev',
+      s.best && `${s.best.checkpoint}${tested ? `: test ${bestAccuracy}loss ${lossText(s.best, 3)}` : ''}`,
+    ],
     ['round log', s.roundLog],
     ['page', `onebyte view ${dirname(s.roundLog)}`],
   ];

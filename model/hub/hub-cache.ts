@@ -18,6 +18,8 @@ export interface HubSettings {
   /** Undefined: the public one. */
   readonly endpoint: string | undefined;
   readonly offline: boolean;
+  /** The variable that names an HTTP proxy, where Node.js is not told to go through it. */
+  readonly unusedProxy: string | undefined;
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -30,7 +32,7 @@ export interface HubModel {
   readonly revision: string;
 }
 
-/** Reads HF_HOME, HF_HUB_CACHE, HF_TOKEN (or the token that `hf auth login` left), HF_ENDPOINT and HF_HUB_OFFLINE. */
+/** Reads HF_HOME, HF_HUB_CACHE, HF_TOKEN (or the token that `hf auth login` left), HF_ENDPOINT, HF_HUB_OFFLINE and the proxy's. */
 export function hubSettings(environment: Environment): HubSettings {
   const given = (name: string): string | undefined => environment[name]?.trim() || undefined;
   const home = given('HF_HOME') ?? join(given('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), 'huggingface');
@@ -40,6 +42,10 @@ export function hubSettings(environment: Environment): HubSettings {
       given('HF_TOKEN') ?? given('HUGGING_FACE_HUB_TOKEN') ?? savedToken(given('HF_TOKEN_PATH') ?? join(home, 'token')),
     endpoint: given('HF_ENDPOINT')?.replace(/\/+$/, ''),
     offline: /^(1|on|yes|true)$/i.test(given('HF_HUB_OFFLINE') ?? given('TRANSFORMERS_OFFLINE') ?? ''),
+    unusedProxy:
+      environment.NODE_USE_ENV_PROXY === '1'
+        ? undefined
+        : ['https_proxy', 'HTTPS_PROXY', 'http_proxy', 'HTTP_PROXY'].find((name) => given(name) !== undefined),
   };
 }
 

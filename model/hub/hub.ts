@@ -125,12 +125,15 @@ async function wantedFiles(name: string, listed: AsyncIterable<ListFileEntry>): 
   return wanted.sort((a, b) => a.size - b.size);
 }
 
-function explain(nameOrPath: string, { endpoint, token }: HubSettings, error: unknown): string {
+function explain(nameOrPath: string, { endpoint, token, unusedProxy }: HubSettings, error: unknown): string {
   const hub = endpoint ?? 'the Hugging Face Hub';
   const said = error instanceof Error ? error.message : String(error);
   if (!(error instanceof HubApiError)) {
     const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
-    return `model ${nameOrPath}: ${hub} cannot be used: ${said}${cause}; name a directory, or try again`;
+    const proxy = unusedProxy
+      ? `. ${unusedProxy} is set, but downloads go through it with NODE_USE_ENV_PROXY=1 alone, on Node.js 22.21, 24.5 or newer; Python's hf download fills the same cache`
+      : '';
+    return `model ${nameOrPath}: ${hub} cannot be used: ${said}${cause}; name a directory, or try again${proxy}`;
   }
   if (error.statusCode === 401 || error.statusCode === 403)
     return (

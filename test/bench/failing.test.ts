@@ -38,4 +38,16 @@ describe('a benchmark whose processes fail', () => {
       assert.match(stderr, /^onebyte: --example \/nowhere: /);
     }
   });
+
+  for (const [what, flags, message] of [
+    ['no worker', ['protocol', '--workers', '0'], /Expected a whole number from 1/],
+    ['no direction', ['agreement', '--example', tinyReviews, '--directions', '0'], /Expected a whole number from 1/],
+    ['no part', ['kernels', '--only', 'nothing'], /--only nothing: expected a part of a name of what is measured/],
+    ['no whole minibatch', ['steps', '--example', tinyReviews, '--rows', '65'], /--rows 65: expected at most 64/],
+  ] as const)
+    it(`is refused where it would measure ${what}`, async () => {
+      const { code, stderr } = await runOnebyte('bench', ...flags);
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, message);
+    });
 });

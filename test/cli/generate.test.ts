@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { loadTokenizer } from '../../model/tokenizer.ts';
 import { goldenFiles, runOnebyte } from '../support/onebyte.ts';
 import { rowsFile } from '../support/rows-file.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -109,6 +110,40 @@ describe('onebyte eval --generate', () => {
       [true, false, false],
     );
     assert(result.examples[2].continuation.startsWith(text.slice(0, 2)));
+  });
+
+  it('compares an answer up to the token that ends a turn, whatever the template writes behind it', async () => {
+    const flags = ['--max-tokens', '3', '--prompt', 'the film was', '--json'];
+    const [{ text }] = jsonLines((await runOnebyte('generate', ...ADAPTED, ...flags)).stdout);
+    const tokenizer = await loadTokenizer(llama);
+    const [answer] = await tokenizer.encode([text]);
+    tokenizer.close();
+    const model = join(temporaryDirectory(), 'model');
+    cpSync(llama, model, { recursive: true });
+    writeFileSync(join(model, 'generation_config.json'), JSON.stringify({ eos_token_id: answer!.ids.at(-1) }));
+    writeFileSync(
+      join(model, 'chat_template.jinja'),
+      "{{ bos_token }}{% for message in messages %}{{ message.content }}{{ ' and more' if message.role == 'assistant' }}{% endfor %}",
+    );
+    const chat = (content: string) => ({
+      messages: [
+        { role: 'user', content: 'the film was' },
+        { role: 'assistant', content },
+      ],
+    });
+    const data = rowsFile(chat(text), chat(' a film'));
+    const { code, stdout, stderr } = await runOnebyte(
+      'eval',
+      '--model',
+      model,
+      ...ADAPTED.slice(2),
+      '--data',
+      data,
+      '--generate',
+      '--json',
+    );
+    assert.equal(code, 0, stderr);
+    assert.equal(jsonLines(stdout).at(-1).exactMatch, 1 / 2);
   });
 
   it('refuses rows without a completion', async () => {

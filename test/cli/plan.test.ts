@@ -163,7 +163,7 @@ describe('onebyte plan', () => {
       // 1,000 rows in 4 shards. The library of test/golden/privacy gives ε 3.8 for noise 1.2 there; 1.17·2·√4 / 25 = 0.187.
       assert.match(
         finished.stdout,
-        /^privacy +ε 4, δ 0\.00001 for 40 contributions, each row drawn with probability 25 \/ 250: noise 1\.17 clips on the sum, 0\.187 nats/m,
+        /^privacy +ε 4, δ 0\.00001 for 40 contributions, if nothing of it is spent yet, each row drawn with probability 25 \/ 250: noise 1\.17 clips on the sum, 0\.187 nats/m,
       );
       assert.equal(existsSync(ledger), false);
     });

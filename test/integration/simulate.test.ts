@@ -21,6 +21,7 @@ import {
   runFile,
   runOnebyte,
   startOnebyte,
+  tinyReviews,
 } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -77,6 +78,20 @@ describe('onebyte simulate', () => {
     assert.match(stdout, /^test loss +\d/);
     assert.match(stdout, new RegExp(`^page +onebyte view ${out('plain')}$`, 'm'));
     assert.doesNotMatch(stdout, /accuracy/);
+  });
+
+  it('says nothing of a test split that there is not', async () => {
+    const runFile = out('untested.yaml');
+    const [model, data] = [join(tinyReviews, 'model'), join(tinyReviews, 'dev.jsonl')];
+    writeFileSync(
+      runFile,
+      `model: ${model}\ndata: { train: ${data}, dev: ${data} }\nlearning: { learningRate: 1.0e+30 }\n`,
+    );
+    const flags = ['--workers', '1', '--rounds', '2'];
+    const { code, stdout, stderr } = await runOnebyte('simulate', runFile, '--out', out('untested'), ...flags);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^best on dev +.*round-000000$/m);
+    assert.doesNotMatch(stdout, /\btest\b|not finite/);
   });
 
   it('writes checkpoints with the files, keys and shapes of a PEFT directory', async () => {

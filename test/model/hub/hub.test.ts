@@ -204,8 +204,11 @@ describe('a model is refused with what to do', () => {
     await refused(resolve({ HF_HUB_OFFLINE: 'ON' }), /HF_HUB_OFFLINE is set and .*hub does not hold the whole model/);
     await refused(
       resolve({ HF_ENDPOINT: UNREACHABLE }),
-      /127.0.0.1:1 cannot be used: .*name a directory, or try again/,
+      /127.0.0.1:1 cannot be used: .*name a directory, or try again$/,
     );
+    const proxied = { HF_ENDPOINT: UNREACHABLE, https_proxy: 'http://proxy.example:3128' };
+    await refused(resolve(proxied), /try again\. https_proxy is set, but .* with NODE_USE_ENV_PROXY=1 alone/);
+    await refused(resolve({ ...proxied, NODE_USE_ENV_PROXY: '1' }), /try again$/);
     for (const name of ['no-such-directory', './a/b', '../a/b', 'a/b/c', 'org/na me', ''])
       await refused(resolve({}, {}, name), /no such directory, and not a name on the Hugging Face Hub/);
     await refused(resolve({}, {}, join(TINY, 'config.json')), /is a file, expected the directory/);
