@@ -156,15 +156,15 @@ class Trainer {
     const ticker = setInterval(() => this.queue.push({ kind: 'tick', atMs: performance.now() }), TICK_MS);
     const unwatch = this.open.lock.watch((error) => this.outcome.reject(error));
     const onDrain = (): void => this.queue.push({ kind: 'drain', atMs: performance.now() });
-    const onHurry = (): void => void this.service!.close(DRAIN_GRACE_MS);
+    const over = new AbortController();
     try {
       onListening(this.service.address, this.replica.normaliser.round, this.open.tornBytes);
       for (const evaluation of uncountable(this.open.frames)) this.report({ kind: 'passedOver', ...evaluation });
       this.open.frames.length = 0;
-      drain.addEventListener('abort', onDrain);
+      drain.addEventListener('abort', onDrain, { signal: over.signal });
       if (drain.aborted) onDrain();
       const { exitCode, text } = await this.outcome.promise;
-      drain.addEventListener('abort', onHurry);
+      drain.addEventListener('abort', () => this.service!.close(DRAIN_GRACE_MS), { signal: over.signal });
       await this.service.close(drain.aborted ? DRAIN_GRACE_MS : SLOW_LINE_MS, (reason) =>
         this.report({ kind: 'waiting', reason }),
       );
@@ -173,8 +173,7 @@ class Trainer {
     } finally {
       clearInterval(ticker);
       unwatch();
-      drain.removeEventListener('abort', onDrain);
-      drain.removeEventListener('abort', onHurry);
+      over.abort();
       await this.service.close(0);
     }
   }
@@ -270,8 +269,7 @@ class Trainer {
   }
 
   private async apply({ absorbed, digest }: Extract<Effect, { kind: 'apply' }>): Promise<void> {
-    const { learning } = this.state.rules;
-    this.replica = await moveReplica(this.replica, learning, absorbed, this.options.backend);
+    this.replica = await moveReplica(this.replica, this.state.rules.learning, absorbed, this.options.backend);
     if (digest) this.announceDigest();
   }
 

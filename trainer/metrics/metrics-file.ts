@@ -1,9 +1,8 @@
 /** metrics.jsonl of a run directory: read whole, then appended to. Losing it loses times, never the run. */
-import { createWriteStream, existsSync, renameSync, truncateSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, renameSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { learningRuleOf } from '../../kernels/run-replica.ts';
 import { readLines } from '../../platform/lines.ts';
-import { makeDirectories } from '../../platform/make-directories.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import { parseRunConfig } from '../../proto/run-config.ts';
 import { roundLogFile } from '../store/open-run.ts';
@@ -75,7 +74,7 @@ export function metricsWriter(
 ): MetricsStream {
   return metricsStream(() => {
     const file = metricsFile(directory);
-    makeDirectories(directory);
+    mkdirSync(directory, { recursive: true });
     if (damage !== undefined) renameSync(file, `${file}.damaged`);
     else if (existsSync(file)) truncateSync(file, bytes);
     return createWriteStream(file, { flags: 'a' });

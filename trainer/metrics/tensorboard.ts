@@ -2,11 +2,10 @@
  * TensorBoard event files: TFRecord frames (length, masked CRC-32C of it, data, masked CRC-32C of it) that hold Event
  * messages. Public format: tensorflow/core/lib/io/record_writer.h and core/util/event.proto.
  */
-import { createWriteStream } from 'node:fs';
+import { createWriteStream, mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { Event, type Summary_Value } from '../../formats/gen/tensorboard.ts';
-import { makeDirectories } from '../../platform/make-directories.ts';
 import type { EvaluationLine, RoundLine } from './line.ts';
 import type { MetricsSink } from './run-metrics.ts';
 import { metricsStream } from './stream.ts';
@@ -110,7 +109,7 @@ function histogram({ buckets }: RoundLine): Summary_Value {
 /** Writes the rounds and evaluations of this trainer to a new event file in `directory`, made with the first of them. */
 export function tensorboardWriter(directory: string, now: () => number, onError: (error: Error) => void): MetricsSink {
   const { write, close } = metricsStream(() => {
-    makeDirectories(directory);
+    mkdirSync(directory, { recursive: true });
     const seconds = String(Math.floor(now() / 1000)).padStart(10, '0');
     const opened = createWriteStream(join(directory, `events.out.tfevents.${seconds}.${hostname()}.${process.pid}.0`));
     opened.write(encode({ wallTime: now() / 1000, step: 0, what: { $case: 'fileVersion', value: 'brain.Event:2' } }));
