@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { Server, ServerCredentials, type sendUnaryData } from '@grpc/grpc-js';
 import { GetStatusResponse, TrainerService } from '../../proto/gen/onebyte.ts';
 import { metricsFile } from '../../trainer/metrics/metrics-file.ts';
-import { testMetrics } from '../support/observed-run.ts';
+import { observedRun, testMetrics } from '../support/observed-run.ts';
 import { lastJson, runOnebyte, startOnebyte } from '../support/onebyte.ts';
 import { protocolWorker } from '../support/protocol-worker.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -72,12 +72,7 @@ describe('onebyte status', () => {
 describe('onebyte view', () => {
   it('serves a finished run, with or without its metrics.jsonl', async (test) => {
     const directory = temporaryDirectory();
-    const metrics = await testMetrics(directory);
-    metrics.begin(0);
-    const onReport: typeof metrics.onReport = (report, wire) => metrics.onReport(report, wire);
-    const trainer = await testTrainer(test, { directory, rounds: 12, onReport });
-    await protocolWorker(trainer.address, { name: 'w', config: trainer.config });
-    await metrics.end((await trainer.result).exitCode, 'done');
+    await observedRun(test, directory);
     for (const name of ['with', 'without']) {
       if (name === 'without') rmSync(metricsFile(directory));
       const view = startOnebyte(['view', directory, '--listen', '127.0.0.1:0']);

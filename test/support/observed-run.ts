@@ -1,8 +1,10 @@
-/** Made-up observations of a run, for tests of what shows them. */
-
+/** Observations of a run, made up or real, for tests of what shows them. */
+import type { TestContext } from 'node:test';
 import type { Observation, RoundLine, RunDescription } from '../../trainer/metrics/line.ts';
 import { openMetrics, type RunMetrics } from '../../trainer/metrics/run-metrics.ts';
+import { protocolWorker } from './protocol-worker.ts';
 import { smallRunConfig, smallSettings } from './small-run.ts';
+import { testTrainer } from './test-trainer.ts';
 
 export const RUN: RunDescription = {
   name: 'observed',
@@ -45,4 +47,15 @@ export function testMetrics(directory: string): Promise<RunMetrics> {
     throw error;
   };
   return openMetrics({ directory, run: RUN, now, onError });
+}
+
+/** Metrics in `directory` of a run there that is over: 12 rounds of one worker. */
+export async function observedRun(test: TestContext, directory: string): Promise<RunMetrics> {
+  const metrics = await testMetrics(directory);
+  metrics.begin(0);
+  const onReport: typeof metrics.onReport = (report, wire) => metrics.onReport(report, wire);
+  const trainer = await testTrainer(test, { directory, rounds: 12, onReport });
+  await protocolWorker(trainer.address, { name: 'w', config: trainer.config });
+  await metrics.end((await trainer.result).exitCode, 'done');
+  return metrics;
 }

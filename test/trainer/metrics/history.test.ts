@@ -16,7 +16,7 @@ import { openMetrics } from '../../../trainer/metrics/run-metrics.ts';
 import { MAX_ROWS, rowsOf } from '../../../trainer/metrics/series.ts';
 import { tensorboardWriter } from '../../../trainer/metrics/tensorboard.ts';
 import { virtualRule } from '../../simulation/virtual-replica.ts';
-import { RUN, roundLine, START, testMetrics } from '../../support/observed-run.ts';
+import { observedRun, RUN, roundLine, START, testMetrics } from '../../support/observed-run.ts';
 import { close, openSmallRun } from '../../support/open-small-run.ts';
 import { protocolWorker } from '../../support/protocol-worker.ts';
 
@@ -317,13 +317,7 @@ describe('metrics.jsonl', () => {
 
   it('of a trainer that was killed gives each worker what it contributed since the last note of them', async (test) => {
     const directory = temporaryDirectory();
-    const metrics = await testMetrics(directory);
-    metrics.begin(0);
-    const onReport: typeof metrics.onReport = (report, wire) => metrics.onReport(report, wire);
-    const trainer = await testTrainer(test, { directory, rounds: 12, onReport });
-    await protocolWorker(trainer.address, { name: 'w', config: trainer.config });
-    await trainer.result;
-    await metrics.end(0, 'done');
+    const metrics = await observedRun(test, directory);
     const lines = readFileSync(metricsFile(directory), 'utf8').split('\n');
     const killed = lines.filter((line) => !/"kind":"(workers|end)"/.test(line));
     writeFileSync(metricsFile(directory), killed.join('\n'));
