@@ -43,15 +43,17 @@ it('gives the losses of the model and of an adapter, one after another or both a
 });
 
 it('is started again where it was killed, in the middle of an evaluation or between two', async () => {
-  const killed = (): void => {
+  const send = (signal: NodeJS.Signals): void => {
     const [pid] = childrenOf(process.pid).filter((child) => commandLine(child).includes('--serve'));
-    assert(pid !== undefined && process.kill(pid, 'SIGKILL'));
+    assert(pid !== undefined && process.kill(pid, signal));
   };
+  // Stopped it answers nothing before it is killed.
+  send('SIGSTOP');
   const waiting = evaluator.evaluate(adapter);
-  killed();
+  send('SIGKILL');
   near((await waiting).loss, 'adapter');
   assert.deepEqual(said.splice(0), ['evaluation of the test split was killed by SIGKILL; starting it again']);
-  killed();
+  send('SIGKILL');
   near((await evaluator.evaluate(undefined)).loss, 'base');
 });
 
