@@ -64,9 +64,7 @@ function learningOf({ learning, workers }: SettledRunFile, elements: number): Ru
 
 /** The adapter that the run file's keys `section` (by default: none of them) ask for on `model`. */
 export function newAdapter(model: BaseModel, section: z.input<typeof AdapterSection> = {}) {
-  const { train, ...stated } = AdapterSection.parse(section);
-  const { rank = NEW_ADAPTER.rank, alpha = NEW_ADAPTER.alpha } = stated;
-  const { targets = NEW_ADAPTER.targets, rslora = NEW_ADAPTER.rslora } = stated;
+  const { rank, alpha, targets, rslora, train } = { ...NEW_ADAPTER, ...AdapterSection.parse(section) };
   const settings = { baseModel: '', rank, alpha, targets, useRslora: rslora, train };
   return describeAdapter(settings, model.linearModules, model.fanInFanOut);
 }
