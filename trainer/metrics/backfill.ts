@@ -41,16 +41,19 @@ export function backfill(
   const rows = new Map<number, WorkerRow>();
   /** Members as of the last record: they leave the log when the run is over. */
   let present = new Set<number>();
+  let hasChanged = false;
   let normaliser = initialNormaliser(rule);
   const progress = initialProgress();
   for (const { frame } of frames)
     switch (frame?.$case) {
       case 'joined':
         members.add(frame.value.worker);
+        hasChanged = true;
         rows.set(frame.value.worker, { ...rowOf(rows, frame.value.worker, shards), name: frame.value.name });
         break;
       case 'left':
         members.delete(frame.value.worker);
+        hasChanged = true;
         break;
       case 'record': {
         const record = frame.value;
@@ -64,7 +67,8 @@ export function backfill(
           const clipped = row.clipped + share.clipped;
           rows.set(worker, { ...row, gradients, clipped, contributions: row.contributions + share.contributions });
         }
-        present = new Set(members);
+        if (hasChanged) present = new Set(members);
+        hasChanged = false;
         if (normaliser.round <= noted.round) break;
         const gradients = liveGradients(record);
         const clipped = clippedGradients(absorbed.update);
