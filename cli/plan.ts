@@ -11,7 +11,7 @@ import { prepareRun } from '../processes/prepare-run.ts';
 import type { Probe, ProbeReply, ProbeRequest } from '../processes/step-probe.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { Learning, type RunConfig } from '../proto/run-config.ts';
-import { readRunFile, refuseSharedBudget, type SettledRunFile, settled, trainFiles } from '../settings/run-file.ts';
+import { checkBudget, readRunFile, type SettledRunFile, settled, trainFiles } from '../settings/run-file.ts';
 import { ownLearning } from '../settings/worker-settings.ts';
 import { mechanismFor } from '../worker/privacy/privacy-budget.ts';
 import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
@@ -63,7 +63,7 @@ async function plan(file: string, flags: Flags): Promise<ExitCode> {
   const given = readRunFile(file, flags.set, { workers: flags.workers, rounds: flags.rounds });
   const rows = trainFiles(given, file);
   const run = settled({ ...given, model: await findModel(given.model, toStderr) }, undefined);
-  refuseSharedBudget(run);
+  checkBudget(run);
   const { config } = await prepareRun({ ...run, worker: withoutTangents(run.worker) });
   const budget = await privacyPlan(run, config, rows);
   const planned = await plannedRun(run, ownLearning(config.learning, run.worker), config);

@@ -9,7 +9,7 @@ import { makeDirectories } from '../platform/make-directories.ts';
 import { runSimulation, type SimulationResult } from '../processes/simulation.ts';
 import { type Figures, lossText } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
-import { type RunFile, readRunFile, refuseSharedBudget, trainFiles } from '../settings/run-file.ts';
+import { checkBudget, type RunFile, readRunFile, trainFiles } from '../settings/run-file.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import { bestOf } from '../trainer/store/checkpoint.ts';
 import { checkpointsOf } from '../trainer/store/open-run.ts';
@@ -220,7 +220,7 @@ async function prepare(
   const directory = runDirectory({ flag: flags.out, ofFile: given.out, resume: flags.resume ?? false }, toStderr);
   const model = await findModel(given.model, toStderr, drain);
   const { run: settled } = await settle({ ...given, model }, directory, flags.decayRounds);
-  refuseSharedBudget(settled);
+  checkBudget(settled);
   const run = { ...settled, trainer: { ...settled.trainer, startWorkers: settled.workers } };
   const runFile = join(directory, 'logs', 'run.yaml');
   makeDirectories(join(directory, 'logs'));

@@ -103,12 +103,22 @@ export function settled(run: RunFile, started: RunConfig | undefined): SettledRu
   return { ...run, learning: { ...run.learning, decayRounds, directionStripes }, data: { ...run.data, shards } };
 }
 
-/** @throws OperatingError (usage): workers with a privacy budget would share rows, of which each spends the budget that it plans for itself */
-export function refuseSharedBudget({ worker, workers, data: { shards } }: SettledRunFile): void {
-  if (worker.privacy && workers > shards)
+/**
+ * For a run all of whose workers read this run file.
+ * @throws OperatingError (usage): workers with a privacy budget would share rows, of which each spends the budget that it plans for
+ * itself; or the run is to end by evaluations, which none of them makes
+ */
+export function checkBudget({ worker, workers, trainer, data: { shards } }: SettledRunFile): void {
+  if (!worker.privacy) return;
+  if (workers > shards)
     throw usageError(
       `worker.privacy: ${workers} workers would share ${shards} shards (data.shards), and rows of a shared one have their budget spent by each of its workers, long before the run is done; expected at least as many shards as workers`,
     );
+  for (const key of ['stopAt', 'patience'] as const)
+    if (trainer[key] !== undefined)
+      throw usageError(
+        `trainer.${key}: workers with a privacy budget evaluate nothing, so that the run would not end by it; leave it out, and evaluate checkpoints with onebyte eval`,
+      );
 }
 
 /** The files of training rows of a run whose workers read them from its run file. @throws OperatingError (usage): it names none */

@@ -9,7 +9,7 @@ import { basename, dirname, isAbsolute, join, relative } from 'node:path';
 import { parseDocument } from 'yaml';
 import { ownPackage, packageRoot } from '../../platform/own-package.ts';
 import { usageError } from '../../proto/operating-error.ts';
-import { MOST_WORKERS, readRunFile, refuseSharedBudget, settled, trainFiles } from '../../settings/run-file.ts';
+import { checkBudget, MOST_WORKERS, readRunFile, settled, trainFiles } from '../../settings/run-file.ts';
 
 /** Part of a volume that exists: `claim` or `claim/path`. */
 export interface ClaimPath {
@@ -98,7 +98,9 @@ export function launchPlan(file: string, flags: RenderFlags): LaunchPlan {
       'worker.privacy: in a pod the data is read-only, and its ledger has to outlive the pods; give --ledger-claim, a volume that the workers can write, or add one to their Job and name it in worker.privacy.ledger',
     );
   if (ledger && !privacy) throw usageError('--ledger-claim: the run file has no worker.privacy');
-  if (!flags.dataByIndex) refuseSharedBudget(settled({ ...run, workers }, undefined));
+  // With --data-by-index no two workers have the same rows.
+  const ofAll = flags.dataByIndex ? { ...run.data, shards: workers } : run.data;
+  checkBudget(settled({ ...run, workers, data: ofAll }, undefined));
   if (flags.serviceMonitor && !flags.dashboard) throw usageError('--service-monitor needs --dashboard');
   if (flags.dataByIndex && !data) throw usageError('--data-by-index needs --data-claim');
   const train = trainFiles(run, file);

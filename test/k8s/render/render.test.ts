@@ -81,13 +81,22 @@ test('a privacy budget needs a claim for its ledger, or a place for it in the ru
   assert.equal(own.subPathExpr, 'a/$(JOB_COMPLETION_INDEX)');
 });
 
-test('a privacy budget is of rows that workers do not share: of one shard each, or of their own index', () => {
+test('a privacy budget is of rows that workers do not share, and of workers that evaluate nothing', () => {
   const file = join(temporaryDirectory(), 'run.yaml');
-  const privacy = 'worker: { privacy: { epsilon: 4, clip: 2, ledger: /mine } }';
-  writeFileSync(file, `model: ./m\ndata: { train: a.jsonl, shards: 2 }\n${privacy}\n`);
-  const plan = (flags: object) => launchPlan(file, { ...DEFAULTS, modelClaim: 'm', dataClaim: 'd', ...flags });
+  const privacy = 'worker: { privacy: { epsilon: 4, clip: 2, ledger: /mine } }\n';
+  const plan = (flags: object, more = '') => {
+    writeFileSync(file, `model: ./m\ndata: { train: a.jsonl, shards: 2 }\n${privacy}${more}`);
+    return launchPlan(file, { ...DEFAULTS, modelClaim: 'm', dataClaim: 'd', ...flags });
+  };
   assert.throws(() => plan({ workers: 3 }), /worker\.privacy: 3 workers would share 2 shards/);
-  for (const flags of [{ workers: 2 }, { workers: 3, dataByIndex: true }]) plan(flags);
+  for (const flags of [{ workers: 2 }, { workers: 3, dataByIndex: true }]) {
+    plan(flags);
+    for (const key of ['patience: 3', 'stopAt: { loss: 1 }'])
+      assert.throws(
+        () => plan(flags, `trainer: { ${key} }\n`),
+        /trainer\.\w+: workers with a privacy budget evaluate nothing/,
+      );
+  }
 });
 
 test('a list of training files is a list of paths in the pods, and no index has a list of its own', () => {
