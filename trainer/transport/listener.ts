@@ -24,7 +24,7 @@ export interface Listener {
   hasWorker(peer: Peer): boolean;
   /** Closes the peer's connection at once. */
   drop(peer: Peer): void;
-  /** Takes no more connections. */
+  /** Takes no more connections, and closes those on which nobody has said anything: an HTTP/2 session would wait for them. */
   close(): void;
   /** Closes those that are open, whatever state they are in. */
   dropAll(): void;
@@ -61,7 +61,10 @@ export async function startListener(
     hold: (peer) => connections.hold(peer),
     hasWorker: (peer) => connections.hasWorker(peer),
     drop: (peer) => connections.drop(peer),
-    close: () => void tcp.close(),
+    close() {
+      tcp.close();
+      connections.dropSilent();
+    },
     dropAll: () => connections.dropAll(),
   };
 }
@@ -113,6 +116,10 @@ class Connections {
 
   drop(peer: Peer): void {
     this.open.get(peer)?.socket.destroy();
+  }
+
+  dropSilent(): void {
+    for (const { socket } of this.open.values()) if (socket.bytesRead === 0) socket.destroy();
   }
 
   dropAll(): void {

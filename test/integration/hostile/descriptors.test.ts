@@ -44,5 +44,6 @@ describe('connections that say nothing, more than descriptors', () => {
     await Promise.all(['a', 'b'].map((name) => protocolWorker(address!, { name, config })));
     const { code, stderr } = await trainer.finished;
     assert.equal(code, EXIT.done, stderr);
+    assert.doesNotMatch(stderr, /"kind":"waiting"/);
   });
 });
