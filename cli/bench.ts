@@ -18,8 +18,8 @@ import { usableCores } from '../platform/cores.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { readRunFile } from '../settings/run-file.ts';
 import { PRECISIONS, PROVIDERS } from '../settings/worker-settings.ts';
-import { notNegative, positiveNumber, printJson, runCommand, wholeNumber } from './command.ts';
-import { findModel, toStderr } from './find-model.ts';
+import { notNegative, positiveNumber, printJson, runCommand, toStderr, wholeNumber } from './command.ts';
+import { findModel } from './find-model.ts';
 import { threadCount } from './thread-count.ts';
 
 /** Prints a benchmark's result: as JSON for `bench report`, or its rows as a table. */
@@ -38,7 +38,7 @@ function show(benchmark: string, result: { readonly rows: readonly object[] }, j
 /** A row as soon as it is measured, without its curve, on stderr. */
 function onRow(row: object): void {
   const { curve: _, ...rest } = row as { readonly curve?: unknown };
-  process.stderr.write(`${JSON.stringify(rest)}\n`);
+  toStderr(JSON.stringify(rest));
 }
 
 /**

@@ -19,9 +19,9 @@ import { DataRules } from '../proto/run-config.ts';
 import { readRunFile, workerSettings } from '../settings/run-file.ts';
 import { completionLoss, type ExampleResult } from '../worker/objectives/completion-loss.ts';
 import { ADAPTER_HELP, namedAdapter } from './adapter-directory.ts';
-import { printJson, runCommand, withSettings } from './command.ts';
+import { printJson, runCommand, toStderr, withSettings } from './command.ts';
 import { type Continued, continueExamples } from './exact-match.ts';
-import { findModel, toStderr } from './find-model.ts';
+import { findModel } from './find-model.ts';
 import { ROW_LOSS } from './format.ts';
 import { threadCount } from './thread-count.ts';
 

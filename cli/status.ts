@@ -8,7 +8,7 @@ import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts
 import { proxyNotice } from '../worker/transport/proxy.ts';
 import { ConnectionLost, connectTrainer } from '../worker/transport/trainer-client.ts';
 import { clientAccess } from './client-access.ts';
-import { drainOnSignal, printJson, runCommand } from './command.ts';
+import { drainOnSignal, printJson, runCommand, toStderr } from './command.ts';
 import { bytes, columns, duration, ROW_LOSS } from './format.ts';
 import { type TlsFlags, withTlsFlags } from './tls-flags.ts';
 
@@ -36,7 +36,7 @@ export const statusCommand = withTlsFlags(
 async function showStatus(address: string, flags: Flags): Promise<ExitCode> {
   const { signal } = drainOnSignal();
   const proxy = proxyNotice(address);
-  if (proxy !== undefined) process.stderr.write(`${proxy}\n`);
+  if (proxy !== undefined) toStderr(proxy);
   const trainer = connectTrainer(address, clientAccess(splitAddress(address).host, flags));
   let last: GetStatusResponse | undefined;
   try {

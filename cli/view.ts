@@ -8,7 +8,7 @@ import { TrainerSettings } from '../settings/trainer-settings.ts';
 import { startDashboard } from '../trainer/dashboard/server.ts';
 import { observe, type RunHistory } from '../trainer/metrics/history.ts';
 import { type PastRun, readPastRun } from '../trainer/metrics/metrics-file.ts';
-import { drainOnSignal, printJson, runCommand } from './command.ts';
+import { drainOnSignal, printJson, runCommand, toStderr } from './command.ts';
 import { describeRun } from './run-metrics.ts';
 
 interface Flags {
@@ -27,7 +27,7 @@ export const viewCommand = new Command('view')
 async function view(directory: string, { listen, json }: Flags): Promise<ExitCode> {
   const drain = drainOnSignal();
   const dashboard = await startDashboard(listen, await pastHistory(directory));
-  process.stderr.write(`dashboard: ${dashboard.url}\n`);
+  toStderr(`dashboard: ${dashboard.url}`);
   if (json) printJson({ url: dashboard.url });
   if (!drain.signal.aborted) await once(drain.signal, 'abort');
   await dashboard.close();
@@ -38,7 +38,7 @@ async function view(directory: string, { listen, json }: Flags): Promise<ExitCod
 async function pastHistory(directory: string): Promise<RunHistory> {
   const { history, damage, missing, config } = await readPastRun(directory);
   if (config === undefined) throw usageError(`${directory}: no run directory, it holds no round.log`);
-  if (damage !== undefined) process.stderr.write(`${damage}; the page shows what the round log knows\n`);
+  if (damage !== undefined) toStderr(`${damage}; the page shows what the round log knows`);
   history.run ??= describeFromLog(directory, config, missing);
   for (const line of missing) observe(history, line);
   if (history.state !== 'ended') {
