@@ -1,7 +1,7 @@
 /** What `--adapter` names. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { readPeftAdapter } from '../formats/peft-adapter.ts';
+import { ADAPTER_FILE, readPeftAdapter } from '../formats/peft-adapter.ts';
 import type { BaseModel } from '../model/base-model.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { checkpointProblem, isCheckpoint, newestCheckpoint } from '../trainer/store/checkpoint.ts';
@@ -26,7 +26,7 @@ export async function adapterDirectory(path: string): Promise<string> {
       );
     return path;
   }
-  const newest = existsSync(join(path, 'adapter_config.json')) ? undefined : await newestCheckpoint(path);
+  const newest = existsSync(join(path, ADAPTER_FILE)) ? undefined : await newestCheckpoint(path);
   if (newest === undefined) return path;
   toStderr(`adapter ${newest}`);
   return newest;
