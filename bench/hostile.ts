@@ -7,8 +7,6 @@ import { stringify } from 'yaml';
 import { deferred } from '../platform/deferred.ts';
 import { childFailure, startChild } from '../processes/child-process.ts';
 import { runSimulation, type SimulationResult } from '../processes/simulation.ts';
-import { parseRunConfig, type RunConfig } from '../proto/run-config.ts';
-import { connectTrainer } from '../worker/transport/trainer-client.ts';
 import { ATTACKS } from './hostile/attacks.ts';
 import { hostileMember } from './hostile/hostile-member.ts';
 import { describeMachine, type Machine } from './machine.ts';
@@ -182,12 +180,11 @@ function startRun(example: string, directory: string, rounds: number): Run {
 /** Hostile members join, each with an attack of its own. @returns what makes them leave */
 async function besiege(run: Run, first: number, turnMs: number): Promise<() => Promise<void>> {
   const address = await run.address;
-  const config = await configOf(address);
   const leave = new AbortController();
   const honest = Array.from({ length: HONEST }, (_, i) => `worker-${i}`);
   const members = Array.from({ length: HOSTILE }, (_, i) =>
     hostileMember({
-      ...{ address, config, honest, turnMs, signal: leave.signal },
+      ...{ address, honest, turnMs, signal: leave.signal },
       name: `hostile-${i}`,
       first: (first + i) % ATTACKS.length,
     }),
@@ -196,13 +193,4 @@ async function besiege(run: Run, first: number, turnMs: number): Promise<() => P
     leave.abort();
     await Promise.all(members);
   };
-}
-
-async function configOf(address: string): Promise<RunConfig> {
-  const connection = connectTrainer(address, { tls: undefined, joinToken: undefined });
-  try {
-    return parseRunConfig(await connection.runConfig(), address);
-  } finally {
-    connection.close();
-  }
 }

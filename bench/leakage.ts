@@ -19,11 +19,11 @@ export interface LeakageOptions {
   /** Directory with model/, train.jsonl and dev.jsonl. */
   readonly example: string;
   /** Default: all. */
-  readonly attacks?: readonly LeakageRow['attack'][];
+  readonly only?: LeakageRow['attack'];
   /** Repetitions of each attack. Default 3. */
   readonly trials?: number;
   /** Of `member` and `canary`, 0: no budget. Default: 0, 8, 4, 1, and what is beside them. */
-  readonly epsilons?: readonly number[];
+  readonly epsilon?: readonly number[];
   readonly onRow?: (row: LeakageRow) => void;
 }
 
@@ -42,8 +42,9 @@ export interface LeakageBench {
 }
 
 export async function benchLeakage(options: LeakageOptions): Promise<LeakageBench> {
-  const { example, attacks = ['which', 'member', 'text', 'canary'], trials = 3, epsilons, onRow } = options;
+  const { example, only, trials = 3, epsilon, onRow } = options;
   if (trials < 1) throw usageError(`${trials} repetitions of each attack: expected at least 1`);
+  const asked = (attack: LeakageRow['attack']): boolean => (only ?? attack) === attack;
   const machine = describeMachine();
   const lab = await Lab.open(example);
   const rows: LeakageRow[] = [];
@@ -52,10 +53,10 @@ export async function benchLeakage(options: LeakageOptions): Promise<LeakageBenc
     onRow?.(rows.at(-1)!);
   };
   try {
-    if (attacks.includes('which')) await whichRows(lab, trials, tell);
-    if (attacks.includes('member')) await membership(lab, trials, tell, epsilons);
-    if (attacks.includes('text')) await reconstruction(lab, trials, tell);
-    if (attacks.includes('canary')) await canaries(lab, trials, tell, epsilons);
+    if (asked('which')) await whichRows(lab, trials, tell);
+    if (asked('member')) await membership(lab, trials, tell, epsilon);
+    if (asked('text')) await reconstruction(lab, trials, tell);
+    if (asked('canary')) await canaries(lab, trials, tell, epsilon);
   } finally {
     await lab.close();
   }

@@ -19,7 +19,7 @@ export interface LearningBenchOptions {
   /** Directory with model/, train.jsonl and dev.jsonl. */
   readonly example: string;
   /** Default: all. */
-  readonly tables?: readonly TableName[];
+  readonly table?: readonly TableName[];
   /** Default 3. */
   readonly seeds?: number;
   /** Default 1: then seeds 1, 2, …. */
@@ -120,7 +120,7 @@ const CURVE_POINTS = 20;
 const WON = 0.9;
 
 export async function benchLearning(options: LearningBenchOptions): Promise<LearningBench> {
-  const { example, tables = TABLES, seeds = 3, firstSeed = 1, budget = 2560, onRow } = options;
+  const { example, table: tables = TABLES, seeds = 3, firstSeed = 1, budget = 2560, onRow } = options;
   const chosen = Array.from({ length: seeds }, (_, i) => firstSeed + i);
   const machine = describeMachine();
   const lab = await Lab.open(example);

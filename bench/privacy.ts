@@ -11,7 +11,7 @@ export interface PrivacyBenchOptions {
   /** Directory with model/, train.jsonl and dev.jsonl. */
   readonly example: string;
   /** Of each worker's rows; 0: no noise and no clip. Default 0, 8, 4, 2, 1. */
-  readonly epsilons?: readonly number[];
+  readonly epsilon?: readonly number[];
   /** K. Default 256. */
   readonly directions?: number;
   /** Default 4, of which each has a quarter of the rows. */
@@ -58,7 +58,7 @@ export interface PrivacyBench {
 }
 
 export async function benchPrivacy(options: PrivacyBenchOptions): Promise<PrivacyBench> {
-  const { epsilons = [0, 8, 4, 2, 1], seeds = 3, clip = 2, onRow } = options;
+  const { epsilon: budgets = [0, 8, 4, 2, 1], seeds = 3, clip = 2, onRow } = options;
   const { directions = 256, workers = 4, rows: expected = 25, rounds = 40 } = options;
   const { capExponent = 0.5, shard: most = Number.POSITIVE_INFINITY } = options;
   const learningRate = 2e-3;
@@ -69,7 +69,7 @@ export async function benchPrivacy(options: PrivacyBenchOptions): Promise<Privac
   const dev = await lab.read('dev.jsonl');
   const rows: PrivacyRow[] = [];
   try {
-    for (const epsilon of epsilons) {
+    for (const epsilon of budgets) {
       const begun = performance.now();
       const ends: { accuracy?: number | undefined; loss: number }[] = [];
       let setting = { shard: 0, noise: 0 };

@@ -1,10 +1,11 @@
 /** What `--adapter` names. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { readPeftAdapter } from '../formats/peft-adapter.ts';
+import { ADAPTER_FILE, readPeftAdapter } from '../formats/peft-adapter.ts';
 import type { BaseModel } from '../model/base-model.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { checkpointProblem, isCheckpoint, newestCheckpoint } from '../trainer/store/checkpoint.ts';
+import { toStderr } from './command.ts';
 
 export const ADAPTER_HELP = 'PEFT directory, or the checkpoints/ of a run: its newest whole one';
 
@@ -25,8 +26,8 @@ export async function adapterDirectory(path: string): Promise<string> {
       );
     return path;
   }
-  const newest = existsSync(join(path, 'adapter_config.json')) ? undefined : await newestCheckpoint(path);
+  const newest = existsSync(join(path, ADAPTER_FILE)) ? undefined : await newestCheckpoint(path);
   if (newest === undefined) return path;
-  process.stderr.write(`adapter ${newest}\n`);
+  toStderr(`adapter ${newest}`);
   return newest;
 }

@@ -16,10 +16,11 @@ import type { FinishedRun } from '../bench/quality.ts';
 import type { StepsBenchOptions } from '../bench/steps.ts';
 import { usableCores } from '../platform/cores.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
+import type { Learning } from '../proto/run-config.ts';
 import { readRunFile } from '../settings/run-file.ts';
 import { PRECISIONS, PROVIDERS } from '../settings/worker-settings.ts';
-import { notNegative, positiveNumber, printJson, runCommand, wholeNumber } from './command.ts';
-import { findModel, toStderr } from './find-model.ts';
+import { notNegative, positiveNumber, printJson, runCommand, toStderr, wholeNumber } from './command.ts';
+import { findModel } from './find-model.ts';
 import { threadCount } from './thread-count.ts';
 
 /** Prints a benchmark's result: as JSON for `bench report`, or its rows as a table. */
@@ -40,7 +41,7 @@ function show(benchmark: string, result: { readonly rows: readonly object[] }, j
 /** A row as soon as it is measured, without its curve, on stderr. */
 function onRow(row: object): void {
   const { curve: _, ...rest } = row as { readonly curve?: unknown };
-  process.stderr.write(`${JSON.stringify(rest)}\n`);
+  toStderr(JSON.stringify(rest));
 }
 
 /**
@@ -157,42 +158,25 @@ const hostile = benchmark(
   .option('--turns <n>', 'turns with hostile members, and as many without (4)', positiveNumber)
   .option('--seconds <n>', 'length of a turn (10)', positiveNumber);
 
-interface LeakageFlags {
-  readonly only?: NonNullable<LeakageOptions['attacks']>[number];
-  readonly epsilon?: readonly number[];
-}
 const leakage = benchmark(
   'leakage',
   'attacks on the rows of a worker by who sees its bytes, and by who sees its whole gradient',
   '--only which',
-  async ({ only, epsilon, ...flags }: LeakageOptions & LeakageFlags) => {
-    const { benchLeakage } = await import('../bench/leakage.ts');
-    return benchLeakage({ ...flags, ...(only && { attacks: [only] }), ...(epsilon && { epsilons: epsilon }), onRow });
-  },
+  async (flags: LeakageOptions) => (await import('../bench/leakage.ts')).benchLeakage({ ...flags, onRow }),
 )
   .addOption(example('train and dev.jsonl'))
   .addOption(new Option('--only <attack>', 'this attack alone').choices(['which', 'member', 'text', 'canary']))
   .option('--trials <n>', 'repetitions of each attack (3)', positiveNumber)
   .option('--epsilon <number...>', 'of member and canary: these budgets alone, 0: none', notNegatives);
 
-interface PrivacyFlags {
-  readonly epsilon?: readonly number[];
-  readonly capExponent?: string;
-}
 const privacy = benchmark(
   'privacy',
   'what a privacy budget of every worker costs in accuracy',
   '--epsilon 0 4',
-  async ({ epsilon, capExponent: given, ...flags }: Omit<PrivacyBenchOptions, 'capExponent'> & PrivacyFlags) => {
+  async ({ capExponent, ...flags }: Omit<PrivacyBenchOptions, 'capExponent'> & { readonly capExponent?: string }) => {
     const { benchPrivacy } = await import('../bench/privacy.ts');
-    const capExponent =
-      given === undefined ? undefined : (Number(given) as NonNullable<PrivacyBenchOptions['capExponent']>);
-    return benchPrivacy({
-      ...flags,
-      ...(epsilon && { epsilons: epsilon }),
-      ...(capExponent !== undefined && { capExponent }),
-      onRow,
-    });
+    const cap = capExponent && { capExponent: Number(capExponent) as Learning['capExponent'] };
+    return benchPrivacy({ ...flags, ...cap, onRow });
   },
 )
   .addOption(example('train and dev.jsonl'))
@@ -221,10 +205,7 @@ const learning = benchmark(
   'learning',
   `accuracy and loss of every choice over seeds: ${TABLES.join(', ')}`,
   '--budget 2560',
-  async ({ table, ...flags }: LearningBenchOptions & { readonly table?: LearningBenchOptions['tables'] }) => {
-    const { benchLearning } = await import('../bench/learning.ts');
-    return benchLearning({ ...flags, ...(table && { tables: table }), onRow });
-  },
+  async (flags: LearningBenchOptions) => (await import('../bench/learning.ts')).benchLearning({ ...flags, onRow }),
 )
   .addOption(example('train and dev.jsonl'))
   .addOption(new Option('--table <names...>', 'tables to measure (all)').choices(TABLES))

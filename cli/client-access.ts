@@ -1,7 +1,7 @@
 /** What a process shows a trainer, from flags. */
 import { usageError } from '../proto/operating-error.ts';
 import type { ClientAccess } from '../worker/transport/trainer-client.ts';
-import { toStderr } from './find-model.ts';
+import { toStderr } from './command.ts';
 import { joinToken, refusePlain, type TlsFlags, tlsFiles } from './tls-flags.ts';
 
 /** What a process shows the trainer at `host`. @throws OperatingError usage */

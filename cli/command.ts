@@ -11,11 +11,13 @@ export async function runCommand(action: () => Promise<ExitCode>): Promise<void>
   }
 }
 
+/** A line for a person, from a command that has no log. */
+export const toStderr = (text: string): void => void process.stderr.write(`${text}\n`);
+
 /** Says what ends the process: a user's error is one message, never a stack. @returns the exit code */
 export function sayError(error: unknown): ExitCode {
   const known = error instanceof OperatingError ? error : ofSystem(error);
-  if (known) process.stderr.write(`onebyte: ${known.message}\n`);
-  else process.stderr.write(`onebyte: internal error, please report it: ${(error as Error).stack}\n`);
+  toStderr(`onebyte: ${known ? known.message : `internal error, please report it: ${(error as Error).stack}`}`);
   return known?.exitCode ?? EXIT.internal;
 }
 

@@ -13,16 +13,16 @@ import type { EvaluatorMessage, EvaluatorRequest } from '../processes/evaluator-
 import { tellParent } from '../processes/parent.ts';
 import { adapterOf } from '../processes/prepare-run.ts';
 import type { AdapterDescription } from '../proto/adapter.ts';
-import { figuresOf, lossText } from '../proto/evaluation.ts';
+import { figuresOf, figuresText, percent } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
 import { DataRules } from '../proto/run-config.ts';
 import { readRunFile, workerSettings } from '../settings/run-file.ts';
 import { completionLoss, type ExampleResult } from '../worker/objectives/completion-loss.ts';
 import { ADAPTER_HELP, namedAdapter } from './adapter-directory.ts';
-import { printJson, runCommand, withSettings } from './command.ts';
+import { printJson, runCommand, toStderr, withSettings } from './command.ts';
 import { type Continued, continueExamples } from './exact-match.ts';
-import { findModel, toStderr } from './find-model.ts';
-import { percent, ROW_LOSS } from './format.ts';
+import { findModel } from './find-model.ts';
+import { ROW_LOSS } from './format.ts';
 import { threadCount } from './thread-count.ts';
 
 interface Flags {
@@ -191,10 +191,9 @@ function report(
     const notes = `${prompt.truncated ? '  truncated' : ''}${prompt.merged ? '  merged' : ''}`;
     process.stdout.write(`line ${line}: nll ${nll.toFixed(4)} over ${tokens} tokens${verdict}${notes}\n`);
   }
-  const accuracy = result.accuracy === undefined ? '' : `, accuracy ${percent(result.accuracy)}`;
   const exact = result.exactMatch === undefined ? '' : `, exact match ${percent(result.exactMatch)}`;
   const notes = [`${truncated} truncated`, `${merged} merged`].filter((note) => !note.startsWith('0 '));
   process.stdout.write(
-    `${result.rows} rows: loss ${lossText(result, 4)}${accuracy}${exact}${notes.map((note) => `, ${note}`).join('')}\n`,
+    `${result.rows} rows: loss ${figuresText(result, 4)}${exact}${notes.map((note) => `, ${note}`).join('')}\n`,
   );
 }

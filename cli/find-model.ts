@@ -13,9 +13,6 @@ export const findModel = (model: string, say: (text: string) => void, signal?: A
     onProgress: downloadReport(model, say, () => performance.now()),
   });
 
-/** For a command that has no log. */
-export const toStderr = (text: string): void => void process.stderr.write(`${text}\n`);
-
 /** Says nothing of what is there already; else a line every two seconds, and one at the end. */
 export function downloadReport(model: string, say: (text: string) => void, nowMs: () => number) {
   let saidMs = nowMs();

@@ -28,9 +28,6 @@ export const ROW_LOSS =
 /** "1 round", "2 rounds". */
 export const plural = (count: number, word: string): string => `${count} ${word}${count === 1 ? '' : 's'}`;
 
-/** 0.852 → "85.2 %". */
-export const percent = (part: number): string => `${(100 * part).toFixed(1)} %`;
-
 /** Lines of a table whose columns are as wide as their widest cell. */
 export function columns(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));

@@ -12,9 +12,9 @@ import { usableCores } from '../platform/cores.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { WorkerSettings } from '../settings/worker-settings.ts';
 import { ADAPTER_HELP, namedAdapter } from './adapter-directory.ts';
-import { notNegative, positiveNumber, printJson, repeated, runCommand, wholeNumber } from './command.ts';
+import { notNegative, positiveNumber, printJson, repeated, runCommand, toStderr, wholeNumber } from './command.ts';
 import { converse } from './conversation.ts';
-import { findModel, toStderr } from './find-model.ts';
+import { findModel } from './find-model.ts';
 import { threadCount } from './thread-count.ts';
 
 interface Flags {

@@ -1,8 +1,8 @@
 /** What a person sees while a simulation runs: one line that renews itself on a terminal, plain lines elsewhere. */
-import { type Figures, lossText } from '../proto/evaluation.ts';
+import { type Figures, lossText, percent } from '../proto/evaluation.ts';
 import type { TrainingLoss } from '../proto/gen/onebyte.ts';
 import { type BriefReport, isEvent, told } from '../trainer/report-kinds.ts';
-import { bytes, duration, percent, plural } from './format.ts';
+import { bytes, duration, plural } from './format.ts';
 
 /** Longest silence where lines are plain, ms: who reads a log file is to see that the run lives. */
 export const LONGEST_SILENCE_MS = 15_000;

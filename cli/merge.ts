@@ -5,8 +5,8 @@ import { openBaseModel } from '../model/base-model.ts';
 import { mergeAdapter } from '../model/merge.ts';
 import { EXIT, type ExitCode } from '../proto/operating-error.ts';
 import { ADAPTER_HELP, adapterDirectory } from './adapter-directory.ts';
-import { printJson, runCommand } from './command.ts';
-import { findModel, toStderr } from './find-model.ts';
+import { printJson, runCommand, toStderr } from './command.ts';
+import { findModel } from './find-model.ts';
 
 interface Flags {
   readonly model: string;

@@ -14,8 +14,8 @@ import { Learning, type RunConfig } from '../proto/run-config.ts';
 import { checkBudget, readRunFile, type SettledRunFile, settled, trainFiles } from '../settings/run-file.ts';
 import { ownLearning } from '../settings/worker-settings.ts';
 import { mechanismFor } from '../worker/privacy/privacy-budget.ts';
-import { printJson, runCommand, wholeNumber, withSettings } from './command.ts';
-import { findModel, toStderr } from './find-model.ts';
+import { printJson, runCommand, toStderr, wholeNumber, withSettings } from './command.ts';
+import { findModel } from './find-model.ts';
 import { bytes, columns, duration } from './format.ts';
 import {
   averagingBytes,

@@ -9,7 +9,7 @@ import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { writePeftCheckpoint } from '../trainer/store/checkpoint.ts';
 import { replayLog } from '../trainer/store/replay.ts';
 import { readRoundLog } from '../trainer/store/round-log.ts';
-import { printJson, runCommand, wholeNumber } from './command.ts';
+import { printJson, runCommand, toStderr, wholeNumber } from './command.ts';
 
 interface Flags {
   readonly log: string;
@@ -33,9 +33,7 @@ async function replay({ log, round, out, baseModel, json }: Flags): Promise<Exit
   if (out !== undefined && existsSync(out)) throw usageError(`--out ${out}: exists; name a new directory`);
   const contents = await readRoundLog(log);
   if (contents.tornBytes > 0)
-    process.stderr.write(
-      `onebyte: ${log}: left out ${contents.tornBytes} bytes of a frame that was not written whole\n`,
-    );
+    toStderr(`onebyte: ${log}: left out ${contents.tornBytes} bytes of a frame that was not written whole`);
   const { backend } = await selectBackend('auto', usableCores());
   try {
     const { config, replica, matrices } = await replayLog(contents, backend, round);

@@ -2,7 +2,7 @@
 import * as grpc from '@grpc/grpc-js';
 import { usageError } from '../proto/operating-error.ts';
 import type { ServiceAccess } from '../trainer/transport/service.ts';
-import { toStderr } from './find-model.ts';
+import { toStderr } from './command.ts';
 import { joinToken, refusePlain, type TlsFlags, tlsFiles } from './tls-flags.ts';
 
 /** What a trainer that listens on `host` asks of its peers. @throws OperatingError usage */

@@ -1,25 +1,24 @@
 /** `onebyte simulate`: a whole run on this machine, as real processes, with the test split evaluated before and after. */
 import { existsSync, realpathSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
 import { checkRows } from '../data/dataset.ts';
 import { usableCores } from '../platform/cores.ts';
 import { makeDirectories } from '../platform/make-directories.ts';
-import { runSimulation, type SimulationResult } from '../processes/simulation.ts';
-import { type Figures, lossText } from '../proto/evaluation.ts';
+import { runSimulation } from '../processes/simulation.ts';
+import type { Figures } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import { checkBudget, type RunFile, readRunFile, trainFiles } from '../settings/run-file.ts';
 import type { TrainerResult } from '../trainer/run-trainer.ts';
 import { bestOf } from '../trainer/store/checkpoint.ts';
 import { checkpointsOf } from '../trainer/store/open-run.ts';
-import type { KeptBudget } from '../worker/core/state.ts';
-import { standText } from '../worker/privacy/privacy-budget.ts';
-import { drainedCode, drainOnSignal, printJson, runCommand, wholeNumber, withSettings } from './command.ts';
-import { findModel, toStderr } from './find-model.ts';
-import { bytes, duration, percent, plural, ROW_LOSS } from './format.ts';
+import { drainedCode, drainOnSignal, printJson, runCommand, toStderr, wholeNumber, withSettings } from './command.ts';
+import { findModel } from './find-model.ts';
+import { plural, ROW_LOSS } from './format.ts';
 import { LiveView } from './live-view.ts';
 import { runDirectory, settle } from './run-directory.ts';
+import { summarise, summaryTable, type Tested } from './simulation-summary.ts';
 import { TestEvaluator } from './test-evaluator.ts';
 
 interface Flags {
@@ -57,31 +56,6 @@ export const simulateCommand = withSettings(
     `\n${ROW_LOSS}\nThe training loss is what the workers measured on their minibatches; the dev and the test loss are of other rows.\n\nExample:\n  onebyte simulate examples/tiny-reviews/run.yaml --workers 4 --out runs/first\n`,
   )
   .action((file: string, flags: Flags) => runCommand(() => simulate(file, flags)));
-
-/** What `--json` prints beside the trainer's result. */
-interface Summary extends Omit<TrainerResult, 'exitCode' | 'text'> {
-  readonly accuracyBefore: number | undefined;
-  readonly accuracyAfter: number | undefined;
-  /** Nats a row. */
-  readonly lossBefore: number | undefined;
-  readonly lossAfter: number | undefined;
-  /** Nats a token. */
-  readonly lossPerTokenBefore: number | undefined;
-  readonly lossPerTokenAfter: number | undefined;
-  readonly seconds: number;
-  /** The replica's digest in the trainer, then in every worker that saw the end. */
-  readonly replicaDigests: readonly string[];
-  readonly restarts: number;
-  /** Of the worker whose rows have told most, where workers have a privacy budget. */
-  readonly privacy?: (KeptBudget['stand'] & { readonly ledger: string }) | undefined;
-  /** The checkpoint that was best on the dev split and its test split, where it is not the last one. */
-  readonly best?: {
-    readonly checkpoint: string;
-    readonly accuracy: number | undefined;
-    readonly loss: number | undefined;
-    readonly lossPerToken: number | undefined;
-  };
-}
 
 /** Undefined where it is `last`, or where nothing was evaluated. */
 function bestCheckpoint(directory: string, last: string): string | undefined {
@@ -142,7 +116,7 @@ async function trainAndTest(
   };
   const before = test(run.adapter.from);
   /** The test split before and after a run that is done, and under its best checkpoint. */
-  const testEnd = async ({ checkpointDir }: TrainerResult) => {
+  const testEnd = async ({ checkpointDir }: TrainerResult): Promise<Tested> => {
     if (checkpointDir === undefined)
       throw new OperatingError(EXIT.internal, 'the run is done, and the trainer names no checkpoint of it');
     const best = bestCheckpoint(directory, checkpointDir);
@@ -186,22 +160,9 @@ async function trainAndTest(
     if (flags.json) printJson({ ...trainer, exitCode });
     return exitCode;
   }
-  const { best } = tests;
-  const [testedBefore, testedAfter, testedBest] = tests.figures;
-  const seconds = (performance.now() - started) / 1000;
-  const summary: Summary = {
-    ...summarise(result, testedBefore, testedAfter, seconds),
-    ...(best && {
-      best: {
-        checkpoint: best,
-        accuracy: testedBest?.accuracy,
-        loss: testedBest?.loss,
-        lossPerToken: testedBest?.lossPerToken,
-      },
-    }),
-  };
+  const summary = summarise(result, tests, (performance.now() - started) / 1000);
   if (flags.json) printJson(summary);
-  else process.stdout.write(table(summary, testedAfter !== undefined, flags.resume ? ' since this start' : ''));
+  else process.stdout.write(summaryTable(summary, evaluator !== undefined, flags.resume ? ' since this start' : ''));
   if (new Set(summary.replicaDigests).size > 1)
     throw new OperatingError(EXIT.internal, `the replicas differ: ${summary.replicaDigests.join(', ')}`);
   return EXIT.done;
@@ -226,68 +187,4 @@ async function prepare(
   makeDirectories(join(directory, 'logs'));
   writeFileSync(runFile, stringify(run));
   return { run, directory, runFile };
-}
-
-function summarise(
-  { trainer, workers, restarts, budget }: SimulationResult,
-  before: Figures | undefined,
-  after: Figures | undefined,
-  seconds: number,
-): Summary {
-  const { exitCode: _, text: __, ...counts } = trainer;
-  // A worker that was still catching up when the run ended does not hold its last adapter.
-  const atTheEnd = workers.filter(({ rounds }) => rounds === trainer.rounds);
-  return {
-    accuracyBefore: before?.accuracy,
-    accuracyAfter: after?.accuracy,
-    lossBefore: before?.loss,
-    lossAfter: after?.loss,
-    lossPerTokenBefore: before?.lossPerToken,
-    lossPerTokenAfter: after?.lossPerToken,
-    ...counts,
-    seconds,
-    replicaDigests: [trainer.replicaDigest, ...atTheEnd.flatMap(({ replicaDigest }) => replicaDigest ?? [])],
-    restarts,
-    ...(budget && { privacy: { ...budget.stand, ledger: budget.ledger } }),
-  };
-}
-
-/**
- * @param tested there is a test split
- * @param since what bytes are counted from, where it is not the beginning of the run
- */
-function table(s: Summary, tested: boolean, since: string): string {
-  const part = (x: number | undefined): string => (x === undefined ? '–' : percent(x));
-  const loss = (x: number | undefined, lossPerToken: number | undefined): string =>
-    lossText({ loss: x, lossPerToken }, 3);
-  const same = new Set(s.replicaDigests).size === 1;
-  const hasAccuracy = s.accuracyBefore !== undefined || s.accuracyAfter !== undefined;
-  const bestAccuracy = s.best?.accuracy === undefined ? '' : `accuracy ${percent(s.best.accuracy)}, `;
-  const rows: readonly (readonly [string, string | undefined])[] = [
-    ['test accuracy', hasAccuracy ? `${part(s.accuracyBefore)} before, ${part(s.accuracyAfter)} after` : undefined],
-    [
-      'test loss',
-      tested
-        ? `${loss(s.lossBefore, s.lossPerTokenBefore)} before, ${loss(s.lossAfter, s.lossPerTokenAfter)} after`
-        : undefined,
-    ],
-    ['rounds', `${s.rounds}`],
-    ['gradient bytes', `${s.gradients} applied${since && ' in all'}, ${s.payloadBytesUp} sent${since}`],
-    ['on the wire', `${bytes(s.wireBytesUp)} up, ${bytes(s.wireBytesDown)} down, all workers together${since}`],
-    ['privacy', s.privacy && `${standText(s.privacy)} spent, in all runs; ledger ${s.privacy.ledger}`],
-    ['time', duration(s.seconds)],
-    ['restarts', s.restarts > 0 ? `${s.restarts}` : undefined],
-    [
-      'replicas',
-      `${s.replicaDigests.length} ${same ? 'hold the same adapter' : 'DIFFER'}: ${s.adapterDigest.slice(0, 16)}…`,
-    ],
-    ['checkpoint', s.checkpointDir ?? '–'],
-    [
-      'best on dev',
-      s.best && `${s.best.checkpoint}${tested ? `: test ${bestAccuracy}loss ${lossText(s.best, 3)}` : ''}`,
-    ],
-    ['round log', s.roundLog],
-    ['page', `onebyte view ${dirname(s.roundLog)}`],
-  ];
-  return rows.map(([name, value]) => (value === undefined ? '' : `${name.padEnd(15)}${value}\n`)).join('');
 }

@@ -2,14 +2,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from 'commander';
 import { splitAddress } from '../platform/address.ts';
-import { lossText } from '../proto/evaluation.ts';
+import { figuresText, lossText } from '../proto/evaluation.ts';
 import type { GetStatusResponse, MemberStatus } from '../proto/gen/onebyte.ts';
 import { EXIT, type ExitCode, OperatingError } from '../proto/operating-error.ts';
 import { proxyNotice } from '../worker/transport/proxy.ts';
 import { ConnectionLost, connectTrainer } from '../worker/transport/trainer-client.ts';
 import { clientAccess } from './client-access.ts';
-import { drainOnSignal, printJson, runCommand } from './command.ts';
-import { bytes, columns, duration, percent, ROW_LOSS } from './format.ts';
+import { drainOnSignal, printJson, runCommand, toStderr } from './command.ts';
+import { bytes, columns, duration, ROW_LOSS } from './format.ts';
 import { type TlsFlags, withTlsFlags } from './tls-flags.ts';
 
 /** Time between two looks of --watch, ms. */
@@ -36,7 +36,7 @@ export const statusCommand = withTlsFlags(
 async function showStatus(address: string, flags: Flags): Promise<ExitCode> {
   const { signal } = drainOnSignal();
   const proxy = proxyNotice(address);
-  if (proxy !== undefined) process.stderr.write(`${proxy}\n`);
+  if (proxy !== undefined) toStderr(proxy);
   const trainer = connectTrainer(address, clientAccess(splitAddress(address).host, flags));
   let last: GetStatusResponse | undefined;
   try {
@@ -79,9 +79,8 @@ function statusTable(status: GetStatusResponse): string {
     lines.push(`training loss ${lossText({ loss, lossPerToken }, 4)}`);
   }
   if (evaluation) {
-    const { round: at, accuracy: part, loss, lossPerToken } = evaluation;
-    const accuracy = part === undefined ? '' : `, accuracy ${percent(part)}`;
-    lines.push(`dev loss ${lossText({ loss, lossPerToken }, 4)}${accuracy} at round ${at}`);
+    const { round: at, loss, lossPerToken, accuracy } = evaluation;
+    lines.push(`dev loss ${figuresText({ loss, lossPerToken, accuracy }, 4)} at round ${at}`);
   }
   const order = ['disconnected', 'joining', 'active'];
   const members = [...status.members].sort(

@@ -4,14 +4,13 @@ import { join, resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { makeDirectories } from '../platform/make-directories.ts';
 import { childFailure, startChild } from '../processes/child-process.ts';
-import { figuresOf, lossText } from '../proto/evaluation.ts';
+import { figuresOf, lossText, percent } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { readRunFile, trainFiles } from '../settings/run-file.ts';
 import { roundLogFile } from '../trainer/store/open-run.ts';
 import { readRoundLog } from '../trainer/store/round-log.ts';
-import { drainOnSignal, printJson, runCommand, settingFlags, wholeNumber, withSettings } from './command.ts';
-import { toStderr } from './find-model.ts';
-import { columns, percent, plural, ROW_LOSS } from './format.ts';
+import { drainOnSignal, printJson, runCommand, settingFlags, toStderr, wholeNumber, withSettings } from './command.ts';
+import { columns, plural, ROW_LOSS } from './format.ts';
 import { runDirectory } from './run-directory.ts';
 import { advice, type Trial } from './sweep-advice.ts';
 

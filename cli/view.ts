@@ -1,17 +1,14 @@
 /** `onebyte view`: the page of a run that is over, from its run directory. */
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
-import { parseRunConfig } from '../proto/run-config.ts';
+import type { RunConfig } from '../proto/run-config.ts';
 import { TrainerSettings } from '../settings/trainer-settings.ts';
 import { startDashboard } from '../trainer/dashboard/server.ts';
 import { observe, type RunHistory } from '../trainer/metrics/history.ts';
 import { type PastRun, readPastRun } from '../trainer/metrics/metrics-file.ts';
-import { roundLogFile } from '../trainer/store/open-run.ts';
-import { readRoundLog } from '../trainer/store/round-log.ts';
-import { drainOnSignal, printJson, runCommand } from './command.ts';
+import { drainOnSignal, printJson, runCommand, toStderr } from './command.ts';
 import { describeRun } from './run-metrics.ts';
 
 interface Flags {
@@ -29,10 +26,8 @@ export const viewCommand = new Command('view')
 
 async function view(directory: string, { listen, json }: Flags): Promise<ExitCode> {
   const drain = drainOnSignal();
-  const log = roundLogFile(directory);
-  if (!existsSync(log)) throw usageError(`${directory}: no run directory, it holds no round.log`);
   const dashboard = await startDashboard(listen, await pastHistory(directory));
-  process.stderr.write(`dashboard: ${dashboard.url}\n`);
+  toStderr(`dashboard: ${dashboard.url}`);
   if (json) printJson({ url: dashboard.url });
   if (!drain.signal.aborted) await once(drain.signal, 'abort');
   await dashboard.close();
@@ -41,11 +36,11 @@ async function view(directory: string, { listen, json }: Flags): Promise<ExitCod
 
 /** The history of the run as its files tell it. Nothing is written. */
 async function pastHistory(directory: string): Promise<RunHistory> {
-  const past = await readPastRun(directory);
-  const { history, damage } = past;
-  if (damage !== undefined) process.stderr.write(`${damage}; the page shows what the round log knows\n`);
-  history.run ??= await describeFromLog(directory, past);
-  for (const line of past.missing) observe(history, line);
+  const { history, damage, missing, config } = await readPastRun(directory);
+  if (config === undefined) throw usageError(`${directory}: no run directory, it holds no round.log`);
+  if (damage !== undefined) toStderr(`${damage}; the page shows what the round log knows`);
+  history.run ??= describeFromLog(directory, config, missing);
+  for (const line of missing) observe(history, line);
   if (history.state !== 'ended') {
     history.state = 'ended';
     history.text = 'as the run directory tells it; no trainer said how it ended';
@@ -54,9 +49,7 @@ async function pastHistory(directory: string): Promise<RunHistory> {
 }
 
 /** Where metrics.jsonl is gone: the trainer's settings are not in the log, and their defaults would mislead. */
-async function describeFromLog(directory: string, { missing }: PastRun): Promise<RunHistory['run']> {
-  const file = roundLogFile(directory);
-  const config = parseRunConfig((await readRoundLog(file)).header.runConfig, file);
+function describeFromLog(directory: string, config: RunConfig, missing: PastRun['missing']): RunHistory['run'] {
   const rounds = missing.filter(({ kind }) => kind === 'round').length;
   const described = describeRun(directory, { config, settings: TrainerSettings.parse({}), rounds, devRows: 0 });
   const { trainer: _, ...known } = described.config;

@@ -8,20 +8,11 @@ import type { Refused } from '../model/rust-tokenizer.ts';
 import type { TokenRow } from '../model/token-row.ts';
 import { type EncodedRow, encodeRows, loadTokenizer, type TextRow, type Tokenizer } from '../model/tokenizer.ts';
 import { usageError } from '../proto/operating-error.ts';
+import type { DataRules } from '../proto/run-config.ts';
 import { readJsonl } from './jsonl.ts';
 import { inShard } from './order.ts';
 import type { TextExample } from './text-example.ts';
-import { readTsv, type TsvRules } from './tsv.ts';
-
-/** What changes the meaning of a byte: the run config's `data`. */
-export interface DatasetRules extends TsvRules {
-  /**
-   * Tokens of a row. Of a longer one the prompt loses its left end, but not the special tokens that the tokenizer puts first; plain text
-   * and chats lose their right end.
-   */
-  readonly maxLength: number;
-  readonly appendEos: boolean;
-}
+import { readTsv } from './tsv.ts';
 
 export interface Example {
   /** In the file, from 1. */
@@ -49,7 +40,7 @@ export interface Dataset {
 const MAX_ROWS = 2 ** 24;
 
 /** The rows of `file` as text: at least one. @throws as `readDataset` of a malformed row, or of none */
-function* textRows(file: string, rules: TsvRules): Generator<TextExample> {
+function* textRows(file: string, rules: DataRules): Generator<TextExample> {
   let rows = 0;
   for (const row of rowsOf(file, rules)) {
     rows++;
@@ -58,14 +49,14 @@ function* textRows(file: string, rules: TsvRules): Generator<TextExample> {
   if (rows === 0) throw usageError(`${file}: no rows`);
 }
 
-function rowsOf(file: string, rules: TsvRules): Generator<TextExample> {
+function rowsOf(file: string, rules: DataRules): Generator<TextExample> {
   const ending = extname(file).toLowerCase();
   if (ending === '.tsv') return readTsv(file, rules, '\t');
   return ending === '.csv' ? readTsv(file, rules, ',') : readJsonl(file);
 }
 
 /** Finds the faults of a data file that need no tokenizer to be seen, before a model is loaded. @throws as `readDataset` */
-export function checkRows(file: string, rules: TsvRules): void {
+export function checkRows(file: string, rules: DataRules): void {
   for (const _ of textRows(file, rules));
 }
 
@@ -81,7 +72,7 @@ const BATCH_CHARACTERS = 2 ** 18;
 export async function readDataset(
   files: string | readonly string[],
   tokenizer: Tokenizer,
-  rules: DatasetRules,
+  rules: DataRules,
   { shard, shards } = { shard: 0, shards: 1 },
 ): Promise<Dataset> {
   const examples: Example[] = [];
@@ -112,7 +103,7 @@ export async function readDataset(
 export async function countRows(
   files: Parameters<typeof readDataset>[0],
   directory: string,
-  rules: DatasetRules,
+  rules: DataRules,
 ): Promise<number> {
   const tokenizer = await loadTokenizer(directory);
   try {
@@ -147,7 +138,7 @@ function fitExample(
   file: string,
   { line, row, right, classified }: TextExample,
   encoded: readonly EncodedRow[] | Refused,
-  rules: DatasetRules,
+  rules: DataRules,
 ): Example {
   const fail = (reason: string): Error => usageError(`${file}:${line}: ${reason}`);
   if ('refused' in encoded) throw fail(encoded.refused);
@@ -171,12 +162,12 @@ interface Fitted {
 
 type Fail = (reason: string) => Error;
 
-/** Keeps the right end, where the completion is. */
+/** Keeps the right end, where the completion is, and the special tokens that the tokenizer puts first. */
 function fitCompletion(
   fail: Fail,
   option: string,
   { ids, labels, leading }: EncodedRow,
-  { maxLength }: DatasetRules,
+  { maxLength }: DataRules,
 ): Fitted {
   const completion = labels.length;
   const shown = JSON.stringify(option.slice(0, 80));
@@ -195,7 +186,7 @@ function fitCompletion(
 }
 
 /** Keeps the left end, without which the rest is no beginning of a text or of a chat. */
-function fitStart(fail: Fail, { ids, labels }: EncodedRow, { maxLength }: DatasetRules): Fitted {
+function fitStart(fail: Fail, { ids, labels }: EncodedRow, { maxLength }: DataRules): Fitted {
   // Nothing comes before the first token, so it cannot be predicted.
   const row = { ids: ids.slice(0, maxLength), labels: labels.filter((label) => label > 0 && label < maxLength) };
   if (row.labels.length === 0)

@@ -2,15 +2,8 @@
 
 import { readLines } from '../platform/lines.ts';
 import { usageError } from '../proto/operating-error.ts';
+import type { DataRules } from '../proto/run-config.ts';
 import type { TextExample } from './text-example.ts';
-
-/** How a row of columns becomes a prompt and its options; the run file's `data`. */
-export interface TsvRules {
-  /** The prompt, each column's name in braces: `{sentence} It was`. */
-  readonly template?: string | undefined;
-  /** The completion of label 0, 1 …: `[" terrible", " great"]`. */
-  readonly verbalizers?: readonly string[] | undefined;
-}
 
 const LABEL = 'label';
 /** Lines that a cell may hold. */
@@ -25,8 +18,8 @@ const COLUMN = /\{([^{}]*)\}/g;
  */
 export function* readTsv(
   file: string,
-  { template, verbalizers }: TsvRules,
-  separator: '\t' | ',' = '\t',
+  { template, verbalizers }: DataRules,
+  separator: '\t' | ',',
 ): Generator<TextExample> {
   if (template === undefined || verbalizers === undefined)
     throw usageError(

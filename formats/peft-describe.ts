@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { AdapterDescription, type LinearModule } from '../proto/adapter.ts';
 import { usageError } from '../proto/operating-error.ts';
-import { adapterModules, isAllLinear, patternFinder, type Targets, targetMatcher } from './peft-targets.ts';
+import { adapterModules, isAllLinear, type Targets, targetMatcher } from './peft-targets.ts';
 
 export interface AdapterSettings {
   /** What adapter_config.json shall call the base model. */
@@ -13,9 +13,6 @@ export interface AdapterSettings {
   readonly targets: Targets;
   /** Default false. */
   readonly useRslora?: boolean;
-  /** Default none. */
-  readonly rankPattern?: Readonly<Record<string, number>>;
-  readonly alphaPattern?: Readonly<Record<string, number>>;
   /** Default both. */
   readonly train?: AdapterDescription['train'];
 }
@@ -25,7 +22,7 @@ export interface AdapterSettings {
  * "all-linear" becomes the list of the layers' last names, as PEFT itself saves it.
  * @param linearModules the base model's, in θ's order
  * @param fanInFanOut the base stores its weights `[fanIn, fanOut]`
- * @throws OperatingError (usage) where a target or a pattern matches no layer
+ * @throws OperatingError (usage) where a target matches no layer
  */
 export function describeAdapter(
   settings: AdapterSettings,
@@ -34,31 +31,18 @@ export function describeAdapter(
 ): AdapterDescription {
   const { baseModel, rank, alpha, targets, useRslora = false, train = 'both' } = settings;
   const targetModules = isAllLinear(targets) ? lastNames(linearModules) : targets;
-  const rules = {
-    rank,
-    alpha,
-    useRslora,
-    rankPattern: { ...settings.rankPattern },
-    alphaPattern: { ...settings.alphaPattern },
-  };
+  const rules = { rank, alpha, useRslora, rankPattern: {}, alphaPattern: {} };
   const named = targetMatcher(targetModules);
-  const adapted = linearModules.filter(({ name }) => named(name));
   const choices = `the base model's linear layers end in ${lastNames(linearModules).join(', ')}`;
   for (const target of Array.isArray(targetModules) ? targetModules.map((target) => [target]) : [targetModules]) {
     const alone = targetMatcher(target);
     if (!linearModules.some(({ name }) => alone(name)))
       throw usageError(`adapter target ${JSON.stringify([target].flat()[0])} matches no layer; ${choices}`);
   }
-  for (const [key, patterns] of [
-    ['rankPattern', rules.rankPattern],
-    ['alphaPattern', rules.alphaPattern],
-  ] as const)
-    for (const [pattern, value] of Object.entries(patterns)) {
-      const find = patternFinder({ [pattern]: value });
-      if (!adapted.some(({ name }) => find(name) !== undefined))
-        throw usageError(`adapter ${key} ${JSON.stringify(pattern)} matches no adapted layer; ${choices}`);
-    }
-  const modules = adapterModules(adapted, rules);
+  const modules = adapterModules(
+    linearModules.filter(({ name }) => named(name)),
+    rules,
+  );
   const description = AdapterDescription.safeParse({ baseModel, ...rules, targetModules, fanInFanOut, train, modules });
   if (!description.success) throw usageError(`adapter: ${z.prettifyError(description.error)}`);
   return description.data;

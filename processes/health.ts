@@ -1,7 +1,7 @@
 /** The standard gRPC health service on a plaintext port of its own: what Kubernetes probes ask. It tells nothing else. */
 import type { Socket } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
-import { type ConnectionLimits, startListener } from '../trainer/transport/listener.ts';
+import { type ConnectionLimits, startListener } from '../platform/listener.ts';
 
 /** The service name to ask for readiness; the empty name answers for liveness. */
 export const READY_SERVICE = 'ready';

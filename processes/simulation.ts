@@ -147,37 +147,21 @@ class Simulation {
 
   private trainerArguments(): string[] {
     const { runFile, directory, rounds, decayRounds } = this.options;
-    const decay = decayRounds === undefined ? [] : ['--decay-rounds', String(decayRounds)];
-    const listen = this.listening === undefined ? [] : ['--listen', this.listening];
-    const dashboard = this.dashboard === undefined ? [] : ['--dashboard', this.dashboard];
     return [
-      'trainer',
-      runFile,
-      '--resume',
-      '--out',
-      directory,
-      '--rounds',
-      String(rounds),
-      ...decay,
-      ...listen,
-      ...dashboard,
+      ...['trainer', runFile, '--resume', '--out', directory, '--rounds', String(rounds)],
+      ...(decayRounds === undefined ? [] : ['--decay-rounds', String(decayRounds)]),
+      ...(this.listening === undefined ? [] : ['--listen', this.listening]),
+      ...(this.dashboard === undefined ? [] : ['--dashboard', this.dashboard]),
     ];
   }
 
   private workerArguments(i: number, address: string): string[] {
+    const { runFile, directory, threads, worker } = this.options;
     return [
-      'worker',
-      this.options.runFile,
-      '--trainer',
-      address,
-      '--number',
-      String(i),
+      ...['worker', runFile, '--trainer', address, '--number', String(i), '--threads', String(threads)],
       // One that is killed goes on at once, not after its lease.
-      '--identity',
-      join(this.options.directory, 'logs', `worker-${i}.identity`),
-      '--threads',
-      String(this.options.threads),
-      ...deviceFlags(i, this.options.worker, nvidiaGpus),
+      ...['--identity', join(directory, 'logs', `worker-${i}.identity`)],
+      ...deviceFlags(i, worker, nvidiaGpus),
     ];
   }
 

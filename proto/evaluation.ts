@@ -47,6 +47,13 @@ export function lossText({ loss, lossPerToken }: Omit<Figures, 'accuracy'>, digi
   return `${loss.toFixed(digits)} a row${lossPerToken === undefined ? '' : `, ${lossPerToken.toFixed(digits)} a token`}`;
 }
 
+/** 0.852 → "85.2 %": a part of the rows. */
+export const percent = (part: number): string => `${(100 * part).toFixed(1)} %`;
+
+/** The loss, and the accuracy where there is one. */
+export const figuresText = ({ accuracy, ...losses }: Figures, digits: number): string =>
+  `${lossText(losses, digits)}${accuracy === undefined ? '' : `, accuracy ${percent(accuracy)}`}`;
+
 /** More right answers, then less loss; an evaluation without a finite loss is never better. */
 export function isBetter(a: Evaluation, b: Evaluation | undefined): boolean {
   const [one, other] = [figuresOf(a), b && figuresOf(b)];

@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import { RunFile } from '../settings/run-file.ts';
+import { NEW_ADAPTER, RunFile } from '../settings/run-file.ts';
 
 interface Schema {
   readonly description?: string;
@@ -20,10 +20,7 @@ const EXAMPLES: { readonly [key: string]: string } = {
   'data.shards': '4',
   'data.template': '"{sentence} It was"',
   'data.verbalizers': '[" terrible", " great"]',
-  'adapter.rank': '8',
-  'adapter.alpha': '16',
-  'adapter.targets': 'all-linear',
-  'adapter.rslora': 'false',
+  ...Object.fromEntries(Object.entries(NEW_ADAPTER).map(([key, value]) => [`adapter.${key}`, String(value)])),
   'adapter.from': 'adapters/earlier',
   'learning.decayRounds': '100',
   'learning.directionStripes': '16',

@@ -3,7 +3,7 @@
  * its level, and the fields of its line in metrics.jsonl. A new kind of report needs a row here and nothing elsewhere.
  */
 import { z } from 'zod';
-import { lossText } from '../proto/evaluation.ts';
+import { figuresText, lossText } from '../proto/evaluation.ts';
 import type { Report } from './core/state.ts';
 
 /** A report without the detail that only the metrics need. */
@@ -29,8 +29,6 @@ const count = z.number().min(0);
 /** `worker 3`, with the name where it says more than that. */
 const who = ({ worker, name }: { worker: number; name: string }): string =>
   name === '' || name === `worker-${worker}` ? `worker ${worker}` : `worker ${worker} (${name})`;
-
-const percent = (part: number): string => `${(100 * part).toFixed(1)} %`;
 
 export const REPORT_KINDS = {
   joined: {
@@ -68,8 +66,8 @@ export const REPORT_KINDS = {
   },
   evaluation: {
     level: 'info',
-    text: ({ round, accuracy, best, ...losses }) =>
-      `round ${round}: dev loss ${lossText(losses, 4)}${accuracy === undefined ? '' : `, accuracy ${percent(accuracy)}`}${best ? ' (best)' : ''}`,
+    text: ({ round, best, ...figures }) =>
+      `round ${round}: dev loss ${figuresText(figures, 4)}${best ? ' (best)' : ''}`,
     line: undefined,
   },
   worse: {

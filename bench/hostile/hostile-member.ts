@@ -2,7 +2,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import seedrandom from 'seedrandom';
 import type { TrainerMessage } from '../../proto/gen/onebyte.ts';
-import type { RunConfig } from '../../proto/run-config.ts';
 import { ATTACKS } from './attacks.ts';
 import { HostilePeer } from './hostile-peer.ts';
 
@@ -12,8 +11,6 @@ const RETRY_MS = 300;
 export interface HostileMemberOptions {
   readonly name: string;
   readonly address: string;
-  /** The trainer's. */
-  readonly config: RunConfig;
   /** Names of the honest workers. */
   readonly honest: readonly string[];
   /** Number of the attack that it begins with; the others follow in their order. */
@@ -29,17 +26,16 @@ export interface HostileMemberOptions {
 
 /** Resolves when it has left. */
 export async function hostileMember(options: HostileMemberOptions): Promise<void> {
-  const { address, config, signal } = options;
-  const peer = new HostilePeer(address, config);
+  const peer = new HostilePeer(options.address);
   const random = seedrandom(`hostile/${options.name}`);
   const memory: Memory = { secret: Buffer.alloc(0) };
-  for (let turn = options.first; !signal.aborted; turn++) {
+  for (let turn = options.first; !options.signal.aborted; turn++) {
     const [attack, act] = ATTACKS[turn % ATTACKS.length]!;
     options.onTurn?.(attack);
     // A signal of AbortSignal.timeout that nothing but AbortSignal.any holds is collected before it fires.
     const turnOver = new AbortController();
     const timer = setTimeout(() => turnOver.abort(), options.turnMs);
-    const over = AbortSignal.any([signal, turnOver.signal]);
+    const over = AbortSignal.any([options.signal, turnOver.signal]);
     while (!over.aborted) {
       await live(options, peer, memory, random, act, over).catch(() => {});
       // It was refused, the trainer is away, or its turn is over.
@@ -57,16 +53,17 @@ interface Memory {
 
 /** One membership. @throws where there is no welcome */
 async function live(
-  { name, config, honest, onMessage, signal }: HostileMemberOptions,
+  { name, honest, onMessage, signal }: HostileMemberOptions,
   peer: HostilePeer,
   memory: Memory,
   random: () => number,
   act: (typeof ATTACKS)[number][1],
   over: AbortSignal,
 ): Promise<void> {
+  const { directions } = (await peer.config()).learning;
   const member = await peer.joinReady(name, { resumeSecret: memory.secret });
   memory.secret = Buffer.from(member.welcome.resumeSecret);
-  const scene = { peer, member, honest, directions: config.learning.directions, random };
+  const scene = { peer, member, honest, directions, random };
   const welcome = { $case: 'welcome', value: member.welcome } as const;
   const end = (): void => {
     if (signal.aborted) member.send({ $case: 'leave', value: { reason: 'it has tried all it can' } });

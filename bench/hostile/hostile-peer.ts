@@ -1,6 +1,6 @@
 /** A connection to a trainer for members that lie: on the real protocol they say what they like, and hear what they are told. */
 import type { Hello, TrainerMessage, Welcome, WorkerMessage } from '../../proto/gen/onebyte.ts';
-import { canonicalJson, type RunConfig, runConfigSha256 } from '../../proto/run-config.ts';
+import { canonicalJson, parseRunConfig, type RunConfig, runConfigSha256 } from '../../proto/run-config.ts';
 import { connectTrainer, nextMessage, type TrainerConnection } from '../../worker/transport/trainer-client.ts';
 
 type Message = NonNullable<WorkerMessage['message']>;
@@ -18,12 +18,16 @@ export interface HostileMember {
 
 export class HostilePeer {
   private readonly connection: TrainerConnection;
-  private readonly config: RunConfig;
+  private configJson: string | undefined;
 
-  /** @param config the trainer's */
-  constructor(address: string, config: RunConfig) {
+  constructor(address: string) {
     this.connection = connectTrainer(address, { tls: undefined, joinToken: undefined });
-    this.config = config;
+  }
+
+  /** The trainer's. */
+  async config(): Promise<RunConfig> {
+    this.configJson ??= await this.connection.runConfig();
+    return parseRunConfig(this.configJson, 'the trainer');
   }
 
   close(): void {
@@ -32,9 +36,9 @@ export class HostilePeer {
 
   /** Says hello as `name`; all its members share the connection. @throws what the trainer refuses with */
   async join(name: string, more: Partial<Hello> = {}): Promise<HostileMember> {
+    const sha256 = runConfigSha256(canonicalJson(await this.config()));
     const stream = this.connection.join();
-    const runConfig = runConfigSha256(canonicalJson(this.config));
-    const hello = { name, resumeSecret: Buffer.alloc(0), runConfigSha256: runConfig, ...more };
+    const hello = { name, resumeSecret: Buffer.alloc(0), runConfigSha256: sha256, ...more };
     stream.send({ $case: 'hello', value: hello });
     const first = await nextMessage(stream);
     if (first?.$case !== 'welcome') throw new Error(`expected a welcome, got ${first?.$case}`);

@@ -9,12 +9,9 @@ import { ATTACKS } from '../../bench/hostile/attacks.ts';
 import { hostileMember } from '../../bench/hostile/hostile-member.ts';
 import { mean } from '../../bench/statistics.ts';
 import type { TrainerMessage } from '../../proto/gen/onebyte.ts';
-import { parseRunConfig } from '../../proto/run-config.ts';
 import { addressOf, lastJson, runOnebyte, tinyReviews } from '../../test/support/onebyte.ts';
-import { PLAIN } from '../../test/support/protocol-worker.ts';
 import { roundLogFile } from '../../trainer/store/open-run.ts';
 import { readRoundLog, recordsOf } from '../../trainer/store/round-log.ts';
-import { connectTrainer } from '../../worker/transport/trainer-client.ts';
 import { Heard } from './heard.ts';
 import { Survivor, sizeOf, startTrainer, startWorker, workerName } from './processes.ts';
 
@@ -80,15 +77,11 @@ async function trouble(trainer: Survivor, workers: readonly Survivor[]): Promise
 }
 
 /** Two hostile members, half of all attacks apart. @returns what makes them leave */
-async function attack(address: string): Promise<() => Promise<void>> {
+function attack(address: string): () => Promise<void> {
   const leave = new AbortController();
-  const connection = connectTrainer(address, PLAIN);
-  const config = parseRunConfig(await connection.runConfig(), address);
-  connection.close();
   const honest = Array.from({ length: WORKERS }, (_, i) => workerName(i));
   const common = {
     address,
-    config,
     honest,
     turnMs: TURN_MS,
     signal: leave.signal,
@@ -172,7 +165,7 @@ async function soak(): Promise<string[]> {
   // The number that a worker asks for is its own from its first contribution on.
   await trainer.running.line(/"round":20\b/);
   say(`trainer at ${listen}`);
-  const leave = await attack(listen);
+  const leave = attack(listen);
   const sizes = await Promise.race([trouble(trainer, workers), ended]);
   const ends = await finish(trainer, workers, listen);
   await leave();

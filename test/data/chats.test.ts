@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { type DatasetRules, readDataset } from '../../data/dataset.ts';
+import { readDataset } from '../../data/dataset.ts';
 import { readJsonl } from '../../data/jsonl.ts';
 import type { TokenRow } from '../../model/token-row.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
+import type { DataRules } from '../../proto/run-config.ts';
 import { goldenFiles, tinyReviews } from '../support/onebyte.ts';
 import { rowsFile } from '../support/rows-file.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -19,7 +20,7 @@ const llama = await loadTokenizer(join(goldenFiles, 'models/llama'));
 after(() => {
   for (const each of [tokenizer, withoutTemplate, llama]) each.close();
 });
-const RULES: DatasetRules = { maxLength: 256, appendEos: false };
+const RULES: DataRules = { maxLength: 256, appendEos: false };
 
 const idsOf = async (of: Tokenizer, text: string) => (await of.encode([text]))[0]!.ids;
 

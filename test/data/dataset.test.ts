@@ -4,11 +4,12 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import seedrandom from 'seedrandom';
-import { type Dataset, type DatasetRules, readDataset } from '../../data/dataset.ts';
+import { type Dataset, readDataset } from '../../data/dataset.ts';
 import { readTsv } from '../../data/tsv.ts';
 import { completionRow } from '../../model/token-row.ts';
 import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
+import type { DataRules } from '../../proto/run-config.ts';
 import { mutated } from '../support/mutate.ts';
 import { goldenFiles, tinyReviews } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -23,7 +24,7 @@ after(() => {
 const idsOf = async (text: string) => (await tiny.encode([text]))[0]?.ids;
 const encodeRow = async (tokenizer: Tokenizer, prompt: string, completion: string) =>
   ((await encodeRows(tokenizer, [{ prompt, options: [completion] }]))[0] as EncodedRow[])[0]!;
-const RULES: DatasetRules = { maxLength: 64, appendEos: false };
+const RULES: DataRules = { maxLength: 64, appendEos: false };
 const SST2 = { ...RULES, template: '{sentence} It was', verbalizers: [' terrible', ' great'] };
 
 function dataFile(content: string | Uint8Array, name = 'rows.jsonl'): string {

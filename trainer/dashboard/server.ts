@@ -3,10 +3,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import { joinAddress, splitAddress } from '../../platform/address.ts';
 import { freeDescriptors } from '../../platform/descriptors.ts';
+import { listen } from '../../platform/listener.ts';
 import type { RunHistory } from '../metrics/history.ts';
 import { createExposition } from '../metrics/prometheus.ts';
 import type { MetricsSink } from '../metrics/run-metrics.ts';
-import { listen } from '../transport/listen.ts';
 import { isAllowedHost } from './allowed-hosts.ts';
 import { EventStream, MAX_PAGES } from './event-stream.ts';
 import { type PageFile, readPageFiles } from './page-files.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { learningRuleOf } from '../../kernels/run-replica.ts';
 import { readLines } from '../../platform/lines.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
-import { parseRunConfig } from '../../proto/run-config.ts';
+import { parseRunConfig, type RunConfig } from '../../proto/run-config.ts';
 import { roundLogFile } from '../store/open-run.ts';
 import { readRoundLog } from '../store/round-log.ts';
 import { backfill } from './backfill.ts';
@@ -34,17 +34,19 @@ export interface PastRun {
   readonly damage: string | undefined;
   /** Lines that the round log knows of and metrics.jsonl does not; not yet in `history`. */
   readonly missing: readonly MetricsLine[];
+  /** Of the round log; undefined where there is none. */
+  readonly config: RunConfig | undefined;
 }
 
 /** What is known of the run in `directory`: nothing, where there is none. @throws OperatingError for a damaged round log */
 export async function readPastRun(directory: string): Promise<PastRun> {
   const { history, bytes, evaluations, damage } = readHistory(metricsFile(directory));
-  if (!existsSync(roundLogFile(directory))) return { history, bytes, damage, missing: [] };
+  if (!existsSync(roundLogFile(directory))) return { history, bytes, damage, missing: [], config: undefined };
   const { header, frames } = await readRoundLog(roundLogFile(directory));
   const config = parseRunConfig(header.runConfig, roundLogFile(directory));
   const noted = { round: history.round, evaluations: new Set(evaluations), workers: history.workers };
   const missing = backfill(frames, learningRuleOf(config), config.data.shards, noted, history.updatedAt ?? 0);
-  return { history, bytes, damage, missing };
+  return { history, bytes, damage, missing, config };
 }
 
 /** @returns `evaluations`: their rounds; those of the history are thinned */

@@ -1,9 +1,9 @@
 /** The Join streams of a trainer: each says hello first, once and soon, is read no faster than handled, and reads what it is sent. */
 import type { ServerDuplexStream } from '@grpc/grpc-js';
+import type { Listener, Peer } from '../../platform/listener.ts';
 import type { WorkerMessage } from '../../proto/gen/onebyte.ts';
 import type { StreamId } from '../core/state.ts';
 import { exhausted, type GrpcStatus, statusOfRefusal, timedOut } from './grpc-status.ts';
-import type { Listener, Peer } from './listener.ts';
 import type { ServiceLimits } from './service-limits.ts';
 
 /** Records are encoded once for all streams, so what is written is bytes. */

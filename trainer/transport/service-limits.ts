@@ -1,19 +1,15 @@
 /** What one peer, and all of them together, may take of a trainer. Numbers of the protocol itself are in proto/limits.ts. */
+import type { ConnectionLimits } from '../../platform/listener.ts';
 import { SLOW_LINE_MS } from '../../proto/limits.ts';
 
-export interface ServiceLimits {
-  /** Connections of all peers; a newcomer beyond it takes the place of the oldest without a worker, or is turned away. */
-  readonly connections: number;
-  /** The same for one address. */
-  readonly connectionsPerAddress: number;
+/** A connection is held by the workers that joined on it. */
+export interface ServiceLimits extends ConnectionLimits {
   /** Calls at once on one connection. */
   readonly callsPerConnection: number;
   /** Join streams without a welcome; one more ends the oldest of them. */
   readonly strangers: number;
   /** How long a join stream may wait before its hello, ms. */
   readonly helloTimeoutMs: number;
-  /** How long a connection may stay without a worker on it, ms: also the limit of its TLS handshake. */
-  readonly idleConnectionMs: number;
   /** Messages of one stream that wait to be handled; then nothing more of it is read. */
   readonly unhandledMessages: number;
   /** Bytes that wait to be read on one connection; then it is closed. */

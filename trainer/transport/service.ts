@@ -2,6 +2,7 @@
 import * as grpc from '@grpc/grpc-js';
 import { isLoopback } from '../../platform/address.ts';
 import { freeDescriptors } from '../../platform/descriptors.ts';
+import { addressOf, type Listener, type Peer, startListener } from '../../platform/listener.ts';
 import {
   type GetRunConfigRequest,
   type GetRunConfigResponse,
@@ -17,7 +18,6 @@ import { MAX_WORKER_MESSAGE_BYTES } from '../../proto/limits.ts';
 import type { Refusal, StreamId } from '../core/state.ts';
 import { INTERNAL, statusOfRefusal, UNAUTHENTICATED } from './grpc-status.ts';
 import { type JoinCall, type JoinHandlers, JoinStreams } from './join-streams.ts';
-import { addressOf, type Listener, type Peer, startListener } from './listener.ts';
 import { type ServiceLimits, serviceLimitsFor } from './service-limits.ts';
 import { snapshotSender } from './snapshot-sender.ts';
 

@@ -1,10 +1,10 @@
 /** Sends snapshots in chunks, few at once, to peers that read them. */
 import type { ServerWritableStream } from '@grpc/grpc-js';
+import { addressOf, type Listener, type Peer } from '../../platform/listener.ts';
 import type { GetSnapshotRequest, SnapshotChunk } from '../../proto/gen/onebyte.ts';
 import { SNAPSHOT_CHUNK_BYTES } from '../../proto/limits.ts';
 import { type Allowances, takeOne } from '../core/allowance.ts';
 import { exhausted, INTERNAL } from './grpc-status.ts';
-import { addressOf, type Listener, type Peer } from './listener.ts';
 import type { ServiceLimits } from './service-limits.ts';
 
 type SnapshotCall = ServerWritableStream<GetSnapshotRequest, SnapshotChunk>;
@@ -30,7 +30,7 @@ interface Sending {
 export function snapshotSender(
   limits: ServiceLimits,
   snapshot: () => Promise<Uint8Array>,
-  listener: () => Pick<Listener, 'hasWorker' | 'drop'>,
+  listener: () => Pick<Listener, 'isHeld' | 'drop'>,
   nowMs: () => number = () => performance.now(),
 ): (call: SnapshotCall) => Promise<void> {
   /** Oldest first. */
@@ -39,7 +39,7 @@ export function snapshotSender(
 
   /** Why `one` has to come again; undefined: there is room. */
   const refusal = ({ peer, address }: Sending): string | undefined => {
-    const { hasWorker, drop } = listener();
+    const { isHeld, drop } = listener();
     const of = (is: (one: Sending) => boolean): Sending[] => [...active].filter(is);
     if (of((one) => one.peer === peer).length >= limits.snapshotsPerConnection)
       return `${limits.snapshotsPerConnection} snapshots are being sent on this connection; come again`;
@@ -47,11 +47,11 @@ export function snapshotSender(
       [`connection ${peer}`, OF_CONNECTION],
       [`workers ${address}`, OF_ADDRESS],
     ] as const;
-    const askers = hasWorker(peer) ? ofWorkers : ([[`strangers ${address}`, OF_STRANGERS]] as const);
+    const askers = isHeld(peer) ? ofWorkers : ([[`strangers ${address}`, OF_STRANGERS]] as const);
     if (!takeOne(allowances, askers, nowMs())) return `too many snapshots for ${address}; come again`;
     const isAddressFull = of((one) => one.address === address).length >= limits.snapshotsPerAddress;
     if (!isAddressFull && active.size < limits.snapshots) return undefined;
-    const [oldest] = of((one) => !hasWorker(one.peer) && (!isAddressFull || one.address === address));
+    const [oldest] = of((one) => !isHeld(one.peer) && (!isAddressFull || one.address === address));
     if (!oldest) return `${active.size} snapshots are being sent; come again`;
     for (const one of of(({ peer: other }) => other === oldest.peer)) active.delete(one);
     drop(oldest.peer);

@@ -1,7 +1,8 @@
 /** What a worker's message is to the core. */
+
+import { addressOf, type Peer } from '../../platform/listener.ts';
 import type { WorkerMessage } from '../../proto/gen/onebyte.ts';
 import type { Event, Origin, StreamId } from '../core/state.ts';
-import { addressOf, type Peer } from './listener.ts';
 
 /** A connection is one source port of one address. */
 const originOf = (peer: Peer): Origin => ({ connection: peer, address: addressOf(peer) });

@@ -44,7 +44,7 @@ async function field(
   });
   const honest = ['a', 'b', 'c'].map((name) => protocolWorker(trainer.address, { name, config }));
   for (const worker of honest) worker.catch(() => {});
-  const peer = new HostilePeer(trainer.address, config);
+  const peer = new HostilePeer(trainer.address);
   t.after(() => peer.close());
   return {
     trainer,

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { describe, it } from 'node:test';
+import type { Listener, Peer } from '../../../platform/listener.ts';
 import { type JoinCall, JoinStreams } from '../../../trainer/transport/join-streams.ts';
-import type { Listener, Peer } from '../../../trainer/transport/listener.ts';
 import { SERVICE_LIMITS, type ServiceLimits } from '../../../trainer/transport/service-limits.ts';
 
 /** Streams of `peers`, numbered from 1, none of which reads before `read` is called, and the connections that were closed. */

@@ -4,8 +4,8 @@ import { EventEmitter } from 'node:events';
 import { describe, it } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
+import type { Peer } from '../../../platform/listener.ts';
 import type { SnapshotChunk } from '../../../proto/gen/onebyte.ts';
-import type { Peer } from '../../../trainer/transport/listener.ts';
 import { SERVICE_LIMITS, type ServiceLimits } from '../../../trainer/transport/service-limits.ts';
 import { snapshotSender } from '../../../trainer/transport/snapshot-sender.ts';
 
@@ -19,7 +19,7 @@ function sender(limits: Partial<ServiceLimits>, workers: readonly Peer[] = []) {
       begun++;
       return new Promise(() => {});
     },
-    () => ({ hasWorker: (peer) => workers.includes(peer), drop: (peer) => dropped.push(peer) }),
+    () => ({ isHeld: (peer) => workers.includes(peer), drop: (peer) => dropped.push(peer) }),
     () => nowMs,
   );
   return {
@@ -65,7 +65,7 @@ describe('snapshots', () => {
   it('reach a worker behind a line of 9.6 kbit/s, which HTTP/2 lets half of its 64 KiB at a time go on to', async (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] });
     const dropped: Peer[] = [];
-    const listener = { hasWorker: () => true, drop: (peer: Peer) => dropped.push(peer) };
+    const listener = { isHeld: () => true, drop: (peer: Peer) => dropped.push(peer) };
     const send = snapshotSender(
       SERVICE_LIMITS,
       async () => new Uint8Array(200_000),

@@ -1,11 +1,17 @@
-/** The TCP listener of a gRPC server. It stands before gRPC so that socket bytes are counted exactly and connections bounded. */
-import { createServer, type Socket } from 'node:net';
-import { joinAddress } from '../../platform/address.ts';
-import { listen } from './listen.ts';
-import type { ServiceLimits } from './service-limits.ts';
+/** How a process takes an address, and the TCP listener of a gRPC server: it stands before gRPC so that socket bytes are counted exactly and connections bounded. */
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { usageError } from '../proto/operating-error.ts';
+import { joinAddress, splitAddress } from './address.ts';
 
-/** What a listener heeds of the limits. */
-export type ConnectionLimits = Pick<ServiceLimits, 'connections' | 'connectionsPerAddress' | 'idleConnectionMs'>;
+/** What all peers of a listener may take of it. */
+export interface ConnectionLimits {
+  /** Connections of all peers; a newcomer beyond it takes the place of the oldest that nothing holds, or is turned away. */
+  readonly connections: number;
+  /** The same for one address. */
+  readonly connectionsPerAddress: number;
+  /** How long a connection may stay that nothing holds, ms: also the limit of its TLS handshake. */
+  readonly idleConnectionMs: number;
+}
 
 /** A connection's other end as `address:port`, in the form that gRPC gives for a call. */
 export type Peer = string;
@@ -18,10 +24,10 @@ export interface Listener {
   readonly address: string;
   /** Bytes of all sockets so far: up is received, down is sent. TLS included. */
   wireBytes(): { up: number; down: number };
-  /** A worker joined on the peer's connection, which may stay as long as the worker. @returns to call when it is gone */
+  /** The peer's connection may stay until what this returns is called. */
   hold(peer: Peer): () => void;
-  /** Whether a worker joined on the peer's connection and is there. */
-  hasWorker(peer: Peer): boolean;
+  /** Whether anything holds the peer's connection. */
+  isHeld(peer: Peer): boolean;
   /** Closes the peer's connection at once. */
   drop(peer: Peer): void;
   /** Takes no more connections, and closes those on which nobody has said anything: an HTTP/2 session would wait for them. */
@@ -34,8 +40,8 @@ interface Connection {
   readonly socket: Socket;
   readonly peer: Peer;
   readonly address: string;
-  /** Workers on it. */
-  workers: number;
+  /** How many hold it. */
+  holders: number;
   timer: NodeJS.Timeout | undefined;
 }
 
@@ -59,7 +65,7 @@ export async function startListener(
     address: joinAddress(bound.address, bound.port),
     wireBytes: () => connections.wireBytes(),
     hold: (peer) => connections.hold(peer),
-    hasWorker: (peer) => connections.hasWorker(peer),
+    isHeld: (peer) => connections.isHeld(peer),
     drop: (peer) => connections.drop(peer),
     close() {
       tcp.close();
@@ -69,11 +75,25 @@ export async function startListener(
   };
 }
 
+/** Makes `server` listen on `address` (`host:port`). @param what names it in errors @throws OperatingError usage: bad address, port in use */
+export async function listen(server: Server, address: string, what: string): Promise<AddressInfo> {
+  const { host, port } = splitAddress(address);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const reason = cause.code === 'EADDRINUSE' ? 'the port is in use: choose another, or port 0' : cause.code;
+      reject(usageError(`${what} ${address}: ${reason}`, { cause }));
+    });
+    server.listen(port, host, resolve);
+  });
+  server.on('error', () => {}); // out of descriptors: the connection is lost, those that are open go on
+  return server.address() as AddressInfo;
+}
+
 class Connections {
   private readonly limits: ConnectionLimits;
   private readonly open = new Map<Peer, Connection>();
   private readonly perAddress = new Map<string, number>();
-  /** Those without a worker, oldest first. */
+  /** Those that nothing holds, oldest first. */
   private readonly strangers = new Set<Connection>();
   private readonly closed = { up: 0, down: 0 };
 
@@ -90,7 +110,7 @@ class Connections {
       return false;
     }
     const peer = `${address}:${remotePort}`;
-    const connection: Connection = { socket, peer, address, workers: 0, timer: undefined };
+    const connection: Connection = { socket, peer, address, holders: 0, timer: undefined };
     this.open.set(peer, connection);
     this.perAddress.set(address, (this.perAddress.get(address) ?? 0) + 1);
     this.becomeStranger(connection);
@@ -101,17 +121,17 @@ class Connections {
   hold(peer: Peer): () => void {
     const connection = this.open.get(peer);
     if (!connection) return () => {};
-    connection.workers++;
+    connection.holders++;
     clearTimeout(connection.timer);
     this.strangers.delete(connection);
     return () => {
-      connection.workers--;
-      if (connection.workers === 0 && !connection.socket.destroyed) this.becomeStranger(connection);
+      connection.holders--;
+      if (connection.holders === 0 && !connection.socket.destroyed) this.becomeStranger(connection);
     };
   }
 
-  hasWorker(peer: Peer): boolean {
-    return (this.open.get(peer)?.workers ?? 0) > 0;
+  isHeld(peer: Peer): boolean {
+    return (this.open.get(peer)?.holders ?? 0) > 0;
   }
 
   drop(peer: Peer): void {
