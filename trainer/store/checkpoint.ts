@@ -143,6 +143,8 @@ export async function writeCheckpoint(
     const link = join(parent, `.${BEST}.${process.pid}.partial`);
     await rm(link, { force: true });
     await symlink(name, link);
+    // A copy that follows links has a directory here, which no link can be renamed to.
+    if ((await readlink(bestOf(parent)).catch(() => undefined)) === undefined) await forgetBest(parent);
     await rename(link, bestOf(parent));
     syncPath(parent);
   }
@@ -150,8 +152,8 @@ export async function writeCheckpoint(
   return directory;
 }
 
-/** Removes the link to the best checkpoint in `parent`; the checkpoint stays. */
-export const forgetBest = (parent: string): Promise<void> => rm(bestOf(parent), { force: true });
+/** Removes the link to the best checkpoint in `parent`, or what a copy that follows links made of it; the checkpoint stays. */
+export const forgetBest = (parent: string): Promise<void> => rm(bestOf(parent), { recursive: true, force: true });
 
 /** True when the best checkpoint in `parent` is that after `round`, and whole. */
 export async function isBest(parent: string, round: number): Promise<boolean> {
