@@ -31,13 +31,17 @@ export function readJsonFile(file: string, maxBytes: number): unknown {
   }
 }
 
-/** As readJsonFile, before it is parsed. @param keepsMark a byte order mark is part of the text, as Python has it */
-export function readTextFile(file: string, maxBytes: number, { keepsMark = false } = {}): string {
-  const bytes = readRegular(file, maxBytes);
+/**
+ * As readJsonFile, before it is parsed.
+ * @param keepsMark a byte order mark is part of the text, as Python has it
+ * @param name what messages call the file
+ */
+export function readTextFile(file: string, maxBytes: number, { keepsMark = false, name = file } = {}): string {
+  const bytes = readRegular(file, maxBytes, name);
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: keepsMark }).decode(bytes);
   } catch (error) {
-    if (error instanceof TypeError) throw usageError(`${file}: not valid UTF-8`, { cause: error });
+    if (error instanceof TypeError) throw usageError(`${name}: not valid UTF-8`, { cause: error });
     throw error;
   }
 }
