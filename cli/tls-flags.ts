@@ -1,5 +1,5 @@
 /** The flags that say who may speak with whom: TLS, needed beyond loopback unless --insecure is said, and the join token. */
-import { X509Certificate } from 'node:crypto';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Command } from 'commander';
@@ -50,14 +50,33 @@ export function joinToken({ joinTokenFile }: TlsFlags, warn: (text: string) => v
 export function tlsFiles({ tlsCert, tlsKey, tlsCa }: TlsFlags): TlsFiles {
   const read = (file: string | undefined): Buffer | null => (file === undefined ? null : readRegular(file, MAX_BYTES));
   const files = { ca: read(tlsCa), key: read(tlsKey), cert: read(tlsCert) };
-  try {
-    createSecureContext({ ca: files.ca ?? undefined, key: files.key ?? undefined, cert: files.cert ?? undefined });
-  } catch (cause) {
-    const names = [tlsCert, tlsKey, tlsCa].filter((file) => file !== undefined).join(', ');
-    throw usageError(`TLS files ${names}: ${(cause as Error).message}`, { cause });
+  if (files.ca) certificatesIn(`--tls-ca ${tlsCa}`, files.ca);
+  if (files.key) inFile(`--tls-key ${tlsKey}: its key cannot be read`, () => createPrivateKey(files.key!));
+  if (files.cert) {
+    const name = `--tls-cert ${tlsCert}`;
+    const [own] = certificatesIn(name, files.cert);
+    refuseOutOfDate(name, own!);
+    inFile(`${name}, --tls-key ${tlsKey}`, () => createSecureContext({ key: files.key!, cert: files.cert! }));
   }
-  if (files.cert) refuseOutOfDate(`--tls-cert ${tlsCert}`, new X509Certificate(files.cert));
   return files;
+}
+
+/** @throws OperatingError (usage): there is none, or one cannot be read: OpenSSL passes over those that it does not understand */
+function certificatesIn(name: string, pem: Buffer): X509Certificate[] {
+  const text = pem.toString('latin1');
+  const begins = Array.from(text.matchAll(/-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----/g), ({ index }) => index);
+  if (begins.length === 0) throw usageError(`${name}: holds no PEM certificate`);
+  return begins.map((at, i) =>
+    inFile(`${name}: its certificate ${i + 1} cannot be read`, () => new X509Certificate(text.slice(at))),
+  );
+}
+
+function inFile<T>(what: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw usageError(`${what}: ${(cause as Error).message}`, { cause });
+  }
 }
 
 /** @throws OperatingError (usage): no peer would take `certificate` now */

@@ -1,6 +1,7 @@
 /** Rows of JSON lines, each in one of several forms. Fields that no form names are ignored. */
 import { z } from 'zod';
 import { type Line, readLines } from '../platform/lines.ts';
+import { parseJson } from '../platform/read-json-file.ts';
 import { usageError } from '../proto/operating-error.ts';
 
 /** A form of rows: the fields that a row of it has, and what it says. */
@@ -31,10 +32,11 @@ function parseRow<Parsed>(file: string, { number, text }: Line, forms: readonly 
   const fail = (reason: string, cause?: unknown): Error => usageError(`${file}:${number}: ${reason}`, { cause });
   let row: unknown;
   try {
-    row = JSON.parse(text);
+    row = parseJson(text);
   } catch (error) {
     const isList = text.startsWith('[');
-    throw fail(`not JSON: ${text.slice(0, 80)}; ${isList ? 'a list is written as one row a line' : hint}`, error);
+    const advice = isList ? 'a list is written as one row a line' : hint;
+    throw fail(`not JSON: ${text.slice(0, 80)} (${(error as Error).message}); ${advice}`, error);
   }
   // A column that a row has nothing in is null.
   const fields = new Map(Object.entries(row ?? {}).filter(([, value]) => value !== null));

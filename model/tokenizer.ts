@@ -21,7 +21,7 @@ export interface Tokenizer {
    * @throws as `encode`; a chat that the template refuses is told in its place
    */
   encodeChats(chats: readonly Chat[], asPrompts?: boolean): Promise<readonly (EncodedChat | Refused)[]>;
-  /** The end-of-text token: eos_token of tokenizer_config.json, else eos_token_id of config.json (its first). */
+  /** The end-of-text token: eos_token of tokenizer_config.json, else eos_token_id of config.json (its first). Undefined too where the model has no such id. */
   readonly eosId: number | undefined;
   /** Where a generated text ends: eosId, and all eos_token_id of config.json and generation_config.json. */
   readonly endIds: ReadonlySet<number>;
@@ -70,7 +70,9 @@ export async function loadTokenizer(directory: string, vocabularySize = 2 ** 32)
   const [config, generation] = ['config.json', 'generation_config.json'].map((name) =>
     [parseConfig(join(directory, name), ModelConfig)?.eos_token_id ?? []].flat(),
   );
-  const eosId = inVocabulary ?? config![0];
+  const named = inVocabulary ?? config![0];
+  // A token that a file beside tokenizer.json adds may be one that the model has no embedding of.
+  const eosId = named !== undefined && named >= 0 && named < vocabularySize ? named : undefined;
   return {
     directory,
     encode: (texts) => host.encode(texts),
@@ -99,7 +101,7 @@ export async function encodeRows(
 ): Promise<(EncodedRow[] | Refused)[]> {
   if (appendEos && tokenizer.eosId === undefined)
     throw usageError(
-      `${tokenizer.directory}: appendEos is asked for and neither tokenizer_config.json nor config.json names an end-of-text token`,
+      `${tokenizer.directory}: appendEos is asked for and neither tokenizer_config.json nor config.json names an end-of-text token that the model has`,
     );
   const eosId = appendEos ? tokenizer.eosId : undefined;
   const texts = await encodedIn(rows.flatMap(textsOf), (texts) => tokenizer.encode(texts));

@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parse, YAMLParseError } from 'yaml';
 import { z } from 'zod';
-import { readRegular } from '../platform/regular-file.ts';
+import { readTextFile } from '../platform/read-json-file.ts';
 import { AdapterDescription } from '../proto/adapter.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { DataRules, Learning, RunConfig } from '../proto/run-config.ts';
@@ -142,13 +142,13 @@ export function readRunFile(
   settings: readonly string[] = [],
   options: { readonly [key in 'rounds' | 'workers' | 'seed']?: number | undefined } = {},
 ): RunFile {
-  const text = readRegular(file, MAX_RUN_FILE_BYTES, `run file ${file}`).toString();
-  const value = parseYaml(`run file ${file}`, text) ?? {};
-  if (typeof value !== 'object' || Array.isArray(value)) throw usageError(`run file ${file}: holds no keys`);
+  const name = `run file ${file}`;
+  const value = parseYaml(name, readTextFile(file, MAX_RUN_FILE_BYTES, { name })) ?? {};
+  if (typeof value !== 'object' || Array.isArray(value)) throw usageError(`${name}: holds no keys`);
   for (const setting of settings) override(value, setting);
   for (const [key, given] of Object.entries(options)) if (given !== undefined) Object.assign(value, { [key]: given });
   const parsed = parseKeys(RunFile, value);
-  if ('faults' in parsed) throw usageError(`run file ${file}: ${parsed.faults}`);
+  if ('faults' in parsed) throw usageError(`${name}: ${parsed.faults}`);
   return withAbsolutePaths(parsed.data, dirname(resolve(file)));
 }
 

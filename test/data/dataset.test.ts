@@ -227,6 +227,11 @@ describe('a data file is refused', () => {
     ['empty', '', /rows.jsonl: no rows/],
     ['blank', '\n \r\n\ufeff', /rows.jsonl: no rows/],
     ['no JSON', `${jsonl(plain)}\n{`, /rows.jsonl:2: not JSON/],
+    [
+      'lists without end',
+      `{"text":${'['.repeat(20000)}${']'.repeat(20000)}}`,
+      /rows.jsonl:1: not JSON.*nested deeper than/,
+    ],
     ['a number', '7', /rows.jsonl:1: expected one of .*\{"prompt", "completion"\}.* got 7/],
     ['null', 'null', /rows.jsonl:1: .*got null/],
     ['a list', '[]', /rows.jsonl:1: .*got \[\]/],

@@ -62,6 +62,8 @@ describe('a base model directory is refused', () => {
     const copy = copyOf(llama);
     writeFileSync(join(copy, 'config.json'), '{"model_type": "llama", ');
     refuses(copy, /config.json: not JSON/);
+    writeFileSync(join(copy, 'config.json'), `{"model_type": ${'['.repeat(20000)}${']'.repeat(20000)}}`);
+    refuses(copy, /config.json: not JSON: nested deeper than/);
     refuses(withConfig(llama, { hidden_size: '32' }), /hidden_size is "32", expected a whole number from 1/);
     refuses(withConfig(llama, { num_key_value_heads: 3 }), /num_key_value_heads is 3, expected a divisor of 4 heads/);
     refuses(withConfig(llama, { hidden_act: 'mish' }), /hidden_act is "mish", expected one of silu/);

@@ -172,6 +172,11 @@ describe('a row', () => {
     await assert.rejects(encodeRow(nameless, 'The', ' film', true), /appendEos is asked for/);
     writeFileSync(join(nameless.directory, 'config.json'), '{"eos_token_id":[7,8]}');
     assert.equal((await closing(t, loadTokenizer(nameless.directory))).eosId, 7);
+    const unknown = await closing(t, loadTokenizer(nameless.directory, 7));
+    await assert.rejects(
+      encodeRow(unknown, 'The', ' film', true),
+      /appendEos .* names an end-of-text token that the model has/,
+    );
   });
 });
 

@@ -100,3 +100,14 @@ it('takes the keys of a worker alone where there is no run file', () => {
   assert.throws(() => workerSettings(['learning.rows=4']), /--set without a run file: .*unknown key learning/s);
   assert.throws(() => workerSettings(['worker.privacy.epsilon=4']), /worker\.privacy\.clip/);
 });
+
+it('refuses a file of another encoding than UTF-8, whose texts would be others', () => {
+  const file = join(temporaryDirectory(), 'run.yaml');
+  const text = 'model: org/name\ndata: { template: "caf\u00e9 {a}" }\n';
+  for (const encoding of ['latin1', 'utf16le'] as const) {
+    writeFileSync(file, Buffer.from(`\ufeff${text}`, encoding));
+    assert.throws(() => readRunFile(file), /^OperatingError: run file .*run\.yaml: not valid UTF-8$/);
+  }
+  writeFileSync(file, `\ufeff${text}`);
+  assert.equal(readRunFile(file).data.template, 'caf\u00e9 {a}');
+});

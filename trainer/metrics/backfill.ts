@@ -15,6 +15,7 @@ import type { LogFrame } from '../../proto/gen/onebyte.ts';
 import { entriesOf } from '../../proto/record.ts';
 import { roundDetail } from '../core/round-detail.ts';
 import { initialProgress, noteEvaluation } from '../core/stopping.ts';
+import { inLog } from '../store/replay.ts';
 import { newRow } from './history.ts';
 import type { MetricsLine, WorkerRow } from './line.ts';
 import { lineDetail } from './reports.ts';
@@ -57,8 +58,10 @@ export function backfill(
         break;
       case 'record': {
         const record = frame.value;
-        const entries = entriesOf(record);
-        const absorbed = absorb(normaliser, rule, record, entries);
+        const [entries, absorbed] = inLog(record, () => {
+          const entries = entriesOf(record);
+          return [entries, absorb(normaliser, rule, record, entries)];
+        });
         normaliser = absorbed.normaliser;
         const detail = roundDetail(record, entries, absorbed, new Map(), [], rule);
         for (const [worker, share] of detail.shares) {

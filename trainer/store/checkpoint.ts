@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { readdir, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { writePeftAdapter } from '../../formats/peft-adapter.ts';
 import { adapterDigest, type ReplicaState, replicaDigest } from '../../kernels/replica.ts';
 import { layoutOf, withTrainedPart } from '../../kernels/run-replica.ts';
@@ -37,6 +38,8 @@ async function checkpointNames(parent: string): Promise<string[]> {
 /** sha-256 (hex) of the other files. */
 const MANIFEST = 'manifest.json';
 const MAX_MANIFEST_BYTES = 2 ** 16;
+/** By file. One that names none would verify whatever is there. */
+const Sums = z.record(z.string(), z.string()).refine((sums) => Object.keys(sums).length > 0, 'names no file');
 const MAX_STATE_BYTES = 2 ** 24;
 /** The replica's numbers beside θ. */
 const STATE = 'trainer_state.json';
@@ -72,8 +75,9 @@ export const isCheckpoint = (directory: string): boolean => existsSync(join(dire
 /** What is wrong with the checkpoint at `directory`; undefined when every file is as its manifest says. */
 export async function checkpointProblem(directory: string): Promise<string | undefined> {
   try {
-    const sums = readJsonFile(join(directory, MANIFEST), MAX_MANIFEST_BYTES) as { [file: string]: unknown };
-    for (const [name, sum] of Object.entries(sums)) {
+    const sums = Sums.safeParse(readJsonFile(join(directory, MANIFEST), MAX_MANIFEST_BYTES));
+    if (!sums.success) return `${MANIFEST}: ${z.prettifyError(sums.error)}`;
+    for (const [name, sum] of Object.entries(sums.data)) {
       // The digest of another file is no stranger's business.
       if (/[/\\]/.test(name))
         return `${MANIFEST}: names ${JSON.stringify(name)}, expected the name of a file of this directory`;
@@ -143,6 +147,8 @@ export async function writeCheckpoint(
     const link = join(parent, `.${BEST}.${process.pid}.partial`);
     await rm(link, { force: true });
     await symlink(name, link);
+    // A copy that follows links has a directory here, which no link can be renamed to.
+    if ((await readlink(bestOf(parent)).catch(() => undefined)) === undefined) await forgetBest(parent);
     await rename(link, bestOf(parent));
     syncPath(parent);
   }
@@ -150,8 +156,8 @@ export async function writeCheckpoint(
   return directory;
 }
 
-/** Removes the link to the best checkpoint in `parent`; the checkpoint stays. */
-export const forgetBest = (parent: string): Promise<void> => rm(bestOf(parent), { force: true });
+/** Removes the link to the best checkpoint in `parent`, or what a copy that follows links made of it; the checkpoint stays. */
+export const forgetBest = (parent: string): Promise<void> => rm(bestOf(parent), { recursive: true, force: true });
 
 /** True when the best checkpoint in `parent` is that after `round`, and whole. */
 export async function isBest(parent: string, round: number): Promise<boolean> {
@@ -168,7 +174,7 @@ async function holdsReplica(directory: string, replica: ReplicaState): Promise<b
 /** What STATE of the checkpoint at `directory` says, if it can be read. */
 function stateOf(directory: string): { readonly replicaDigest?: string; readonly onlyBest?: boolean } {
   try {
-    return readJsonFile(join(directory, STATE), MAX_STATE_BYTES) as object;
+    return z.looseObject({}).parse(readJsonFile(join(directory, STATE), MAX_STATE_BYTES));
   } catch {
     return {};
   }

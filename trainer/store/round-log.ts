@@ -84,14 +84,14 @@ export function parseRoundLog(bytes: LogBytes, file: string): LogContents {
 
 /** The run config of an older log, in canonical JSON, with what were no keys then: in format 2 a step did not grow above the cap. */
 function asOfToday({ format, runConfig }: LogHeader, file: string): string {
-  let config: { learning?: object };
+  let config: { learning?: object } | null;
   try {
     config = JSON.parse(runConfig);
   } catch (cause) {
     throw usageError(`round log ${file}: its run config is not JSON`, { cause });
   }
   const then = { ...(format === 2 ? { capExponent: 1 } : {}), winsorise: 'byte' };
-  return canonicalJson({ ...config, learning: { ...config.learning, ...then } });
+  return canonicalJson({ ...config, learning: { ...config?.learning, ...then } });
 }
 
 function decodePayload(file: string, payload: Buffer, index: number): LogFrame {

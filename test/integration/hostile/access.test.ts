@@ -244,6 +244,9 @@ it('refuses a certificate of its own that has expired, or does not hold yet', (t
 describe('TLS files', () => {
   const notPem = join(directory, 'not.pem');
   writeFileSync(notPem, 'no certificate');
+  const cut = join(directory, 'cut.pem');
+  const whole = readFileSync(trainer.cert, 'utf8');
+  writeFileSync(cut, whole + whole.slice(0, -40));
   for (const [what, make, message] of [
     [
       'a certificate without its key',
@@ -255,12 +258,27 @@ describe('TLS files', () => {
     [
       'a key of another certificate',
       () => serverAccess('h', { tlsCert: trainer.cert, tlsKey: worker.key }),
-      /TLS files/,
+      /^--tls-cert .*, --tls-key .*: /,
     ],
     [
       'a file that is no certificate',
       () => serverAccess('h', { ...serverTls, tlsCert: notPem }),
-      /TLS files .*not\.pem/,
+      /--tls-cert .*not\.pem: holds no PEM certificate/,
+    ],
+    [
+      'a file that is no key',
+      () => serverAccess('h', { ...serverTls, tlsKey: notPem }),
+      /--tls-key .*not\.pem: its key cannot be read: /,
+    ],
+    [
+      'an authority that is no certificate',
+      () => clientAccess('h', { tlsCa: notPem }),
+      /--tls-ca .*not\.pem: holds no PEM certificate/,
+    ],
+    [
+      'an authority that was cut',
+      () => clientAccess('h', { tlsCa: cut }),
+      /cut\.pem: its certificate 2 cannot be read: /,
     ],
   ] as const)
     it(`say what is wrong: ${what}`, () => {

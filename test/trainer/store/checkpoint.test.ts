@@ -1,7 +1,16 @@
 /** Checkpoints appear whole, and damage in one is noticed. */
 
 import assert from 'node:assert/strict';
-import { appendFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { adapterDirectory } from '../../../cli/adapter-directory.ts';
@@ -11,6 +20,7 @@ import { initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../../..
 import {
   checkpointName,
   checkpointProblem,
+  forgetBest,
   newestCheckpoint,
   writeCheckpoint,
 } from '../../../trainer/store/checkpoint.ts';
@@ -39,6 +49,16 @@ describe('a checkpoint', () => {
     assert.equal(await newestCheckpoint(parent), older);
     assert.equal(await adapterDirectory(parent), older);
     await assert.rejects(adapterDirectory(newer!), /checkpoint .*: damaged \(.*sha-256/);
+  });
+
+  it('whose state or manifest holds no object is damaged, and stops nobody', async () => {
+    const parent = temporaryDirectory();
+    for (const content of ['null', '[]', '{}', '7', '{"adapter_config.json": {}}']) {
+      const old = await writeCheckpoint(parent, contentAt(1), 3, false);
+      for (const name of ['trainer_state.json', 'manifest.json']) writeFileSync(join(old, name), content);
+      assert.match((await checkpointProblem(old)) ?? 'whole', /manifest\.json: ✖ /, content);
+      await writeCheckpoint(parent, contentAt(2), 3, false);
+    }
   });
 
   it('stays when it is the newest, beyond round 999,999 too', async () => {
@@ -89,6 +109,19 @@ describe('a checkpoint', () => {
     for (const round of [7, 8, 9]) await writeCheckpoint(parent, contentAt(round), 3, false);
     const directory = await writeCheckpoint(parent, contentAt(2), 3, false);
     assert.equal(await checkpointProblem(directory), undefined);
+  });
+
+  it('is the best also where a copy of the run directory has made a directory of the link', async () => {
+    const parent = temporaryDirectory();
+    const best = join(parent, 'best');
+    const first = await writeCheckpoint(parent, contentAt(1), 3, false);
+    cpSync(first, best, { recursive: true });
+    await writeCheckpoint(parent, contentAt(2), 3, true);
+    assert.equal(readlinkSync(best), checkpointName(2));
+    rmSync(best);
+    cpSync(first, best, { recursive: true });
+    await forgetBest(parent);
+    assert(!existsSync(best));
   });
 
   it('takes away what a killed process left half written', async () => {
