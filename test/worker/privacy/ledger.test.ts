@@ -17,6 +17,7 @@ import { EXIT, OperatingError } from '../../../proto/operating-error.ts';
 import { Ledger } from '../../../worker/privacy/ledger.ts';
 import { PrivacyBudget } from '../../../worker/privacy/privacy-budget.ts';
 import { PrivateShard } from '../../../worker/privacy/private-shard.ts';
+import { syncedPaths } from '../../support/synced-paths.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const parent = temporaryDirectory();
@@ -45,6 +46,14 @@ describe('the ledger', () => {
     assert.deepEqual(one.take(), []);
     assert.deepEqual(other.take(), [cost, cost]);
     assert.deepEqual(open('lines').take(), [cost, cost]);
+  });
+
+  it('is durable from when it is made, each line before it is counted', async (test) => {
+    const synced = await syncedPaths(test, parent);
+    const ledger = open('durable');
+    assert.deepEqual(synced.splice(0), ['', 'durable']);
+    ledger.append(cost);
+    assert.deepEqual(synced, ['durable/shard-0-of-1.jsonl']);
   });
 
   it('loses a line that a crash cut off, and no other', () => {
