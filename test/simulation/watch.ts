@@ -137,11 +137,7 @@ export class Watch {
     effects: readonly Effect[],
   ): void {
     for (const effect of effects) {
-      if (
-        effect.kind === 'refuse' &&
-        this.honest.get(effect.stream) &&
-        ['invalid', 'name', 'full'].includes(effect.refusal)
-      )
+      if (effect.kind === 'refuse' && this.honest.get(effect.stream) && ['invalid', 'full'].includes(effect.refusal))
         this.check(false, `an honest worker was refused: ${effect.text}`);
       const isLate =
         effect.kind === 'send' &&
