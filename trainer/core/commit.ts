@@ -142,9 +142,8 @@ function afterRound(state: TrainerState, done: boolean, atMs: number): Effect[] 
   const due = (every: number): boolean => done || (every > 0 && round % every === 0);
   const effects: Effect[] = [];
   if (due(checkpointEvery)) effects.push({ kind: 'checkpoint', round, best: false });
+  if (done) state.phase = 'finalEvaluation';
   if (due(evaluateEvery)) effects.push(...startEvaluation(state, atMs));
-  if (!done) return effects;
-  state.phase = 'finalEvaluation';
   return [...effects, ...finishWhenDone(state)];
 }
 

@@ -908,18 +908,28 @@ describe('a heartbeat', () => {
 });
 
 describe('an evaluation', () => {
-  const counts = (range: { firstRow: number; rows: number }, round: number, lossSum = range.rows): Event => ({
+  const counts = (
+    stream: number,
+    range: { firstRow: number; rows: number },
+    round: number,
+    lossSum = range.rows,
+    atMs = 10,
+  ): Event => ({
     kind: 'evaluation',
-    atMs: 10,
-    stream: 0,
+    atMs,
+    stream,
     counts: { round, firstRow: range.firstRow, rows: range.rows, correct: 0, classified: 0, lossSum },
   });
-  const say = (state: TrainerState, stream: number, lossOf: (rows: number) => number): Effect[] =>
-    state.evaluation!.ranges.flatMap((range) =>
+  const say = (state: TrainerState, stream: number, lossOf = (rows: number) => rows, atMs = 10): Effect[] =>
+    (state.evaluation?.ranges ?? []).flatMap((range) =>
       range.asks.get(stream)?.isOpen
-        ? step(state, { ...counts(range, state.evaluation!.round, lossOf(range.rows)), stream } as Event)
+        ? step(state, counts(stream, range, state.evaluation!.round, lossOf(range.rows), atMs))
         : [],
     );
+  /** Streams that are asked for rows. */
+  const asked = (effects: readonly Effect[]): number[] =>
+    effects.flatMap((e) => (e.kind === 'send' && e.message.message?.$case === 'evaluate' ? [e.stream] : []));
+  const tick = (state: TrainerState, atMs: number): Effect[] => step(state, { kind: 'tick', atMs });
   /** An evaluation of round 0 by four members, stream = worker. */
   const begun = (devRows: number, more: object = {}): TrainerState => {
     const state = trainer({ startWorkers: 4, leaseMs: 80_000, heartbeatMs: 100, ...more }, 0, { devRows });
@@ -953,6 +963,148 @@ describe('an evaluation', () => {
     }
     assert.deepEqual(refusals(refused), ['deviant']);
     assert.equal(state.members.has(0), false);
+  });
+
+  it('gives some ranges to two members, rows to nobody else, and keeps the adapter before it asks', () => {
+    const state = trainer({ startWorkers: 64 }, 0, { devRows: 60 });
+    joinAll(state, ...Array.from({ length: 64 }, (_, i) => `w${i}`));
+    assert.equal(kinds(startEvaluation(state, 0))[0], 'keepAdapter');
+    const { ranges } = state.evaluation!;
+    assert.deepEqual([ranges.length, ranges.every(({ rows }) => rows === 1)], [60, true]);
+    const two = ranges.filter(({ asks }) => asks.size === 2).length;
+    assert(two > 2 && two < 15, `${two} of 60, where an eighth is expected`);
+    assert(ranges.every(({ asks }) => asks.size <= 2));
+  });
+
+  it('asks those with gradients in a record alone, once there are some, and nobody who is away', () => {
+    const state = begun(4);
+    for (const stream of [0, 1, 2]) step(state, contribution(stream, 0));
+    tick(state, 60_000);
+    step(state, { kind: 'closed', atMs: 60_000, stream: 2 });
+    assert.deepEqual([state.normaliser.round, new Set(asked(startEvaluation(state, 60_000)))], [1, new Set([0, 1])]);
+  });
+
+  for (const [answers, ms, isJoined, patienceMs] of [
+    [2, 10, false, 100],
+    [2, 100, false, 400],
+    [1, 100, false, 2_000],
+    [1, 1_000, false, 4_000],
+    [0, 0, true, 2_000],
+    [0, 0, false, 3_600_000],
+  ] as const)
+    it(`waits ${patienceMs} ms where ${answers} of 4 took ${ms} ms${isJoined ? ' and one has come since' : ''}`, () => {
+      const state = begun(4, { leaseMs: 2_000 });
+      for (let stream = 0; stream < answers; stream++) say(state, stream, undefined, ms);
+      if (isJoined) join(state, 'e', 4);
+      assert.deepEqual(asked(tick(state, patienceMs)), []);
+      const before = state.evaluation;
+      const effects = tick(state, patienceMs + 1);
+      assert(asked(effects).length > 0 || state.evaluation !== before);
+    });
+
+  it('gives the rows of silent members to those that owe least', () => {
+    const state = begun(4);
+    for (const stream of [0, 1]) say(state, stream);
+    assert.deepEqual(asked(tick(state, 101)).sort(), [0, 1]);
+  });
+
+  it('gives no rows to a member that kept two ranges waiting until it answers again, or where all did', () => {
+    const state = begun(4);
+    const asksOfLast: boolean[] = [];
+    for (let time = 0; time < 3; time++) {
+      startEvaluation(state, 1_000 * time);
+      asksOfLast.push(state.evaluation!.ranges.some(({ asks }) => asks.has(3)));
+      for (const stream of [0, 1, 2]) say(state, stream, undefined, 1_000 * time + 10);
+      tick(state, 1_000 * time + 500);
+    }
+    assert.deepEqual(asksOfLast, [true, true, false]);
+    const [range] = state.evaluation?.ranges ?? [];
+    assert.equal(range, undefined, 'the others have evaluated all');
+    const late = begun(4);
+    late.members.get(3)!.missedRanges = 2;
+    say(late, 3);
+    assert(asked(startEvaluation(late, 20)).includes(3));
+    for (const member of late.members.values()) member.missedRanges = 2;
+    assert.equal(new Set(asked(startEvaluation(late, 30))).size, 4);
+  });
+
+  it('asks four members for a range, one after another, and goes on without it', () => {
+    const state = trainer({ startWorkers: 6, leaseMs: 80_000, heartbeatMs: 100 }, 0, { devRows: 1 });
+    joinAll(state, 'a', 'b', 'c', 'd', 'e', 'f');
+    const [range] = state.evaluation!.ranges;
+    const effects = [1, 2, 3, 4, 5, 6].flatMap((time) => tick(state, 100_000 * time));
+    assert.deepEqual([range!.asks.size, state.evaluation, framesOf(effects)], [4, undefined, []]);
+    assert.deepEqual(reportsOf(effects, 'unevaluated'), [{ kind: 'unevaluated', round: 0, rows: 1 }]);
+  });
+
+  it('counts nothing that is of another round, or said again, and what comes after the next record', () => {
+    const state = begun(4);
+    const [range] = state.evaluation!.ranges;
+    assert.deepEqual([step(state, counts(0, range!, 1)), range!.asks.get(0)?.counts], [[], undefined]);
+    for (const lossSum of [1, 9]) step(state, counts(0, range!, 0, lossSum));
+    assert.equal(range!.asks.get(0)?.counts?.lossSum, 1);
+    for (const stream of [0, 1, 2, 3]) step(state, contribution(stream, 0));
+    assert.equal(state.normaliser.round, 1);
+    const reports = [0, 1, 2, 3].flatMap((stream) => reportsOf(say(state, stream), 'evaluation'));
+    assert.deepEqual(reports, [
+      { kind: 'evaluation', round: 0, rows: 4, loss: 1, lossPerToken: undefined, accuracy: undefined, best: true },
+    ]);
+  });
+
+  it('asks a member that is back again, where its adapter has not moved on', () => {
+    const asks = [0, 1].map((records) => {
+      const state = begun(4);
+      const resumeSecret = resumeSecretOf(state.rules.runSecret, 3, 'd', state.members.get(3)!.membership);
+      for (let round = 0; round < records; round++)
+        for (const stream of [0, 1, 2, 3]) step(state, contribution(stream, round));
+      return asked(join(state, 'd', 9, 5, { resumeSecret })).includes(9);
+    });
+    assert.deepEqual(asks, [true, false]);
+  });
+
+  it('counts no range of which more than half of those who were asked say nothing alike', () => {
+    const state = begun(1);
+    const [range] = state.evaluation!.ranges;
+    for (const stream of [0, 1, 2, 3]) range!.asks.set(stream, { atMs: 0, counts: undefined, isOpen: true });
+    const effects = [0, 1, 2, 3].flatMap((stream) => say(state, stream, () => (stream < 2 ? 1 : 9)));
+    assert.deepEqual([framesOf(effects), reportsOf(effects, 'unevaluated').length], [[], 1]);
+    assert.equal(reportsOf(effects, 'disputed').length, 1);
+    // All of them are checked from now on, where there are enough to tell who is right.
+    startEvaluation(state, 20);
+    assert.equal(state.evaluation!.ranges[0]!.asks.size, 4);
+    for (const stream of [2, 3]) step(state, { kind: 'leave', atMs: 21, stream, reason: '' });
+    startEvaluation(state, 22);
+    assert.equal(state.evaluation!.ranges[0]!.isDisputed, false);
+  });
+
+  for (const [finite, loss, rows] of [
+    [2, 1, 2],
+    [1, undefined, 4],
+  ] as const)
+    it(`says ${loss === undefined ? 'no loss' : 'the loss of those rows'} where ${finite} of 4 ranges have a finite one`, () => {
+      const state = begun(4);
+      const lossOf = (stream: number) => () => (stream < finite ? 1 : Number.POSITIVE_INFINITY);
+      for (const range of state.evaluation!.ranges)
+        for (const stream of [...range.asks.keys()].slice(1)) range.asks.delete(stream);
+      const effects = [0, 1, 2, 3].flatMap((stream) => say(state, stream, lossOf(stream)));
+      const [report] = reportsOf(effects, 'evaluation');
+      assert.deepEqual([report?.loss, report?.rows], [loss, rows]);
+    });
+
+  it('after the last record says that the rounds are done, and goes without where nobody evaluates', () => {
+    const ended = (noEvaluation: boolean): Effect[] => {
+      const state = trainer({ stopAt: { loss: 5 } }, 0, { rounds: 1, devRows: 4 });
+      join(state, 'a', 0, 0, { noEvaluation });
+      state.evaluation = undefined;
+      return [...step(state, contribution(0, 0)), ...say(state, 0)];
+    };
+    const [told, untold] = [false, true].map(ended) as [Effect[], Effect[]];
+    const texts = [told, untold].map((effects) => effects.flatMap((e) => (e.kind === 'finish' ? [e.text] : [])));
+    assert.deepEqual(texts, [['1 round done'], ['1 round done']]);
+    assert.deepEqual(
+      [told, untold].map((effects) => reportsOf(effects, 'unevaluated').length),
+      [0, 1],
+    );
   });
 
   it('refuses counts that nobody can have made', () => {
