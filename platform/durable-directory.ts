@@ -1,8 +1,8 @@
 /** A directory that appears whole or not at all. */
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { usageError } from '../proto/operating-error.ts';
-import { makeDirectories } from './make-directories.ts';
+import { makeDirectories, syncPath } from './make-directories.ts';
 
 /**
  * Makes `directory`: `fill` writes into a temporary one beside it, which is synced and renamed. Parents are made.
@@ -28,14 +28,4 @@ export function makeDirectory(directory: string, fill: (temporary: string) => vo
     throw error;
   }
   syncPath(parent);
-}
-
-/** Makes a file, or the names in a directory, durable. */
-export function syncPath(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }

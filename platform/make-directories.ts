@@ -1,10 +1,10 @@
-/** Directories where a user wants them, made with what holds them. */
-import { mkdirSync, statSync } from 'node:fs';
+/** Directories where a user wants them, made with what holds them, and what makes their names durable. */
+import { closeSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { usageError } from '../proto/operating-error.ts';
 
 /**
- * Makes `path` and what should hold it, unless they are there. Not by the recursive mkdir of Node.js, which in version 20 never comes back
+ * Makes `path` and what should hold it, unless they are there, durable. Not by the recursive mkdir of Node.js, which in version 20 never comes back
  * from a file system that makes none, as /proc.
  * @throws OperatingError (usage) where none can be; what mkdir throws
  */
@@ -19,6 +19,17 @@ export function makeDirectories(path: string): void {
     if (isDirectory(path)) return;
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
     throw usageError(`${path}: ${parent} takes no directories; name another one`, { cause });
+  }
+  syncPath(parent);
+}
+
+/** Makes a file, or the names in a directory, durable. */
+export function syncPath(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
   }
 }
 

@@ -4,8 +4,7 @@ import { createReadStream, existsSync, renameSync, rmSync, statSync, utimes, wri
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { syncPath } from '../../platform/durable-directory.ts';
-import { makeDirectories } from '../../platform/make-directories.ts';
+import { makeDirectories, syncPath } from '../../platform/make-directories.ts';
 import { usageError } from '../../proto/operating-error.ts';
 
 /** A file to fetch. */

@@ -1,7 +1,7 @@
 /** How many stripes a run has that names none. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { chooseStripes } from '../../kernels/direction.ts';
+import { assertStripes, chooseStripes } from '../../kernels/direction.ts';
 
 describe('the stripes of a run that names none', () => {
   it('are the fewest with which a round takes 2^28 sign-additions', () => {
@@ -21,4 +21,13 @@ describe('the stripes of a run that names none', () => {
     assert.deepEqual([chooseStripes(1e9, 63), chooseStripes(1e9, 64)], [1, 4]);
     assert.equal(chooseStripes(300, 1e9), 4);
   });
+});
+
+it('stripes are taken where each direction meets an element, and refused beyond', () => {
+  assertStripes(4, 256);
+  for (const [stripes, d] of [
+    [4, 255],
+    [2, 1_000],
+  ] as const)
+    assert.throws(() => assertStripes(stripes, d), /directionStripes .* expected one of 1, 4, 16, 64, 256 with 64 x/);
 });

@@ -1,7 +1,7 @@
 /** What is made of the counts of an evaluation. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { agree, countsProblem, evaluationOf, figuresOf, lossText } from '../../proto/evaluation.ts';
+import { agree, countsProblem, evaluationOf, figuresOf, isBetter, lossText } from '../../proto/evaluation.ts';
 import { Evaluation, type EvaluationCounts } from '../../proto/gen/onebyte.ts';
 
 const counts = (change: Partial<EvaluationCounts> = {}): EvaluationCounts => ({
@@ -39,5 +39,43 @@ describe('the loss of an evaluation', () => {
       [17, undefined, 16].map((tokens) => agree(counts(), counts({ tokens }))),
       [false, true, true],
     );
+  });
+});
+
+describe('counts', () => {
+  for (const [change, mayAgree] of [
+    [{ correct: 3 }, true],
+    [{ correct: 4 }, false],
+    [{ lossSum: 8.4 }, true],
+    [{ lossSum: 8.6 }, false],
+    [{ lossSum: Number.POSITIVE_INFINITY }, false],
+    [{ classified: 3 }, false],
+  ] as const)
+    it(`${mayAgree ? 'agree' : 'disagree'} where another member says ${JSON.stringify(change)}`, () => {
+      const [one, other] = [counts(), counts(change)];
+      assert.deepEqual([agree(one, other), agree(other, one)], [mayAgree, mayAgree]);
+    });
+
+  it('of more rows may differ by a twentieth of them, and agree where both have no finite loss', () => {
+    const many = (correct: number) => counts({ rows: 1_000, classified: 1_000, correct });
+    assert.deepEqual([agree(many(500), many(551)), agree(many(500), many(552))], [true, false]);
+    assert(agree(counts({ lossSum: Number.NaN }), counts({ lossSum: Number.POSITIVE_INFINITY })));
+  });
+
+  for (const change of [{ rows: 0, classified: 0, correct: 0 }, { classified: 5 }, { classified: 2, correct: 3 }])
+    it(`that nobody can have made are told: ${JSON.stringify(change)}`, () =>
+      assert.match(countsProblem(counts({ ...change, tokens: undefined })) ?? '', /rows are right, of \d rows/));
+});
+
+describe('an evaluation', () => {
+  const evaluation = (correct: number, lossSum: number) => evaluationOf(1, [counts({ correct, lossSum })]);
+  it('is better with more right answers, then with less loss, and never without a finite one', () => {
+    const best = evaluation(2, 8);
+    const others = [evaluation(3, 9), evaluation(1, 1), evaluation(2, 7), evaluation(2, 8), evaluation(4, Infinity)];
+    assert.deepEqual(
+      others.map((other) => isBetter(other, best)),
+      [true, false, true, false, false],
+    );
+    assert.deepEqual([isBetter(best, undefined), isBetter(best, evaluation(4, Infinity))], [true, true]);
   });
 });

@@ -8,7 +8,7 @@ import { entriesOf, type RecordEntry, recordOf } from '../../proto/record.ts';
 import { withProof } from '../../proto/record-proof.ts';
 import { startEvaluation } from './evaluation.ts';
 import { finish } from './last-word.ts';
-import { chargeFor, deadlineOf, expectedMembers, quorumOf, readyMembers } from './quorum.ts';
+import { chargeFor, deadlineOf, expectedMembers, readyMembers } from './quorum.ts';
 import { roundDetail } from './round-detail.ts';
 import type { Effect, Member, TrainerState } from './state.ts';
 
@@ -79,15 +79,14 @@ export function commitRecord(
 }
 
 /**
- * True when the entries are of a quorum of the members that rounds wait for, and of more than half of all that there are and, as far as
- * records are kept at hand, were: those who are left while the others are away do not end their run.
+ * True when the entries are of more than half of all members that there are and, as far as records are kept at hand, were: those who are
+ * left while the others are away do not end their run.
  */
 function haveMostAbstained(state: TrainerState, entries: readonly RecordEntry[]): boolean {
-  const members = expectedMembers(state);
   const said = new Set(entries.map(({ worker }) => worker));
-  const abstained = members.filter(({ worker }) => said.has(worker)).length;
+  const abstained = expectedMembers(state).filter(({ worker }) => said.has(worker)).length;
   const all = new Set([...state.members.keys(), ...state.recent.flatMap(({ workers }) => workers)]);
-  return abstained >= quorumOf(state, members.length) && 2 * abstained > all.size;
+  return 2 * abstained > all.size;
 }
 
 /** Length of the round that ends, and the part of it that those who answered waited for others. */
@@ -95,7 +94,7 @@ function timesOf(state: TrainerState, atMs: number): { ms: number; idleFraction:
   const ms = atMs - state.openedMs;
   const waits = [...state.answers.values()].map((answer) => Math.max(0, ms - answer.ms));
   const total = waits.reduce((sum, wait) => sum + wait, 0);
-  return { ms, idleFraction: ms > 0 && waits.length > 0 ? Math.min(1, total / waits.length / ms) : 0 };
+  return { ms, idleFraction: ms > 0 && waits.length > 0 ? total / waits.length / ms : 0 };
 }
 
 /** What a committed record, new or read from the log, leaves in the state beside the replica. `entries`: the record's. */
@@ -142,15 +141,14 @@ function afterRound(state: TrainerState, done: boolean, atMs: number): Effect[] 
   const due = (every: number): boolean => done || (every > 0 && round % every === 0);
   const effects: Effect[] = [];
   if (due(checkpointEvery)) effects.push({ kind: 'checkpoint', round, best: false });
+  if (done) state.phase = 'finalEvaluation';
   if (due(evaluateEvery)) effects.push(...startEvaluation(state, atMs));
-  if (!done) return effects;
-  state.phase = 'finalEvaluation';
   return [...effects, ...finishWhenDone(state)];
 }
 
 function diverged(state: TrainerState): Effect[] {
   const members = [...state.members.values()];
-  if (members.length > 0 && members.every(({ isSpent }) => isSpent)) {
+  if (members.every(({ isSpent }) => isSpent)) {
     const text =
       'the privacy budgets of all workers are spent, by this run and all others on these rows. Raise worker.privacy.epsilon and go on with --resume, or take rows that have told nothing yet';
     return finish(state, EXIT.usage, Notice_Kind.RUN_FAILED, text);
@@ -164,7 +162,7 @@ function diverged(state: TrainerState): Effect[] {
  * that committed the record was killed before it wrote one.
  */
 export function finishWhenDone(state: TrainerState): Effect[] {
-  if (state.phase !== 'finalEvaluation' || state.recovery || (state.evaluation && state.members.size > 0)) return [];
+  if (state.phase !== 'finalEvaluation' || state.recovery || state.evaluation) return [];
   const { stopReason } = state;
   const { round } = state.normaliser;
   return [

@@ -66,7 +66,7 @@ function placeOf(state: TrainerState, hello: Hello): Place | NoPlace {
   const shows = (membership: number): boolean => showsSecret(state, hello, worker!, membership);
   if (holder && shows(holder.membership)) return { worker: holder.worker, holder, membership: holder.membership };
   const last = state.numbers.get(name) === worker ? state.memberships.get(worker!) : undefined;
-  if (worker !== undefined && last !== undefined && !holder?.isNamed && shows(last))
+  if (worker !== undefined && last !== undefined && shows(last))
     return { worker, squatter: holder, membership: last, isNamed: isAwaited };
   if (holder || isAwaited) {
     const { leaseMs } = state.rules.settings;

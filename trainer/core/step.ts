@@ -95,7 +95,7 @@ function advance(state: TrainerState, atMs: number): Effect[] {
 function onDrain(state: TrainerState, atMs: number): Effect[] {
   const hasQuorum = reasonToWait(state, Number.POSITIVE_INFINITY) === undefined;
   const mayClose = state.phase === 'training' && !state.recovery && hasQuorum;
-  const effects = mayClose && state.pending.length > 0 ? closeRound(state, atMs) : [];
+  const effects = mayClose ? closeRound(state, atMs) : [];
   if (effects.some(({ kind }) => kind === 'finish')) return effects;
   const { round } = state.normaliser;
   const text = `trainer drained after ${round} rounds; go on with --resume`;

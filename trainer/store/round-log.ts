@@ -2,7 +2,7 @@
 import { closeSync, fstatSync } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { syncPath } from '../../platform/durable-directory.ts';
+import { syncPath } from '../../platform/make-directories.ts';
 import { openRegular, readAt } from '../../platform/regular-file.ts';
 import { LogFrame, type LogHeader, type Record } from '../../proto/gen/onebyte.ts';
 import { decodeLogFrames, encodeLogFrame, type LogBytes } from '../../proto/log-framing.ts';

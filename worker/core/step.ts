@@ -222,7 +222,8 @@ function onComputed(state: WorkerState, result: TaskResult): WorkerEffect[] {
         ...(state.untold.rows > 0 ? [heartbeat(state)] : []),
       ];
     case 'measure':
-      if (!isOurs || state.phase !== 'working' || result.contribution.measuredRound !== state.round) return [];
+      // No message is handled while it measures: on the same stream the round is the same too.
+      if (!isOurs) return [];
       state.nextDirection = result.contribution.firstDirection + state.terms!.directions;
       return [
         ...onBudget(state, result),

@@ -3,10 +3,9 @@
  * as long as the data does, whatever run, worker or process there is. Lines are only ever appended: two processes that hold one ledger count each other's.
  */
 import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readdirSync, writeSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { z } from 'zod';
-import { syncPath } from '../../platform/durable-directory.ts';
-import { makeDirectories } from '../../platform/make-directories.ts';
+import { makeDirectories, syncPath } from '../../platform/make-directories.ts';
 import { readAt } from '../../platform/regular-file.ts';
 import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts';
 import { type Cost, LEAST_NOISE, MOST_NOISE } from './accountant.ts';
@@ -55,7 +54,6 @@ export class Ledger {
         );
       const fd = openSync(file, 'a+', 0o600);
       syncPath(directory);
-      syncPath(dirname(directory));
       const ledger = new Ledger(file, fd);
       // By one look at the size: what another process appends after it is its own, and durable.
       const { size } = fstatSync(fd);

@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { absorb, initialNormaliser } from '../../../kernels/learning-rule.ts';
 import { type Hello, type LogFrame, Notice_Kind, type Record, Welcome_CatchUp } from '../../../proto/gen/onebyte.ts';
+import { MAX_DIRECTION_INDEX } from '../../../proto/limits.ts';
 import { entriesOf, recordOf } from '../../../proto/record.ts';
 import { resumeSecretOf, withProof } from '../../../proto/record-proof.ts';
 import { TrainerSettings } from '../../../settings/trainer-settings.ts';
@@ -242,6 +244,10 @@ describe('the trainer', () => {
     const state = trainer({ leaseMs: 100_000, heartbeatMs: 90_000 });
     const reports = [9_999, 10_001, 15_000, 20_002].map((atMs) => step(state, { kind: 'tick', atMs }).length);
     assert.deepEqual(reports, [0, 1, 0, 1]);
+    join(state, 'a', 1, 21_000);
+    assert.equal(recordsOf(step(state, contribution(1, 0, 29_000))).length, 1);
+    const inRound = [30_003, 39_001].map((atMs) => step(state, { kind: 'tick', atMs }).length);
+    assert.deepEqual(inRound, [0, 1], 'of a round that has been open for so long');
   });
 
   it('shares the gradients of a record out among its members, and waits for a quorum however full it is', () => {
@@ -277,10 +283,36 @@ describe('the trainer', () => {
       state.pending.map(({ firstDirection, gradientBytes }) => [firstDirection, gradientBytes.length]),
       [[3, 5]],
     );
-    assert.deepEqual(
-      [wide(1, 9), wide(1, 0)].map((event) => refusals(step(state, event))),
-      [['invalid'], ['invalid']],
-    );
+    const last = MAX_DIRECTION_INDEX;
+    const wrong = [wide(1, 9), wide(1, 0), wide(1, 1, last), contribution(1, 1), bytesOf(Buffer.of(0xff), 1, 0)];
+    for (const event of wrong) assert.deepEqual(refusals(step(state, event)), ['invalid']);
+    assert.deepEqual(recordsOf(step(state, wide(1, 1, last - 1)))[0]?.firstDirections, [3, last - 1]);
+  });
+
+  it('takes contributions where there are more members than gradients that a record may hold', () => {
+    const state = trainer({ startWorkers: 4, quorum: 'all' }, 0, { directions: 8, gradientsPerRecord: 3 });
+    joinAll(state, 'a', 'b', 'c', 'd');
+    const [record] = [0, 1, 2, 3].flatMap((stream) => recordsOf(step(state, wide(stream, 8))));
+    assert.deepEqual([record?.workers, record?.gradientBytes.length], [[0, 1, 2], 3]);
+  });
+
+  it('takes the contributions of those who came since where all others have left', () => {
+    const state = trainer();
+    join(state, 'a', 0);
+    step(state, contribution(0, 0));
+    step(state, { kind: 'leave', atMs: 1, stream: 0, reason: '' });
+    join(state, 'b', 1);
+    assert.deepEqual(recordsOf(step(state, contribution(1, 1)))[0]?.workers, [1]);
+  });
+
+  it('takes none of a worker that has not said where its replica stands, and none after the last record', () => {
+    const state = trainer({}, 0, { rounds: 1, devRows: 4 });
+    greet(state, 'a', 0);
+    assert.deepEqual([step(state, contribution(0, 0)), state.pending], [[], []]);
+    step(state, { kind: 'digest', atMs: 0, stream: 0, digest: digest(0) });
+    assert.equal(recordsOf(step(state, contribution(0, 0))).length, 1);
+    join(state, 'b', 1);
+    assert.deepEqual([state.phase, step(state, contribution(1, 1))], ['finalEvaluation', []]);
   });
 
   it('takes no direction twice, however contributions of one round overlap', () => {
@@ -319,6 +351,75 @@ describe('the trainer', () => {
     const effects = step(state, contribution(2, 0));
     assert.deepEqual(notices(effects), [Notice_Kind.LATE]);
     assert.equal(state.pending.length, 0);
+  });
+
+  it('tells what a round held, who answered when, and whom it waited for in vain', () => {
+    const learning = { ...virtualRule(1, 1), decayRounds: 16 };
+    const state = trainer({ startWorkers: 3, deadlineCeilingMs: 500 }, 1, { directions: 4, learning });
+    joinAll(state, 'a', 'b', 'silent');
+    step(state, bytesOf(Buffer.of(0x40, 0xc0, 0x7f), 0, 0, 100));
+    step(state, bytesOf(Buffer.of(0x7f), 0, 0, 150, 3));
+    step(state, bytesOf(Buffer.of(0x38), 1, 0, 200));
+    const [round] = reportsOf(step(state, { kind: 'tick', atMs: 500 }), 'round');
+    const { detail, ...rest } = round!;
+    const counted = { contributions: 3, gradients: 3, clipped: 0, members: 3, trainingLoss: undefined };
+    assert.deepEqual(rest, { kind: 'round', round: 1, ...counted, ms: 500, deadlineMs: 500, idleFraction: 0.7 });
+    const { buckets, rms, ...more } = detail;
+    assert.deepEqual(
+      [...buckets.entries()].filter(([, bytes]) => bytes > 0),
+      [
+        [7, 1],
+        [8, 1],
+        [24, 1],
+        [32, 2],
+      ],
+    );
+    assert(Math.abs(rms - Math.sqrt(3)) < 1e-12, `${rms}`);
+    assert.deepEqual(more, {
+      exponent: 0,
+      learningRate: learning.learningRate,
+      payloadBytes: 5,
+      shares: new Map([
+        [0, { contributions: 2, gradients: 2, clipped: 0 }],
+        [1, { contributions: 1, gradients: 1, clipped: 0 }],
+      ]),
+      answeredMs: new Map([
+        [0, 100],
+        [1, 200],
+      ]),
+      missing: [2],
+    });
+    assert.equal(state.gradients, 3);
+  });
+
+  it('counts how soon a member answers from when it could', () => {
+    const state = trainer({ startWorkers: 2, quorum: 'all' }, 1);
+    for (const [name, stream, atMs] of [
+      ['a', 0, 0],
+      ['b', 1, 400],
+      ['c', 2, 410],
+    ] as const)
+      join(state, name, stream, atMs);
+    for (const stream of [0, 1]) step(state, contribution(stream, 0, 430));
+    const [round] = reportsOf(step(state, contribution(2, 0, 430)), 'round');
+    assert.deepEqual(
+      [...state.members.values()].map(({ arrivals }) => arrivals),
+      [[430], [30], [20]],
+    );
+    assert.equal(round?.ms, 30, 'from when there were enough to begin');
+  });
+
+  it('settles the deadline of a round as it opens, once it is known how soon members answer', () => {
+    const state = trainer({ startWorkers: 2, quorum: 'all', deadlineFloorMs: 10 });
+    joinAll(state, 'a', 'b');
+    const deadlines = [20, 30, 90].map((ms, round) => {
+      step(state, contribution(0, round, 100 * round + ms));
+      const before = state.deadlineMs;
+      step(state, contribution(1, round, 100 * round + 99));
+      step(state, { kind: 'tick', atMs: 100 * (round + 1) });
+      return before;
+    });
+    assert.deepEqual(deadlines, [60_000, 60_000, 20]);
   });
 
   it('says how many bytes of a worker were cut', () => {
@@ -366,6 +467,24 @@ describe('the trainer', () => {
     );
   });
 
+  it('sorts a record by measured round, then worker, then direction, in whatever order they came', () => {
+    const state = trainer({ startWorkers: 3, quorum: 'all' }, 1);
+    joinAll(state, 'a', 'b', 'c');
+    for (const stream of [0, 1, 2]) step(state, contribution(stream, 0));
+    const came = [contribution(1, 1), contribution(1, 1, 1, 1), contribution(2, 0, 1, 1), contribution(2, 1)];
+    const [record] = [...came, contribution(0, 1)].flatMap((event) => recordsOf(step(state, event)));
+    assert.deepEqual(
+      entriesOf(record!).map(({ staleness, worker, firstDirection }) => [staleness, worker, firstDirection]),
+      [
+        [1, 2, 1],
+        [0, 0, 0],
+        [0, 1, 0],
+        [0, 1, 1],
+        [0, 2, 0],
+      ],
+    );
+  });
+
   it('ends membership with the lease, not with the stream, and tells a stream that is still open', () => {
     const state = trainer();
     join(state, 'a', 1);
@@ -391,6 +510,22 @@ describe('the trainer', () => {
     const resumeSecret = secretOf(join(state, 'a', 1));
     assert.deepEqual(refusals(greet(state, 'a', 2, 1, { resumeSecret })), ['replaced']);
     assert.deepEqual([...state.members.keys()], [0]);
+    assert.deepEqual(step(state, { kind: 'closed', atMs: 2, stream: 1 }), [], 'the old stream is nobody');
+    assert.deepEqual(step(state, contribution(2, 0, 2)), [], 'it has not said where its replica stands now');
+    step(state, { kind: 'digest', atMs: 3, stream: 2, digest: digest(0) });
+    assert.equal(recordsOf(step(state, contribution(2, 0, 3))).length, 1);
+  });
+
+  it('writes down that one who left is a member again, and does not write down one who had not left', () => {
+    const state = trainer();
+    const resumeSecret = secretOf(join(state, 'a', 1));
+    assert.deepEqual(framesOf(step(state, contribution(1, 0))), ['joined', 'record']);
+    join(state, 'a', 2, 1, { resumeSecret });
+    assert.deepEqual(framesOf(step(state, contribution(2, 2))), []);
+    assert.deepEqual(framesOf(step(state, contribution(2, 1))), ['record']);
+    step(state, { kind: 'leave', atMs: 1, stream: 2, reason: '' });
+    join(state, 'a', 3, 1, { resumeSecret });
+    assert.deepEqual(framesOf(step(state, contribution(3, 2))), ['joined', 'record']);
   });
 
   it('gives a name to nobody without its secret while the lease runs, and to anybody afterwards, with a new secret', () => {
@@ -445,6 +580,14 @@ describe('the trainer', () => {
     };
     const taken = Array.from({ length: 3_000 }, (_, stream) => come(stream, 0)).filter(({ length }) => length === 0);
     assert.deepEqual([taken.length, come(3_000, 0), come(3_001, 1_000)], [1_024, ['busy'], []]);
+  });
+
+  it('takes twice as many over all connections of one address', () => {
+    const state = trainer();
+    const come = (stream: number): string[] =>
+      refusals(greet(state, `n${stream}`, stream, 0, {}, { connection: `${stream % 4}`, address: 'one' }));
+    const taken = Array.from({ length: 3_000 }, (_, stream) => come(stream)).filter(({ length }) => length === 0);
+    assert.equal(taken.length, 2_048);
   });
 
   it('takes few hellos a second of one name, with its secret or a lease later, whatever it asks for', () => {
@@ -556,17 +699,40 @@ describe('the trainer', () => {
     assert.equal(recordsOf(step(state, contribution(1, 2))).length, 0);
   });
 
+  /** How a worker catches up that says hello with `more`. */
+  const catchUpOf = (state: TrainerState, stream: number, more: Partial<Hello>): Welcome_CatchUp | undefined => {
+    const [welcome] = greet(state, `b${stream}`, stream, 5, more).filter((effect) => effect.kind === 'send');
+    const content = welcome?.kind === 'send' ? welcome.message.message : undefined;
+    return content?.$case === 'welcome' ? content.value.catchUp : undefined;
+  };
+
   it('lets a worker that is a little behind catch up by records, and one of an older epoch by a snapshot', () => {
     const state = trainer({ leaseMs: 100_000 });
     join(state, 'a', 1);
     for (let round = 0; round < 3; round++) step(state, contribution(1, round));
-    const catchUps = [state.epoch, state.epoch - 1].map((epoch, i) => {
-      const effects = greet(state, `b${i}`, 10 + i, 5, { replica: digest(2, 1), epoch });
-      const [welcome] = effects.filter((effect) => effect.kind === 'send');
-      const content = welcome?.kind === 'send' ? welcome.message.message : undefined;
-      return content?.$case === 'welcome' ? content.value.catchUp : undefined;
-    });
-    assert.deepEqual(catchUps, [Welcome_CatchUp.RECORDS, Welcome_CatchUp.SNAPSHOT]);
+    const { epoch } = state;
+    const says = [{ replica: digest(2, 1), epoch }, { replica: digest(2, 1), epoch: epoch - 1 }, { epoch }];
+    const catchUps = [...says, { replica: digest(3), epoch }].map((more, i) => catchUpOf(state, 10 + i, more));
+    const { RECORDS, SNAPSHOT, NONE } = Welcome_CatchUp;
+    assert.deepEqual(catchUps, [RECORDS, SNAPSHOT, SNAPSHOT, NONE]);
+  });
+
+  it('gives a newcomer a snapshot before the first record where the run continues an adapter', () => {
+    const catchUps = [false, true].map((continuesAdapter) => catchUpOf(trainer({}, 0, { continuesAdapter }), 1, {}));
+    assert.deepEqual(catchUps, [Welcome_CatchUp.NONE, Welcome_CatchUp.SNAPSHOT]);
+  });
+
+  it('has records applied where that is sooner than a snapshot, and gives no more than the last 512', () => {
+    const behind = (rounds: number, directions: number, adapterElements: number): Welcome_CatchUp | undefined => {
+      const state = trainer({ leaseMs: 100_000 }, 0, { rounds: 1_000, directions, adapterElements });
+      join(state, 'a', 1);
+      for (let round = 0; round < rounds; round++) step(state, wide(1, directions, 0, round));
+      return catchUpOf(state, 2, { replica: digest(0), epoch: state.epoch });
+    };
+    const catchUps = [behind(4, 1, 16), behind(7, 1, 16), behind(512, 1, 10_000), behind(513, 1, 10_000)];
+    const { RECORDS, SNAPSHOT } = Welcome_CatchUp;
+    assert.deepEqual(catchUps, [RECORDS, SNAPSHOT, RECORDS, SNAPSHOT]);
+    assert.deepEqual([behind(1, 2_000, 1e7), behind(3, 2_000, 1e7)], [RECORDS, SNAPSHOT]);
   });
 
   it('lets a deviant worker catch up and refuses it after the second time', () => {
@@ -575,6 +741,11 @@ describe('the trainer', () => {
     step(state, { kind: 'ownDigest', round: 0, sha256: Buffer.alloc(32, 9) });
     const deviate = (): Effect[] => step(state, { kind: 'digest', atMs: 1, stream: 1, digest: digest(0, 1) });
     assert.deepEqual([deviate(), deviate()].map(notices), [[Notice_Kind.CATCH_UP], [Notice_Kind.CATCH_UP]]);
+    assert.deepEqual(
+      [step(state, contribution(1, 0)), state.pending],
+      [[], []],
+      'before it has caught up it says nothing',
+    );
     assert.deepEqual(refusals(deviate()), ['deviant']);
   });
 
@@ -591,6 +762,7 @@ describe('the trainer', () => {
 
   it('expels those who agree with each other when its log agrees with it', () => {
     const state = doubting();
+    step(state, { kind: 'digest', atMs: 1, stream: 2, digest: digest(1, 2) });
     deviations(state);
     const effects = step(state, replayed(state, 9));
     assert.deepEqual(
@@ -601,10 +773,34 @@ describe('the trainer', () => {
 
   it('takes what its log gives when that is what most workers hold', () => {
     const state = doubting();
-    deviations(state);
-    const effects = step(state, replayed(state, 1));
+    const asked = deviations(state).filter(({ kind }) => kind === 'replayLog');
+    const normaliser = { ...state.normaliser, v: 7 };
+    const effects = step(state, { ...replayed(state, 1), normaliser } as Event);
     assert.deepEqual([exitCodes(effects), kinds(effects).includes('takeReplayed')], [[], true]);
-    assert.equal(state.members.size, 3);
+    assert.deepEqual([asked.length, state.members.size, state.normaliser.v], [1, 3, 7]);
+    // Those who were right are no deviants any more.
+    const reports = [0, 1, 0, 1, 0, 1].flatMap((stream) =>
+      reportsOf(step(state, { kind: 'digest', atMs: 3, stream, digest: digest(1, 1) }), 'digest'),
+    );
+    assert.deepEqual(
+      reports.map(({ agrees }) => agrees),
+      Array(6).fill(true),
+    );
+  });
+
+  it('asks its log where more than half of the voices agree, and more than one', () => {
+    const asks = [1, 2, 3, 4].map((deviants) => {
+      const state = trainer({ startWorkers: deviants === 1 ? 1 : 4, quorum: 'all' });
+      joinAll(state, ...['a', 'b', 'c', 'd'].slice(0, deviants === 1 ? 1 : 4));
+      for (const stream of state.workerOfStream.keys()) step(state, contribution(stream, 0));
+      step(state, { kind: 'ownDigest', round: 1, sha256: Buffer.alloc(32, 9) });
+      const streams = Array.from({ length: deviants }, (_, stream) => stream);
+      const effects = streams.flatMap((stream) =>
+        step(state, { kind: 'digest', atMs: 1, stream, digest: digest(1, 1) }),
+      );
+      return kinds(effects).filter((kind) => kind === 'replayLog').length;
+    });
+    assert.deepEqual(asks, [0, 0, 1, 1]);
   });
 
   it('hears no voice without contributions in a record, and one for each connection', () => {
@@ -629,20 +825,17 @@ describe('the trainer', () => {
     assert.equal(agreeOnAnother(crowd, [2]).includes('replayLog'), true);
   });
 
-  it('does not stop for records without a live byte that fewer than most workers abstained in', () => {
-    const state = trainer({ startWorkers: 3, quorum: 0.1, deadlineFloorMs: 10, deadlineCeilingMs: 10 });
-    joinAll(state, 'liar', 'b', 'c');
-    const effects = Array.from({ length: 5 }, (_, round) => [
-      ...step(state, {
-        kind: 'contribution',
-        atMs: 100 * round,
-        stream: 0,
-        contribution: { measuredRound: round, firstDirection: 0, gradientBytes: Buffer.of(0x7f) },
-      }),
-      ...step(state, { kind: 'tick', atMs: 100 * round + 90 }),
-    ]).flat();
-    assert.deepEqual([recordsOf(effects).length, exitCodes(effects)], [5, []]);
-  });
+  for (const others of [['b'], ['b', 'c']])
+    it(`does not stop for records without a live byte that 1 of ${1 + others.length} workers abstained in`, () => {
+      const startWorkers = 1 + others.length;
+      const state = trainer({ startWorkers, quorum: 0.1, deadlineFloorMs: 10, deadlineCeilingMs: 10 });
+      joinAll(state, 'liar', ...others);
+      const effects = Array.from({ length: 5 }, (_, round) => [
+        ...step(state, bytesOf(Buffer.of(0x7f), 0, round, 100 * round)),
+        ...step(state, { kind: 'tick', atMs: 100 * round + 90 }),
+      ]).flat();
+      assert.deepEqual([recordsOf(effects).length, exitCodes(effects)], [5, []]);
+    });
 
   it('does not stop for records without a live byte of those who are left while most are away', () => {
     const state = trainer({ startWorkers: 3 });
@@ -681,7 +874,8 @@ describe('a heartbeat', () => {
     const beat = (said: typeof privacy | undefined): Effect[] =>
       step(state, { kind: 'heartbeat', atMs: 1, stream: 0, heartbeat: { privacy: said } });
     assert.deepEqual(beat(privacy), [{ kind: 'report', report: { kind: 'privacy', worker: 0, privacy } }]);
-    assert.deepEqual([beat(undefined), beat({ ...privacy, spent: Number.NaN })], [[], []]);
+    assert.deepEqual(beat(undefined), []);
+    for (const spent of [Number.NaN, Number.POSITIVE_INFINITY, -1]) assert.deepEqual(beat({ ...privacy, spent }), []);
   });
 
   it('says what minibatches lost: a round tells the mean over the members, and nothing that is no loss', () => {
@@ -692,7 +886,9 @@ describe('a heartbeat', () => {
     const told = () => {
       const { round } = state.normaliser;
       const streams = [...state.workerOfStream.keys()];
-      return streams.flatMap((stream) => reportsOf(step(state, contribution(stream, round)), 'round'))[0]?.trainingLoss;
+      const [report] = streams.flatMap((stream) => reportsOf(step(state, contribution(stream, round)), 'round'));
+      assert(report, `round ${round} is open`);
+      return report.trainingLoss;
     };
     assert.equal(told(), undefined);
     assert.deepEqual([say(0, 1), say(1, 3)], [[], []]);
@@ -705,24 +901,35 @@ describe('a heartbeat', () => {
     step(state, { kind: 'leave', atMs: 1, stream: 1, reason: '' });
     assert.deepEqual(told(), { perRow: 1, perToken: 0.25 });
     step(state, { kind: 'closed', atMs: 1, stream: 0 });
-    join(state, 'a', 3, 2, { resumeSecret: resumeSecretOf(Buffer.alloc(32, 3), 0, 'a', 0) });
+    const { membership } = state.members.get(0)!;
+    join(state, 'a', 3, 2, { resumeSecret: resumeSecretOf(state.rules.runSecret, 0, 'a', membership) });
     assert.equal(told(), undefined, 'it is back, and has said nothing yet');
   });
 });
 
 describe('an evaluation', () => {
-  const counts = (range: { firstRow: number; rows: number }, round: number, lossSum = range.rows): Event => ({
+  const counts = (
+    stream: number,
+    range: { firstRow: number; rows: number },
+    round: number,
+    lossSum = range.rows,
+    atMs = 10,
+  ): Event => ({
     kind: 'evaluation',
-    atMs: 10,
-    stream: 0,
+    atMs,
+    stream,
     counts: { round, firstRow: range.firstRow, rows: range.rows, correct: 0, classified: 0, lossSum },
   });
-  const say = (state: TrainerState, stream: number, lossOf: (rows: number) => number): Effect[] =>
-    state.evaluation!.ranges.flatMap((range) =>
+  const say = (state: TrainerState, stream: number, lossOf = (rows: number) => rows, atMs = 10): Effect[] =>
+    (state.evaluation?.ranges ?? []).flatMap((range) =>
       range.asks.get(stream)?.isOpen
-        ? step(state, { ...counts(range, state.evaluation!.round, lossOf(range.rows)), stream } as Event)
+        ? step(state, counts(stream, range, state.evaluation!.round, lossOf(range.rows), atMs))
         : [],
     );
+  /** Streams that are asked for rows. */
+  const asked = (effects: readonly Effect[]): number[] =>
+    effects.flatMap((e) => (e.kind === 'send' && e.message.message?.$case === 'evaluate' ? [e.stream] : []));
+  const tick = (state: TrainerState, atMs: number): Effect[] => step(state, { kind: 'tick', atMs });
   /** An evaluation of round 0 by four members, stream = worker. */
   const begun = (devRows: number, more: object = {}): TrainerState => {
     const state = trainer({ startWorkers: 4, leaseMs: 80_000, heartbeatMs: 100, ...more }, 0, { devRows });
@@ -756,6 +963,148 @@ describe('an evaluation', () => {
     }
     assert.deepEqual(refusals(refused), ['deviant']);
     assert.equal(state.members.has(0), false);
+  });
+
+  it('gives some ranges to two members, rows to nobody else, and keeps the adapter before it asks', () => {
+    const state = trainer({ startWorkers: 64 }, 0, { devRows: 60 });
+    joinAll(state, ...Array.from({ length: 64 }, (_, i) => `w${i}`));
+    assert.equal(kinds(startEvaluation(state, 0))[0], 'keepAdapter');
+    const { ranges } = state.evaluation!;
+    assert.deepEqual([ranges.length, ranges.every(({ rows }) => rows === 1)], [60, true]);
+    const two = ranges.filter(({ asks }) => asks.size === 2).length;
+    assert(two > 2 && two < 15, `${two} of 60, where an eighth is expected`);
+    assert(ranges.every(({ asks }) => asks.size <= 2));
+  });
+
+  it('asks those with gradients in a record alone, once there are some, and nobody who is away', () => {
+    const state = begun(4);
+    for (const stream of [0, 1, 2]) step(state, contribution(stream, 0));
+    tick(state, 60_000);
+    step(state, { kind: 'closed', atMs: 60_000, stream: 2 });
+    assert.deepEqual([state.normaliser.round, new Set(asked(startEvaluation(state, 60_000)))], [1, new Set([0, 1])]);
+  });
+
+  for (const [answers, ms, isJoined, patienceMs] of [
+    [2, 10, false, 100],
+    [2, 100, false, 400],
+    [1, 100, false, 2_000],
+    [1, 1_000, false, 4_000],
+    [0, 0, true, 2_000],
+    [0, 0, false, 3_600_000],
+  ] as const)
+    it(`waits ${patienceMs} ms where ${answers} of 4 took ${ms} ms${isJoined ? ' and one has come since' : ''}`, () => {
+      const state = begun(4, { leaseMs: 2_000 });
+      for (let stream = 0; stream < answers; stream++) say(state, stream, undefined, ms);
+      if (isJoined) join(state, 'e', 4);
+      assert.deepEqual(asked(tick(state, patienceMs)), []);
+      const before = state.evaluation;
+      const effects = tick(state, patienceMs + 1);
+      assert(asked(effects).length > 0 || state.evaluation !== before);
+    });
+
+  it('gives the rows of silent members to those that owe least', () => {
+    const state = begun(4);
+    for (const stream of [0, 1]) say(state, stream);
+    assert.deepEqual(asked(tick(state, 101)).sort(), [0, 1]);
+  });
+
+  it('gives no rows to a member that kept two ranges waiting until it answers again, or where all did', () => {
+    const state = begun(4);
+    const asksOfLast: boolean[] = [];
+    for (let time = 0; time < 3; time++) {
+      startEvaluation(state, 1_000 * time);
+      asksOfLast.push(state.evaluation!.ranges.some(({ asks }) => asks.has(3)));
+      for (const stream of [0, 1, 2]) say(state, stream, undefined, 1_000 * time + 10);
+      tick(state, 1_000 * time + 500);
+    }
+    assert.deepEqual(asksOfLast, [true, true, false]);
+    const [range] = state.evaluation?.ranges ?? [];
+    assert.equal(range, undefined, 'the others have evaluated all');
+    const late = begun(4);
+    late.members.get(3)!.missedRanges = 2;
+    say(late, 3);
+    assert(asked(startEvaluation(late, 20)).includes(3));
+    for (const member of late.members.values()) member.missedRanges = 2;
+    assert.equal(new Set(asked(startEvaluation(late, 30))).size, 4);
+  });
+
+  it('asks four members for a range, one after another, and goes on without it', () => {
+    const state = trainer({ startWorkers: 6, leaseMs: 80_000, heartbeatMs: 100 }, 0, { devRows: 1 });
+    joinAll(state, 'a', 'b', 'c', 'd', 'e', 'f');
+    const [range] = state.evaluation!.ranges;
+    const effects = [1, 2, 3, 4, 5, 6].flatMap((time) => tick(state, 100_000 * time));
+    assert.deepEqual([range!.asks.size, state.evaluation, framesOf(effects)], [4, undefined, []]);
+    assert.deepEqual(reportsOf(effects, 'unevaluated'), [{ kind: 'unevaluated', round: 0, rows: 1 }]);
+  });
+
+  it('counts nothing that is of another round, or said again, and what comes after the next record', () => {
+    const state = begun(4);
+    const [range] = state.evaluation!.ranges;
+    assert.deepEqual([step(state, counts(0, range!, 1)), range!.asks.get(0)?.counts], [[], undefined]);
+    for (const lossSum of [1, 9]) step(state, counts(0, range!, 0, lossSum));
+    assert.equal(range!.asks.get(0)?.counts?.lossSum, 1);
+    for (const stream of [0, 1, 2, 3]) step(state, contribution(stream, 0));
+    assert.equal(state.normaliser.round, 1);
+    const reports = [0, 1, 2, 3].flatMap((stream) => reportsOf(say(state, stream), 'evaluation'));
+    assert.deepEqual(reports, [
+      { kind: 'evaluation', round: 0, rows: 4, loss: 1, lossPerToken: undefined, accuracy: undefined, best: true },
+    ]);
+  });
+
+  it('asks a member that is back again, where its adapter has not moved on', () => {
+    const asks = [0, 1].map((records) => {
+      const state = begun(4);
+      const resumeSecret = resumeSecretOf(state.rules.runSecret, 3, 'd', state.members.get(3)!.membership);
+      for (let round = 0; round < records; round++)
+        for (const stream of [0, 1, 2, 3]) step(state, contribution(stream, round));
+      return asked(join(state, 'd', 9, 5, { resumeSecret })).includes(9);
+    });
+    assert.deepEqual(asks, [true, false]);
+  });
+
+  it('counts no range of which more than half of those who were asked say nothing alike', () => {
+    const state = begun(1);
+    const [range] = state.evaluation!.ranges;
+    for (const stream of [0, 1, 2, 3]) range!.asks.set(stream, { atMs: 0, counts: undefined, isOpen: true });
+    const effects = [0, 1, 2, 3].flatMap((stream) => say(state, stream, () => (stream < 2 ? 1 : 9)));
+    assert.deepEqual([framesOf(effects), reportsOf(effects, 'unevaluated').length], [[], 1]);
+    assert.equal(reportsOf(effects, 'disputed').length, 1);
+    // All of them are checked from now on, where there are enough to tell who is right.
+    startEvaluation(state, 20);
+    assert.equal(state.evaluation!.ranges[0]!.asks.size, 4);
+    for (const stream of [2, 3]) step(state, { kind: 'leave', atMs: 21, stream, reason: '' });
+    startEvaluation(state, 22);
+    assert.equal(state.evaluation!.ranges[0]!.isDisputed, false);
+  });
+
+  for (const [finite, loss, rows] of [
+    [2, 1, 2],
+    [1, undefined, 4],
+  ] as const)
+    it(`says ${loss === undefined ? 'no loss' : 'the loss of those rows'} where ${finite} of 4 ranges have a finite one`, () => {
+      const state = begun(4);
+      const lossOf = (stream: number) => () => (stream < finite ? 1 : Number.POSITIVE_INFINITY);
+      for (const range of state.evaluation!.ranges)
+        for (const stream of [...range.asks.keys()].slice(1)) range.asks.delete(stream);
+      const effects = [0, 1, 2, 3].flatMap((stream) => say(state, stream, lossOf(stream)));
+      const [report] = reportsOf(effects, 'evaluation');
+      assert.deepEqual([report?.loss, report?.rows], [loss, rows]);
+    });
+
+  it('after the last record says that the rounds are done, and goes without where nobody evaluates', () => {
+    const ended = (noEvaluation: boolean): Effect[] => {
+      const state = trainer({ stopAt: { loss: 5 } }, 0, { rounds: 1, devRows: 4 });
+      join(state, 'a', 0, 0, { noEvaluation });
+      state.evaluation = undefined;
+      return [...step(state, contribution(0, 0)), ...say(state, 0)];
+    };
+    const [told, untold] = [false, true].map(ended) as [Effect[], Effect[]];
+    const texts = [told, untold].map((effects) => effects.flatMap((e) => (e.kind === 'finish' ? [e.text] : [])));
+    assert.deepEqual(texts, [['1 round done'], ['1 round done']]);
+    assert.deepEqual(
+      [told, untold].map((effects) => reportsOf(effects, 'unevaluated').length),
+      [0, 1],
+    );
   });
 
   it('refuses counts that nobody can have made', () => {
@@ -817,9 +1166,19 @@ describe('a trainer that has said its last word', () => {
       const state = trainer({ startWorkers: 3 });
       joinAll(state, 'a', 'b', 'c');
       for (let stream = 0; stream < answers; stream++) step(state, contribution(stream, 0));
-      return recordsOf(step(state, { kind: 'drain', atMs: 5 })).length;
+      const effects = step(state, { kind: 'drain', atMs: 5 });
+      assert.deepEqual([kinds(effects).includes('checkpoint'), exitCodes(effects)], [true, [75]]);
+      return recordsOf(effects).length;
     });
     assert.deepEqual(records, [0, 1]);
+  });
+
+  it('is done where the round that it closes as it drains is the last', () => {
+    const state = trainer({ startWorkers: 3 }, 0, { rounds: 1 });
+    joinAll(state, 'a', 'b', 'c');
+    for (const stream of [0, 1]) step(state, contribution(stream, 0));
+    const effects = step(state, { kind: 'drain', atMs: 5 });
+    assert.deepEqual([recordsOf(effects).length, exitCodes(effects)], [1, [0]]);
   });
 
   it('tells one that comes back that the run failed', () => {
@@ -866,6 +1225,36 @@ describe('a trainer that opens its log again', () => {
     });
     assert.deepEqual(kinds(effects).slice(0, 3), ['append', 'broadcast', 'apply']);
     assert.equal(state.normaliser.round, 1);
+    const digests = effects.flatMap((effect) => (effect.kind === 'apply' ? [effect.digest] : []));
+    assert.deepEqual(digests, [true], 'the worker that gave it is compared at once');
+  });
+
+  it('ends a run whose last record is there, with the checkpoint that it may have been killed before', () => {
+    const rules = rulesOf({}, 0, { rounds: 1 });
+    const { normaliser } = absorb(initialNormaliser(rules.learning), rules.learning, lost(reopened()));
+    const replica = { theta: new Float32Array(16), normaliser };
+    const state = restoreTrainer(rules, [{ frame: { $case: 'record', value: lost(reopened()) } }], replica, 0);
+    const effects = step(state, { kind: 'tick', atMs: 1 });
+    assert.deepEqual([kinds(effects).includes('checkpoint'), exitCodes(effects)], [true, [0]]);
+  });
+
+  it('waits for those who are back as for those who never left, and not as for newcomers', () => {
+    const rules = rulesOf();
+    const { normaliser } = absorb(initialNormaliser(rules.learning), rules.learning, lost(reopened()));
+    const replica = { theta: new Float32Array(16), normaliser };
+    const state = restoreTrainer(rules, joined(['a']), replica, 0);
+    back(state, 0, 'a');
+    join(state, 'new', 5, 1);
+    assert.deepEqual(
+      [...state.members.values()].map(({ isNewcomer }) => isNewcomer),
+      [false, true],
+    );
+  });
+
+  it('hears no contribution to a round beyond its log before the records are back, and refuses nobody for it', () => {
+    const state = reopened();
+    ahead(state);
+    assert.deepEqual(step(state, contribution(1, 1, 2)), []);
   });
 
   it('refuses a worker that shows a record which is none of this run, and goes on', () => {

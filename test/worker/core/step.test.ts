@@ -40,11 +40,11 @@ const welcome = (catchUp: Welcome_CatchUp, rounds = ROUNDS): Welcome => {
 };
 
 /** A worker that has just been welcomed: its compute joins. */
-function welcomed(catchUp: Welcome_CatchUp, rounds = ROUNDS): WorkerState {
+function welcomed(catchUp: Welcome_CatchUp, rounds = ROUNDS, own = terms, round = 0): WorkerState {
   const state = initialWorker(rules, 0);
   step(state, { kind: 'start' });
-  step(state, { kind: 'opened', atMs: 0, terms });
-  message(state, { $case: 'welcome', value: welcome(catchUp, rounds) });
+  step(state, { kind: 'opened', atMs: 0, terms: own });
+  message(state, { $case: 'welcome', value: { ...welcome(catchUp, rounds), round } });
   return state;
 }
 
@@ -71,6 +71,38 @@ function finishTask(state: WorkerState): WorkerEffect[] {
 }
 
 const taskOf = ({ running }: WorkerState): string | undefined => running?.task.kind;
+
+/** Lets the compute work until it measures or has nothing to do. */
+function settle(state: WorkerState): WorkerEffect[] {
+  const effects: WorkerEffect[] = [];
+  for (let tasks = 0; state.running && taskOf(state) !== 'measure' && tasks < 2_000; tasks++)
+    effects.push(...finishTask(state));
+  return effects;
+}
+
+/** A worker that has caught up, and measures. */
+function measuring(rounds = ROUNDS, own = terms): WorkerState {
+  const state = welcomed(Welcome_CatchUp.NONE, rounds, own);
+  settle(state);
+  return state;
+}
+
+/** The worker's round is over: it hears the record and applies it. */
+function nextRecord(state: WorkerState): WorkerEffect[] {
+  if (taskOf(state) === 'measure') finishTask(state);
+  message(state, { $case: 'record', value: recordOf(state.round, 0, []) });
+  return settle(state);
+}
+
+/** The stream breaks, and the next one is welcomed. @returns what is said on it before and after the welcome */
+function again(state: WorkerState, value: Partial<Welcome> = {}, own = terms): string[] {
+  lost(state);
+  step(state, { kind: 'retry' });
+  const said = says(step(state, { kind: 'opened', atMs: 3, terms: own }));
+  while (state.running) said.push(...says(finishTask(state)));
+  const effects = message(state, { $case: 'welcome', value: { ...welcome(Welcome_CatchUp.NONE), ...value } });
+  return [...said, ...says(effects), ...says(settle(state))];
+}
 
 /** A worker that measures round 0 while all records of the run and the trainer's last word wait in its inbox. */
 function behind(catchUp: Welcome_CatchUp): WorkerState {
@@ -164,7 +196,99 @@ describe('a worker whose stream broke', () => {
   });
 });
 
+describe('a worker that comes back', () => {
+  it('waits twice as long each time, at most 5 s, half of it by chance, and as at first once it was heard', () => {
+    const state = measuring();
+    const waits = (jitter: number) => (): number[] => {
+      const effects = step(state, { kind: 'lost', atMs: 2, reason: 'gone', jitter });
+      step(state, { kind: 'retry' });
+      return effects.flatMap((effect) => (effect.kind === 'retryIn' ? [effect.ms] : []));
+    };
+    const first = Array.from({ length: 7 }, waits(1)).flat();
+    assert.deepEqual([first, waits(0)()], [[250, 500, 1_000, 2_000, 4_000, 5_000, 5_000], [2_500]]);
+    step(state, { kind: 'opened', atMs: 3, terms });
+    message(state, { $case: 'notice', value: { kind: Notice_Kind.LATE, text: '' } });
+    assert.deepEqual(waits(0)(), [125]);
+  });
+
+  it('hears and says nothing in between', () => {
+    const state = measuring();
+    lost(state);
+    const events = [
+      { kind: 'snapshot', bytes: new Uint8Array(1) },
+      { kind: 'lost', atMs: 3, reason: 'gone', jitter: 0 },
+      { kind: 'heartbeat' },
+      { kind: 'opened', atMs: 3, terms },
+    ] as const;
+    for (const event of events) assert.deepEqual(step(state, event), [], event.kind);
+    const tries = [1, 2].map(() => step(state, { kind: 'retry' }));
+    assert.deepEqual(tries, [[{ kind: 'connect' }], []], 'it is connecting');
+  });
+
+  it('says hello once, though the way broke as it made the digest for it', () => {
+    const state = measuring();
+    lost(state);
+    step(state, { kind: 'retry' });
+    finishTask(state);
+    step(state, { kind: 'opened', atMs: 3, terms });
+    assert.equal(taskOf(state), 'digest');
+    assert.deepEqual(again(state), ['hello', 'digest']);
+  });
+
+  it('forgets what the last stream brought, and what it still computed for it', () => {
+    const state = measuring();
+    message(state, { $case: 'record', value: recordOf(0, 0, []) });
+    assert.deepEqual([again(state), state.round, taskOf(state)], [['hello', 'digest'], 0, 'measure']);
+    finishTask(state);
+    message(state, { $case: 'evaluate', value: { round: 0, firstRow: 0, rows: 1 } });
+    assert.equal(taskOf(state), 'evaluate');
+    assert.deepEqual(again(state), ['hello', 'digest']);
+  });
+
+  it('measures where it was catching up by records before and need not now', () => {
+    const state = welcomed(Welcome_CatchUp.RECORDS, ROUNDS, terms, 2);
+    settle(state);
+    assert.equal(taskOf(state), undefined, 'not before it has caught up');
+    again(state);
+    assert.equal(taskOf(state), 'measure');
+  });
+
+  it('gives a trainer that lost records those from its round on, of the last 512', () => {
+    const given = (records: number, round: number): number[] => {
+      const state = measuring(1_000);
+      for (let i = 0; i < records; i++) nextRecord(state);
+      lost(state);
+      step(state, { kind: 'retry' });
+      step(state, { kind: 'opened', atMs: 3, terms });
+      while (state.running) finishTask(state);
+      const value = { ...welcome(Welcome_CatchUp.GIVE_RECORDS, 1_000), round };
+      return message(state, { $case: 'welcome', value }).flatMap((effect) =>
+        effect.kind === 'send' && effect.message.$case === 'recordGiven' ? [effect.message.value.round] : [],
+      );
+    };
+    assert.deepEqual(given(3, 1), [1, 2]);
+    const most = given(514, 0);
+    assert.deepEqual([most.length, most[0]], [512, 2]);
+  });
+});
+
 describe('a worker that is to take a snapshot', () => {
+  it('keeps what it hears until it has restored one, and measures then as if it had not measured', () => {
+    const state = measuring(20);
+    finishTask(state);
+    message(state, { $case: 'notice', value: { kind: Notice_Kind.CATCH_UP, text: 'deviant' } });
+    assert.deepEqual(message(state, { $case: 'record', value: recordOf(0, 0, []) }), []);
+    step(state, { kind: 'snapshot', bytes: new Uint8Array(1) });
+    assert.deepEqual([says(settle(state)), state.round, taskOf(state)], [['digest'], 1, 'measure']);
+    finishTask(state);
+    message(state, { $case: 'notice', value: { kind: Notice_Kind.CATCH_UP, text: 'deviant' } });
+    step(state, { kind: 'snapshot', bytes: new Uint8Array(1) });
+    settle(state);
+    assert.deepEqual([state.round, taskOf(state)], [1, 'measure']);
+    const given = again(state, { catchUp: Welcome_CatchUp.GIVE_RECORDS, round: 0 });
+    assert.equal(given.includes('recordGiven'), false, 'those of before may not be the run’s');
+  });
+
   /** The rounds of the replica that the hello of its next stream shows. */
   const shown = (state: WorkerState): (number | undefined)[] => {
     lost(state);
@@ -211,6 +335,52 @@ describe('a worker that is to take a snapshot', () => {
 });
 
 describe('a worker', () => {
+  it('goes on at the next directions of its round where bytes may be late, and with its round elsewhere', () => {
+    const firsts = [0, 2].map((maxStaleness) => {
+      const state = measuring(ROUNDS, { ...terms, directions: 4, maxStaleness });
+      finishTask(state);
+      return state.running?.task.kind === 'measure' ? state.running.task.firstDirection : undefined;
+    });
+    assert.deepEqual(firsts, [undefined, 4]);
+  });
+
+  it('evaluates the adapter of its round alone', () => {
+    const state = measuring();
+    finishTask(state);
+    const ask = (round: number): string | undefined => {
+      message(state, { $case: 'evaluate', value: { round, firstRow: 0, rows: 1 } });
+      return taskOf(state);
+    };
+    assert.deepEqual([ask(1), ask(0)], [undefined, 'evaluate']);
+  });
+
+  it('applies each record once, shows its replica after the last one, and measures no more', () => {
+    const state = measuring();
+    assert.deepEqual(says(nextRecord(state)), []);
+    finishTask(state);
+    assert.deepEqual(message(state, { $case: 'record', value: recordOf(0, 0, []) }), []);
+    assert.equal(taskOf(state), undefined);
+    assert.deepEqual([says(nextRecord(state)), says(nextRecord(state))], [[], ['digest']]);
+    assert.deepEqual([state.round, taskOf(state)], [ROUNDS, undefined]);
+  });
+
+  it('shows its replica as soon as it has caught up by records, and then in its turn', () => {
+    const state = welcomed(Welcome_CatchUp.RECORDS, 50, terms, 2);
+    settle(state);
+    const said = Array.from({ length: 4 }, () => says(nextRecord(state)));
+    assert.deepEqual(said, [[], ['digest'], [], []]);
+  });
+
+  for (const [kind, code] of [
+    ['RUN_DONE', EXIT.done],
+    ['RUN_FAILED', EXIT.diverged],
+  ] as const)
+    it(`ends with code ${code} where it is told ${kind}`, () => {
+      const state = measuring();
+      finishTask(state);
+      assert.deepEqual(ends(message(state, { $case: 'notice', value: { kind: Notice_Kind[kind], text: '' } })), [code]);
+    });
+
   it('shows a person no control characters that the trainer sends, and no more than a line', () => {
     const state = welcomed(Welcome_CatchUp.NONE);
     finishTask(state);
@@ -323,6 +493,22 @@ describe('a worker with a privacy budget', () => {
     message(state, { $case: 'record', value: recordOf(0, 0, []) });
     finishTask(state);
     assert.deepEqual(says(measuredPrivately(state)), ['contribution']);
+  });
+
+  it('tells a trainer that was started again that the budget is spent, and plans anew where that makes more rounds', () => {
+    const { state } = measuring();
+    measuredPrivately(state);
+    const said = again(state, { devRows: 9 }, privately);
+    assert.deepEqual(said, ['hello', 'heartbeat', 'digest']);
+    lost(state);
+    step(state, { kind: 'retry' });
+    step(state, { kind: 'opened', atMs: 3, terms: privately });
+    while (state.running) finishTask(state);
+    const longer = { ...welcome(Welcome_CatchUp.NONE, ROUNDS + 1), devRows: 9 };
+    const tasks = message(state, { $case: 'welcome', value: longer }).filter(({ kind }) => kind === 'compute');
+    assert.deepEqual(tasks, [
+      { kind: 'compute', task: { kind: 'readData', worker: 0, devRows: 9, rounds: ROUNDS + 1 } },
+    ]);
   });
 
   it('tells the trainer with each heartbeat how the budget stands, and a person once that it is spent', () => {

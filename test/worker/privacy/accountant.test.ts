@@ -7,6 +7,7 @@ import {
   addDivergences,
   divergencesOf,
   epsilonOf,
+  MOST_NOISE,
   noDivergence,
   noiseFor,
 } from '../../../worker/privacy/accountant.ts';
@@ -66,5 +67,10 @@ describe('the accountant', () => {
   it('finds none where the budget is spent', () => {
     const spent = addDivergences(noDivergence(), divergencesOf({ samplingRate: 0.1, noise: 1 }), 40);
     assert.equal(noiseFor({ epsilon: 5, delta: 1e-5 }, 0.1, 1, spent), undefined);
+  });
+
+  it('finds none that a ledger would not take', () => {
+    const noise = (contributions: number) => noiseFor({ epsilon: 0.03, delta: 1e-8 }, 1, contributions);
+    assert.deepEqual([noise(1e6)! < MOST_NOISE, noise(1e12)], [true, undefined]);
   });
 });

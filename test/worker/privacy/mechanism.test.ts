@@ -1,5 +1,7 @@
 /** The mechanism: what leaves, and how far one row moves it. All randomness is seeded. */
 import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+import { syncBuiltinESMExports } from 'node:module';
 import { describe, it } from 'node:test';
 import seedrandom from 'seedrandom';
 import { type AdapterLayout, adapterLayout } from '../../../kernels/adapter-layout.ts';
@@ -136,6 +138,17 @@ describe('secret rows', () => {
     const numbers = Array.from({ length: 5000 }, random);
     assert(numbers.every((u) => u > 0 && u < 1));
     assert.equal(new Set(numbers).size, numbers.length);
+  });
+
+  it('are between 0 and 1 whatever the bits of the system are', (test) => {
+    test.after(syncBuiltinESMExports);
+    for (const bit of [0, 255]) {
+      test.mock.method(crypto, 'randomFillSync', (words: BigUint64Array) => new Uint8Array(words.buffer).fill(bit));
+      syncBuiltinESMExports();
+      const u = secretRandom()();
+      assert(u > 0 && u < 1, `${u}`);
+      test.mock.restoreAll();
+    }
   });
 });
 
