@@ -110,16 +110,18 @@ export interface TrainerConnection {
 
 export function connectTrainer(address: string, { tls, joinToken }: ClientAccess): TrainerConnection {
   const credentials = tls ? grpc.credentials.createSsl(tls.ca, tls.key, tls.cert) : grpc.credentials.createInsecure();
-  const client = new TrainerClient(address, credentials, {
-    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
-    // A connection of its own: members that share one have one voice.
-    'grpc.use_local_subchannel_pool': 1,
-    'grpc.keepalive_time_ms': 20_000,
-    'grpc.keepalive_timeout_ms': SLOW_LINE_MS,
-    'grpc.initial_reconnect_backoff_ms': 200,
-    'grpc.max_reconnect_backoff_ms': 2_000,
-    'grpc.enable_http_proxy': mayUseProxy(address) ? 1 : 0,
-  });
+  const open = (): TrainerClient =>
+    new TrainerClient(address, credentials, {
+      'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+      // A connection of its own: members that share one have one voice.
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.keepalive_time_ms': 20_000,
+      'grpc.keepalive_timeout_ms': SLOW_LINE_MS,
+      'grpc.initial_reconnect_backoff_ms': 200,
+      'grpc.max_reconnect_backoff_ms': 2_000,
+      'grpc.enable_http_proxy': mayUseProxy(address) ? 1 : 0,
+    });
+  let client = open();
   const metadata = new grpc.Metadata();
   if (joinToken !== undefined) metadata.set(JOIN_TOKEN_KEY, joinToken);
   let isReached = false;
@@ -128,7 +130,15 @@ export function connectTrainer(address: string, { tls, joinToken }: ClientAccess
   ): Promise<Response> => {
     const answer = new Promise<Response>((resolve, reject) => {
       const deadline = Date.now() + UNARY_DEADLINE_MS;
-      call({ deadline }, (error, response) => (error ? reject(understood(address, error)) : resolve(response)));
+      call({ deadline }, (error, response) => {
+        if (!error) return resolve(response);
+        if (error.code === grpc.status.DEADLINE_EXCEEDED) {
+          // gRPC itself would wait without limit for the first word on a connection that was taken and leads nowhere.
+          client.close();
+          client = open();
+        }
+        reject(understood(address, error));
+      });
     });
     const response = await answer.catch(async (error: Error) => {
       // A trainer that was reached once may have its reasons to be away; the first time a wrong flag is the likelier one.
