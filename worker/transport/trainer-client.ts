@@ -14,7 +14,7 @@ import { MAX_MESSAGE_BYTES, MAX_NOTICE_LENGTH, MAX_SNAPSHOT_BYTES, SLOW_LINE_MS 
 import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts';
 import { peerText } from '../../proto/peer-text.ts';
 import { MessageQueue } from './message-queue.ts';
-import { mayUseProxy } from './proxy.ts';
+import { mayUseProxy, proxyTo } from './proxy.ts';
 import { tlsProblem } from './tls-problem.ts';
 
 /** Longest wait for a unary answer, ms. */
@@ -58,14 +58,19 @@ type Reply<Response> = (error: grpc.ServiceError | null, response: Response) => 
 /** How grpc-js begins to tell of an answer that is none of gRPC: of a gateway whose trainer is away, or of another service. */
 const HTTP_STATUS = 'Received HTTP status code';
 
-/** What a peer or grpc-js says of a call, fit for a person, without the heading of a note that is empty. */
+/** What a peer or grpc-js says of a call, fit for a person, without the headings of notes that are empty. */
 const reasonOf = ({ details }: grpc.ServiceError): string =>
-  peerText(details.replace(/ Resolution note: $/, ''), MAX_NOTICE_LENGTH);
+  peerText(details.replace(/( Last error: undefined\.)?( Resolution note: )?$/, ''), MAX_NOTICE_LENGTH);
 
 /** What went wrong on the way: whoever hears nothing may still have reached somebody. */
 function faultOf(address: string, code: grpc.status): string {
-  if (code === grpc.status.UNAVAILABLE)
-    return `cannot reach the trainer at ${address} (is it running, and is the address right?)`;
+  if (code === grpc.status.UNAVAILABLE) {
+    const way = proxyTo(address);
+    const asked = way
+      ? `is it running, is the address right, and does the proxy ${way.proxy} (${way.variable}) let this through to there?`
+      : 'is it running, and is the address right?';
+    return `cannot reach the trainer at ${address} (${asked})`;
+  }
   if (code === grpc.status.DEADLINE_EXCEEDED)
     return `no answer in time from ${address} (is it a trainer, is its machine overloaded, or does a firewall drop what is sent there?)`;
   if (code === grpc.status.CANCELLED) return `the trainer at ${address} ended the call`;
