@@ -1,5 +1,6 @@
 /** The worker's gRPC face: one stream to the trainer, and how its ends are to be understood. */
 import * as grpc from '@grpc/grpc-js';
+import { splitAddress } from '../../platform/address.ts';
 import type { TlsFiles } from '../../platform/tls-files.ts';
 import {
   type GetRunConfigResponse,
@@ -113,7 +114,12 @@ export interface TrainerConnection {
   close(): void;
 }
 
+/** @throws OperatingError usage: an address that gRPC cannot go to */
 export function connectTrainer(address: string, { tls, joinToken }: ClientAccess): TrainerConnection {
+  if (splitAddress(address).host.includes('%'))
+    throw usageError(
+      `trainer at ${address}: gRPC goes to no address with a zone: give another address of that machine, or its name`,
+    );
   const credentials = tls ? grpc.credentials.createSsl(tls.ca, tls.key, tls.cert) : grpc.credentials.createInsecure();
   const open = (): TrainerClient =>
     new TrainerClient(address, credentials, {

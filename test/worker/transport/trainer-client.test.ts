@@ -6,6 +6,7 @@ import { type AddressInfo, createServer as createTcpServer, type Socket } from '
 import { it, type TestContext } from 'node:test';
 import * as grpc from '@grpc/grpc-js';
 import { type GetRunConfigResponse, type SnapshotChunk, TrainerService } from '../../../proto/gen/onebyte.ts';
+import { EXIT } from '../../../proto/operating-error.ts';
 import { statusOfRefusal } from '../../../trainer/transport/grpc-status.ts';
 import { ConnectionLost, connectTrainer, type TrainerConnection } from '../../../worker/transport/trainer-client.ts';
 import { PLAIN } from '../../support/protocol-worker.ts';
@@ -125,3 +126,9 @@ it('takes a new connection where nobody answers on the first: gRPC sets a handsh
   await once(way, 'taken');
   assert.equal(await second, 'found');
 });
+
+it('refuses an address with a zone, which no attempt would reach', () =>
+  assert.throws(() => connectTrainer('[fe80::1%eth0]:50051', PLAIN), {
+    exitCode: EXIT.usage,
+    message: /^trainer at \[fe80::1%eth0\]:50051: gRPC goes to no address with a zone/,
+  }));
