@@ -9,6 +9,9 @@ import { EXIT, storeError } from '../proto/operating-error.ts';
 import { sayError } from './command.ts';
 import { COMMANDS } from './commands.ts';
 
+/** Longest wait for what a command that has ended left open, ms. */
+const LINGER_MS = 1_000;
+
 /** Commander's own end: after --help, or of a command line that it does not understand. */
 const exit = (error: CommanderError): never => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage);
 
@@ -42,3 +45,5 @@ process.stderr.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') throw error;
 });
 await program.parseAsync();
+// gRPC lets go of no connection that is still being made, to a proxy or a trainer that does not answer: it would keep this process.
+setTimeout(() => process.exit(), LINGER_MS).unref();

@@ -6,7 +6,8 @@ import { usageError } from '../proto/operating-error.ts';
 export function splitAddress(address: string): { host: string; port: number } {
   const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address);
   const port = Number(match?.[3]);
-  if (!match || port > 65535) throw usageError(`address ${JSON.stringify(address)}: expected host:port, port 0…65535`);
+  if (!match || port > 65535)
+    throw usageError(`address ${JSON.stringify(address)}: expected host:port, or [IPv6]:port, port 0…65535`);
   return { host: match[1] ?? match[2]!, port };
 }
 

@@ -1,5 +1,7 @@
 /** A worker that is asked to go goes, whatever its trainer does. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { it } from 'node:test';
 import { promisify } from 'node:util';
 import {
@@ -62,4 +64,22 @@ it('a worker leaves while its snapshot comes, however long the rest of it would 
   const { code, stderr } = await worker.finished;
   assert.equal(code, 75, stderr);
   assert(chunks < CHUNKS, 'all of it came first');
+});
+
+it('a worker leaves while a proxy that it has reached says nothing', { timeout: 60_000 }, async (test) => {
+  const proxy = createServer();
+  await once(proxy.listen(0, '127.0.0.1'), 'listening');
+  const address = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  const env = { grpc_proxy: address, no_proxy: '', no_grpc_proxy: '' };
+  const flags = ['--trainer', 'trainer.example:50051', '--insecure', '--set', 'data.dev='];
+  const worker = startOnebyte(['worker', runFile, ...flags], env);
+  const [socket] = (await once(proxy, 'connection')) as [Socket];
+  test.after(() => {
+    worker.process.kill('SIGKILL');
+    socket.destroy();
+    proxy.close();
+  });
+  worker.process.kill('SIGTERM');
+  const { code, stderr } = await worker.finished;
+  assert.equal(code, 75, stderr);
 });

@@ -1,5 +1,6 @@
 /** The worker's gRPC face: one stream to the trainer, and how its ends are to be understood. */
 import * as grpc from '@grpc/grpc-js';
+import { splitAddress } from '../../platform/address.ts';
 import type { TlsFiles } from '../../platform/tls-files.ts';
 import {
   type GetRunConfigResponse,
@@ -14,7 +15,7 @@ import { MAX_MESSAGE_BYTES, MAX_NOTICE_LENGTH, MAX_SNAPSHOT_BYTES, SLOW_LINE_MS 
 import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts';
 import { peerText } from '../../proto/peer-text.ts';
 import { MessageQueue } from './message-queue.ts';
-import { mayUseProxy } from './proxy.ts';
+import { mayUseProxy, proxyTo } from './proxy.ts';
 import { tlsProblem } from './tls-problem.ts';
 
 /** Longest wait for a unary answer, ms. */
@@ -58,14 +59,19 @@ type Reply<Response> = (error: grpc.ServiceError | null, response: Response) => 
 /** How grpc-js begins to tell of an answer that is none of gRPC: of a gateway whose trainer is away, or of another service. */
 const HTTP_STATUS = 'Received HTTP status code';
 
-/** What a peer or grpc-js says of a call, fit for a person, without the heading of a note that is empty. */
+/** What a peer or grpc-js says of a call, fit for a person, without the headings of notes that are empty. */
 const reasonOf = ({ details }: grpc.ServiceError): string =>
-  peerText(details.replace(/ Resolution note: $/, ''), MAX_NOTICE_LENGTH);
+  peerText(details.replace(/( Last error: undefined\.)?( Resolution note: )?$/, ''), MAX_NOTICE_LENGTH);
 
 /** What went wrong on the way: whoever hears nothing may still have reached somebody. */
 function faultOf(address: string, code: grpc.status): string {
-  if (code === grpc.status.UNAVAILABLE)
-    return `cannot reach the trainer at ${address} (is it running, and is the address right?)`;
+  if (code === grpc.status.UNAVAILABLE) {
+    const way = proxyTo(address);
+    const asked = way
+      ? `is it running, is the address right, and does the proxy ${way.proxy} (${way.variable}) let this through to there?`
+      : 'is it running, and is the address right?';
+    return `cannot reach the trainer at ${address} (${asked})`;
+  }
   if (code === grpc.status.DEADLINE_EXCEEDED)
     return `no answer in time from ${address} (is it a trainer, is its machine overloaded, or does a firewall drop what is sent there?)`;
   if (code === grpc.status.CANCELLED) return `the trainer at ${address} ended the call`;
@@ -108,18 +114,25 @@ export interface TrainerConnection {
   close(): void;
 }
 
+/** @throws OperatingError usage: an address that gRPC cannot go to */
 export function connectTrainer(address: string, { tls, joinToken }: ClientAccess): TrainerConnection {
+  if (splitAddress(address).host.includes('%'))
+    throw usageError(
+      `trainer at ${address}: gRPC goes to no address with a zone: give another address of that machine, or its name`,
+    );
   const credentials = tls ? grpc.credentials.createSsl(tls.ca, tls.key, tls.cert) : grpc.credentials.createInsecure();
-  const client = new TrainerClient(address, credentials, {
-    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
-    // A connection of its own: members that share one have one voice.
-    'grpc.use_local_subchannel_pool': 1,
-    'grpc.keepalive_time_ms': 20_000,
-    'grpc.keepalive_timeout_ms': SLOW_LINE_MS,
-    'grpc.initial_reconnect_backoff_ms': 200,
-    'grpc.max_reconnect_backoff_ms': 2_000,
-    'grpc.enable_http_proxy': mayUseProxy(address) ? 1 : 0,
-  });
+  const open = (): TrainerClient =>
+    new TrainerClient(address, credentials, {
+      'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+      // A connection of its own: members that share one have one voice.
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.keepalive_time_ms': 20_000,
+      'grpc.keepalive_timeout_ms': SLOW_LINE_MS,
+      'grpc.initial_reconnect_backoff_ms': 200,
+      'grpc.max_reconnect_backoff_ms': 2_000,
+      'grpc.enable_http_proxy': mayUseProxy(address) ? 1 : 0,
+    });
+  let client = open();
   const metadata = new grpc.Metadata();
   if (joinToken !== undefined) metadata.set(JOIN_TOKEN_KEY, joinToken);
   let isReached = false;
@@ -128,7 +141,15 @@ export function connectTrainer(address: string, { tls, joinToken }: ClientAccess
   ): Promise<Response> => {
     const answer = new Promise<Response>((resolve, reject) => {
       const deadline = Date.now() + UNARY_DEADLINE_MS;
-      call({ deadline }, (error, response) => (error ? reject(understood(address, error)) : resolve(response)));
+      call({ deadline }, (error, response) => {
+        if (!error) return resolve(response);
+        if (error.code === grpc.status.DEADLINE_EXCEEDED) {
+          // gRPC itself would wait without limit for the first word on a connection that was taken and leads nowhere.
+          client.close();
+          client = open();
+        }
+        reject(understood(address, error));
+      });
     });
     const response = await answer.catch(async (error: Error) => {
       // A trainer that was reached once may have its reasons to be away; the first time a wrong flag is the likelier one.

@@ -159,6 +159,20 @@ describe('a proxy that the environment names', () => {
     assert.notEqual(await connection.runConfig(), '');
     assert.equal(proxyNotice(address), undefined);
   });
+  it('is not used for an address of IPv6, for which gRPC would ask it without brackets', (t) => {
+    proxied(t);
+    assert.equal(proxyNotice('[2001:db8::1]:50051'), undefined);
+  });
+  it('is named where it lets nothing through', async (t) => {
+    proxied(t);
+    const connection = connectTrainer('0.0.0.0:1', { tls: undefined, joinToken: undefined });
+    t.after(() => connection.close());
+    await assert.rejects(connection.runConfig(), {
+      name: 'ConnectionLost',
+      message:
+        'cannot reach the trainer at 0.0.0.0:1 (is it running, is the address right, and does the proxy 127.0.0.1:9 (http_proxy) let this through to there?): No connection established.',
+    });
+  });
   it('is named without its password where it is used', (t) => {
     assert.equal(proxyNotice('trainer.example:50051'), undefined);
     proxied(t);

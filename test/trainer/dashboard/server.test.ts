@@ -151,11 +151,16 @@ describe('the dashboard', () => {
     assert.deepEqual(counts, [4, 8, 12, 16, 18, 18]);
   });
 
-  it('says what to do when its port is in use', async (test) => {
+  it('says what to do when its port is in use, or its address is not of this machine', async (test) => {
     const { dashboard, history } = await served(test);
     await assert.rejects(startDashboard(dashboard.address, history), {
       exitCode: 2,
       message: /^dashboard 127.*: the port is in use: choose another/,
+    });
+    await assert.rejects(startDashboard('203.0.113.1:0', history), {
+      exitCode: 2,
+      message:
+        'dashboard 203.0.113.1:0: no interface of this machine has this address: 0.0.0.0 or [::] listens on all of them',
     });
   });
 

@@ -2,15 +2,16 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { it, type TestContext } from 'node:test';
 import * as grpc from '@grpc/grpc-js';
-import { type SnapshotChunk, TrainerService } from '../../../proto/gen/onebyte.ts';
+import { type GetRunConfigResponse, type SnapshotChunk, TrainerService } from '../../../proto/gen/onebyte.ts';
+import { EXIT } from '../../../proto/operating-error.ts';
 import { statusOfRefusal } from '../../../trainer/transport/grpc-status.ts';
 import { ConnectionLost, connectTrainer, type TrainerConnection } from '../../../worker/transport/trainer-client.ts';
 import { PLAIN } from '../../support/protocol-worker.ts';
 
-const { getSnapshot, getStatus } = TrainerService;
+const { getRunConfig, getSnapshot, getStatus } = TrainerService;
 
 /** A connection to a service of these methods. */
 async function connectTo(
@@ -88,3 +89,46 @@ for (const status of [401, 403, 404, 503])
       return true;
     });
   });
+
+it('takes a new connection where nobody answers on the first: gRPC sets a handshake no limit', async (test) => {
+  const trainer = new grpc.Server();
+  const runConfig: grpc.handleUnaryCall<unknown, GetRunConfigResponse> = (_, reply) =>
+    reply(null, { runConfig: 'found' });
+  trainer.addService({ getRunConfig }, { getRunConfig: runConfig });
+  const injector = trainer.createConnectionInjector(grpc.ServerCredentials.createInsecure());
+  const silent: Socket[] = [];
+  let taken = 0;
+  const way = createTcpServer((socket) => {
+    taken++;
+    if (taken === 1) silent.push(socket);
+    // The second is that which looks for TLS.
+    else if (taken === 2) socket.destroy();
+    else injector.injectConnection(socket);
+    way.emit('taken');
+  });
+  await once(way.listen(0, '127.0.0.1'), 'listening');
+  test.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+  const connection = connectTrainer(`127.0.0.1:${(way.address() as AddressInfo).port}`, PLAIN);
+  test.after(() => {
+    connection.close();
+    for (const socket of silent) socket.destroy();
+    trainer.forceShutdown();
+    way.close();
+  });
+  const first = connection.runConfig();
+  await once(way, 'taken');
+  test.mock.timers.tick(20_000);
+  await assert.rejects(
+    first,
+    (error: Error) => error instanceof ConnectionLost && /^no answer in time/.test(error.message),
+  );
+  const second = connection.runConfig();
+  await once(way, 'taken');
+  assert.equal(await second, 'found');
+});
+
+it('refuses an address with a zone, which no attempt would reach', () =>
+  assert.throws(() => connectTrainer('[fe80::1%eth0]:50051', PLAIN), {
+    exitCode: EXIT.usage,
+    message: /^trainer at \[fe80::1%eth0\]:50051: gRPC goes to no address with a zone/,
+  }));
