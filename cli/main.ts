@@ -37,8 +37,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(process.exitCode ?? EXIT.done);
   process.exit(sayError(storeError(`stdout: ${error.message}`)));
 });
-// What is told beside that may be lost, on a full disk for one.
-process.stderr.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') throw error;
-});
+// What is told beside that may be lost: on a full disk, or where who read it is gone.
+process.stderr.on('error', () => {});
 await program.parseAsync();
