@@ -40,10 +40,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(process.exitCode ?? EXIT.done);
   process.exit(sayError(storeError(`stdout: ${error.message}`)));
 });
-// What is told beside that may be lost, on a full disk for one.
-process.stderr.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') throw error;
-});
+// What is told beside that may be lost: on a full disk, or where who read it is gone.
+process.stderr.on('error', () => {});
 await program.parseAsync();
 // gRPC lets go of no connection that is still being made, to a proxy or a trainer that does not answer: it would keep this process.
 setTimeout(() => process.exit(), LINGER_MS).unref();

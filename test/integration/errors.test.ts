@@ -281,6 +281,17 @@ describe('onebyte', () => {
     const { stderr } = await promisify(execFile)('sh', ['-c', command], { cwd: root });
     assert.equal(stderr, '');
   });
+
+  it('goes on when nobody reads what it tells beside, and ends with the same exit code', async () => {
+    const codeOf = async (...args: string[]): Promise<number | null> => {
+      const { process, finished } = startOnebyte(args);
+      process.stderr!.destroy();
+      return (await finished).code;
+    };
+    const out = join(temporaryDirectory(), 'run');
+    const run = ['simulate', runFile, '--workers', '1', '--rounds', '2', '--out', out, ...settingFlags(['data.test='])];
+    assert.deepEqual([await codeOf(...run), await codeOf('replay', '--log', `${out}-none`)], [0, 2]);
+  });
 });
 
 describe('onebyte replay', () => {

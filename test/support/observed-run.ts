@@ -1,6 +1,6 @@
 /** Observations of a run, made up or real, for tests of what shows them. */
 import type { TestContext } from 'node:test';
-import type { Observation, RoundLine, RunDescription } from '../../trainer/metrics/line.ts';
+import type { EvaluationLine, Observation, RoundLine, RunDescription } from '../../trainer/metrics/line.ts';
 import { openMetrics, type RunMetrics } from '../../trainer/metrics/run-metrics.ts';
 import { protocolWorker } from './protocol-worker.ts';
 import { smallRunConfig, smallSettings } from './small-run.ts';
@@ -35,6 +35,16 @@ export const roundLine = (round: number, change: Partial<RoundLine> = {}): Round
   missed: 0,
   wire: { up: 100 * round, down: 200 * round },
   ...change,
+});
+
+/** An evaluation after `round` records, better than all before. */
+export const evaluationLine = (round: number): EvaluationLine => ({
+  kind: 'evaluation',
+  at: 1000 * round,
+  round,
+  rows: 10,
+  loss: 1 / (1 + round),
+  best: true,
 });
 
 export const START: Extract<Observation, { kind: 'start' }> = { kind: 'start', at: 500, round: 0, run: RUN };

@@ -2,7 +2,7 @@
  * After a restart: records that the log lost come back from workers, or the trainer stops; none is made anew. A worker is
  * believed for the proofs of the records it shows, not for its word, so a liar costs itself its place and others nothing.
  */
-import { isDecodable } from '../../kernels/learning-rule.ts';
+import { exponentInForce, isDecodable } from '../../kernels/learning-rule.ts';
 import { Notice_Kind, type Record } from '../../proto/gen/onebyte.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { isProven } from '../../proto/record-proof.ts';
@@ -21,7 +21,11 @@ export function onRecordGiven(state: TrainerState, member: Member, record: Recor
   recovery.provenRounds = Math.max(recovery.provenRounds, record.round + 1);
   const { round } = state.normaliser;
   if (record.round !== round || state.phase !== 'training') return [];
-  if (record.staleness.some((staleness) => !isDecodable(state.normaliser, staleness)))
+  // It may follow on another log of this run: one that a copy was restored of since.
+  const isOurs =
+    record.exponent === exponentInForce(state.normaliser) &&
+    record.staleness.every((staleness) => isDecodable(state.normaliser, staleness));
+  if (!isOurs)
     return expel(
       state,
       member,

@@ -4,19 +4,23 @@ import { pace, type RunEvent, type RunHistory } from '../metrics/history.ts';
 import type { EvaluationLine, RoundLine, RunDescription, WorkerRow } from '../metrics/line.ts';
 import { type Columns, rowsOf, slice } from '../metrics/series.ts';
 
-/** How far a page is: which run, which stride, how many rows. Travels as the event's id, and back as Last-Event-ID. */
+/** How far a page is: which run, which stride, how many rows and evaluations. Travels as the event's id, and back as Last-Event-ID. */
 export interface Cursor {
   readonly run: string;
   readonly stride: number;
   readonly rows: number;
+  readonly evaluations: number;
 }
 
-export const formatCursor = ({ run, stride, rows }: Cursor): string => `${run}.${stride}.${rows}`;
+export const formatCursor = ({ run, stride, rows, evaluations }: Cursor): string =>
+  `${run}.${stride}.${rows}.${evaluations}`;
 
 /** @returns undefined for anything that is not a cursor: the page is then sent everything */
 export function parseCursor(id: string | undefined): Cursor | undefined {
-  const match = /^([0-9a-f]{16})\.(\d{1,10})\.(\d{1,10})$/.exec(id ?? '');
-  return match ? { run: match[1]!, stride: Number(match[2]), rows: Number(match[3]) } : undefined;
+  const match = /^([0-9a-f]{16})\.(\d{1,10})\.(\d{1,10})\.(\d{1,10})$/.exec(id ?? '');
+  if (!match) return undefined;
+  const [stride, rows, evaluations] = match.slice(2).map(Number) as [number, number, number];
+  return { run: match[1]!, stride, rows, evaluations };
 }
 
 export interface PageUpdate {
@@ -26,6 +30,8 @@ export interface PageUpdate {
   readonly columns: Columns;
   readonly summary: Summary;
   readonly recent: readonly RoundLine[];
+  /** Evaluations that the page keeps; `evaluations` go behind them. */
+  readonly evaluationsFrom: number;
   readonly evaluations: readonly EvaluationLine[];
   readonly events: readonly RunEvent[];
   readonly run: RunDescription | undefined;
@@ -70,23 +76,27 @@ export function summaryOf(history: RunHistory): Summary {
   };
 }
 
-/** What a page at `known` lacks, and where it then is. The last row is sent again: it may have grown. */
+/** What a page at `known` lacks, and where it then is. The last row and evaluation are sent again: there may be another in their place. */
 export function updateFor(
   history: RunHistory,
   known: Cursor | undefined,
   withWorkers: boolean,
 ): { update: PageUpdate; cursor: Cursor } {
   const { series, run } = history;
-  const cursor = { run: pageKey(history), stride: series.stride, rows: rowsOf(series) };
+  const evaluations = history.evaluations.length;
+  const cursor = { run: pageKey(history), stride: series.stride, rows: rowsOf(series), evaluations };
   const same = known?.run === cursor.run && known.stride === cursor.stride;
-  const from = same ? Math.max(0, Math.min(known.rows, cursor.rows) - 1) : 0;
+  const fromOf = (what: 'rows' | 'evaluations'): number =>
+    same ? Math.max(0, Math.min(known[what], cursor[what]) - 1) : 0;
+  const [from, evaluationsFrom] = [fromOf('rows'), fromOf('evaluations')];
   const update: PageUpdate = {
     from,
     stride: series.stride,
     columns: slice(series, from),
     summary: summaryOf(history),
     recent: history.recent,
-    evaluations: history.evaluations,
+    evaluationsFrom,
+    evaluations: history.evaluations.slice(evaluationsFrom),
     events: history.events,
     run,
     workers: withWorkers ? [...history.workers.values()] : undefined,

@@ -7,7 +7,6 @@ import { emptySeries, pushRound, rewind, type Series } from './series.ts';
 
 /** Rounds that are kept with all their detail. */
 const RECENT_ROUNDS = 40;
-const MAX_EVALUATIONS = 2048;
 const MAX_EVENTS = 100;
 /** Workers that have left and are still shown. */
 const MAX_DEPARTED = 50;
@@ -37,6 +36,7 @@ export interface RunHistory {
   round: number;
   readonly series: Series;
   readonly recent: RoundLine[];
+  /** Of each row of the series the last. */
   evaluations: EvaluationLine[];
   best: EvaluationLine | undefined;
   readonly events: RunEvent[];
@@ -182,17 +182,27 @@ function onRound(history: RunHistory, line: RoundLine): void {
     totals.wireDown = wireBefore.down + line.wire.down;
   }
   const { payloadBytes, float32Bytes, wireUp, wireDown } = totals;
+  const { stride } = history.series;
   pushRound(history.series, line, { payloadBytes, float32Bytes, wireUp, wireDown });
+  if (history.series.stride !== stride)
+    history.evaluations = history.evaluations.filter((one, i, all) => !shareRow(history, one, all[i + 1]));
   recent.push(line);
   if (recent.length > RECENT_ROUNDS) recent.shift();
 }
 
 function onEvaluation(history: RunHistory, line: EvaluationLine): void {
-  history.evaluations.push(line);
+  const { evaluations } = history;
+  if (shareRow(history, line, evaluations.at(-1))) evaluations.pop();
+  evaluations.push(line);
   if (line.best) history.best = line;
-  if (history.evaluations.length > MAX_EVALUATIONS)
-    history.evaluations = history.evaluations.filter((evaluation, i) => i % 2 === 0 || evaluation.best);
 }
+
+/** Both are of rounds that one row of the series holds. */
+const shareRow = (
+  { series: { stride } }: RunHistory,
+  one: EvaluationLine,
+  other: EvaluationLine | undefined,
+): boolean => other !== undefined && Math.ceil(one.round / stride) === Math.ceil(other.round / stride);
 
 function onMembership(history: RunHistory, seen: Of<'joined' | 'left' | 'disconnected'>): void {
   const { worker } = seen;

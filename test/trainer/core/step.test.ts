@@ -1270,6 +1270,15 @@ describe('a trainer that opens its log again', () => {
     assert.equal(state.normaliser.round, 0);
   });
 
+  it('refuses a worker that shows a record of this run as it went on from another copy of the log, and goes on', () => {
+    const state = reopened();
+    ahead(state);
+    const record = withProof(state.rules.runSecret, { ...lost(state), exponent: 1 });
+    const effects = step(state, { kind: 'recordGiven', atMs: 2, stream: 1, record });
+    assert.deepEqual(refusals(effects), ['ahead']);
+    assert.equal(state.normaliser.round, 0);
+  });
+
   it('asks no worker that said that it evaluates nothing', () => {
     const state = trainer({ startWorkers: 3 }, 0, { devRows: 12 });
     for (const [stream, noEvaluation] of [true, false, true].entries())

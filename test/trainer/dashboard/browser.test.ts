@@ -217,6 +217,22 @@ describe('the page of a run of which the round log alone is left', { skip: noBro
   });
 });
 
+describe('the page of a run of weeks', { skip: noBrowser }, () => {
+  it('tells of what happened on which day it did', async (test) => {
+    const history = emptyHistory();
+    const [first, second] = [new Date(2026, 0, 5), new Date(2026, 0, 6)];
+    observe(history, { ...START, at: first.getTime() });
+    for (const day of [first, second]) observe(history, { kind: 'waiting', at: day.getTime(), reason: 'for workers' });
+    const server = await startDashboard('127.0.0.1:0', history);
+    const browser = await launchBrowser();
+    test.after(() => Promise.all([browser.close(), server.close()]));
+    const { page } = await openPage(browser, server.url, { width: 400, colorScheme: 'light' });
+    const times = page.locator('#events li span:first-child');
+    await times.nth(1).waitFor();
+    assert.deepEqual(await times.allTextContents(), ['Jan 6, 00:00:00', 'Jan 5, 00:00:00']);
+  });
+});
+
 const ownFiles = [
   ...['--model', join(tinyReviews, 'model'), '--data', join(tinyReviews, 'train.jsonl')],
   ...['--dev', join(tinyReviews, 'dev.jsonl')],

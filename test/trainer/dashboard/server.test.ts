@@ -12,7 +12,8 @@ import { EventStream } from '../../../trainer/dashboard/event-stream.ts';
 import { type PageUpdate, parseCursor, updateFor } from '../../../trainer/dashboard/page-update.ts';
 import { type Dashboard, startDashboard } from '../../../trainer/dashboard/server.ts';
 import { emptyHistory, observe, type RunHistory } from '../../../trainer/metrics/history.ts';
-import { roundLine, START } from '../../support/observed-run.ts';
+import type { EvaluationLine } from '../../../trainer/metrics/line.ts';
+import { evaluationLine, roundLine, START } from '../../support/observed-run.ts';
 import type { Cleanup } from '../../support/temporary-directory.ts';
 
 async function served(test: Cleanup, nowMs?: () => number): Promise<{ dashboard: Dashboard; history: RunHistory }> {
@@ -135,7 +136,7 @@ describe('the dashboard', () => {
     const stream = new EventStream(emptyHistory(), () => 0);
     const pages = Array.from({ length: 18 }, (_, rows) => {
       const page = Object.assign(new PassThrough(), { req: { method: 'GET' }, writeHead: () => {} });
-      stream.add(page as unknown as ServerResponse, { run: '0'.repeat(16), stride: 1, rows });
+      stream.add(page as unknown as ServerResponse, { run: '0'.repeat(16), stride: 1, rows, evaluations: 0 });
       return page;
     });
     let known = 0;
@@ -218,7 +219,7 @@ describe('the dashboard', () => {
     assert.deepEqual(back.update.columns.round, [1, 2, 3, 4]);
     const again = await firstEvent(dashboard, back.id);
     assert.equal(again.update.from, 3, 'the last row may have grown');
-    const other = await firstEvent(dashboard, `${'0'.repeat(16)}.1.4`);
+    const other = await firstEvent(dashboard, `${'0'.repeat(16)}.1.4.0`);
     assert.equal(other.update.from, 0);
   });
 
@@ -227,18 +228,37 @@ describe('the dashboard', () => {
     observe(history, START);
     let cursor = updateFor(history, undefined, true).cursor;
     const rounds: number[] = [];
-    for (let round = 1; round <= 9000; round++) {
-      observe(history, roundLine(round));
-      if (round % 7 !== 0) continue;
+    const evaluations: EvaluationLine[] = [];
+    const update = (): void => {
       const sent = updateFor(history, cursor, false);
       rounds.splice(sent.update.from, rounds.length, ...sent.update.columns.round);
+      evaluations.splice(sent.update.evaluationsFrom, evaluations.length, ...sent.update.evaluations);
       cursor = sent.cursor;
       assert.deepEqual(rounds.length, history.series.columns.round.length);
+      assert.deepEqual(evaluations.length, history.evaluations.length);
+    };
+    for (let round = 1; round <= 9000; round++) {
+      observe(history, roundLine(round));
+      if (round % 3 === 0) observe(history, evaluationLine(round - 1));
+      if (round % 7 === 0) update();
     }
-    const last = updateFor(history, cursor, false);
-    rounds.splice(last.update.from, rounds.length, ...last.update.columns.round);
+    update();
     assert.deepEqual(rounds, history.series.columns.round);
-    assert.equal(parseCursor('0123456789abcdef.1.-1'), undefined);
+    assert.deepEqual(evaluations, history.evaluations);
+    assert.equal(parseCursor('0123456789abcdef.1.-1.0'), undefined);
+  });
+
+  it('sends of the evaluations of a long run only what the page lacks', () => {
+    const history = emptyHistory();
+    observe(history, START);
+    for (let round = 1; round <= 4000; round++) {
+      observe(history, roundLine(round));
+      observe(history, evaluationLine(round));
+    }
+    const { cursor } = updateFor(history, undefined, true);
+    observe(history, evaluationLine(4001));
+    const { update } = updateFor(history, cursor, true);
+    assert.deepEqual([update.evaluationsFrom, update.evaluations.map(({ round }) => round)], [3999, [4000, 4001]]);
   });
 });
 

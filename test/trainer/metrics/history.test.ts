@@ -16,7 +16,7 @@ import { openMetrics } from '../../../trainer/metrics/run-metrics.ts';
 import { MAX_ROWS, rowsOf } from '../../../trainer/metrics/series.ts';
 import { tensorboardWriter } from '../../../trainer/metrics/tensorboard.ts';
 import { virtualRule } from '../../simulation/virtual-replica.ts';
-import { observedRun, RUN, roundLine, START, testMetrics } from '../../support/observed-run.ts';
+import { evaluationLine, observedRun, RUN, roundLine, START, testMetrics } from '../../support/observed-run.ts';
 import { close, openSmallRun } from '../../support/open-small-run.ts';
 import { protocolWorker } from '../../support/protocol-worker.ts';
 
@@ -137,6 +137,19 @@ describe('the run history', () => {
     assert.equal(pace(historyOf(START, ...rounds, restarted, first)).secondsLeft, undefined);
     assert.equal(pace(historyOf(START, ...rounds, restarted, first, roundLine(5))).roundsPerSecond, 25);
     assert.equal(pace(historyOf(START, ...rounds, roundLine(4, { at: week }), roundLine(5))).roundsPerSecond, 25);
+  });
+
+  it('keeps evaluations over the whole of a run of any length, and no more than rows', () => {
+    const history = historyOf(START);
+    for (let round = 1; round <= 40_000; round++) {
+      observe(history, roundLine(round));
+      observe(history, evaluationLine(round));
+    }
+    const { evaluations, best, series } = history;
+    assert(evaluations.length <= MAX_ROWS, `${evaluations.length} evaluations`);
+    assert.deepEqual([evaluations.at(-1), best], [evaluationLine(40_000), evaluationLine(40_000)]);
+    const gaps = evaluations.map(({ round }, i) => round - (evaluations[i - 1]?.round ?? 0));
+    assert.equal(Math.max(...gaps), series.stride);
   });
 
   it('holds a run of any length in a bounded number of rows, and loses no round of it', () => {

@@ -31,8 +31,17 @@ export const whole = (n) => Math.round(n).toLocaleString('en');
 /** @param {number | undefined} x @returns {string} */
 export const nats = (x) => (x === undefined ? '–' : x.toFixed(Math.abs(x) < 10 ? 3 : 1));
 
-/** @param {number} at ms since 1970 @returns {string} */
-export const clock = (at) => (at === 0 ? '' : new Date(at).toLocaleTimeString('en', { hour12: false }));
+const CLOCK = new Intl.DateTimeFormat('en', {
+  month: 'short',
+  day: 'numeric',
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  hourCycle: 'h23',
+});
+
+/** The day and the time of it: a run may take weeks. @param {number} at ms since 1970 @returns {string} */
+export const clock = (at) => (at === 0 ? '' : CLOCK.format(at));
 
 /**
  * False where all that is known comes from the round log: nobody noted bytes on sockets, or who was late.

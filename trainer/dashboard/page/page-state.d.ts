@@ -3,6 +3,6 @@
 import type { WorkerRow } from '../../metrics/line.ts';
 import type { PageUpdate } from '../page-update.ts';
 
-export interface PageState extends Omit<PageUpdate, 'workers' | 'from'> {
+export interface PageState extends Omit<PageUpdate, 'workers' | 'from' | 'evaluationsFrom'> {
   readonly workers: readonly WorkerRow[];
 }

@@ -17,12 +17,13 @@ const distribution = /** @type {HTMLCanvasElement} */ (byId('distribution'));
 const timeline = /** @type {HTMLCanvasElement} */ (byId('timeline'));
 
 /** What `update` adds to what is known. @param {PageState | undefined} known @param {PageUpdate} update @returns {PageState} */
-function merge(known, { from, columns, workers, ...rest }) {
+function merge(known, { from, columns, evaluationsFrom, evaluations, workers, ...rest }) {
   const names = /** @type {(keyof typeof columns)[]} */ (Object.keys(columns));
   const before = known?.columns;
   const joined = /** @type {typeof columns} */ ({});
   for (const name of names) joined[name] = [...(before?.[name] ?? []).slice(0, from), ...columns[name]];
-  return { ...rest, columns: joined, workers: workers ?? known?.workers ?? [] };
+  const evaluated = [...(known?.evaluations ?? []).slice(0, evaluationsFrom), ...evaluations];
+  return { ...rest, columns: joined, evaluations: evaluated, workers: workers ?? known?.workers ?? [] };
 }
 
 function draw() {
