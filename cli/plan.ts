@@ -102,9 +102,10 @@ async function privacyPlan(
   if (!privacy) return undefined;
   const own = ownLearning(learning, worker);
   const size = Math.floor((await countRows(rows, model, data)) / data.shards);
-  const mechanism = mechanismFor(privacy, { size, rows: own.rows }, rounds);
+  const drawn = Math.min(own.rows, size);
+  const mechanism = mechanismFor(privacy, { size, rows: drawn }, rounds);
   const { epsilon, delta, clip, answerMs } = privacy;
-  const budget = `ε ${epsilon}, δ ${delta} for ${rounds} contributions, if nothing of it is spent yet, each row drawn with probability ${own.rows} / ${size}`;
+  const budget = `ε ${epsilon}, δ ${delta} for ${rounds} contributions, if nothing of it is spent yet, each row drawn with probability ${drawn} / ${size}`;
   if (!mechanism) return `${budget}: no noise is enough`;
   const byte = (mechanism.noise * clip * Math.sqrt(own.directions / own.directionStripes)) / mechanism.expectedRows;
   const slots = answerMs === 0 ? '' : `; an answer leaves after ${duration(answerMs / 1000)}, or twice that, …`;

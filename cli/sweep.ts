@@ -82,7 +82,9 @@ async function tryRate(
   drain.throwIfAborted();
   const out = join(directory, `rate-${rate}`);
   const evaluateEvery = Math.max(1, Math.floor(rounds / EVALUATIONS));
-  const settings = [...set, `learning.learningRate=${rate}`, 'learning.decayRounds=', 'data.test='];
+  // A trial that ended early would be compared after fewer rounds than the others.
+  const whole = ['learning.decayRounds=', 'trainer.stopAt=', 'trainer.patience='];
+  const settings = [...set, `learning.learningRate=${rate}`, ...whole, 'data.test='];
   const args = [
     ...['simulate', file, '--out', out, '--rounds', String(rounds), '--no-dashboard', '--json'],
     ...(workers === undefined ? [] : ['--workers', String(workers)]),

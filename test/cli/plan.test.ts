@@ -7,6 +7,7 @@ import { settingFlags } from '../../cli/command.ts';
 import { duration, plural } from '../../cli/format.ts';
 import { costApart, costTogether, NO_LINK, type PlannedRun, parseLink, roundBytes } from '../../cli/plan-cost.ts';
 import { Learning } from '../../proto/run-config.ts';
+import { firstRows } from '../support/first-rows.ts';
 import { type Finished, lastJson, runFile, runOnebyte } from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -146,6 +147,14 @@ describe('onebyte plan', () => {
       assert.match(finished.stderr, /^onebyte: worker\.privacy: 3 workers would share 2 shards/m);
     }
     assert.equal(existsSync(ledger), false);
+  });
+
+  it('of a private run draws no more rows than a shard has', async () => {
+    const settings = ['worker.privacy.epsilon=8', 'worker.privacy.clip=2', `data.train=${firstRows('dev', 40)}`];
+    const flags = settingFlags([...settings, 'learning.rows=25', 'learning.directions=1', 'data.dev=', 'data.test=']);
+    const finished = await runOnebyte('plan', runFile, '--rounds', '2', ...flags);
+    assert.equal(finished.code, 0, finished.stderr);
+    assert.match(finished.stdout, /^privacy .* each row drawn with probability 10 \/ 10: noise /m);
   });
 
   describe('of a private run with 8-bit weights', () => {
