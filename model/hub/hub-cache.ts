@@ -18,7 +18,7 @@ export interface HubSettings {
   /** Undefined: the public one. */
   readonly endpoint: string | undefined;
   readonly offline: boolean;
-  /** The variable that names an HTTP proxy, where Node.js is not told to go through it. */
+  /** The variable that names an HTTP proxy, where Node.js is not told to go through it, or too old to. */
   readonly unusedProxy: string | undefined;
 }
 
@@ -43,7 +43,7 @@ export function hubSettings(environment: Environment): HubSettings {
     endpoint: given('HF_ENDPOINT')?.replace(/\/+$/, ''),
     offline: /^(1|on|yes|true)$/i.test(given('HF_HUB_OFFLINE') ?? given('TRANSFORMERS_OFFLINE') ?? ''),
     unusedProxy:
-      environment.NODE_USE_ENV_PROXY === '1'
+      environment.NODE_USE_ENV_PROXY === '1' && process.allowedNodeEnvironmentFlags.has('--use-env-proxy')
         ? undefined
         : ['https_proxy', 'HTTPS_PROXY', 'http_proxy', 'HTTP_PROXY'].find((name) => given(name) !== undefined),
   };

@@ -131,7 +131,7 @@ function explain(nameOrPath: string, { endpoint, token, unusedProxy }: HubSettin
   if (!(error instanceof HubApiError)) {
     const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
     const proxy = unusedProxy
-      ? `. ${unusedProxy} is set, but downloads go through it with NODE_USE_ENV_PROXY=1 alone, on Node.js 22.21, 24.5 or newer; Python's hf download fills the same cache`
+      ? `. ${unusedProxy} is set, but downloads go through it with NODE_USE_ENV_PROXY=1 alone, on Node.js 22.21, 24.5 or newer (this is ${process.version}); Python's hf download fills the same cache`
       : '';
     return `model ${nameOrPath}: ${hub} cannot be used: ${said}${cause}; name a directory, or try again${proxy}`;
   }
