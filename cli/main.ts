@@ -9,8 +9,8 @@ import { EXIT, storeError } from '../proto/operating-error.ts';
 import { sayError } from './command.ts';
 import { COMMANDS } from './commands.ts';
 
-/** Longest wait for what a command that has ended left open, ms. */
-const LINGER_MS = 1_000;
+/** Longest wait for what a command that has ended left open, ms: over a slow line its last words take a while. */
+const LINGER_MS = 5_000;
 
 /** Commander's own end: after --help, or of a command line that it does not understand. */
 const exit = (error: CommanderError): never => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage);
