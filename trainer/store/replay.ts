@@ -2,6 +2,7 @@
 import { type Backend, ownedCopy } from '../../kernels/backend.ts';
 import { applyRecord, initialReplica, type ReplicaState } from '../../kernels/replica.ts';
 import { frozenPart, initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../../kernels/run-replica.ts';
+import { breather } from '../../platform/breath.ts';
 import { usageError } from '../../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig } from '../../proto/run-config.ts';
 import { type LogContents, recordsOf } from './round-log.ts';
@@ -24,6 +25,10 @@ export async function replayLog(log: LogContents, backend: Backend, rounds?: num
   const layout = layoutOf(config);
   const frozenA = log.header.matrices.length > 0 ? frozenPart(layout, matrices) : undefined;
   let replica = initialReplica(rule, ownedCopy(backend, trainedPart(layout, matrices)), frozenA);
-  for (const record of records.slice(0, rounds)) replica = await applyRecord(replica, rule, record, backend);
+  const breathe = breather();
+  for (const record of records.slice(0, rounds)) {
+    replica = await applyRecord(replica, rule, record, backend);
+    await breathe();
+  }
   return { config, replica, matrices };
 }
