@@ -36,7 +36,7 @@ const renderCommand = withName(new Command('render'))
     'room in /tmp of a worker: worker.quantize takes a byte there for each weight',
     SCRATCH,
   )
-  .option('--storage <quantity>', 'size of the volume for round log and checkpoints', '1Gi')
+  .option('--storage <quantity>', 'size of the volume for round log, checkpoints and metrics', '1Gi')
   .option('--storage-class <name>', "its storage class (default: the cluster's)")
   .option('--model-claim <claim[/path]>', 'PersistentVolumeClaim with the model, mounted read-only by all pods')
   .option('--data-claim <claim[/path]>', 'PersistentVolumeClaim with the folder of data.train, mounted read-only')

@@ -10,6 +10,7 @@ import {
   type LearningRule,
   liveGradients,
 } from '../../kernels/learning-rule.ts';
+import { breather } from '../../platform/breath.ts';
 import { countsProblem, figuresOf } from '../../proto/evaluation.ts';
 import type { LogFrame } from '../../proto/gen/onebyte.ts';
 import { entriesOf } from '../../proto/record.ts';
@@ -30,13 +31,13 @@ export interface Noted {
 }
 
 /** @param shards of the run @param at ms since 1970, given to all lines: when it happened is not in the log */
-export function backfill(
+export async function backfill(
   frames: readonly LogFrame[],
   rule: LearningRule,
   shards: number,
   noted: Noted,
   at: number,
-): MetricsLine[] {
+): Promise<MetricsLine[]> {
   const lines: MetricsLine[] = [];
   const members = new Set<number>();
   const rows = new Map<number, WorkerRow>();
@@ -45,7 +46,9 @@ export function backfill(
   let hasChanged = false;
   let normaliser = initialNormaliser(rule);
   const progress = initialProgress();
-  for (const { frame } of frames)
+  const breathe = breather();
+  for (const { frame } of frames) {
+    await breathe();
     switch (frame?.$case) {
       case 'joined':
         members.add(frame.value.worker);
@@ -89,6 +92,7 @@ export function backfill(
         break;
       }
     }
+  }
   const workers = [...rows.values()].flatMap((row) => {
     const before = noted.workers.get(row.worker);
     if (before) return isCounted(before, row) ? [] : [{ ...row, ...before, ...countsOf(row) }];

@@ -2,6 +2,7 @@
 import { createWriteStream, existsSync, mkdirSync, renameSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { learningRuleOf } from '../../kernels/run-replica.ts';
+import { breather } from '../../platform/breath.ts';
 import { readLines } from '../../platform/lines.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import { parseRunConfig, type RunConfig } from '../../proto/run-config.ts';
@@ -40,22 +41,26 @@ export interface PastRun {
 
 /** What is known of the run in `directory`: nothing, where there is none. @throws OperatingError for a damaged round log */
 export async function readPastRun(directory: string): Promise<PastRun> {
-  const { history, bytes, evaluations, damage } = readHistory(metricsFile(directory));
+  const { history, bytes, evaluations, damage } = await readHistory(metricsFile(directory));
   if (!existsSync(roundLogFile(directory))) return { history, bytes, damage, missing: [], config: undefined };
   const { header, frames } = await readRoundLog(roundLogFile(directory));
   const config = parseRunConfig(header.runConfig, roundLogFile(directory));
   const noted = { round: history.round, evaluations: new Set(evaluations), workers: history.workers };
-  const missing = backfill(frames, learningRuleOf(config), config.data.shards, noted, history.updatedAt ?? 0);
+  const missing = await backfill(frames, learningRuleOf(config), config.data.shards, noted, history.updatedAt ?? 0);
   return { history, bytes, damage, missing, config };
 }
 
 /** @returns `evaluations`: their rounds; those of the history are thinned */
-function readHistory(file: string): Pick<PastRun, 'history' | 'bytes' | 'damage'> & { evaluations: number[] } {
+async function readHistory(
+  file: string,
+): Promise<Pick<PastRun, 'history' | 'bytes' | 'damage'> & { evaluations: number[] }> {
   const history = emptyHistory();
   let bytes = 0;
   let evaluations: number[] = [];
+  const breathe = breather();
   try {
     for (const { line, end } of existsSync(file) ? readMetrics(file) : []) {
+      await breathe();
       bytes = end;
       observe(history, line);
       if (line.kind === 'evaluation') evaluations.push(line.round);

@@ -4,6 +4,7 @@ import { type Backend, ownedCopy } from '../../kernels/backend.ts';
 import { absorb } from '../../kernels/learning-rule.ts';
 import { initialReplica, moveReplica, type ReplicaState } from '../../kernels/replica.ts';
 import { frozenPart, initialMatrices, layoutOf, learningRuleOf, trainedPart } from '../../kernels/run-replica.ts';
+import { breather } from '../../platform/breath.ts';
 import { adapterElements } from '../../proto/adapter.ts';
 import type { Record } from '../../proto/gen/onebyte.ts';
 import { storeError, usageError } from '../../proto/operating-error.ts';
@@ -29,9 +30,11 @@ export async function replayLog(log: LogContents, backend: Backend, rounds?: num
   const layout = layoutOf(config);
   const frozenA = log.header.matrices.length > 0 ? frozenPart(layout, matrices) : undefined;
   let replica = initialReplica(rule, ownedCopy(backend, trainedPart(layout, matrices)), frozenA);
+  const breathe = breather();
   for (const record of records.slice(0, rounds)) {
     const absorbed = inLog(record, () => absorb(replica.normaliser, rule, record));
     replica = await moveReplica(replica, rule, absorbed, backend);
+    await breathe();
   }
   return { config, replica, matrices };
 }

@@ -317,7 +317,7 @@ describe('metrics.jsonl', () => {
     const record: LogFrame['frame'] = { $case: 'record', value: recordOf(0, 0, entries) };
     const frames = [joined(1), joined(2), left(1), record, left(2)].map((frame) => ({ frame }));
     const noted = { round: 0, evaluations: new Set<number>(), workers: new Map() };
-    const history = historyOf(...backfill(frames, virtualRule(1, 1), 2, noted, 0));
+    const history = historyOf(...(await backfill(frames, virtualRule(1, 1), 2, noted, 0)));
     assert.deepEqual(
       Array.from(history.workers.values(), ({ name, state, shard, gradients }) => [name, state, shard, gradients]),
       [
