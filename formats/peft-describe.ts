@@ -4,17 +4,9 @@ import { AdapterDescription, type LinearModule } from '../proto/adapter.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { adapterModules, isAllLinear, type Targets, targetMatcher } from './peft-targets.ts';
 
-export interface AdapterSettings {
-  /** What adapter_config.json shall call the base model. */
-  readonly baseModel: string;
-  readonly rank: number;
-  readonly alpha: number;
+export interface AdapterSettings extends Pick<AdapterDescription, 'rank' | 'alpha' | 'useRslora' | 'train'> {
   /** "all-linear", a list of name endings, or a regular expression for whole names. */
   readonly targets: Targets;
-  /** Default false. */
-  readonly useRslora?: boolean;
-  /** Default both. */
-  readonly train?: AdapterDescription['train'];
 }
 
 /**
@@ -29,9 +21,9 @@ export function describeAdapter(
   linearModules: readonly LinearModule[],
   fanInFanOut: boolean,
 ): AdapterDescription {
-  const { baseModel, rank, alpha, targets, useRslora = false, train = 'both' } = settings;
+  const { targets, ...stated } = settings;
   const targetModules = isAllLinear(targets) ? lastNames(linearModules) : targets;
-  const rules = { rank, alpha, useRslora, rankPattern: {}, alphaPattern: {} };
+  const rules = { baseModel: '', ...stated, rankPattern: {}, alphaPattern: {} };
   const named = targetMatcher(targetModules);
   const choices = `the base model's linear layers end in ${lastNames(linearModules).join(', ')}`;
   for (const target of Array.isArray(targetModules) ? targetModules.map((target) => [target]) : [targetModules]) {
@@ -43,7 +35,7 @@ export function describeAdapter(
     linearModules.filter(({ name }) => named(name)),
     rules,
   );
-  const description = AdapterDescription.safeParse({ baseModel, ...rules, targetModules, fanInFanOut, train, modules });
+  const description = AdapterDescription.safeParse({ ...rules, targetModules, fanInFanOut, modules });
   if (!description.success) throw usageError(`adapter: ${z.prettifyError(description.error)}`);
   return description.data;
 }

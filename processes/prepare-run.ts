@@ -65,7 +65,7 @@ function learningOf({ learning, workers }: SettledRunFile, elements: number): Ru
 /** The adapter that the run file's keys `section` (by default: none of them) ask for on `model`. */
 export function newAdapter(model: BaseModel, section: z.input<typeof AdapterSection> = {}) {
   const { rank, alpha, targets, rslora, train } = { ...NEW_ADAPTER, ...AdapterSection.parse(section) };
-  const settings = { baseModel: '', rank, alpha, targets, useRslora: rslora, train };
+  const settings = { rank, alpha, targets, useRslora: rslora, train };
   return describeAdapter(settings, model.linearModules, model.fanInFanOut);
 }
 

@@ -97,7 +97,7 @@ describe('a LoRA config', () => {
 
 describe('a new adapter', () => {
   const modules = ['h.0.attn.q', 'h.0.mlp.up', 'h.1.attn.q', 'h.1.mlp.up'].map(linear);
-  const settings = { baseModel: 'm', rank: 2, alpha: 4, targets: 'all-linear' };
+  const settings = { rank: 2, alpha: 4, useRslora: false, targets: 'all-linear', train: 'both' } as const;
 
   it('takes every linear layer for "all-linear", which it states as a list', () => {
     const description = describeAdapter(settings, modules, false);
@@ -106,7 +106,6 @@ describe('a new adapter', () => {
       description.modules,
       modules.map((module) => ({ ...module, rank: 2, scale: 2 })),
     );
-    assert.equal(description.train, 'both');
   });
 
   it('takes lists and regular expressions, in the order of the base model', () => {

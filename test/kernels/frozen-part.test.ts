@@ -7,7 +7,7 @@ import { initialAdapter } from '../../kernels/initial-adapter.ts';
 import { frozenPart } from '../../kernels/run-replica.ts';
 
 it('are A of every module, of any size', () => {
-  const settings = { baseModel: '', rank: 64, alpha: 16, targets: 'all-linear', useRslora: false, train: 'B' } as const;
+  const settings = { rank: 64, alpha: 16, targets: 'all-linear', useRslora: false, train: 'B' } as const;
   const linears = [
     { name: 'down', fanIn: 14336, fanOut: 5 },
     { name: 'up', fanIn: 3, fanOut: 2 },
