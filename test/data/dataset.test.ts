@@ -207,6 +207,19 @@ describe('a row that is too long', () => {
     );
   });
 
+  it('loses its right end where it is plain text, from the token beyond data.maxLength on', async () => {
+    const file = dataFile(jsonl({ text: 'It was one of the films of the year' }));
+    const take = (maxLength: number) => readDataset(file, tiny, { ...RULES, maxLength });
+    const whole = (await take(64)).examples[0]!.options[0]!;
+    const { length } = whole.ids;
+    for (const maxLength of [length, length - 1]) {
+      const { examples, truncated } = await take(maxLength);
+      const ids = whole.ids.slice(0, maxLength);
+      const labels = ids.map((_, i) => i).slice(1);
+      assert.deepEqual([examples[0]?.options, truncated], [[{ ids, labels }], length - maxLength]);
+    }
+  });
+
   it('is measured with its end-of-text token', async () => {
     const { examples } = await readDataset(dataFile(jsonl(plain)), tiny, { ...RULES, appendEos: true });
     assert.equal(examples[0]?.options[0]?.ids.at(-1), tiny.eosId);

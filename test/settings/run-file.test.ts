@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { it } from 'node:test';
-import { readRunFile, trainFiles, workerSettings } from '../../settings/run-file.ts';
+import { readRunFile, settled, trainFiles, workerSettings } from '../../settings/run-file.ts';
+import { smallRunConfig } from '../support/small-run.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 it('takes a model of two names from beside the run file, where there is one, and else from the Hub', () => {
@@ -86,6 +87,39 @@ it('takes options of the command before its keys', () => {
   writeFileSync(file, 'model: org/name\nrounds: 5\nworkers: 3\ndata: { train: train.jsonl }\n');
   const { rounds, workers, seed } = readRunFile(file, ['rounds=6', 'seed=8'], { rounds: 7, workers: undefined });
   assert.deepEqual([rounds, workers, seed], [7, 3, 8]);
+});
+
+it('takes an empty value for a key that is left out', () => {
+  const file = join(temporaryDirectory(), 'run.yaml');
+  writeFileSync(file, 'model: org/name\nrounds: 5\ndata: { dev: dev.jsonl }\n');
+  const { rounds, data } = readRunFile(file, ['rounds=', 'data.dev=']);
+  assert.deepEqual([rounds, data.dev], [100, undefined]);
+});
+
+it('finds a ledger beside the run file', () => {
+  const directory = temporaryDirectory();
+  const file = join(directory, 'run.yaml');
+  writeFileSync(file, 'model: org/name\nworker: { privacy: { epsilon: 4, clip: 2, ledger: spent } }\n');
+  assert.equal(readRunFile(file).worker.privacy?.ledger, join(directory, 'spent'));
+});
+
+it('settles what is left open as the run began, and else by its other keys', () => {
+  const file = join(temporaryDirectory(), 'run.yaml');
+  writeFileSync(file, 'model: org/name\nrounds: 7\nworkers: 3\n');
+  const { learning, data, ...rest } = smallRunConfig();
+  const started = {
+    ...rest,
+    learning: { ...learning, decayRounds: 50, directionStripes: 4 as const },
+    data: { ...data, shards: 9 },
+  };
+  const open = (run = readRunFile(file), before?: typeof started): unknown[] => {
+    const { learning, data } = settled(run, before);
+    return [learning.decayRounds, learning.directionStripes, data.shards];
+  };
+  assert.deepEqual(open(), [7, undefined, 3]);
+  assert.deepEqual(open(readRunFile(file), started), [50, 4, 9]);
+  const stated = readRunFile(file, ['learning.decayRounds=0', 'learning.directionStripes=16', 'data.shards=2']);
+  assert.deepEqual(open(stated, started), [0, 16, 2]);
 });
 
 it('takes the keys of a worker alone where there is no run file', () => {

@@ -7,6 +7,7 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   readlinkSync,
   rmSync,
   writeFileSync,
@@ -21,6 +22,7 @@ import {
   checkpointName,
   checkpointProblem,
   forgetBest,
+  isBest,
   newestCheckpoint,
   writeCheckpoint,
 } from '../../../trainer/store/checkpoint.ts';
@@ -86,12 +88,28 @@ describe('a checkpoint', () => {
     assert.equal(await adapterDirectory(join(parent, 'best')), join(parent, 'best'));
   });
 
-  it('that does not verify is written anew', async () => {
-    const parent = temporaryDirectory();
-    const directory = await writeCheckpoint(parent, contentAt(1), 3, false);
-    appendFileSync(join(directory, 'trainer_state.json'), 'x');
-    await writeCheckpoint(parent, contentAt(1), 3, false);
-    assert.equal(await checkpointProblem(directory), undefined);
+  for (const file of ['trainer_state.json', 'adapter_model.safetensors'])
+    it(`that does not verify is written anew, and is not the best: ${file}`, async () => {
+      const parent = temporaryDirectory();
+      const directory = await writeCheckpoint(parent, contentAt(1), 3, true);
+      assert.deepEqual([await isBest(parent, 1), await isBest(parent, 2)], [true, false]);
+      appendFileSync(join(directory, file), 'x');
+      assert.equal(await isBest(parent, 1), false);
+      await writeCheckpoint(parent, contentAt(1), 3, true);
+      assert.deepEqual([await checkpointProblem(directory), await isBest(parent, 1)], [undefined, true]);
+    });
+
+  it('says its floats to the last bit', async () => {
+    const { replica, ...content } = contentAt(1);
+    const normaliser = { ...replica.normaliser, v: 1 / 3, window: [-0, 2 ** -1074] };
+    const directory = await writeCheckpoint(
+      temporaryDirectory(),
+      { ...content, replica: { ...replica, normaliser } },
+      3,
+      false,
+    );
+    const { v, window } = JSON.parse(readFileSync(join(directory, 'trainer_state.json'), 'utf8'));
+    assert.deepEqual([v, window], ['3fd5555555555555', ['8000000000000000', '0000000000000001']]);
   });
 
   it('of another run is written anew', async () => {

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import fs, { readlinkSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import fs, { readdirSync, readlinkSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { ownModule } from '../../../platform/own-module.ts';
 import { takeLock } from '../../../trainer/store/lock-file.ts';
@@ -78,6 +78,7 @@ describe('the lock of a run directory', () => {
     leaveLock(file);
     leaveLock(`${file}.takeover`);
     assert.deepEqual(await take(test, file), []);
+    assert.deepEqual(readdirSync(dirname(file)), ['trainer.lock'], 'the next one may take it over too');
   });
 
   it('is not held by another process that has the number of the one that took it', async (test) => {
