@@ -1,9 +1,10 @@
 /** What openBaseModel and createForward refuse, and how they say it. */
 import assert from 'node:assert/strict';
-import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fingerprintBaseModel, openBaseModel } from '../../model/base-model.ts';
+import { cacheDirectory } from '../../model/file-digest.ts';
 import { createForward } from '../../model/runtime/forward.ts';
 import { editHeader } from '../support/edit-header.ts';
 import { onCpu } from '../support/golden-models.ts';
@@ -170,6 +171,13 @@ describe('the fingerprint of a base model', () => {
     const first = await fingerprintBaseModel(openBaseModel(llama));
     assert.match(first, /^[0-9a-f]{64}$/);
     assert.equal(await fingerprintBaseModel(openBaseModel(llama)), first, 'from the cache');
+    const digests = join(cacheDirectory(), 'digests');
+    for (const damage of [null, 7, { 'model.norm.weight': 'x' }])
+      for (const name of readdirSync(digests)) {
+        const { stamp } = JSON.parse(readFileSync(join(digests, name), 'utf8'));
+        writeFileSync(join(digests, name), JSON.stringify({ stamp, digests: damage }));
+        assert.equal(await fingerprintBaseModel(openBaseModel(llama)), first, `from a cache that holds ${damage}`);
+      }
     const copy = copyOf(llama);
     assert.equal(await fingerprintBaseModel(openBaseModel(copy)), first, 'elsewhere');
     const file = join(copy, 'model.safetensors');
