@@ -6,6 +6,7 @@ import { describe, it } from 'node:test';
 import { fingerprintBaseModel, openBaseModel } from '../../model/base-model.ts';
 import { cacheDirectory } from '../../model/file-digest.ts';
 import { createForward } from '../../model/runtime/forward.ts';
+import { completionRow } from '../../model/token-row.ts';
 import { editHeader } from '../support/edit-header.ts';
 import { onCpu } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
@@ -164,6 +165,13 @@ describe('a forward pass in float16', () => {
     const forward = await createForward(model, undefined, { ...onCpu, precision: 'bfloat16' });
     await forward.close();
   });
+});
+
+it('takes a number that float32 cannot hold for infinite, as torch does', async () => {
+  const model = openBaseModel(withConfig(llama, { rms_norm_eps: 1e300 }));
+  const forward = await createForward(model, undefined, onCpu);
+  const [loss] = await forward.losses([completionRow([1, 2], 1)], 1).finally(forward.close);
+  assert.equal(loss!.toFixed(5), Math.log(model.vocabularySize).toFixed(5), 'every logit is 0');
 });
 
 describe('the fingerprint of a base model', () => {
