@@ -2,6 +2,7 @@
 import type { RE2JS } from 're2js';
 import { linearRegExp, unsupported } from '../platform/linear-regexp.ts';
 import type { AdapterDescription, AdapterModule, LinearModule } from '../proto/adapter.ts';
+import { usageError } from '../proto/operating-error.ts';
 
 /** PEFT's target_modules: one regular expression for whole names, or a list of name endings. */
 export type Targets = AdapterDescription['targetModules'];
@@ -28,7 +29,7 @@ export const isAllLinear = (targets: Targets): boolean =>
 
 /**
  * `linear` with the ranks and scales that `rules` give (peft/tuners/lora/model.py, _create_and_replace).
- * @throws OperatingError (usage) that names a pattern that is not supported
+ * @throws OperatingError (usage) that names a pattern that is not supported, or a layer whose scale is none that float32 can hold
  */
 export function adapterModules(linear: readonly LinearModule[], rules: RankRules): AdapterModule[] {
   const rankOf = patternFinder(rules.rankPattern);
@@ -36,7 +37,12 @@ export function adapterModules(linear: readonly LinearModule[], rules: RankRules
   return linear.map(({ name, fanIn, fanOut }) => {
     const rank = rankOf(name) ?? rules.rank;
     const alpha = alphaOf(name) ?? rules.alpha;
-    return { name, rank, fanIn, fanOut, scale: alpha / (rules.useRslora ? Math.sqrt(rank) : rank) };
+    const scale = alpha / (rules.useRslora ? Math.sqrt(rank) : rank);
+    if (!Number.isFinite(Math.fround(scale)))
+      throw usageError(
+        `alpha ${alpha} and rank ${rank} give ${name} the scale ${scale}, expected one that float32 can hold`,
+      );
+    return { name, rank, fanIn, fanOut, scale };
   });
 }
 

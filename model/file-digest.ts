@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { readJsonFile } from '../platform/read-json-file.ts';
 import { replaceFile } from '../platform/replace-file.ts';
 
@@ -34,11 +35,11 @@ export async function cachedDigest(file: string, compute: () => Promise<Digests>
   return digests;
 }
 
-function readEntry(path: string): { stamp: string; digests: Digests } | undefined {
+const Entry = z.object({ stamp: z.string(), digests: z.record(z.string(), z.string().regex(/^[0-9a-f]{64}$/)) });
+
+function readEntry(path: string): z.infer<typeof Entry> | undefined {
   try {
-    const entry: unknown = readJsonFile(path, MAX_ENTRY_BYTES);
-    if (typeof entry !== 'object' || entry === null || !('stamp' in entry) || !('digests' in entry)) return undefined;
-    return entry as { stamp: string; digests: Digests };
+    return Entry.parse(readJsonFile(path, MAX_ENTRY_BYTES));
   } catch {
     return undefined;
   }

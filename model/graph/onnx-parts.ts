@@ -55,7 +55,8 @@ function attributeOf(name: string, value: Attribute): AttributeProto {
   const attribute = { name, ints: [] as number[], f: undefined, i: undefined, s: undefined };
   if (typeof value === 'number') return { ...attribute, i: value, type: AttributeType.INT };
   if (typeof value === 'string') return { ...attribute, s: Buffer.from(value), type: AttributeType.STRING };
-  if ('float' in value) return { ...attribute, f: value.float, type: AttributeType.FLOAT };
+  // What float32 cannot hold is infinite, as it is to torch.
+  if ('float' in value) return { ...attribute, f: Math.fround(value.float), type: AttributeType.FLOAT };
   return { ...attribute, ints: [...value], type: AttributeType.INTS };
 }
 

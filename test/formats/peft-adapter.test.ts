@@ -178,6 +178,10 @@ describe('a PEFT adapter is refused by name', () => {
     [{ rank_pattern: { '(a)\\1': 4 } }, /adapter_config.json: the pattern .* is not supported/],
     [{ r: 0 }, /at r$|→ at r/m],
     [{ lora_alpha: 'x' }, /lora_alpha/],
+    [
+      { lora_alpha: -1e300 },
+      /adapter_config.json: alpha -1e\+300 and rank 8 give .*q_proj the scale -1.25e\+299, expected one/,
+    ],
     [{ target_modules: null }, /target_modules/],
     [{ target_modules: 'q', layers_to_transform: [0] }, /layers_to_transform needs target_modules to be a list/],
     [{ r: 4 }, /q_proj.lora_A.weight is \[8, 32\], expected \[4, 32\]/],

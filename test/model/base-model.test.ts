@@ -1,10 +1,12 @@
 /** What openBaseModel and createForward refuse, and how they say it. */
 import assert from 'node:assert/strict';
-import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fingerprintBaseModel, openBaseModel } from '../../model/base-model.ts';
+import { cacheDirectory } from '../../model/file-digest.ts';
 import { createForward } from '../../model/runtime/forward.ts';
+import { completionRow } from '../../model/token-row.ts';
 import { editHeader } from '../support/edit-header.ts';
 import { onCpu } from '../support/golden-models.ts';
 import { goldenFiles } from '../support/onebyte.ts';
@@ -165,11 +167,25 @@ describe('a forward pass in float16', () => {
   });
 });
 
+it('takes a number that float32 cannot hold for infinite, as torch does', async () => {
+  const model = openBaseModel(withConfig(llama, { rms_norm_eps: 1e300 }));
+  const forward = await createForward(model, undefined, onCpu);
+  const [loss] = await forward.losses([completionRow([1, 2], 1)], 1).finally(forward.close);
+  assert.equal(loss!.toFixed(5), Math.log(model.vocabularySize).toFixed(5), 'every logit is 0');
+});
+
 describe('the fingerprint of a base model', () => {
   it('is the same for the same tensors in another layout of files, and changes with any byte', async () => {
     const first = await fingerprintBaseModel(openBaseModel(llama));
     assert.match(first, /^[0-9a-f]{64}$/);
     assert.equal(await fingerprintBaseModel(openBaseModel(llama)), first, 'from the cache');
+    const digests = join(cacheDirectory(), 'digests');
+    for (const damage of [null, 7, { 'model.norm.weight': 'x' }])
+      for (const name of readdirSync(digests)) {
+        const { stamp } = JSON.parse(readFileSync(join(digests, name), 'utf8'));
+        writeFileSync(join(digests, name), JSON.stringify({ stamp, digests: damage }));
+        assert.equal(await fingerprintBaseModel(openBaseModel(llama)), first, `from a cache that holds ${damage}`);
+      }
     const copy = copyOf(llama);
     assert.equal(await fingerprintBaseModel(openBaseModel(copy)), first, 'elsewhere');
     const file = join(copy, 'model.safetensors');
