@@ -31,8 +31,8 @@ export class Watch {
   /** Members that were ready as the open round began. */
   private sharers = 1;
   private readonly missed = new Map<number, number>();
-  /** Answers of those who came as rounds had been made, by worker, and rounds since the trainer was opened that waited in vain for some. */
-  private readonly newcomers = new Map<number, number>();
+  /** Rounds that those answered who came as rounds had been made, by worker, and rounds since the trainer was opened that waited in vain for some. */
+  private readonly newcomers = new Map<number, Set<number>>();
   private rounds = 0;
   private inVain = 0;
   /** Names of those who were members when the trainer was opened again, less those who left since. */
@@ -67,7 +67,14 @@ export class Watch {
     const ready = [...state.members.values()].filter(({ expectedFrom }) => expectedFrom !== undefined);
     const due = ready.filter(({ expectedFrom }) => expectedFrom! <= round);
     const member = 'stream' in event ? state.members.get(state.workerOfStream.get(event.stream) ?? -1) : undefined;
-    if (member && event.kind === 'contribution') this.world.invariants.onContribution(member.worker);
+    if (member && event.kind === 'contribution') {
+      this.world.invariants.onContribution(member.worker);
+      // One that is in time is an answer, also where its round was closed without it.
+      const { measuredRound } = event.contribution;
+      const staleness = round - measuredRound;
+      if (staleness >= 0 && staleness <= this.world.rules.learning.maxStaleness + 1)
+        this.newcomers.get(member.worker)?.add(measuredRound);
+    }
     const name = event.kind === 'hello' ? event.hello.name : undefined;
     return {
       round,
@@ -103,7 +110,7 @@ export class Watch {
       if (effect.kind !== 'report') continue;
       const { report } = effect;
       if (report.kind === 'joined' && !report.resumed && round > 0 && !this.known.has(report.name))
-        this.newcomers.set(report.worker, 0);
+        this.newcomers.set(report.worker, new Set());
       if (report.kind !== 'left') continue;
       this.known.delete(report.name);
       this.newcomers.delete(report.worker);
@@ -209,13 +216,11 @@ export class Watch {
     const areFew = asked.filter(({ worker }) => !answeredMs.has(worker)).length <= Math.floor(asked.length / 3);
     for (const worker of [...this.missed.keys()]) if (!areFew || !missing.includes(worker)) this.missed.delete(worker);
     if (areFew) for (const worker of missing) this.missed.set(worker, (this.missed.get(worker) ?? 0) + 1);
-    const areNew = missing.some((worker) => (this.newcomers.get(worker) ?? NEWCOMER_ANSWERS) < NEWCOMER_ANSWERS);
+    const areNew = missing.some((worker) => (this.newcomers.get(worker)?.size ?? NEWCOMER_ANSWERS) < NEWCOMER_ANSWERS);
     this.rounds++;
     if (areFew && areNew) this.inVain++;
     const most = PATIENCE + this.rounds / (NEWCOMER_ANSWERS + 1);
     this.check(this.inVain <= most, `${this.inVain} of ${this.rounds} rounds waited in vain for newcomers`);
-    for (const worker of answeredMs.keys())
-      if (this.newcomers.has(worker)) this.newcomers.set(worker, this.newcomers.get(worker)! + 1);
     const patient = [...this.missed].find(([, rounds]) => rounds > PATIENCE);
     this.check(!patient, `${patient?.[1]} rounds waited in vain for worker ${patient?.[0]}`);
   }

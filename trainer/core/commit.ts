@@ -142,7 +142,8 @@ function afterRound(state: TrainerState, done: boolean, atMs: number): Effect[] 
   const effects: Effect[] = [];
   if (due(checkpointEvery)) effects.push({ kind: 'checkpoint', round, best: false });
   if (done) state.phase = 'finalEvaluation';
-  if (due(evaluateEvery)) effects.push(...startEvaluation(state, atMs));
+  // One that is open is waited for: who measures when it is asked answers a round later, and a slow member later still.
+  if (due(evaluateEvery) && (done || !state.evaluation)) effects.push(...startEvaluation(state, atMs));
   return [...effects, ...finishWhenDone(state)];
 }
 

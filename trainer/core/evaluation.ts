@@ -26,7 +26,7 @@ const MAX_ASKS = 4;
 
 /**
  * Asks members for the dev split at the current round: those with gradients in a record, or, before the first, all that have
- * caught up. An evaluation that is still open is given up: its θ is gone from those who moved on.
+ * caught up. An evaluation that is still open is given up: its θ is gone from those who moved on. So only the last one is begun then.
  */
 export function startEvaluation(state: TrainerState, atMs: number): Effect[] {
   const { devRows } = state.rules;

@@ -29,8 +29,7 @@ function begin(settings: object) {
   const hello = { name: 'w', resumeSecret: Buffer.alloc(0), runConfigSha256: Buffer.alloc(32) };
   step(state, { kind: 'hello', atMs, stream, origin: { connection: '1', address: '1' }, hello });
   step(state, { kind: 'digest', atMs, stream, digest: { round: 0, sha256: Buffer.alloc(32) } });
-  const answer = (loss: number, accuracy: number): Effect[] => {
-    const { round } = state.normaliser;
+  const answer = (loss: number, accuracy: number, round = state.normaliser.round): Effect[] => {
     const sums = { correct: ROWS * accuracy, classified: ROWS, lossSum: ROWS * loss };
     return step(state, { kind: 'evaluation', atMs, stream, counts: { round, firstRow: 0, rows: ROWS, ...sums } });
   };
@@ -41,6 +40,7 @@ function begin(settings: object) {
   return {
     state,
     answer,
+    commit,
     evaluated: (loss: number, accuracy = 0.5): Effect[] => {
       commit();
       return answer(loss, accuracy);
@@ -52,6 +52,20 @@ const endings = (effects: readonly Effect[]): string[] =>
   effects.flatMap((effect) => (effect.kind === 'finish' ? [`${effect.exitCode} ${effect.text}`] : []));
 const reports = (effects: readonly Effect[], kind: Report['kind']): Report[] =>
   effects.flatMap((effect) => (effect.kind === 'report' && effect.report.kind === kind ? [effect.report] : []));
+const evaluatedRounds = (effects: readonly Effect[]): number[] =>
+  effects.flatMap((effect) =>
+    effect.kind === 'report' && effect.report.kind === 'evaluation' ? [effect.report.round] : [],
+  );
+
+describe('an evaluation', () => {
+  it('that is answered after the next is due counts, and the one after that begins', () => {
+    const run = begin({});
+    run.commit();
+    run.commit();
+    assert.deepEqual(evaluatedRounds(run.answer(2, 0.5, 0)), [0]);
+    assert.deepEqual(evaluatedRounds(run.evaluated(1)), [3]);
+  });
+});
 
 describe('a run', () => {
   it('ends when its dev loss is as low as it was to be, and says why', () => {
