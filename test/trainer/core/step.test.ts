@@ -1072,6 +1072,8 @@ describe('an evaluation', () => {
     // All of them are checked from now on, where there are enough to tell who is right.
     startEvaluation(state, 20);
     assert.equal(state.evaluation!.ranges[0]!.asks.size, 4);
+    const split = [0, 1, 2, 3].flatMap((stream) => say(state, stream, () => (stream < 2 ? 1 : 9)));
+    assert.deepEqual([framesOf(split), reportsOf(split, 'unevaluated').length], [[], 1]);
     for (const stream of [2, 3]) step(state, { kind: 'leave', atMs: 21, stream, reason: '' });
     startEvaluation(state, 22);
     assert.equal(state.evaluation!.ranges[0]!.isDisputed, false);
