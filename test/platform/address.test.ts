@@ -16,7 +16,10 @@ it('an address is split and joined again', () => {
 
 for (const address of ['trainer.example', 'trainer.example:', ':50051', '::1:50051', '[::1]', 'trainer:65536', 'a:1:2'])
   it(`what is none is refused: ${address}`, () =>
-    assert.throws(() => splitAddress(address), { exitCode: 2, message: /expected host:port, port 0…65535$/ }));
+    assert.throws(() => splitAddress(address), {
+      exitCode: 2,
+      message: /expected host:port, or \[IPv6\]:port, port 0…65535$/,
+    }));
 
 it('loopback is told by the whole address: a name may begin like one', () => {
   const own = ['127.0.0.1', '127.9.9.9', '::1', 'localhost'];
