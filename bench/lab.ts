@@ -13,7 +13,7 @@ import { type BaseModel, fingerprintBaseModel, openBaseModel } from '../model/ba
 import type { Precision } from '../model/graph/precision.ts';
 import { createForward, type Forward } from '../model/runtime/forward.ts';
 import type { TokenRow } from '../model/token-row.ts';
-import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
+import { loadTokenizer, type Tokenizer } from '../model/tokenizer/tokenizer.ts';
 import { newAdapter } from '../processes/prepare-run.ts';
 import { figuresOf } from '../proto/evaluation.ts';
 import type { Record } from '../proto/gen/onebyte.ts';

@@ -7,7 +7,7 @@ import { readPeftAdapter } from '../formats/peft-adapter.ts';
 import { adapterLayout } from '../kernels/adapter-layout.ts';
 import { openBaseModel } from '../model/base-model.ts';
 import { createForward } from '../model/runtime/forward.ts';
-import { loadTokenizer } from '../model/tokenizer.ts';
+import { loadTokenizer } from '../model/tokenizer/tokenizer.ts';
 import { figuresOf } from '../proto/evaluation.ts';
 import { usageError } from '../proto/operating-error.ts';
 import type { DataRules, Learning } from '../proto/run-config.ts';

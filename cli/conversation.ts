@@ -1,6 +1,6 @@
 /** Turns of a chat in the terminal: a line from stdin, then the model's answer. */
 import { createInterface } from 'node:readline/promises';
-import type { Message } from '../model/chat-template.ts';
+import type { Message } from '../model/tokenizer/chat-template.ts';
 
 /** Until `input` ends. @param answer writes its answer to the messages so far to stdout, and returns it */
 export async function converse(

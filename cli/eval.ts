@@ -7,7 +7,7 @@ import { adapterLayout } from '../kernels/adapter-layout.ts';
 import { type BaseModel, openBaseModel } from '../model/base-model.ts';
 import { createContinuation } from '../model/runtime/continuation.ts';
 import { createForward, type ForwardOptions } from '../model/runtime/forward.ts';
-import { loadTokenizer } from '../model/tokenizer.ts';
+import { loadTokenizer } from '../model/tokenizer/tokenizer.ts';
 import { usableCores } from '../platform/cores.ts';
 import type { EvaluatorMessage, EvaluatorRequest } from '../processes/evaluator-messages.ts';
 import { tellParent } from '../processes/parent.ts';

@@ -1,6 +1,6 @@
 /** Chats in the forms that data sets write them in, each to messages with roles. */
 import { z } from 'zod';
-import type { Chat } from '../model/chat-template.ts';
+import type { Chat } from '../model/tokenizer/chat-template.ts';
 import type { Form } from './forms.ts';
 
 /** A form of chats, which may end before the assistant says a word. */

@@ -4,9 +4,15 @@
  * The room data/ is the way from a file of text to token rows, and their order. What is computed from them is not its affair.
  */
 import { extname } from 'node:path';
-import type { Refused } from '../model/rust-tokenizer.ts';
 import type { TokenRow } from '../model/token-row.ts';
-import { type EncodedRow, encodeRows, loadTokenizer, type TextRow, type Tokenizer } from '../model/tokenizer.ts';
+import type { Refused } from '../model/tokenizer/rust-tokenizer.ts';
+import {
+  type EncodedRow,
+  encodeRows,
+  loadTokenizer,
+  type TextRow,
+  type Tokenizer,
+} from '../model/tokenizer/tokenizer.ts';
 import { usageError } from '../proto/operating-error.ts';
 import type { DataRules } from '../proto/run-config.ts';
 import { readJsonl } from './jsonl.ts';

@@ -1,7 +1,7 @@
 /** Rows to generate from, of JSON lines: texts to go on with, and chats as they are learnt. Completions and other fields are ignored. */
 import { z } from 'zod';
-import type { Chat } from '../model/chat-template.ts';
 import { parseExact } from '../model/jinja/exact-json.ts';
+import type { Chat } from '../model/tokenizer/chat-template.ts';
 import { type ChatForm, conversations, instruction, messages } from './chat-forms.ts';
 import { type Form, readForms } from './forms.ts';
 

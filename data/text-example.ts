@@ -1,4 +1,4 @@
-import type { TextRow } from '../model/tokenizer.ts';
+import type { TextRow } from '../model/tokenizer/tokenizer.ts';
 
 /** One row of a data file as text, whatever the file's form. */
 export interface TextExample {

@@ -1,9 +1,9 @@
 /** Prompts to texts: goes on with each prompt until its text is complete. */
 import seedrandom from 'seedrandom';
-import { GrowingText } from './growing-text.ts';
 import type { Continuation } from './runtime/continuation.ts';
 import { chooseToken, type SamplingRules } from './sampling.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import { GrowingText } from './tokenizer/growing-text.ts';
+import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** What texts are made with. */
 export interface Writer {

@@ -8,7 +8,7 @@ import { selectBackend } from '../kernels/select-backend.ts';
 import { decodeSnapshot } from '../kernels/snapshot.ts';
 import { fingerprintBaseModel, openBaseModel } from '../model/base-model.ts';
 import { createForward, type Forward } from '../model/runtime/forward.ts';
-import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
+import { loadTokenizer, type Tokenizer } from '../model/tokenizer/tokenizer.ts';
 import type { LinearModule } from '../proto/adapter.ts';
 import type { EvaluationCounts, EvaluationRequest, Record, ReplicaDigest } from '../proto/gen/onebyte.ts';
 import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { loadTokenizer } from '../../model/tokenizer.ts';
+import { loadTokenizer } from '../../model/tokenizer/tokenizer.ts';
 import { goldenFiles, runOnebyte } from '../support/onebyte.ts';
 import { rowsFile } from '../support/rows-file.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';

@@ -6,7 +6,7 @@ import { after, describe, it } from 'node:test';
 import { readDataset } from '../../data/dataset.ts';
 import { readJsonl } from '../../data/jsonl.ts';
 import type { TokenRow } from '../../model/token-row.ts';
-import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
+import { loadTokenizer, type Tokenizer } from '../../model/tokenizer/tokenizer.ts';
 import type { DataRules } from '../../proto/run-config.ts';
 import { goldenFiles, tinyReviews } from '../support/onebyte.ts';
 import { rowsFile } from '../support/rows-file.ts';

@@ -7,7 +7,7 @@ import seedrandom from 'seedrandom';
 import { type Dataset, readDataset } from '../../data/dataset.ts';
 import { readTsv } from '../../data/tsv.ts';
 import { completionRow } from '../../model/token-row.ts';
-import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
+import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer/tokenizer.ts';
 import { OperatingError } from '../../proto/operating-error.ts';
 import type { DataRules } from '../../proto/run-config.ts';
 import { mutated } from '../support/mutate.ts';

@@ -10,7 +10,7 @@ import { readDataset } from '../../data/dataset.ts';
 import { readPeftAdapter } from '../../formats/peft-adapter.ts';
 import { adapterLayout } from '../../kernels/adapter-layout.ts';
 import { openBaseModel } from '../../model/base-model.ts';
-import { loadTokenizer } from '../../model/tokenizer.ts';
+import { loadTokenizer } from '../../model/tokenizer/tokenizer.ts';
 import { DataRules } from '../../proto/run-config.ts';
 import { completionLoss } from '../../worker/objectives/completion-loss.ts';
 import { withForward } from '../support/golden-models.ts';

@@ -8,7 +8,7 @@ import { initialAdapter } from '../../kernels/initial-adapter.ts';
 import { roundKey, seedKey } from '../../kernels/random-keys.ts';
 import { openBaseModel } from '../../model/base-model.ts';
 import { hasExactInt8 } from '../../model/runtime/int8-support.ts';
-import { loadTokenizer } from '../../model/tokenizer.ts';
+import { loadTokenizer } from '../../model/tokenizer/tokenizer.ts';
 import { directionsOf, openGolden, withForward } from '../support/golden-models.ts';
 import { goldenFiles, goldenModels } from '../support/onebyte.ts';
 import { skipWithoutSmollm2, smollm2Directory } from '../support/smollm2.ts';

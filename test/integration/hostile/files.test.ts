@@ -22,7 +22,7 @@ import { countRows } from '../../../data/dataset.ts';
 import { readPeftConfig } from '../../../formats/peft-config.ts';
 import { openSafetensors } from '../../../formats/safetensors.ts';
 import { fingerprintBaseModel, openBaseModel } from '../../../model/base-model.ts';
-import { loadTokenizer } from '../../../model/tokenizer.ts';
+import { loadTokenizer } from '../../../model/tokenizer/tokenizer.ts';
 import { readLines } from '../../../platform/lines.ts';
 import { EXIT, OperatingError } from '../../../proto/operating-error.ts';
 import { readRunFile } from '../../../settings/run-file.ts';

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { type Chat, ChatTemplate } from '../../../model/chat-template.ts';
 import { fromJson, parseExact } from '../../../model/jinja/exact-json.ts';
 import { strftime } from '../../../model/jinja/strftime.ts';
 import { str } from '../../../model/jinja/text.ts';
+import { type Chat, ChatTemplate } from '../../../model/tokenizer/chat-template.ts';
 import { OperatingError } from '../../../proto/operating-error.ts';
 import { goldenFiles } from '../../support/onebyte.ts';
 

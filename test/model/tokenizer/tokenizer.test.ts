@@ -5,15 +5,15 @@ import { copyFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import seedrandom from 'seedrandom';
-import { openRustTokenizer } from '../../model/rust-tokenizer.ts';
-import { completionRow } from '../../model/token-row.ts';
-import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
-import { OperatingError } from '../../proto/operating-error.ts';
-import { nastyLines } from '../support/nasty-text.ts';
-import { goldenFiles, goldenModels, tinyReviews } from '../support/onebyte.ts';
-import { temporaryDirectory } from '../support/temporary-directory.ts';
-import { tokenizerKinds } from '../support/tokenizer-kinds.ts';
-import { TOKENIZER_VARIANTS } from '../support/tokenizer-variants.ts';
+import { completionRow } from '../../../model/token-row.ts';
+import { openRustTokenizer } from '../../../model/tokenizer/rust-tokenizer.ts';
+import { type EncodedRow, encodeRows, loadTokenizer, type Tokenizer } from '../../../model/tokenizer/tokenizer.ts';
+import { OperatingError } from '../../../proto/operating-error.ts';
+import { nastyLines } from '../../support/nasty-text.ts';
+import { goldenFiles, goldenModels, tinyReviews } from '../../support/onebyte.ts';
+import { temporaryDirectory } from '../../support/temporary-directory.ts';
+import { tokenizerKinds } from '../../support/tokenizer-kinds.ts';
+import { TOKENIZER_VARIANTS } from '../../support/tokenizer-variants.ts';
 
 const MODELS = join(goldenFiles, 'models');
 const TINY = join(tinyReviews, 'model');

@@ -1,11 +1,11 @@
 /** Text to token ids as the model directory's tokenizer.json and chat template say, and the conventions of which tokens make the loss. */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { usageError } from '../proto/operating-error.ts';
+import { usageError } from '../../proto/operating-error.ts';
+import { completionRow, type TokenRow } from '../token-row.ts';
 import type { Chat } from './chat-template.ts';
 import type { EncodedChat, EncodedText, Refused } from './rust-tokenizer.ts';
 import { parseConfig, readSpecialTokens } from './special-tokens.ts';
-import { completionRow, type TokenRow } from './token-row.ts';
 import { TokenizerHost } from './tokenizer-host.ts';
 
 export interface Tokenizer {

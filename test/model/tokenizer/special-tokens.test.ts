@@ -6,10 +6,10 @@ import assert from 'node:assert/strict';
 import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { openRustTokenizer } from '../../model/rust-tokenizer.ts';
-import { readSpecialTokens } from '../../model/special-tokens.ts';
-import { goldenFiles } from '../support/onebyte.ts';
-import { temporaryDirectory } from '../support/temporary-directory.ts';
+import { openRustTokenizer } from '../../../model/tokenizer/rust-tokenizer.ts';
+import { readSpecialTokens } from '../../../model/tokenizer/special-tokens.ts';
+import { goldenFiles } from '../../support/onebyte.ts';
+import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const { texts, cases }: Golden = JSON.parse(readFileSync(join(goldenFiles, 'tokenizers/configs.json'), 'utf8'));
 

@@ -3,12 +3,12 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createContext, Script } from 'node:vm';
 import { z } from 'zod';
-import { readTextFile } from '../platform/read-json-file.ts';
-import { usageError } from '../proto/operating-error.ts';
+import { readTextFile } from '../../platform/read-json-file.ts';
+import { usageError } from '../../proto/operating-error.ts';
+import { fromJson } from '../jinja/exact-json.ts';
+import { Template } from '../jinja/template.ts';
+import { TemplateError } from '../jinja/values.ts';
 import { assistantTurns, type WriteChat } from './assistant-turns.ts';
-import { fromJson } from './jinja/exact-json.ts';
-import { Template } from './jinja/template.ts';
-import { TemplateError } from './jinja/values.ts';
 import { parseConfig, readSpecialTokens, SPECIAL_NAMES, type SpecialTokens } from './special-tokens.ts';
 
 /** What a template is given. */

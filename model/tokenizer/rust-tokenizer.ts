@@ -1,7 +1,7 @@
 /** A tokenizer.json in the Rust tokenizers library, within this process: a text or a file that the library does not like may end it. */
 import { dirname } from 'node:path';
 import { AddedToken, type Encoding, Tokenizer, templateProcessing } from 'tokenizers';
-import { readTextFile } from '../platform/read-json-file.ts';
+import { readTextFile } from '../../platform/read-json-file.ts';
 import type { RenderedChat } from './chat-template.ts';
 import { type FlaggedToken, MAX_TOKENIZER_BYTES, readSpecialTokens } from './special-tokens.ts';
 import { rebuilt } from './tokenizer-class.ts';

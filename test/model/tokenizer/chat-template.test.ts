@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { ChatTemplate, openChatTemplate } from '../../model/chat-template.ts';
-import { temporaryDirectory } from '../support/temporary-directory.ts';
+import { ChatTemplate, openChatTemplate } from '../../../model/tokenizer/chat-template.ts';
+import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const TOKENS = { bos_token: '<s>', eos_token: null };
 const template = (source: string): ChatTemplate => new ChatTemplate('x.jinja', source, TOKENS);

@@ -1,7 +1,7 @@
 /** The other side of tokenizer-process.ts: starts it when it is needed, asks, and makes errors of how it ends. */
-import { type Deferred, deferred } from '../platform/deferred.ts';
-import { forkModule } from '../platform/fork-module.ts';
-import { EXIT, OperatingError, usageError } from '../proto/operating-error.ts';
+import { type Deferred, deferred } from '../../platform/deferred.ts';
+import { forkModule } from '../../platform/fork-module.ts';
+import { EXIT, OperatingError, usageError } from '../../proto/operating-error.ts';
 import type { Chat } from './chat-template.ts';
 import type { EncodedChat, EncodedText, Refused } from './rust-tokenizer.ts';
 import type { TokenizerReply, TokenizerRequest } from './tokenizer-process.ts';

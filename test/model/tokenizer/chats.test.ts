@@ -3,13 +3,13 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { openBaseModel } from '../../model/base-model.ts';
-import type { Chat } from '../../model/chat-template.ts';
-import type { EncodedChat, Refused } from '../../model/rust-tokenizer.ts';
-import { loadTokenizer } from '../../model/tokenizer.ts';
-import { readFixtureAdapter } from '../support/fixture-adapter.ts';
-import { assertClose, withForward } from '../support/golden-models.ts';
-import { goldenFiles } from '../support/onebyte.ts';
+import { openBaseModel } from '../../../model/base-model.ts';
+import type { Chat } from '../../../model/tokenizer/chat-template.ts';
+import type { EncodedChat, Refused } from '../../../model/tokenizer/rust-tokenizer.ts';
+import { loadTokenizer } from '../../../model/tokenizer/tokenizer.ts';
+import { readFixtureAdapter } from '../../support/fixture-adapter.ts';
+import { assertClose, withForward } from '../../support/golden-models.ts';
+import { goldenFiles } from '../../support/onebyte.ts';
 
 const golden = join(goldenFiles, 'chats');
 

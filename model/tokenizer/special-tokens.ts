@@ -5,8 +5,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { readJsonFile, readTextFile } from '../platform/read-json-file.ts';
-import { OperatingError, usageError } from '../proto/operating-error.ts';
+import { readJsonFile, readTextFile } from '../../platform/read-json-file.ts';
+import { OperatingError, usageError } from '../../proto/operating-error.ts';
 import { type TokenizerClass, tokenizerClassOf } from './tokenizer-class.ts';
 
 const MAX_CONFIG_BYTES = 16 * 2 ** 20;
