@@ -73,7 +73,7 @@ export interface Layer {
   readonly feedForward: Sublayer<FeedForward>;
 }
 
-/** Rotary positions; see rope.ts for the formulas. */
+/** Rotary positions; see runtime/rope.ts for the formulas. */
 export interface Rope {
   readonly theta: number;
   /** Even; the first so many elements of a head are rotated. */

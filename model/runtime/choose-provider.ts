@@ -7,8 +7,8 @@ import { adaptableLinears } from '../architecture.ts';
 import type { BaseModel } from '../base-model.ts';
 import type { Precision } from '../graph/precision.ts';
 import { adapterInput, trunkGraph } from '../graph/trunk.ts';
-import { packRows } from '../packing.ts';
 import type { TokenRow } from '../token-row.ts';
+import { packRows } from './packing.ts';
 import { gpuProviders, type Provider, requireProvider } from './provider.ts';
 import { createSession, type SessionOptions } from './session.ts';
 

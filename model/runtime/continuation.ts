@@ -5,13 +5,13 @@ import type { BaseModel } from '../base-model.ts';
 import { headGraph } from '../graph/head.ts';
 import { cacheInputs, readOutput } from '../graph/model-graph.ts';
 import { adapterInput, trunkGraph } from '../graph/trunk.ts';
-import { type GrowingRow, packNext } from '../growing-row.ts';
 import { int8Weights } from '../int8-weights.ts';
-import { turnsAnewAt } from '../rope.ts';
 import { type ForwardAdapter, frozenFeeds, trainedFeeds } from './adapter-feeds.ts';
 import type { ChosenProvider } from './choose-provider.ts';
 import type { ForwardOptions } from './forward.ts';
 import { sessionFor } from './forward-session.ts';
+import { type GrowingRow, packNext } from './growing-row.ts';
+import { turnsAnewAt } from './rope.ts';
 import { explainLoss } from './self-check.ts';
 import { createSession } from './session.ts';
 

@@ -4,8 +4,6 @@ import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import type { BaseModel } from '../base-model.ts';
 import type { HeadOutput } from '../graph/head.ts';
 import { adapterInput, tangentInput } from '../graph/trunk.ts';
-import { bool, int64, type PackedRows, packRows } from '../packing.ts';
-import { activationLimit, directionsLimit, planTiles, type TilePlan } from '../tiles.ts';
 import type { TokenRow } from '../token-row.ts';
 import {
   type AdapterSource,
@@ -17,7 +15,9 @@ import {
 } from './adapter-feeds.ts';
 import { ActivationRoom } from './device-memory.ts';
 import { addUp, type Tile } from './label-sums.ts';
+import { bool, int64, type PackedRows, packRows } from './packing.ts';
 import { noDirection, type SignedDirections } from './signed-feeds.ts';
+import { activationLimit, directionsLimit, planTiles, type TilePlan } from './tiles.ts';
 
 /** Float32 elements of logits that exist at once: 32 MiB, or a quarter of what activations may take. */
 const MIN_LOGITS_ELEMENTS = 2 ** 23;

@@ -3,14 +3,14 @@ import assert from 'node:assert/strict';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { BaseModel } from '../base-model.ts';
 import { gradientGraph } from '../graph/gradient.ts';
-import { bool, int64, noTransposes, type PackedRows, packRows } from '../packing.ts';
-import { activationLimit, keepsRows, keptLimit, planGradient, planLosses } from '../tiles.ts';
 import type { TokenRow } from '../token-row.ts';
 import { type ForwardAdapter, frozenFeeds } from './adapter-feeds.ts';
 import { ActivationRoom } from './device-memory.ts';
 import { addUp } from './label-sums.ts';
+import { bool, int64, noTransposes, type PackedRows, packRows } from './packing.ts';
 import { createSession, type SessionOptions } from './session.ts';
 import { thetaFeed } from './signed-feeds.ts';
+import { activationLimit, keepsRows, keptLimit, planGradient, planLosses } from './tiles.ts';
 
 /** As in ForwardOptions. */
 interface Limits {

@@ -3,7 +3,7 @@ import { Tensor } from 'onnxruntime-node';
 import type { AdapterLayout } from '../../kernels/adapter-layout.ts';
 import { BLOCK, blocksOf } from '../../kernels/direction.ts';
 import { DIRECTION_OF, SIGNS, STEPS, THETA } from '../graph/made-adapters.ts';
-import { int64 } from '../packing.ts';
+import { int64 } from './packing.ts';
 
 /** Directions z of a layout, as `Backend.signs` gives them. */
 export interface SignedDirections {

@@ -1,10 +1,10 @@
 /** Rows of tokens to the inputs of the trunk: every token once, and the indices that lay the rows in lines for attention and back. */
 import assert from 'node:assert/strict';
 import { Tensor } from 'onnxruntime-node';
-import type { Architecture } from './architecture.ts';
-import { maskName } from './graph/model-graph.ts';
+import type { Architecture } from '../architecture.ts';
+import { maskName } from '../graph/model-graph.ts';
+import type { TokenRow } from '../token-row.ts';
 import { dependsOnLength, type RowPosition, ropeTables } from './rope.ts';
-import type { TokenRow } from './token-row.ts';
 
 export interface PackedRows {
   /** Inputs of the trunk, but for the adapters. */

@@ -3,7 +3,7 @@
  * because `dynamic` and `longrope` depend on a row's own length. Rounded to float32 where transformers rounds.
  * Source: Su et al. 2021 (arXiv 2104.09864); scalings as in transformers' modeling_rope_utils.
  */
-import type { Rope, RopeScaling } from './architecture.ts';
+import type { Rope, RopeScaling } from '../architecture.ts';
 
 /** Frequencies `[rotated / 2]` of a row of `length` tokens, and the factor on cos and sin. */
 function ropeFrequencies(rope: Rope, length: number): { frequencies: Float32Array; factor: number } {

@@ -1,6 +1,6 @@
 /** How a batch of rows and adapters is cut into runs whose activations fit a stated memory. */
-import type { Architecture } from './architecture.ts';
-import { completionRow, type TokenRow } from './token-row.ts';
+import type { Architecture } from '../architecture.ts';
+import { completionRow, type TokenRow } from '../token-row.ts';
 
 /**
  * Float32 elements of activations that exist at once, by estimate: 32 MiB, or a 32nd of what the weights take. Small enough

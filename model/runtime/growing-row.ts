@@ -1,7 +1,7 @@
 /** Rows that grow by a token at a time: what the trunk with a cache needs to read their next tokens. */
 import assert from 'node:assert/strict';
 import type { Tensor } from 'onnxruntime-node';
-import type { Architecture } from './architecture.ts';
+import type { Architecture } from '../architecture.ts';
 import { int64, type MaskedRow, maskFeeds, positionFeeds } from './packing.ts';
 import type { RowPosition } from './rope.ts';
 
