@@ -24,7 +24,7 @@ export interface LearningBenchOptions {
   readonly seeds?: number;
   /** Default 1: then seeds 1, 2, …. */
   readonly firstSeed?: number;
-  /** Directions of a run: what all runs of a table have in common, but for the table `cap`. Default 2,560. */
+  /** Directions of a run: what all runs of a table have in common, but for the table `cap`. Default 5,120. */
   readonly budget?: number;
   readonly onRow?: (row: LearningRow) => void;
 }
@@ -62,11 +62,11 @@ interface Choice {
   readonly learning: Partial<Learning> & { directions: number };
   readonly adapter?: TrialSettings['adapter'];
   readonly codec?: CodecName;
-  /** Over which the learning rate decays; default: as many as the budget gives, at a constant rate. */
+  /** Default: as many as the budget gives. */
   readonly rounds?: number;
 }
 
-/** n = 16: 4 workers with 4 directions each. The learning rate stays, so that runs of different lengths can be compared. */
+/** n = 16: 4 workers with 4 directions each. All runs begin at the same learning rate, which falls over their rounds. */
 const USUAL = { workers: 4, learning: { directions: 4 } };
 const change = (name: string, part: Partial<Learning>): Choice => ({
   ...USUAL,
@@ -79,7 +79,7 @@ const LARGE_ROUNDS = 20;
 const atCap = (gradients: number, cap: number, capExponent: Learning['capExponent']): Choice => ({
   name: gradients <= 64 ? String(gradients) : `${gradients}: (${cap}/n)^${capExponent}`,
   workers: 4,
-  learning: { directions: gradients / 4, cap, capExponent, estimator: 'backward', decayRounds: LARGE_ROUNDS },
+  learning: { directions: gradients / 4, cap, capExponent, estimator: 'backward' },
   rounds: LARGE_ROUNDS,
 });
 const CAPS = [
@@ -120,7 +120,7 @@ const CURVE_POINTS = 20;
 const WON = 0.9;
 
 export async function benchLearning(options: LearningBenchOptions): Promise<LearningBench> {
-  const { example, table: tables = TABLES, seeds = 3, firstSeed = 1, budget = 2560, onRow } = options;
+  const { example, table: tables = TABLES, seeds = 3, firstSeed = 1, budget = 5120, onRow } = options;
   const chosen = Array.from({ length: seeds }, (_, i) => firstSeed + i);
   const machine = describeMachine();
   const lab = await Lab.open(example);
@@ -188,7 +188,8 @@ interface Run {
 
 async function run(lab: Lab, dev: Dataset, choice: Choice, seed: number, rounds: number): Promise<Run> {
   const { workers, adapter, codec = 'E4M3' } = choice;
-  const trial = await lab.begin({ seed, workers, learning: choice.learning, ...(adapter && { adapter }) });
+  const learning = { ...choice.learning, decayRounds: rounds };
+  const trial = await lab.begin({ seed, workers, learning, ...(adapter && { adapter }) });
   const few = { ...dev, examples: dev.examples.slice(0, CURVE_ROWS) };
   const advance = codec === 'E4M3' ? recordsOf(lab, trial) : termsOf(lab, trial, codec);
   const curve: Run['curve'][number][] = [];

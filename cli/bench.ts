@@ -204,14 +204,14 @@ const bandwidth = benchmark(
 const learning = benchmark(
   'learning',
   `accuracy and loss of every choice over seeds: ${TABLES.join(', ')}`,
-  '--budget 2560',
+  '--table codecs',
   async (flags: LearningBenchOptions) => (await import('../bench/learning.ts')).benchLearning({ ...flags, onRow }),
 )
   .addOption(example('train and dev.jsonl'))
   .addOption(new Option('--table <names...>', 'tables to measure (all)').choices(TABLES))
   .option('--seeds <n>', 'runs of each choice (3)', positiveNumber)
   .option('--first-seed <n>', 'the first of them (1)', wholeNumber)
-  .option('--budget <n>', 'directions of a run (2560)', positiveNumber);
+  .option('--budget <n>', 'directions of a run (5120)', positiveNumber);
 
 const quality = benchmark(
   'quality',

@@ -222,7 +222,7 @@ function learningTable(table: TableName, results: Results): Table {
       byteCount(row.bytes),
     ]),
     notes: [
-      `Every run has ${table === 'cap' ? `${rows[0]?.rounds} rounds, over which the learning rate decays` : `${short(learning?.budget ?? 0)} directions at a constant learning rate`}; accuracy and loss on the dev split at its end. Speed-up: rounds to 90 % beside those of the first line.`,
+      `Every run has ${table === 'cap' ? `${rows[0]?.rounds} rounds` : `${short(learning?.budget ?? 0)} directions`}; the learning rate falls over its rounds. Accuracy and loss on the dev split at its end. Speed-up: rounds to 90 % beside those of the first line.`,
     ],
     command: commandOf('learning'),
     ...from(learning),
