@@ -26,8 +26,7 @@ import { threadCount } from './thread-count.ts';
 /** Prints a benchmark's result: as JSON for `bench report`, or its rows as a table. */
 function show(benchmark: string, result: { readonly rows: readonly object[] }, json: boolean | undefined): ExitCode {
   // Where somebody's Python lies is nothing that others could type.
-  const words = process.argv.slice(2).map((word, i, all) => (all[i - 1] === '--python' ? 'PYTHON' : word));
-  const command = ['onebyte', ...words].join(' ');
+  const command = `onebyte ${process.argv.slice(2).join(' ')}`.replace(/(?<= --python[ =])\S+/, 'PYTHON');
   const date = new Date().toISOString().slice(0, 10);
   const { rows, ...rest } = result;
   if (json) printJson({ benchmark, command, date, ...rest, rows });

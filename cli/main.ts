@@ -44,4 +44,5 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 process.stderr.on('error', () => {});
 await program.parseAsync();
 // gRPC lets go of no connection that is still being made, to a proxy or a trainer that does not answer: it would keep this process.
-setTimeout(() => process.exit(), LINGER_MS).unref();
+// What was printed is written first, however slowly it is read.
+setTimeout(() => process.stderr.write('', () => process.stdout.write('', () => process.exit())), LINGER_MS).unref();

@@ -23,13 +23,18 @@ export function makeDirectories(path: string): void {
   syncPath(parent);
 }
 
-/** Makes a file, or the names in a directory, durable. */
+/** Makes a file, or the names in a directory, durable: those of one that this user may read, on a file system that syncs directories. */
 export function syncPath(path: string): void {
-  const fd = openSync(path, 'r');
   try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
+    const fd = openSync(path, 'r');
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (!['EACCES', 'EINVAL'].includes(code!) || !statSync(path).isDirectory()) throw error;
   }
 }
 

@@ -24,7 +24,7 @@ const Keys = z.strictObject({
     .int()
     .min(0)
     .default(10)
-    .describe('rounds between evaluations on the dev split; 0: only at the ends'),
+    .describe('rounds between evaluations on the dev split, more where one takes longer; 0: only at the ends'),
   stopAt: z
     .strictObject({ loss: z.number().positive().optional(), accuracy: z.number().gt(0).max(1).optional() })
     .optional()

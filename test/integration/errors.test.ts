@@ -1,7 +1,9 @@
 /** Bad input: every command says what, where, got, expected and what to do, and exits with the documented code. */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
+  appendFileSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -15,12 +17,22 @@ import {
 import { createServer } from 'node:net';
 import { platform } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { settingFlags } from '../../cli/command.ts';
 import { deferred } from '../../platform/deferred.ts';
 import { firstRows } from '../support/first-rows.ts';
-import { addressOf, goldenFiles, root, runFile, runOnebyte, startOnebyte, tinyReviews } from '../support/onebyte.ts';
+import {
+  addressOf,
+  bin,
+  goldenFiles,
+  root,
+  runFile,
+  runOnebyte,
+  startOnebyte,
+  tinyReviews,
+} from '../support/onebyte.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const directory = temporaryDirectory();
@@ -280,6 +292,22 @@ describe('onebyte', () => {
     const command = `"${process.execPath}" bin/onebyte.js k8s render examples/tiny-reviews/run.yaml | true`;
     const { stderr } = await promisify(execFile)('sh', ['-c', command], { cwd: root });
     assert.equal(stderr, '');
+  });
+
+  it('prints all, however late somebody reads it', async () => {
+    const file = join(temporaryDirectory(), 'run.yaml');
+    cpSync(runFile, file);
+    // More than a pipe holds.
+    appendFileSync(file, `# ${'x'.repeat(900_000)}\n`);
+    // The time that a command has to end is over at once, and it says so.
+    const hook = `const { setTimeout } = globalThis;
+      globalThis.setTimeout = (run, ms) => setTimeout(() => (run(), ms === 5_000 && console.error('over')), ms % 5_000);`;
+    const flags = ['--import', `data:text/javascript,${encodeURIComponent(hook)}`];
+    const command = [bin, 'k8s', 'render', file, '--model-claim', 'm', '--data-claim', 'd'];
+    const { stdout, stderr } = spawn(process.execPath, [...flags, ...command], { cwd: root });
+    await once(stderr, 'readable');
+    assert.equal(String(stderr.read()), 'over\n');
+    assert.match(await text(stdout), /x{900000}/);
   });
 
   it('goes on when nobody reads what it tells beside, and ends with the same exit code', async () => {

@@ -27,7 +27,7 @@ import { readRunFile, settled } from '../../settings/run-file.ts';
 import { runFile, startOnebyte } from '../support/onebyte.ts';
 
 /** Of a snapshot, ten a second. */
-const CHUNKS = 100;
+const CHUNKS = 40;
 
 it('a worker leaves while its snapshot comes, however long the rest of it would take', async (test) => {
   const { config } = await prepareRun(settled(readRunFile(runFile), undefined));

@@ -1,10 +1,11 @@
 /** Directories that are made, and places that take none. */
 import assert from 'node:assert/strict';
-import { statSync, writeFileSync } from 'node:fs';
+import fs, { statSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { platform } from 'node:os';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { makeDirectories } from '../../platform/make-directories.ts';
+import { makeDirectories, syncPath } from '../../platform/make-directories.ts';
 import { EXIT } from '../../proto/operating-error.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -15,6 +16,25 @@ it('makes a directory with those that hold it, and leaves what is there', () => 
   makeDirectories(path);
   assert(statSync(path).isDirectory());
 });
+
+for (const [what, call, code] of [
+  ['this user may not read', 'openSync', 'EACCES'],
+  ['cannot be synced', 'fsyncSync', 'EINVAL'],
+] as const)
+  it(`makes one in a directory that ${what}, which excuses no file`, (test) => {
+    const directory = temporaryDirectory();
+    const file = join(directory, 'file');
+    writeFileSync(file, '');
+    test.mock.method(fs, call, () => {
+      throw Object.assign(new Error(code), { code });
+    });
+    syncBuiltinESMExports();
+    test.after(syncBuiltinESMExports);
+    makeDirectories(join(directory, 'a'));
+    assert(statSync(join(directory, 'a')).isDirectory());
+    assert.throws(() => syncPath(file), { code });
+    test.mock.restoreAll();
+  });
 
 it('names the file that is in the way', () => {
   const directory = temporaryDirectory();

@@ -55,9 +55,9 @@ export function inLog<T>({ round }: Record, read: () => T): T {
 /** @throws OperatingError durableStore: the header holds another adapter than its run config says that the run continues */
 function checkMatrices({ adapter, initialAdapterSha256 }: RunConfig, given: Buffer): void {
   const sha256 = given.length > 0 ? createHash('sha256').update(given).digest('hex') : undefined;
-  const bytes = given.length > 0 ? 4 * adapterElements(adapter.modules) : 0;
+  const bytes = initialAdapterSha256 === undefined ? 0 : 4 * adapterElements(adapter.modules);
   if (sha256 !== initialAdapterSha256 || given.length !== bytes)
     throw storeError(
-      `round log: its header holds ${given.length} bytes of an adapter that the run continues, expected ${bytes} with sha-256 ${initialAdapterSha256}`,
+      `round log: its header holds ${given.length} bytes of an adapter that the run continues, expected ${bytes === 0 ? 'none' : `${bytes} with sha-256 ${initialAdapterSha256}`}`,
     );
 }

@@ -3,6 +3,7 @@ import { closeSync, fstatSync } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { syncPath } from '../../platform/make-directories.ts';
+import { parseJson } from '../../platform/read-json-file.ts';
 import { openRegular, readAt } from '../../platform/regular-file.ts';
 import { LogFrame, type LogHeader, type Record } from '../../proto/gen/onebyte.ts';
 import { decodeLogFrames, encodeLogFrame, type LogBytes } from '../../proto/log-framing.ts';
@@ -86,7 +87,7 @@ export function parseRoundLog(bytes: LogBytes, file: string): LogContents {
 function asOfToday({ format, runConfig }: LogHeader, file: string): string {
   let config: { learning?: object } | null;
   try {
-    config = JSON.parse(runConfig);
+    config = parseJson(runConfig) as typeof config;
   } catch (cause) {
     throw usageError(`round log ${file}: its run config is not JSON`, { cause });
   }

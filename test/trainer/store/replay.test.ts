@@ -50,14 +50,15 @@ describe('a round log whose records do not follow from each other', () => {
 
   it('is refused where its run config is none, whatever the format', async () => {
     const file = join(temporaryDirectory(), 'round.log');
-    for (const format of [2, 3, 4]) {
-      await (await createRoundLog(file, { ...header, format, runConfig: 'null' })).close();
-      await assert.rejects(async () => replayLog(await readRoundLog(file), referenceBackend), {
-        name: 'OperatingError',
-        exitCode: 2,
-        message: /run config from the round log/,
-      });
-      writeFileSync(file, '');
-    }
+    for (const runConfig of ['null', `{"a":${'['.repeat(20_000)}${']'.repeat(20_000)}}`])
+      for (const format of [2, 3, 4]) {
+        await (await createRoundLog(file, { ...header, format, runConfig })).close();
+        await assert.rejects(async () => replayLog(await readRoundLog(file), referenceBackend), {
+          name: 'OperatingError',
+          exitCode: 2,
+          message: /run config/,
+        });
+        writeFileSync(file, '');
+      }
   });
 });
