@@ -32,7 +32,7 @@ export interface PageFile {
 /** By the path of their URLs. */
 export function readPageFiles(): ReadonlyMap<string, PageFile> {
   const require = createRequire(import.meta.url);
-  const own = new URL('./page', import.meta.url);
+  const own = new URL('./page/', import.meta.url);
   const files = [
     ...OWN.map((name) => [name, fileURLToPath(new URL(name, own))] as const),
     ...UPLOT.map((name) => [name, require.resolve(`uplot/dist/${name}`)] as const),
