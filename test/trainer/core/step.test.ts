@@ -181,7 +181,8 @@ describe('the trainer', () => {
     rounds: number,
     stranger: (state: TrainerState, round: number, atMs: number) => void,
   ): number => {
-    const state = trainer(PATIENT, 0, { rounds: 1_000 });
+    // In time for a round that opened as the one before closed.
+    const state = trainer({ ...PATIENT, deadlineFloorMs: 100, deadlineCeilingMs: 100 }, 0, { rounds: 1_000 });
     for (const stream of honest) join(state, `w${stream}`, stream);
     let inVain = 0;
     for (let round = 0; round < rounds; round++) {
@@ -201,6 +202,68 @@ describe('the trainer', () => {
       join(state, `n${round}`, 10 + round, atMs);
     });
     assert(inVain <= 3 + 200 / 33, `${inVain} rounds`);
+    assert(inVain > 3, 'what newcomers spent is earned again');
+  });
+
+  it('waits in vain for no more of them where they come late', () => {
+    const inVain = roundsInVain(200, (state, round, atMs) => {
+      if (round < 167) return;
+      step(state, { kind: 'leave', atMs, stream: 10 + round - 2, reason: '' });
+      join(state, `n${round}`, 10 + round, atMs);
+    });
+    assert(inVain <= 3 + 33 / 33, `${inVain} rounds`);
+  });
+
+  it('waits in three rounds, however long it was there, for a member that falls silent, and in one for who came since and answered 40', () => {
+    const inVain = [0, 1].map((first) =>
+      roundsInVain(200, (state, round, atMs) => {
+        if (round === first) join(state, 'old', 9, atMs);
+        if (round >= first && round <= first + (first === 0 ? 150 : 40)) step(state, contribution(9, round, atMs));
+        else step(state, { kind: 'heartbeat', atMs, stream: 9, heartbeat: {} });
+      }),
+    );
+    assert.deepEqual(inVain, [3, 1]);
+  });
+
+  it('leaves out no more than a third of its members', () => {
+    const state = trainer({ ...PATIENT, startWorkers: 5 });
+    for (const stream of [...honest, 4]) join(state, `w${stream}`, stream);
+    let atMs = 0;
+    for (let round = 0; round < 8; round++) {
+      atMs = 100 * round;
+      const early = [0, 1, 2].flatMap((stream) => recordsOf(step(state, contribution(stream, round, atMs + 1))));
+      assert.equal(early.length, 0, `round ${round}: of two that are silent one is waited for`);
+      assert.equal(recordsOf(step(state, { kind: 'tick', atMs: atMs + 95 })).length, 1);
+    }
+  });
+
+  it('counts a part of a member in a quorum as one', () => {
+    const state = trainer({ startWorkers: 4, quorum: 0.3, deadlineCeilingMs: 500 });
+    joinAll(state, 'a', 'b', 'c', 'd');
+    step(state, contribution(0, 0));
+    assert.deepEqual(recordsOf(step(state, { kind: 'tick', atMs: 501 })), []);
+    step(state, contribution(1, 0, 502));
+    assert.deepEqual(recordsOf(step(state, { kind: 'tick', atMs: 503 }))[0]?.workers, [0, 1]);
+  });
+
+  it('closes no round with those who came since before the deadline of those who were there', () => {
+    const state = trainer({ deadlineCeilingMs: 500 });
+    join(state, 'a', 0);
+    assert.equal(recordsOf(step(state, contribution(0, 0))).length, 1);
+    for (const stream of [1, 2]) join(state, `new-${stream}`, stream, 2);
+    assert.deepEqual(
+      [1, 2].flatMap((stream) => recordsOf(step(state, contribution(stream, 1, 3)))),
+      [],
+    );
+    assert.deepEqual(recordsOf(step(state, { kind: 'tick', atMs: 502 }))[0]?.workers, [1, 2]);
+  });
+
+  it('makes no record without a member, also where all are to answer', () => {
+    const state = trainer({ quorum: 'all' });
+    join(state, 'a', 0);
+    assert.equal(recordsOf(step(state, contribution(0, 0))).length, 1);
+    step(state, { kind: 'leave', atMs: 2, stream: 0, reason: '' });
+    assert.deepEqual(recordsOf(step(state, { kind: 'tick', atMs: 100_000 })), []);
   });
 
   it('waits as rarely for one that answers once under each name', () => {
@@ -422,6 +485,17 @@ describe('the trainer', () => {
     assert.deepEqual(deadlines, [60_000, 60_000, 20]);
   });
 
+  it('keeps the deadline of a round between its floor and its ceiling', () => {
+    const deadlines = [20, 900].map((ms) => {
+      const state = trainer({ startWorkers: 2, quorum: 'all', deadlineFloorMs: 100, deadlineCeilingMs: 300 });
+      joinAll(state, 'a', 'b');
+      for (let round = 0; round < 3; round++)
+        for (const stream of [0, 1]) step(state, contribution(stream, round, ms * (round + 1)));
+      return state.deadlineMs;
+    });
+    assert.deepEqual(deadlines, [100, 300]);
+  });
+
   it('says how many bytes of a worker were cut', () => {
     const state = trainer({ startWorkers: 2, quorum: 'all' });
     joinAll(state, 'honest', 'loud');
@@ -465,6 +539,17 @@ describe('the trainer', () => {
       state.pending.map(({ staleness, firstDirection }) => [staleness, firstDirection]),
       [[1, 1]],
     );
+  });
+
+  it('takes none again of a member that left and is back', () => {
+    const state = trainer({ startWorkers: 2, quorum: 'all' }, 1);
+    const resumeSecret = secretOf(join(state, 'a', 0));
+    join(state, 'b', 1);
+    for (const stream of [0, 1]) step(state, contribution(stream, 0));
+    step(state, { kind: 'leave', atMs: 1, stream: 0, reason: '' });
+    join(state, 'a', 2, 1, { resumeSecret });
+    step(state, contribution(2, 0));
+    assert.deepEqual(state.pending, []);
   });
 
   it('sorts a record by measured round, then worker, then direction, in whatever order they came', () => {
@@ -556,6 +641,17 @@ describe('the trainer', () => {
     const secret = resumeSecretOf(state.rules.runSecret, 3, 'a', 7);
     assert.deepEqual([ask(1, Buffer.alloc(0)), ask(2, secret)], [['taken'], []]);
     assert.equal(state.members.get(3)?.stream, 2);
+    const left: LogFrame = { frame: { $case: 'left', value: { worker: 3, reason: '' } } };
+    const later = restoreTrainer(rulesOf(), [...frames, left], undefined, 0);
+    assert.deepEqual([[...later.former.names], refusals(greet(later, 'a', 1))], [[], []], 'not of one that had left');
+  });
+
+  it('gives no secret twice, whatever its log says that it opened before', () => {
+    const epoch: LogFrame = { frame: { $case: 'epoch', value: { epoch: 2 } } };
+    const secrets = [[], [epoch]].map((frames) =>
+      secretOf(join(restoreTrainer(rulesOf(), frames, undefined, 0), 'a', 1)).toString('hex'),
+    );
+    assert.equal(new Set(secrets).size, 2);
   });
 
   it('makes a number durable with the first contribution that counts, and gives it again where none came', () => {
@@ -564,6 +660,7 @@ describe('the trainer', () => {
     assert.deepEqual(framesOf(step(state, { kind: 'leave', atMs: 1, stream: 1, reason: '' })), []);
     join(state, 'busy', 2);
     assert.deepEqual([...state.members.keys()], [0]);
+    assert.deepEqual(framesOf(step(state, contribution(1, 0))), [], 'the stream of idle speaks for nobody');
     assert.deepEqual(framesOf(step(state, contribution(2, 0))), ['joined', 'record']);
     assert.deepEqual(framesOf(step(state, { kind: 'leave', atMs: 1, stream: 2, reason: '' })), ['left']);
     join(state, 'next', 3);
@@ -629,14 +726,15 @@ describe('the trainer', () => {
     );
   });
 
-  it('gives a worker that asks for the number of another the next one, whether that has contributed or not', () => {
+  it('gives a worker that asks for the number of another the next one, whether that has contributed and left, or not', () => {
     const state = trainer();
     join(state, 'named', 1, 0, { requestedWorker: 1 });
     join(state, 'guest', 2, 0, { requestedWorker: 2 });
     step(state, contribution(1, 0));
+    step(state, { kind: 'leave', atMs: 1, stream: 1, reason: '' });
     for (const [stream, requestedWorker] of [1, 2].entries())
       join(state, `late-${requestedWorker}`, 3 + stream, 1, { requestedWorker });
-    assert.deepEqual(numbersOf(state), { named: 1, guest: 2, 'late-1': 3, 'late-2': 4 });
+    assert.deepEqual(numbersOf(state), { guest: 2, 'late-1': 3, 'late-2': 4 });
   });
 
   it('gives nobody a number that a record counts, though the log lost who had it', () => {
@@ -1229,6 +1327,14 @@ describe('a trainer that opens its log again', () => {
     assert.equal(state.normaliser.round, 1);
     const digests = effects.flatMap((effect) => (effect.kind === 'apply' ? [effect.digest] : []));
     assert.deepEqual(digests, [true], 'the worker that gave it is compared at once');
+    assert.equal(recordsOf(effects)[0]?.proof, undefined, 'proofs are made anew, not kept');
+  });
+
+  it('takes no word for a record: who has shown none goes as soon as all are back', () => {
+    const state = reopened(['a']);
+    assert.deepEqual(refusals(ahead(state)), []);
+    const said = step(state, { kind: 'digest', atMs: 2, stream: 1, digest: digest(1) });
+    assert.deepEqual([refusals(said), state.recovery], [['ahead'], undefined]);
   });
 
   it('ends a run whose last record is there, with the checkpoint that it may have been killed before', () => {
@@ -1273,12 +1379,14 @@ describe('a trainer that opens its log again', () => {
   });
 
   it('refuses a worker that shows a record of this run as it went on from another copy of the log, and goes on', () => {
-    const state = reopened();
-    ahead(state);
-    const record = withProof(state.rules.runSecret, { ...lost(state), exponent: 1 });
-    const effects = step(state, { kind: 'recordGiven', atMs: 2, stream: 1, record });
-    assert.deepEqual(refusals(effects), ['ahead']);
-    assert.equal(state.normaliser.round, 0);
+    for (const other of [{ exponent: 1 }, { staleness: [1] }]) {
+      const state = reopened();
+      ahead(state);
+      const record = withProof(state.rules.runSecret, { ...lost(state), ...other });
+      const effects = step(state, { kind: 'recordGiven', atMs: 2, stream: 1, record });
+      assert.deepEqual(refusals(effects), ['ahead']);
+      assert.equal(state.normaliser.round, 0);
+    }
   });
 
   it('asks no worker that said that it evaluates nothing', () => {
@@ -1310,7 +1418,8 @@ describe('a trainer that opens its log again', () => {
     const state = reopened();
     ahead(state);
     const later = { ...lost(state), round: 4 };
-    step(state, { kind: 'recordGiven', atMs: 2, stream: 1, record: withProof(state.rules.runSecret, later) });
+    for (const record of [later, lost(state)])
+      step(state, { kind: 'recordGiven', atMs: 2, stream: 1, record: withProof(state.rules.runSecret, record) });
     const effects = [600, 1_001].flatMap((atMs) => step(state, { kind: 'tick', atMs }));
     assert.deepEqual(exitCodes(effects), [5]);
   });

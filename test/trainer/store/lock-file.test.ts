@@ -53,6 +53,16 @@ async function foreignHolder(test: Cleanup, file: string): Promise<ChildProcess>
   return child;
 }
 
+/** A function of node:fs that does something else until the test ends. */
+function mocked<Name extends 'readlinkSync' | 'lutimesSync'>(test: TestContext, name: Name) {
+  const method = test.mock.method(fs, name);
+  test.after(() => {
+    method.mock.restore();
+    syncBuiltinESMExports();
+  });
+  return method.mock;
+}
+
 describe('the lock of a run directory', () => {
   it('lets one writer in at a time', async (test) => {
     const file = lockFile();
@@ -86,9 +96,36 @@ describe('the lock of a run directory', () => {
     leaveLock(file);
     const [host, pid, _, ...where] = readlinkSync(file).split(' ');
     assert.notEqual(pid, String(process.ppid));
-    unlinkSync(file);
-    symlinkSync([host, process.ppid, 1, ...where].join(' '), file);
-    assert.deepEqual(await take(test, file), []);
+    for (const other of [process.ppid, process.pid]) {
+      const again = lockFile();
+      symlinkSync([host, other, 1, ...where].join(' '), again);
+      assert.deepEqual(await take(test, again), []);
+    }
+  });
+
+  it('is taken where its holder lets it go meanwhile', async (test) => {
+    const file = lockFile();
+    symlinkSync('elsewhere 1 1 boot/pid:[1] id', file);
+    const lock = await takeLock(file, () => unlinkSync(file), undefined, TIMES);
+    test.after(() => lock.release());
+    const other = lockFile();
+    const holder = await takeLock(other, assert.fail);
+    mocked(test, 'readlinkSync').mockImplementationOnce(((path) => {
+      holder.release();
+      return readlinkSync(path);
+    }) as typeof readlinkSync);
+    syncBuiltinESMExports();
+    assert.deepEqual(await take(test, other), []);
+  });
+
+  it('is left to others where its time cannot be set', async (test) => {
+    const file = lockFile();
+    mocked(test, 'lutimesSync').mockImplementation(() => {
+      throw Object.assign(new Error(), { code: 'EPERM' });
+    });
+    syncBuiltinESMExports();
+    await assert.rejects(takeLock(file, assert.fail), { exitCode: 5, message: /its time cannot be set \(EPERM\)$/ });
+    assert.deepEqual(readdirSync(dirname(file)), []);
   });
 
   it('is not taken by the second of two that find the same dead holder', async (test) => {
@@ -97,12 +134,7 @@ describe('the lock of a run directory', () => {
     const winner = lockFile();
     await take(test, winner);
     const holder = readlinkSync(winner);
-    const read = test.mock.method(fs, 'readlinkSync');
-    test.after(() => {
-      read.mock.restore();
-      syncBuiltinESMExports();
-    });
-    read.mock.mockImplementationOnce(((path) => {
+    mocked(test, 'readlinkSync').mockImplementationOnce(((path) => {
       const dead = readlinkSync(path);
       unlinkSync(file);
       symlinkSync(holder, file);
@@ -120,12 +152,14 @@ describe('the lock of a run directory', () => {
       exitCode: 5,
       message: /EINVAL. If no trainer writes this run, remove it/,
     });
-    unlinkSync(file);
-    symlinkSync(`${hostname()} 1 before/1`, file);
-    await assert.rejects(takeLock(file, assert.fail), {
-      exitCode: 5,
-      message: /another version. If no trainer .* remove it/,
-    });
+    for (const text of ['1 before/1', '1 1 before']) {
+      unlinkSync(file);
+      symlinkSync(`${hostname()} ${text}`, file);
+      await assert.rejects(takeLock(file, assert.fail), {
+        exitCode: 5,
+        message: /another version. If no trainer .* remove it/,
+      });
+    }
   });
 
   it('is missed by its holder when the directory is removed or another process has it', async () => {

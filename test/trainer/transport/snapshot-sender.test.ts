@@ -6,6 +6,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import type { Peer } from '../../../platform/listener.ts';
 import type { SnapshotChunk } from '../../../proto/gen/onebyte.ts';
+import { SNAPSHOT_CHUNK_BYTES } from '../../../proto/limits.ts';
 import { SERVICE_LIMITS, type ServiceLimits } from '../../../trainer/transport/service-limits.ts';
 import { snapshotSender } from '../../../trainer/transport/snapshot-sender.ts';
 
@@ -48,9 +49,57 @@ describe('snapshots', () => {
 
   it('are few on a connection and for an address, where its own strangers make room', () => {
     const { ask, dropped } = sender({ snapshotsPerConnection: 2, snapshotsPerAddress: 3 }, ['x:3']);
-    assert.deepEqual(['x:1', 'x:1', 'x:1'].map(ask), ['taken', 'taken', 'refused']);
-    assert.deepEqual(['y:1', 'x:2', 'x:3'].map(ask), ['taken', 'taken', 'taken']);
+    assert.deepEqual(['y:1', 'x:1', 'x:1', 'x:1'].map(ask), ['taken', 'taken', 'taken', 'refused']);
+    assert.deepEqual(['x:2', 'x:3'].map(ask), ['taken', 'taken']);
     assert.deepEqual(dropped, ['x:1']);
+    assert.deepEqual(['x:1', 'x:4'].map(ask), ['taken', 'taken'], 'both of the dropped connection are gone');
+    assert.deepEqual(dropped, ['x:1', 'x:2']);
+  });
+
+  it('begin so often over one connection of workers, and over all of an address', () => {
+    const many = 10_000;
+    const peers = Array.from({ length: 40 }, (_, i) => `w:${i}`);
+    const limits = { snapshots: many, snapshotsPerAddress: many, snapshotsPerConnection: many };
+    const { ask } = sender(limits, peers);
+    const begin = (peer: Peer): number =>
+      Array.from({ length: 100 }, () => ask(peer)).filter((answer) => answer === 'taken').length;
+    const begun = peers.map(begin);
+    assert.deepEqual([begun[0], begun.reduce((sum, n) => sum + n, 0)], [64, 2048]);
+  });
+
+  it('that cannot be made, or that the peer no longer wants, leave their place', async () => {
+    const made = [
+      () => Promise.reject(new Error('a secret path')),
+      async () => new Uint8Array(2 * SNAPSHOT_CHUNK_BYTES),
+      async () => new Uint8Array(1),
+    ];
+    const send = snapshotSender(
+      { ...SERVICE_LIMITS, snapshotsPerConnection: 1 },
+      () => made.shift()!(),
+      () => ({ isHeld: () => true, drop: assert.fail }),
+    );
+    const outcome = async (take: (call: EventEmitter & { cancelled: boolean }, done: () => void) => void) => {
+      const said: string[] = [];
+      const call = Object.assign(new EventEmitter(), {
+        cancelled: false,
+        getPeer: () => 'w:1',
+        write({ data }: SnapshotChunk, done: () => void) {
+          said.push(`${data.length} bytes`);
+          take(call, done);
+        },
+        end: () => said.push('end'),
+      });
+      call.on('error', ({ code, details }) => said.push(`${status[code]}: ${details}`));
+      await send(call as never);
+      return said;
+    };
+    assert.deepEqual(await outcome(assert.fail), ['INTERNAL: internal error of the trainer']);
+    const cancelled = await outcome((call) => {
+      call.cancelled = true;
+      call.emit('cancelled');
+    });
+    assert.deepEqual(cancelled, [`${SNAPSHOT_CHUNK_BYTES} bytes`, 'end']);
+    assert.deepEqual(await outcome((_, done) => done()), ['1 bytes', 'end']);
   });
 
   it('begin few times a second for the strangers of one address, however soon they give up, and do not cost its workers theirs', () => {
