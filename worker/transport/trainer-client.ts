@@ -104,7 +104,10 @@ export async function nextMessage({ messages }: TrainerStream): Promise<TrainerM
   }
 }
 
-/** What fails is an OperatingError where the trainer refuses, else a ConnectionLost. */
+/**
+ * What fails is an OperatingError where the trainer refuses, else a ConnectionLost. Where nobody answers `runConfig` or `status` in time, all
+ * that is open ends too, and the next call makes a new connection.
+ */
 export interface TrainerConnection {
   runConfig(): Promise<string>;
   status(): Promise<GetStatusResponse>;
