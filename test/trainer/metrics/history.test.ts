@@ -80,6 +80,7 @@ describe('the run history', () => {
       joined(1),
       joined(2),
       { kind: 'left', at: 2, worker: 1, name: 'w', reason: 'done' },
+      { kind: 'disconnected', at: 2, worker: 1, name: 'w' },
       ...[1, 2, 3].map((round) => roundLine(round)),
       evaluationLine(1),
       { ...evaluationLine(3), best: false },

@@ -8,6 +8,7 @@ import * as grpc from '@grpc/grpc-js';
 import { type GetRunConfigResponse, type SnapshotChunk, TrainerService } from '../../../proto/gen/onebyte.ts';
 import { EXIT } from '../../../proto/operating-error.ts';
 import { statusOfRefusal } from '../../../trainer/transport/grpc-status.ts';
+import { MessageQueue } from '../../../worker/transport/message-queue.ts';
 import { ConnectionLost, connectTrainer, type TrainerConnection } from '../../../worker/transport/trainer-client.ts';
 import { PLAIN } from '../../support/protocol-worker.ts';
 
@@ -125,6 +126,15 @@ it('takes a new connection where nobody answers on the first: gRPC sets a handsh
   const second = connection.runConfig();
   await once(way, 'taken');
   assert.equal(await second, 'found');
+});
+
+it('gives all that a stream brought before what ended it, and that for good', async () => {
+  const messages = new MessageQueue<string>();
+  messages.push('first');
+  for (const reason of ['over', 'later']) messages.end(new Error(reason));
+  await messages.wait();
+  assert.equal(messages.take(), 'first');
+  for (let i = 0; i < 2; i++) assert.throws(() => messages.take(), { message: 'over' });
 });
 
 it('refuses an address with a zone, which no attempt would reach', () =>
