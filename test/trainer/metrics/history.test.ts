@@ -9,10 +9,12 @@ import type { LogFrame } from '../../../proto/gen/onebyte.ts';
 import { EXIT } from '../../../proto/operating-error.ts';
 import { recordOf } from '../../../proto/record.ts';
 import { roundDetail } from '../../../trainer/core/round-detail.ts';
+import type { Report } from '../../../trainer/core/state.ts';
 import { backfill } from '../../../trainer/metrics/backfill.ts';
 import { emptyHistory, observe, pace, type RunHistory } from '../../../trainer/metrics/history.ts';
-import type { Observation, WorkerRow } from '../../../trainer/metrics/line.ts';
+import type { Observation, RoundLine, WorkerRow } from '../../../trainer/metrics/line.ts';
 import { metricsFile, readMetrics, readPastRun } from '../../../trainer/metrics/metrics-file.ts';
+import { observationsOf } from '../../../trainer/metrics/reports.ts';
 import { openMetrics } from '../../../trainer/metrics/run-metrics.ts';
 import { MAX_ROWS, rowsOf } from '../../../trainer/metrics/series.ts';
 import { tensorboardWriter } from '../../../trainer/metrics/tensorboard.ts';
@@ -152,6 +154,29 @@ describe('the run history', () => {
     const { gradients, clipped, contributions, answerMs, late, digest } = history.workers.get(1)!;
     assert.deepEqual([gradients, clipped, contributions, answerMs, late], [16, 3, 2, 12.3, 1]);
     assert.equal(digest?.round, 16);
+  });
+
+  it('has of a round the median answer, the three slowest, and the first three that were missed', () => {
+    const lineOf = (answers: readonly [number, number][], missing: number[]) => {
+      const detail = { shares: new Map(), answeredMs: new Map(answers), missing, buckets: [] };
+      const report = { kind: 'round', round: 1, ms: 60, detail } as unknown as Extract<Report, { kind: 'round' }>;
+      const line = observationsOf(report, { up: 0, down: 0 }, 1).find(({ kind }) => kind === 'round') as RoundLine;
+      return [line.answerMs, line.slowest, line.missing, line.missed];
+    };
+    const answers: [number, number][] = [
+      [1, 5],
+      [2, 50.04],
+      [3, 1],
+      [4, 20],
+      [5, 30],
+    ];
+    const slowest = [
+      [2, 50],
+      [5, 30],
+      [4, 20],
+    ];
+    assert.deepEqual(lineOf(answers, [6, 7, 8, 9]), [20, slowest, [6, 7, 8], 4]);
+    assert.deepEqual(lineOf([[1, -3]], []), [0, [[1, 0]], [], 0], 'what came before the round was open took no time');
   });
 
   it('counts each of the contributions that a worker has in one record', () => {
