@@ -84,10 +84,13 @@ it('ends with the code of a worker for which starting again is of no use, and sa
   test.after(() => {
     process.argv[1] = bin;
   });
-  await assert.rejects(runSimulation({ ...OPTIONS, directory, drain: new AbortController().signal }), {
+  const said: string[] = [];
+  const view = { onReport: () => {}, say: (text: string) => void said.push(text) };
+  await assert.rejects(runSimulation({ ...OPTIONS, directory, view, drain: new AbortController().signal }), {
     exitCode: EXIT.usage,
     message: 'worker-0 ended with code 2:\nerror: no such row',
   });
+  assert.deepEqual(said, ['trainer: 127.0.0.1:1'], 'it was started once');
 });
 
 it('deals workers out over the GPUs where CUDA may run them, unless the run file names one', () => {
