@@ -92,8 +92,8 @@ describe('a listener', () => {
     const first = await come();
     const release = listener.hold(first.peer);
     listener.drop(first.peer);
+    await once(first.socket!, 'close');
     release();
-    await once(first.client, 'close');
     const second = await come();
     assert.deepEqual(open([await come(), second]), [true, false]);
   });

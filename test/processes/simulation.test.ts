@@ -64,6 +64,35 @@ it('ends with a run that is done also where a worker is stopped, or hangs', asyn
   assert.equal((await simulation).trainer.exitCode, EXIT.done);
 });
 
+it('ends with the code of a worker for which starting again is of no use, and says what that logged', async (test) => {
+  const directory = temporaryDirectory();
+  mkdirSync(join(directory, 'logs'));
+  writeFileSync(join(directory, 'logs', 'worker-0.log'), 'of an earlier start\n');
+  const command = join(directory, 'command.cjs');
+  writeFileSync(
+    command,
+    `if (process.argv[2] === 'trainer') {
+      process.send({ kind: 'listening', address: '127.0.0.1:1' });
+      setInterval(() => {}, 1_000);
+    } else {
+      process.stderr.write('{"level":"error","msg":"no such row"}\\n');
+      process.exitCode = ${EXIT.usage};
+      process.disconnect();
+    }`,
+  );
+  process.argv[1] = command;
+  test.after(() => {
+    process.argv[1] = bin;
+  });
+  const said: string[] = [];
+  const view = { onReport: () => {}, say: (text: string) => void said.push(text) };
+  await assert.rejects(runSimulation({ ...OPTIONS, directory, view, drain: new AbortController().signal }), {
+    exitCode: EXIT.usage,
+    message: 'worker-0 ended with code 2:\nerror: no such row',
+  });
+  assert.deepEqual(said, ['trainer: 127.0.0.1:1'], 'it was started once');
+});
+
 it('deals workers out over the GPUs where CUDA may run them, unless the run file names one', () => {
   const device = (...options: Parameters<typeof deviceFlags>) => deviceFlags(...options)[1];
   assert.equal(

@@ -168,7 +168,7 @@ const statusJson = (history: RunHistory): string =>
 
 function send(response: ServerResponse, type: string, content: string | Buffer): void {
   response.writeHead(200, { 'content-type': type, 'content-length': Buffer.byteLength(content) });
-  response.end(response.req.method === 'HEAD' ? undefined : content);
+  response.end(content);
 }
 
 function say(response: ServerResponse, status: number, text: string): void {

@@ -652,6 +652,7 @@ describe('the trainer', () => {
       secretOf(join(restoreTrainer(rulesOf(), frames, undefined, 0), 'a', 1)).toString('hex'),
     );
     assert.equal(new Set(secrets).size, 2);
+    assert.equal(trainer().epoch, 1, 'a hello that says no epoch is of none');
   });
 
   it('makes a number durable with the first contribution that counts, and gives it again where none came', () => {

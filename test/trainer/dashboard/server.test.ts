@@ -1,11 +1,12 @@
 /** The dashboard's HTTP face: what it serves, to whom, and that a page which comes back misses nothing. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { get, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
+import { hostname } from 'node:os';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { describe, it } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import parsePrometheus from 'parse-prometheus-text-format';
 import { isAllowedHost } from '../../../trainer/dashboard/allowed-hosts.ts';
 import { EventStream } from '../../../trainer/dashboard/event-stream.ts';
@@ -59,10 +60,33 @@ describe('the dashboard', () => {
     assert.equal(await statusWithHost(dashboard, dashboard.address), 200);
     assert.equal(await statusWithHost(dashboard, 'localhost:1'), 200);
     assert.equal(await statusWithHost(dashboard, 'attacker.example'), 403);
-    assert.equal(isAllowedHost('127.0.0.1', '10.0.0.5:80'), false);
-    assert.equal(isAllowedHost('0.0.0.0', '10.0.0.5:80'), true);
-    assert.equal(isAllowedHost('0.0.0.0', 'attacker.example'), false);
-    assert.equal(isAllowedHost('::1', '[::1]:80'), true);
+    const own = hostname().toUpperCase();
+    const answered: [string, string | undefined][] = [
+      ['0.0.0.0', '10.0.0.5:80'],
+      ['0.0.0.0', own],
+      ['::1', '[::1]:80'],
+      ['Trainer.example', 'tRAINER.example:80'],
+    ];
+    const refused: typeof answered = [
+      ['127.0.0.1', '10.0.0.5:80'],
+      ['127.0.0.1', own],
+      ['0.0.0.0', 'attacker.example'],
+      ['0.0.0.0', 'localhost:80.attacker.example'],
+      ['0.0.0.0', undefined],
+    ];
+    for (const [bound, header] of answered) assert(isAllowedHost(bound, header), `${header} at ${bound}`);
+    for (const [bound, header] of refused) assert(!isAllowedHost(bound, header), `${header} at ${bound}`);
+  });
+
+  it('counts the connections that are open, however many there were', async (test) => {
+    const { dashboard } = await served(test);
+    const health = new URL('healthz?of=all', dashboard.url);
+    for (let i = 0; i < 260; i++) await (await fetch(health, { headers: { connection: 'close' } })).text();
+    const waiting = connect(Number(health.port), health.hostname);
+    await once(waiting, 'connect');
+    assert.equal(await (await fetch(health)).text(), 'ok\n');
+    waiting.end('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    assert.match(await text(waiting), /^HTTP\/1\.1 200 /);
   });
 
   it('answers at once beside hundreds of connections that ask for nothing, and keeps the pages that watch', async (test) => {
@@ -129,6 +153,95 @@ describe('the dashboard', () => {
         ['2', '2'],
       ],
     );
+  });
+
+  /** A stream of events under a clock of its own, and pages that tell what they were sent. */
+  const watched = (test: TestContext, most?: number) => {
+    test.mock.timers.enable({ apis: ['setInterval'] });
+    const clock = { ms: 0 };
+    const history = emptyHistory();
+    const stream = new EventStream(history, () => clock.ms, most);
+    const come = () => {
+      const page = Object.assign(new EventEmitter(), {
+        req: { method: 'GET' },
+        writableNeedDrain: false,
+        sent: [] as string[],
+        writeHead: () => {},
+        write: (text: string) => page.sent.push(text),
+        end() {
+          setImmediate(() => page.emit('close'));
+          return page;
+        },
+        /** Rounds that it was told of since it was asked last, and whether the workers came along. */
+        told: () =>
+          page.sent.splice(0).flatMap((text) => {
+            const data = /^data: (.*)$/m.exec(text)?.[1];
+            if (data === undefined) return text.startsWith(':') ? ['alive'] : [];
+            const { summary, workers }: PageUpdate = JSON.parse(data);
+            return [`${summary.round}${workers ? ' with workers' : ''}`];
+          }),
+      });
+      return { page, isIn: stream.add(page as unknown as ServerResponse, undefined) };
+    };
+    const see = (round: number): void => {
+      observe(history, roundLine(round));
+      stream.touch();
+    };
+    const tick = (): void => {
+      clock.ms += 250;
+      test.mock.timers.tick(250);
+    };
+    return { stream, come, see, tick };
+  };
+
+  it('tells a page what changed four times a second, the workers once, and that it lives', (test) => {
+    const { come, see, tick } = watched(test);
+    const { page } = come();
+    assert.deepEqual(page.told(), ['0 with workers']);
+    const told = [1, 2, 3, 4, 5, 6].map((round) => {
+      see(round);
+      tick();
+      return page.told().join();
+    });
+    assert.deepEqual(told, ['1', '2', '3', '4 with workers', '5', '6']);
+    const later = Array.from({ length: 63 }, () => {
+      tick();
+      return page.told().join();
+    });
+    assert.deepEqual(
+      later.flatMap((what, i) => (what === '' ? [] : [[i, what]])),
+      [
+        [1, '6 with workers'],
+        [61, 'alive'],
+      ],
+    );
+  });
+
+  it('tells a page that came as something changed, one that reads again, and all at the end', async (test) => {
+    const { stream, come, see, tick } = watched(test, 2);
+    const first = come().page;
+    see(1);
+    const { page } = come();
+    const third = come();
+    assert.deepEqual([third.isIn, third.page.sent], [false, []]);
+    tick();
+    assert.deepEqual(
+      [first, page].map(({ sent }) => sent.length),
+      [3, 3],
+    );
+    assert.match(page.told().at(-1)!, /^1/);
+    page.writableNeedDrain = true;
+    see(2);
+    tick();
+    assert.deepEqual(page.told(), []);
+    page.writableNeedDrain = false;
+    tick();
+    assert.deepEqual(page.told(), ['2']);
+    first.emit('close');
+    assert(come().isIn);
+    see(3);
+    await stream.close();
+    assert.deepEqual(page.told(), ['3 with workers']);
   });
 
   it('makes few updates a tick for pages at cursors that they made up, and leaves none of them out', (test) => {
@@ -246,6 +359,10 @@ describe('the dashboard', () => {
     assert.deepEqual(rounds, history.series.columns.round);
     assert.deepEqual(evaluations, history.evaluations);
     assert.equal(parseCursor('0123456789abcdef.1.-1.0'), undefined);
+    const [ahead, other] = [{ ...cursor, rows: 1e9 }, emptyHistory()];
+    assert.equal(updateFor(history, ahead, false).update.from, rounds.length - 1);
+    observe(other, { ...START, at: 501 });
+    assert.notEqual(updateFor(other, undefined, false).cursor.run, cursor.run, 'a run that was begun anew');
   });
 
   it('sends of the evaluations of a long run only what the page lacks', () => {

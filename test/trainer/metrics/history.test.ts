@@ -6,12 +6,15 @@ import { describe, it } from 'node:test';
 import { initialNormaliser } from '../../../kernels/learning-rule.ts';
 import { ABSTAIN } from '../../../proto/e4m3.ts';
 import type { LogFrame } from '../../../proto/gen/onebyte.ts';
+import { EXIT } from '../../../proto/operating-error.ts';
 import { recordOf } from '../../../proto/record.ts';
 import { roundDetail } from '../../../trainer/core/round-detail.ts';
+import type { Report } from '../../../trainer/core/state.ts';
 import { backfill } from '../../../trainer/metrics/backfill.ts';
 import { emptyHistory, observe, pace, type RunHistory } from '../../../trainer/metrics/history.ts';
-import type { Observation, WorkerRow } from '../../../trainer/metrics/line.ts';
+import type { Observation, RoundLine, WorkerRow } from '../../../trainer/metrics/line.ts';
 import { metricsFile, readMetrics, readPastRun } from '../../../trainer/metrics/metrics-file.ts';
+import { observationsOf } from '../../../trainer/metrics/reports.ts';
 import { openMetrics } from '../../../trainer/metrics/run-metrics.ts';
 import { MAX_ROWS, rowsOf } from '../../../trainer/metrics/series.ts';
 import { tensorboardWriter } from '../../../trainer/metrics/tensorboard.ts';
@@ -72,6 +75,62 @@ describe('the run history', () => {
     assert.equal(history.round, 1);
   });
 
+  it('shows of a trainer that starts again who had left, and no evaluation that its log does not have', () => {
+    const joined = (worker: number): Observation => ({ kind: 'joined', at: 1, worker, name: 'w', resumed: false });
+    const history = historyOf(
+      START,
+      joined(1),
+      joined(2),
+      { kind: 'left', at: 2, worker: 1, name: 'w', reason: 'done' },
+      { kind: 'disconnected', at: 2, worker: 1, name: 'w' },
+      ...[1, 2, 3].map((round) => roundLine(round)),
+      evaluationLine(1),
+      { ...evaluationLine(3), best: false },
+      { ...START, round: 2 },
+    );
+    assert.deepEqual(
+      Array.from(history.workers.values(), ({ state }) => state),
+      ['left', 'disconnected'],
+    );
+    assert.deepEqual([history.evaluations, history.best], [[evaluationLine(1)], evaluationLine(1)]);
+    assert.equal(history.events.filter(({ text }) => text.includes('started again')).length, 1);
+  });
+
+  it('keeps the last rounds, events and workers that left, and what all of them counted', () => {
+    const history = historyOf(START);
+    for (let i = 1; i <= 120; i++) {
+      const of = { at: i, worker: i, name: `w${i}` };
+      const seen: Observation[] = [
+        { kind: 'joined', ...of, resumed: false },
+        { kind: 'late', worker: i },
+        { kind: 'answers', shares: new Map(), answeredMs: new Map(), missing: [i] },
+        { kind: 'left', ...of, reason: 'done' },
+        roundLine(i),
+      ];
+      for (const one of seen) observe(history, one);
+    }
+    observe(history, { kind: 'workers', at: 121, workers: [...history.workers.values()] });
+    const { recent, events, workers, totals } = history;
+    assert.deepEqual([recent.length, events.length, workers.size, totals.late], [40, 100, 50, 120]);
+    assert.deepEqual([recent.at(-1)!.round, [...workers.keys()].at(-1), workers.get(120)!.missed], [120, 120, 1]);
+  });
+
+  it('ends with a word that is no error where the run is done or drained, and hears of no lost connection after it', () => {
+    const levels = [EXIT.done, EXIT.drained, EXIT.diverged].map((exitCode) => {
+      const history = historyOf(
+        START,
+        { kind: 'joined', at: 1, worker: 1, name: 'w', resumed: false },
+        { kind: 'digest', worker: 1, round: 1, sha256: 'ab', agrees: false },
+        ...[1, 2, 3].map((round) => roundLine(round)),
+        { kind: 'end', at: 2, exitCode, text: 'over' },
+        { kind: 'disconnected', at: 3, worker: 1, name: 'w' },
+      );
+      assert.deepEqual([history.workers.get(1)!.state, pace(history).secondsLeft], ['joining', undefined]);
+      return history.events.at(-1)!.level;
+    });
+    assert.deepEqual(levels, ['information', 'information', 'error']);
+  });
+
   it('follows a worker as it joins, answers, is late, loses its connection, is back and leaves', () => {
     const history = historyOf(START);
     const states: string[] = [];
@@ -95,6 +154,29 @@ describe('the run history', () => {
     const { gradients, clipped, contributions, answerMs, late, digest } = history.workers.get(1)!;
     assert.deepEqual([gradients, clipped, contributions, answerMs, late], [16, 3, 2, 12.3, 1]);
     assert.equal(digest?.round, 16);
+  });
+
+  it('has of a round the median answer, the three slowest, and the first three that were missed', () => {
+    const lineOf = (answers: readonly [number, number][], missing: number[]) => {
+      const detail = { shares: new Map(), answeredMs: new Map(answers), missing, buckets: [] };
+      const report = { kind: 'round', round: 1, ms: 60, detail } as unknown as Extract<Report, { kind: 'round' }>;
+      const line = observationsOf(report, { up: 0, down: 0 }, 1).find(({ kind }) => kind === 'round') as RoundLine;
+      return [line.answerMs, line.slowest, line.missing, line.missed];
+    };
+    const answers: [number, number][] = [
+      [1, 5],
+      [2, 50.04],
+      [3, 1],
+      [4, 20],
+      [5, 30],
+    ];
+    const slowest = [
+      [2, 50],
+      [5, 30],
+      [4, 20],
+    ];
+    assert.deepEqual(lineOf(answers, [6, 7, 8, 9]), [20, slowest, [6, 7, 8], 4]);
+    assert.deepEqual(lineOf([[1, -3]], []), [0, [[1, 0]], [], 0], 'what came before the round was open took no time');
   });
 
   it('counts each of the contributions that a worker has in one record', () => {

@@ -41,7 +41,7 @@ function streamsOf(peers: readonly Peer[], limits: Partial<ServiceLimits>) {
         isPaused = false;
       },
       isPaused: () => isPaused,
-      end: () => {},
+      end: () => sent!.push(`${stream} end`),
     });
     call.on('error', ({ code }: { code: status }) => ended!.push(`${stream} ${status[code]}`));
     calls.push(call);
@@ -122,7 +122,7 @@ describe('a Join stream', () => {
     calls[0]!.emit('end');
     assert.deepEqual([...held], [['a:1', 1]]);
     streams.broadcast(bytes);
-    assert.deepEqual(sent, ['1', '2', '2']);
+    assert.deepEqual(sent, ['1', '2', '1 end', '2']);
   });
 });
 

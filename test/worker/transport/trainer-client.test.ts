@@ -8,7 +8,13 @@ import * as grpc from '@grpc/grpc-js';
 import { type GetRunConfigResponse, type SnapshotChunk, TrainerService } from '../../../proto/gen/onebyte.ts';
 import { EXIT } from '../../../proto/operating-error.ts';
 import { statusOfRefusal } from '../../../trainer/transport/grpc-status.ts';
-import { ConnectionLost, connectTrainer, type TrainerConnection } from '../../../worker/transport/trainer-client.ts';
+import { MessageQueue } from '../../../worker/transport/message-queue.ts';
+import {
+  ConnectionLost,
+  connectTrainer,
+  nextMessage,
+  type TrainerConnection,
+} from '../../../worker/transport/trainer-client.ts';
 import { PLAIN } from '../../support/protocol-worker.ts';
 
 const { getRunConfig, getSnapshot, getStatus } = TrainerService;
@@ -50,7 +56,8 @@ it('asks for a snapshot without a deadline: over a slow line it takes hours, and
   assert.deepEqual([Buffer.from(await trainer.snapshot()), deadline], [Buffer.of(1, 2), Number.POSITIVE_INFINITY]);
 });
 
-const { UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL } = grpc.status;
+const { status } = grpc;
+const { UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL } = status;
 const cases: [string, grpc.status, RegExp][] = [
   ['is not there', UNAVAILABLE, /^cannot reach the trainer at [\d.:]+ \(is it running, and is the address right\?\): /],
   ['does not answer', DEADLINE_EXCEEDED, /^no answer in time from [\d.:]+ \(is it a trainer, /],
@@ -71,6 +78,33 @@ for (const [name, code, expected] of cases)
       return true;
     });
   });
+
+it('goes where it is refused for good, tells another run from that, and comes again where it may be taken later', async (test) => {
+  let code = status.OK;
+  const refuse: grpc.handleUnaryCall<unknown, unknown> = (_, reply) => reply({ code, details: 'why' });
+  const trainer = await connectTo(test, { getStatus }, { getStatus: refuse });
+  const heard = async (said: grpc.status): Promise<string> => {
+    code = said;
+    const error: unknown = await trainer.status().catch((error: unknown) => error);
+    assert(error instanceof Error);
+    return error.message.includes('does not take this worker yet: why') ? 'later' : error.constructor.name;
+  };
+  const refusals = ['invalid', 'config', 'taken', 'busy', 'full', 'ahead', 'deviant', 'replaced', 'silent'] as const;
+  const outcome: { [what: string]: string } = {};
+  for (const refusal of refusals) outcome[refusal] = await heard(statusOfRefusal(refusal, '').code);
+  for (const other of ['UNAUTHENTICATED', 'UNIMPLEMENTED'] as const) outcome[other] = await heard(status[other]);
+  const [gone, later, elsewhere] = ['OperatingError', 'later', 'OtherRun'];
+  assert.deepEqual(outcome, {
+    ...{ invalid: gone, deviant: gone, replaced: gone, UNAUTHENTICATED: gone, UNIMPLEMENTED: gone },
+    ...{ taken: later, busy: later, full: later, silent: 'ConnectionLost', config: elsewhere, ahead: elsewhere },
+  });
+});
+
+it('comes again where its stream ends without a word', async (test) => {
+  const join = (call: grpc.ServerDuplexStream<unknown, unknown>): void => void call.end();
+  const trainer = await connectTo(test, { join: TrainerService.join }, { join });
+  await assert.rejects(nextMessage(trainer.join()), { name: 'ConnectionLost', message: /ended the stream$/ });
+});
 
 for (const status of [401, 403, 404, 503])
   it(`takes status ${status} of a gateway for no word of the trainer, and may ask again`, async (test) => {
@@ -125,6 +159,15 @@ it('takes a new connection where nobody answers on the first: gRPC sets a handsh
   const second = connection.runConfig();
   await once(way, 'taken');
   assert.equal(await second, 'found');
+});
+
+it('gives all that a stream brought before what ended it, and that for good', async () => {
+  const messages = new MessageQueue<string>();
+  messages.push('first');
+  for (const reason of ['over', 'later']) messages.end(new Error(reason));
+  await messages.wait();
+  assert.equal(messages.take(), 'first');
+  for (let i = 0; i < 2; i++) assert.throws(() => messages.take(), { message: 'over' });
 });
 
 it('refuses an address with a zone, which no attempt would reach', () =>
