@@ -7,6 +7,7 @@ import { childFailure, startChild } from '../processes/child-process.ts';
 import { figuresOf, lossText, percent } from '../proto/evaluation.ts';
 import { EXIT, type ExitCode, usageError } from '../proto/operating-error.ts';
 import { readRunFile, trainFiles } from '../settings/run-file.ts';
+import { EARLY_ENDS } from '../settings/trainer-settings.ts';
 import { roundLogFile } from '../trainer/store/open-run.ts';
 import { readRoundLog } from '../trainer/store/round-log.ts';
 import { drainOnSignal, printJson, runCommand, settingFlags, toStderr, wholeNumber, withSettings } from './command.ts';
@@ -83,7 +84,7 @@ async function tryRate(
   const out = join(directory, `rate-${rate}`);
   const evaluateEvery = Math.max(1, Math.floor(rounds / EVALUATIONS));
   // A trial that ended early would be compared after fewer rounds than the others.
-  const whole = ['learning.decayRounds=', 'trainer.stopAt=', 'trainer.patience='];
+  const whole = ['learning.decayRounds=', ...EARLY_ENDS.map((key) => `trainer.${key}=`)];
   const settings = [...set, `learning.learningRate=${rate}`, ...whole, 'data.test='];
   const args = [
     ...['simulate', file, '--out', out, '--rounds', String(rounds), '--no-dashboard', '--json'],

@@ -14,6 +14,7 @@ import type { TrainerChildMessage } from '../processes/trainer-messages.ts';
 import { EXIT, type ExitCode, OperatingError, usageError } from '../proto/operating-error.ts';
 import type { RunConfig } from '../proto/run-config.ts';
 import { type RunFile, readRunFile } from '../settings/run-file.ts';
+import { EARLY_ENDS } from '../settings/trainer-settings.ts';
 import { type BriefReport, briefReport, told } from '../trainer/report-kinds.ts';
 import { runTrainer } from '../trainer/run-trainer.ts';
 import { LockLost } from '../trainer/store/lock-file.ts';
@@ -161,7 +162,7 @@ function resumedText({ learning }: RunConfig, round: number): string {
 /** Rows of the dev split; reading it now finds its faults before the run begins. A trainer that may not see it is told how many. */
 async function countDevRows({ data, model, trainer }: RunFile): Promise<number> {
   if (data.dev === undefined) {
-    for (const key of ['stopAt', 'patience'] as const)
+    for (const key of EARLY_ENDS)
       if (trainer[key] !== undefined && trainer.devRows === undefined)
         throw usageError(
           `trainer.${key}: without a dev split nothing is evaluated; give data.dev, or trainer.devRows where the workers have --dev`,

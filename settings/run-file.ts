@@ -13,7 +13,7 @@ import { AdapterDescription } from '../proto/adapter.ts';
 import { usageError } from '../proto/operating-error.ts';
 import { DataRules, Learning, RunConfig } from '../proto/run-config.ts';
 import { parseKeys } from './explain-keys.ts';
-import { TrainerSettings } from './trainer-settings.ts';
+import { EARLY_ENDS, TrainerSettings } from './trainer-settings.ts';
 import { WorkerSettings } from './worker-settings.ts';
 
 const path = z.string().min(1);
@@ -114,7 +114,7 @@ export function checkBudget({ worker, workers, trainer, data: { shards } }: Sett
     throw usageError(
       `worker.privacy: ${workers} workers would share ${shards} shards (data.shards), and rows of a shared one have their budget spent by each of its workers, long before the run is done; expected at least as many shards as workers`,
     );
-  for (const key of ['stopAt', 'patience'] as const)
+  for (const key of EARLY_ENDS)
     if (trainer[key] !== undefined)
       throw usageError(
         `trainer.${key}: workers with a privacy budget evaluate nothing, so that the run would not end by it; leave it out, and evaluate checkpoints with onebyte eval`,

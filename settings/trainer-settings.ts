@@ -39,6 +39,9 @@ const Keys = z.strictObject({
   keepCheckpoints: count.default(3).describe('how many of the newest checkpoints stay, beside the best'),
 });
 
+/** Keys by which an evaluation ends a run before its last round. */
+export const EARLY_ENDS = ['stopAt', 'patience'] as const;
+
 export const TrainerSettings = Keys.superRefine(
   ({ leaseMs, heartbeatMs, deadlineFloorMs, deadlineCeilingMs }, context) => {
     const complain = (key: string, message: string): void =>
